@@ -1,0 +1,55 @@
+# Everything runs in .venv, which any target makes by itself from Python 3.11 and the package registry.
+PYTHON ?= python3.11
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+STORE  ?= .cosmic/store
+WHAT   ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo check test bench soak ui lint format clean
+
+help:
+	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(READY): pyproject.toml constraints.txt
+	@command -v $(PYTHON) >/dev/null || { echo "cosmic-flows needs Python 3.11: install it, or name yours with make PYTHON=..."; exit 2; }
+	@echo "Setting up $(VENV) (once; a few minutes)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: $(READY) ## a simulated survey through a real fan-out: redshifts, table, bill, report
+	$(BIN)/cosmic init cosmicai-demo --store $(STORE)
+	$(BIN)/cosmic simulate --samples 3000 --seed 7 --out .cosmic/survey.pt
+	$(BIN)/cosmic partition .cosmic/survey.pt --samples 375 --to $(STORE)/cosmicai-demo/survey
+	$(BIN)/cosmic run deployments/demo/request.json --store $(STORE)
+
+check: $(READY) lint ## lint, types and the fast tests: under two minutes, for every commit
+	@$(BIN)/python -m pytest
+
+test: $(READY) lint ## everything that must hold before a push
+	@$(BIN)/python -m pytest -m 'not soak' -ra
+
+bench: $(READY) ## measure, and write the tables under benchmarks/results (WHAT=name runs one part)
+	@$(BIN)/python -m benchmarks $(WHAT)
+
+soak: $(READY) ## the long proofs
+	@$(BIN)/python -m pytest -m soak --timeout 3600
+
+ui: $(READY) ## a Prefect server on http://127.0.0.1:4200, which runs then find by themselves
+	@$(BIN)/prefect server start
+
+lint: $(READY) ## ruff and the type checker
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+format: $(READY) ## put the sources into the house's form
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+clean: ## remove what was built (the environment, caches and the demo's store)
+	rm -rf $(VENV) .cosmic build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+	rm -f inference/weights/*.onnx

@@ -1,0 +1,60 @@
+"""The `cosmic` command. Each subcommand is a module of this folder, imported only when it is called."""
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+from inference.errors import BadInput, CosmicError
+
+COMMANDS = {
+    "init": "make a bucket with scripts/ and results/",
+    "simulate": "simulate a survey as one .pt or .safetensors file",
+    "partition": "cut a survey into partitions 1.pt, 2.pt, ...",
+    "run": "run a model over a partitioned data set: redshifts, table, bill, report",
+    "cost": "what a finished run costs, by one of three methods",
+}
+_MODULES = {name: f"flows.cli.{name}" for name in COMMANDS}
+
+
+def _usage() -> str:
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {what}" for name, what in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: cosmic COMMAND ... (cosmic COMMAND --help says more)",
+            "",
+            *lines,
+            "",
+            "exit codes: 0 done, 1 the run failed or is incomplete, 2 something wrong was found before the first write",
+        ]
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one subcommand; return the exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if not words or words[0] in {"-h", "--help"}:
+        print(_usage())  # noqa: T201
+        return 0 if words else 2
+    name, *rest = words
+    if name not in COMMANDS:
+        print(f"cosmic: there is no command {name!r}\n\n{_usage()}", file=sys.stderr)  # noqa: T201
+        return 2
+    module = importlib.import_module(_MODULES[name])
+    parser = argparse.ArgumentParser(
+        prog=f"cosmic {name}", description=COMMANDS[name][:1].upper() + COMMANDS[name][1:] + "."
+    )
+    module.add_arguments(parser)
+    try:
+        return int(module.main(parser.parse_args(rest)))
+    except CosmicError as error:
+        print(f"cosmic {name}: {error}", file=sys.stderr)  # noqa: T201
+        return 2 if isinstance(error, BadInput) else 1
+    except KeyboardInterrupt:
+        print(f"cosmic {name}: interrupted", file=sys.stderr)  # noqa: T201
+        return 130
+    except BrokenPipeError:  # whoever read our output has left
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 1

@@ -1,0 +1,67 @@
+"""What subcommands share: options, checks of their values, printing."""
+
+import argparse
+import json
+import sys
+from typing import Any
+
+from rich.console import Console
+
+from inference.errors import BadInput
+from inference.keys import checked_bucket, checked_key
+
+DEFAULT_STORE = ".cosmic/store"
+
+
+def add_store(parser: argparse.ArgumentParser) -> None:
+    """Add `--store`."""
+    parser.add_argument(
+        "--store",
+        default=DEFAULT_STORE,
+        metavar="ROOT",
+        help="folder under which the buckets lie (default %(default)s), or s3://",
+    )
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """Add `--json`."""
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        help="print one JSON document on standard output, nothing else there",
+    )
+
+
+def bucket_and_path(value: str) -> tuple[str, str]:
+    """Split RESULT_PATH, written `bucket/result_path`.
+
+    Raises:
+        BadInput: it is not of that form.
+    """
+    bucket, _, path = value.partition("/")
+    if not path:
+        raise BadInput(f"RESULT_PATH is written bucket/result_path, not {value!r}")
+    return checked_bucket(bucket, "RESULT_PATH"), checked_key(path, "RESULT_PATH")
+
+
+def console(*, stderr: bool = False) -> Console:
+    """A terminal to print tables on; as wide as a table needs where no terminal tells its width."""
+    out = Console(stderr=stderr)
+    return out if out.is_terminal else Console(stderr=stderr, width=120)
+
+
+def print_json(document: Any) -> None:
+    """Print a document as the only thing on standard output; numbers that are none become null."""
+    json.dump(plain(document), sys.stdout, indent=2, allow_nan=False)
+    sys.stdout.write("\n")
+
+
+def plain(value: Any) -> Any:
+    """The value with NaN and infinities as None, for strict JSON."""
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, float) and (value != value or value in {float("inf"), float("-inf")}):
+        return None
+    return value

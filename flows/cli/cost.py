@@ -1,0 +1,38 @@
+"""cosmic cost: the bill of a run that has been made."""
+
+import argparse
+
+from rich.table import Table
+
+from flows.cli.common import add_json, add_store, bucket_and_path, console, print_json
+from tasks.cost import METHODS, cost_of_run
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add this command's arguments."""
+    parser.add_argument("result_path", metavar="RESULT_PATH", help="bucket/result_path")
+    parser.add_argument("--method", choices=METHODS, default=METHODS[0], help="default %(default)s")
+    add_store(parser)
+    add_json(parser)
+
+
+def main(args: argparse.Namespace) -> int:
+    """Read the run's invocations, print the bill."""
+    cost = cost_of_run(args.store, *bucket_and_path(args.result_path), args.method)
+    if args.json:
+        print_json(cost.to_dict())
+        return 0
+    table = Table(title=f"{args.result_path}: ${cost.usd:.6f}, {cost.method}", title_justify="left")
+    for name in ("item", "quantity", "unit", "USD a unit", "USD"):
+        table.add_column(name, justify="left" if name in {"item", "unit"} else "right")
+    for item in cost.items:
+        table.add_row(
+            item.name,
+            f"{item.quantity:,.3f}",
+            item.unit,
+            f"{item.unit_usd:.10f}",
+            f"{item.usd:.6f}",
+        )
+    console().print(table)
+    console().print(("an estimate: " if cost.estimate else "") + cost.how)
+    return 0

@@ -1,0 +1,30 @@
+"""cosmic init BUCKET: a bucket with scripts/ and results/."""
+
+import argparse
+
+from flows.cli.common import add_store, console
+from inference.keys import checked_bucket
+from inference.store import Store
+from tasks.plan import check_writable
+
+FOLDERS = {
+    "scripts/": "Script folders to run lie here.\n",
+    "results/": "Results of runs lie here, a folder a result_path.\n",
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add this command's arguments."""
+    parser.add_argument("bucket", metavar="BUCKET", help="name, 3 to 63 characters a-z 0-9 . -")
+    add_store(parser)
+
+
+def main(args: argparse.Namespace) -> int:
+    """Make the bucket; what is there already stays."""
+    bucket = checked_bucket(args.bucket, "BUCKET")
+    store = Store(args.store)
+    check_writable(store)
+    store.make_bucket(bucket)
+    made = [folder for folder, text in FOLDERS.items() if store.create(bucket, f"{folder}README.txt", text.encode())]
+    console().print(f"bucket {bucket} in {store.root}: {'made ' + ' and '.join(made) if made else 'was there already'}")
+    return 0

@@ -1,0 +1,53 @@
+"""cosmic partition: a survey file into numbered partitions."""
+
+import argparse
+from pathlib import Path
+
+from flows.cli.common import bucket_and_path, console
+from inference.errors import BadInput
+from inference.store import S3_ROOT, Store
+from tasks.partition import Target, open_survey, samples_each, write_partitions
+from tasks.plan import check_writable
+from tasks.progress import bar
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add this command's arguments."""
+    parser.add_argument("source", type=Path, metavar="SOURCE", help="a .pt or .safetensors survey")
+    size = parser.add_mutually_exclusive_group(required=True)
+    size.add_argument("--size", metavar="SIZE", help='of a partition, as "25MB" (1,278 galaxies)')
+    size.add_argument("--samples", type=int, metavar="N", help="galaxies in a partition")
+    parser.add_argument("--to", required=True, metavar="FOLDER_OR_URL", help="a folder, or s3://bucket/prefix")
+    parser.add_argument("--format", choices=("pt", "safetensors"), default="pt", help="default %(default)s")
+
+
+def main(args: argparse.Namespace) -> int:
+    """Cut and write."""
+    survey = open_survey(args.source)
+    each = samples_each(args.size if args.size is not None else args.samples)
+    target = _target(args.to)
+    check_writable(target.store)
+    there = target.partitions()
+    if there:
+        raise BadInput(f"{args.to} holds {len(there)} partitions already: choose another folder, or empty it first")
+    done = 0
+    with bar("galaxies", len(survey)) as show:
+
+        def progress(count: int) -> None:
+            nonlocal done
+            done += count
+            show(done)
+
+        written = write_partitions(survey, each, target, f".{args.format}", progress)
+    console().print(
+        f"{args.to}: {len(written)} partitions of up to {each:,} galaxies,"
+        f" {sum(stored.size for stored in written) / 1e6:.1f} MB"
+    )
+    return 0
+
+
+def _target(to: str) -> Target:
+    if to.startswith(S3_ROOT):
+        return Target(Store(S3_ROOT), *bucket_and_path(to.removeprefix(S3_ROOT)))
+    folder = Path(to).expanduser().resolve()
+    return Target(Store(folder.parent), folder.name, "")

@@ -1,0 +1,55 @@
+"""Which Prefect server a run talks to: the one that is configured, one found running here, or a temporary one."""
+
+import os
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from flows.cli.common import console
+from inference.errors import BadInput
+
+LOCAL_SERVER = "http://127.0.0.1:4200/api"
+_DEFAULTS = {
+    # The same as [tool.prefect] in pyproject.toml, for a command that is started in another folder.
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+}
+
+
+def _answers(url: str, timeout_s: float) -> bool:
+    try:
+        with urllib.request.urlopen(f"{url.rstrip('/')}/health", timeout=timeout_s) as reply:  # noqa: S310
+            return bool(reply.status == 200)
+    except (OSError, ValueError):
+        return False
+
+
+@contextmanager
+def connected(*, verbose: bool) -> Iterator[None]:
+    """Settle the server before the first flow starts.
+
+    Raises:
+        BadInput: PREFECT_API_URL names a server that does not answer.
+    """
+    for name, value in _DEFAULTS.items():
+        os.environ.setdefault(name, value)
+    if not verbose:
+        os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+    from prefect.settings import PREFECT_API_KEY, PREFECT_API_URL, temporary_settings
+
+    url = PREFECT_API_URL.value()
+    if url:
+        if not PREFECT_API_KEY.value() and not _answers(url, 5.0):
+            raise BadInput(f"no Prefect server answers at {url} (PREFECT_API_URL): start it, or unset the variable")
+        yield
+    elif _answers(LOCAL_SERVER, 0.5):
+        with temporary_settings({PREFECT_API_URL: LOCAL_SERVER}):
+            yield
+    else:
+        console(stderr=True).print(
+            "No Prefect server is running: starting a temporary one (10 to 60 seconds, longest the first time)."
+            " `make ui` or `prefect server start` in another terminal avoids the wait and shows the run.",
+            style="dim",
+        )
+        yield

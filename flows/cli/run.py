@@ -1,0 +1,138 @@
+"""cosmic run: one run, from a request file."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from flows.cli import prefect_api
+from flows.cli.common import add_json, add_store, console, print_json
+from inference.errors import BadInput, RunIncomplete
+from inference.request import RunRequest
+
+_SHOWN = 12  # ranks in the terminal; the report has them all
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add this command's arguments."""
+    parser.add_argument("request", type=Path, metavar="REQUEST.json", help="the run request")
+    add_store(parser)
+    parser.add_argument("--executor", choices=("local",), default="local", help="default %(default)s")
+    parser.add_argument(
+        "--workers",
+        type=int,
+        metavar="N",
+        help="worker processes (default one a core); 0 runs every rank in this process, for a debugger",
+    )
+    parser.add_argument("--fresh", action="store_true", help="run every rank anew, also those that are done")
+    parser.add_argument("--verbose", action="store_true", help="show Prefect's own log")
+    add_json(parser)
+
+
+def main(args: argparse.Namespace) -> int:
+    """Check, run, show."""
+    if args.workers is not None and not 0 <= args.workers <= 1024:
+        raise BadInput(f"--workers must lie between 0 and 1024, not {args.workers}")
+    request = RunRequest.load(args.request)
+    with prefect_api.connected(verbose=args.verbose):
+        from flows.run import run
+        from tasks.plan import check
+
+        check(request, args.store)
+        incomplete: RunIncomplete | None = None
+        try:
+            document = run(request.document(), args.store, args.executor, args.workers, args.fresh)
+        except RunIncomplete as error:
+            incomplete, document = error, error.document
+    if args.json:
+        print_json(document)
+    else:
+        show(document)
+    if incomplete is not None:
+        raise incomplete
+    return 0
+
+
+def show(document: dict[str, Any]) -> None:
+    """Print what a run came to as tables."""
+    out = console()
+    out.print(_headline(document))
+    out.print(_ranks(document))
+    for note in document["notes"]:
+        out.print(f"note: {note}", style="dim")
+    out.print(f"report: {document['report']}")
+
+
+def _number(value: float | None, form: str, unit: str = "") -> str:
+    return "-" if value is None else f"{value:{form}}{unit}"
+
+
+def _headline(document: dict[str, Any]) -> Table:
+    table = Table(title=f"run {document['result_path']}", show_header=False, title_justify="left")
+    table.add_column(style="bold")
+    table.add_column()
+    cost, metrics = document["cost"], document["metrics"]
+    done = f"{document['ranks_done']} of {document['ranks_planned']}"
+    if document["ranks_resumed"]:
+        done += f" ({document['ranks_resumed']} done before)"
+    rows = [
+        ("ranks done", done),
+        ("redshifts", f"{document['samples']:,}"),
+        (
+            "makespan",
+            _number(document["makespan_s"], ".2f", " s, first rank start to last rank end"),
+        ),
+        ("end to end", _number(document["end_to_end_s"], ".2f", " s")),
+        ("throughput", _number(document["samples_per_s"], ",.0f", " galaxies/s over the makespan")),
+        (
+            "",
+            _number(
+                document["throughput_bps"] and document["throughput_bps"] / 1e6,
+                ",.1f",
+                " Mbit/s of model input",
+            ),
+        ),
+        (
+            "cost",
+            f"${cost['usd']:.6f} ({cost['method']}{', an estimate: ' if cost['estimate'] else ': '}{cost['how']})",
+        ),
+    ]
+    if metrics:
+        rows.append(
+            (
+                "photo-z",
+                f"NMAD {metrics['nmad']:.4f}, bias {metrics['bias']:+.4f}, MAE {metrics['mae']:.4f},"
+                f" R2 {_number(metrics['r2'], '.3f')}, outliers {metrics['outlier_fraction']:.1%}",
+            )
+        )
+    for name, value in rows:
+        table.add_row(name, value)
+    return table
+
+
+def _ranks(document: dict[str, Any]) -> Table:
+    rows = document["ranks"]
+    shown = rows[:_SHOWN]
+    title = "ranks" if len(rows) <= _SHOWN else f"ranks, the first {_SHOWN} of {len(rows)}"
+    table = Table(title=title, title_justify="left")
+    table.add_column("rank", justify="right")
+    table.add_column("partition", overflow="fold")
+    for name in ("galaxies", "wall s", "read s", "compute s", "galaxies/s", "peak MB"):
+        table.add_column(name, justify="right")
+    table.add_column("start")
+    for row in shown:
+        table.add_row(
+            str(row["rank"]),
+            row["data_path"],
+            f"{row['samples']:,}",
+            f"{row['wall_total_s']:.2f}",
+            f"{row['wall_read_s']:.2f}",
+            f"{row['wall_compute_s']:.2f}",
+            f"{row['samples_per_s']:,.0f}",
+            f"{row['peak_rss_mb']:,.0f}",
+            "done before" if row["resumed"] else "cold" if row["cold"] else "warm",
+        )
+    for failure in document["failed_ranks"][:_SHOWN]:
+        table.add_row(str(failure["rank"]), ", ".join(failure["data_path"]), *["-"] * 6, "FAILED", style="red")
+    return table

@@ -1,0 +1,53 @@
+"""cosmic simulate: a survey of simulated galaxies as one file."""
+
+import argparse
+from pathlib import Path
+
+from flows.cli.common import console
+from inference.dataset import write_partition
+from inference.errors import BadInput
+from inference.plan import SUFFIXES
+from inference.simulate import simulate
+from tasks.progress import bar
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add this command's arguments."""
+    parser.add_argument("--samples", type=int, required=True, metavar="N", help="galaxies")
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help=".pt or .safetensors")
+    parser.add_argument(
+        "--seed",
+        type=int,
+        default=0,
+        metavar="S",
+        help="same seed, same bytes (default %(default)s)",
+    )
+    parser.add_argument("--workers", type=int, metavar="N", help="processes (default one a core)")
+
+
+def main(args: argparse.Namespace) -> int:
+    """Simulate and write."""
+    if args.out.suffix not in SUFFIXES:
+        raise BadInput(f"--out must end in {' or '.join(SUFFIXES)}, not {args.out.name!r}")
+    if args.workers is not None and args.workers < 1:
+        raise BadInput(f"--workers must be at least 1, not {args.workers}")
+    try:
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+        args.out.open("ab").close()
+    except OSError as error:
+        raise BadInput(f"cannot write {args.out}: {error.strerror}") from None
+    done = 0
+    with bar("galaxies", args.samples) as show:
+
+        def progress(count: int) -> None:
+            nonlocal done
+            done += count
+            show(done)
+
+        survey = simulate(args.samples, args.seed, args.workers, progress)
+    write_partition(args.out, survey.images, survey.magnitudes, survey.redshifts)
+    console().print(
+        f"{args.out}: {args.samples:,} galaxies, {args.out.stat().st_size / 1e6:.1f} MB,"
+        f" redshift {survey.redshifts.min():.3f} to {survey.redshifts.max():.3f}"
+    )
+    return 0

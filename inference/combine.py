@@ -1,0 +1,121 @@
+"""Gathering rank results: what was planned against what lies in the store."""
+
+import json
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from inference.errors import BadInput
+from inference.events import RankEvent, RankResult
+from inference.keys import natural_order
+from inference.store import Store
+
+_READERS = 32  # an object store answers one request in ~20 ms; reading is waiting
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """Rank results found under a result path.
+
+    Attributes:
+        results: of the ranks that are done, in rank order.
+        missing: ranks planned and not done.
+        stale: keys of results that are not of this plan: another fingerprint, beyond the world size, or unreadable.
+    """
+
+    results: tuple[RankResult, ...]
+    missing: tuple[int, ...]
+    stale: tuple[str, ...]
+
+
+def result_key(result_path: str, rank: int) -> str:
+    """Where a rank's result lies (contract, "Rank result")."""
+    return f"{result_path}/{rank}.json"
+
+
+def read_result(store: Store, event: RankEvent) -> RankResult | None:
+    """The result of the event's rank, if it is done under the event's fingerprint."""
+    key = result_key(event.result_path, event.rank)
+    if store.head(event.result_bucket, key) is None:
+        return None
+    try:
+        result = parse_result(store.read(event.result_bucket, key))
+    except BadInput:
+        return None
+    return result if _is_of(result, event) else None
+
+
+def parse_result(data: bytes) -> RankResult:
+    """Read one `<rank>.json`.
+
+    Raises:
+        BadInput: it is no JSON or no rank result.
+    """
+    try:
+        document = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise BadInput(f"a rank result is not JSON: {error}") from None
+    return RankResult.from_wire(document)
+
+
+def _is_of(result: RankResult, event: RankEvent) -> bool:
+    return (
+        result.rank == event.rank
+        and result.fingerprint == event.fingerprint
+        and tuple(result.data_paths) == event.data_paths
+    )
+
+
+def gather(store: Store, events: Sequence[RankEvent]) -> Gathered:
+    """Compare the results under the plan's result path with the plan.
+
+    Raises:
+        StoreError: the store cannot be listed or read.
+    """
+    bucket, result_path = events[0].result_bucket, events[0].result_path
+    planned = {event.rank: event for event in events}
+    keys = {
+        rank: stored.key
+        for stored in store.list(bucket, result_path)
+        if (rank := _rank_of(stored.key, result_path)) is not None
+    }
+
+    def read(item: tuple[int, str]) -> RankResult | str:
+        rank, key = item
+        try:
+            result = parse_result(store.read(bucket, key))
+        except BadInput:
+            return key
+        event = planned.get(rank)
+        return result if event is not None and _is_of(result, event) else key
+
+    with ThreadPoolExecutor(_READERS) as readers:
+        found = list(readers.map(read, keys.items()))
+    results = sorted((result for result in found if isinstance(result, RankResult)), key=lambda r: r.rank)
+    done = {result.rank for result in results}
+    return Gathered(
+        results=tuple(results),
+        missing=tuple(sorted(planned.keys() - done)),
+        stale=tuple(key for key in found if isinstance(key, str)),
+    )
+
+
+def _rank_of(key: str, result_path: str) -> int | None:
+    name = key.removeprefix(result_path + "/").removesuffix(".json")
+    if not key.endswith(".json") or not (name.isascii() and name.isdecimal()):
+        return None
+    return int(name) if str(int(name)) == name else None
+
+
+def clear(store: Store, bucket: str, result_path: str, stale: Iterable[str]) -> None:
+    """Remove stale rank results with their predictions, and every summary made from them."""
+    stale = set(stale)
+    if not stale:
+        return
+    ranks = {key.removeprefix(result_path + "/").removesuffix(".json") for key in stale}
+    doomed = [
+        stored.key
+        for stored in store.list(bucket, result_path)
+        if stored.key in stale or stored.key.removeprefix(f"{result_path}/predictions/").split(".")[0] in ranks
+    ]
+    store.delete(bucket, sorted(doomed, key=natural_order))

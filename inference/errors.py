@@ -1,0 +1,56 @@
+"""What can go wrong, each as one sentence for a person.
+
+The class decides the exit code (`flows.cli`): `BadInput` is found before the first write and exits 2; every
+other `CosmicError` means that a run failed or is incomplete, and exits 1.
+"""
+
+from typing import Any
+
+
+class CosmicError(Exception):
+    """Base of every error that this project raises on purpose; its message is one clear sentence."""
+
+
+class BadInput(CosmicError):
+    """Something outside is wrong and was noticed before anything was written: a request, a key, a checkpoint."""
+
+
+class BadCheckpoint(BadInput):
+    """A file of weights is unreadable, of another architecture, or holds what it should not."""
+
+
+class BadPartition(CosmicError):
+    """A partition cannot be read or holds what it should not; fails its rank, and the message names the file."""
+
+
+class StoreError(CosmicError):
+    """The object store refused or lost an operation: no room, no permission, no such object."""
+
+
+class RankFailed(CosmicError):
+    """A rank's function failed, died or ran out of time; the message is the function's own."""
+
+
+class RunIncomplete(CosmicError):
+    """Ranks are missing after the fan-out.
+
+    Attributes:
+        document: the run's document, with the missing and the failed ranks.
+    """
+
+    def __init__(self, document: dict[str, Any]) -> None:
+        causes: dict[str, list[int]] = {}
+        for failure in document["failed_ranks"]:
+            causes.setdefault(failure["error"], []).append(failure["rank"])
+        told = [
+            f"rank{'s' if len(ranks) > 1 else ''} {', '.join(map(str, ranks[:10]))}: {error}"
+            for error, ranks in list(causes.items())[:5]
+        ]
+        untold = len(document["missing_ranks"]) - sum(map(len, list(causes.values())[:5]))
+        if untold:
+            told.append(f"{untold} more")
+        super().__init__(
+            f"{len(document['missing_ranks'])} of {document['ranks_planned']} ranks are missing ({'; '.join(told)});"
+            " the results of the others are kept, and the same request runs only the missing ones"
+        )
+        self.document = document

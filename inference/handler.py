@@ -1,0 +1,197 @@
+"""`lambda_handler`: the one entry point of every executor.
+
+It reads one rank's event, predicts with a warm engine and writes redshifts and result under the run's result path.
+Importing this module imports neither torch nor onnxruntime; the event's engine decides.
+"""
+
+import json
+import os
+import time
+import uuid
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from tempfile import gettempdir
+from typing import Any
+
+import numpy as np
+
+from inference.checkpoint import content_hash
+from inference.combine import parse_result, result_key
+from inference.dataset import Partition, open_partition
+from inference.engine import Engine, open_engine
+from inference.errors import BadPartition, RankFailed, StoreError
+from inference.events import RankEvent, RankResult
+from inference.meter import Clock, peak_memory_mb, reset_peak_memory
+from inference.predictions import Predictions
+from inference.store import Store
+
+_WORKER = uuid.uuid4().hex[:12]
+_served = 0
+
+
+def lambda_handler(event: object, context: Any) -> dict[str, Any]:
+    """Run one rank.
+
+    Args:
+        event: a rank event (`inference.events.RankEvent`, contract "Rank event").
+        context: Lambda's context object; `aws_request_id` and `memory_limit_in_mb` are read, both optional.
+
+    Returns:
+        The rank result as JSON; if the rank had been done before under the same fingerprint, that first result.
+
+    Raises:
+        BadInput: the event is wrong.
+        BadPartition: a partition is; the message names it.
+        StoreError: the store refused.
+    """
+    global _served
+    clock = Clock()
+    rank = RankEvent.from_wire(event)
+    cold, _served = _served == 0, _served + 1
+    idle_mb = reset_peak_memory()
+    store = _open_store(rank.store)
+    store.requests = []
+    with clock.stage("load"):
+        engine = _warm_engine(rank.store, rank)
+    predictions = Predictions()
+    for path, etag in _partitions(rank):
+        with clock.stage("read"):
+            partition = _open(store, rank.data_bucket, path, etag)
+        with clock.loop():
+            _predict(engine, partition, rank.batch_size, clock, predictions)
+    token = f"{rank.attempt}-{uuid.uuid4().hex[:8]}"
+    predictions_path = f"{rank.result_path}/predictions/{rank.rank}.{token}.safetensors"
+    with clock.stage("write"):
+        store.write(rank.result_bucket, predictions_path, predictions.encode(rank))
+    requests = store.requests
+    times = [request.seconds for request in requests]
+    result = RankResult(
+        rank=rank.rank,
+        world_size=rank.world_size,
+        attempt=rank.attempt,
+        fingerprint=rank.fingerprint,
+        data_path=rank.data_paths[0] if len(rank.data_paths) == 1 else list(rank.data_paths),
+        result_path=rank.result_path,
+        predictions_path=predictions_path,
+        samples=predictions.samples,
+        batch_size=rank.batch_size,
+        num_batches=len(predictions.parts),
+        device=engine.device,
+        engine=engine.name,
+        precision=engine.precision,
+        model_sha256=rank.model_sha256,
+        model_mb=_model_size(rank.store, rank) / 1e6,
+        started_at=clock.started_at,
+        ended_at=time.time(),
+        **clock.seconds(),
+        peak_rss_mb=peak_memory_mb(),
+        idle_rss_mb=idle_mb,
+        cold=cold,
+        request_id=str(getattr(context, "aws_request_id", "")),
+        worker=_WORKER,
+        memory_limit_mb=int(getattr(context, "memory_limit_in_mb", 0)),
+        store_requests=len(requests),
+        store_seconds=sum(times),
+        store_min_s=min(times, default=0.0),
+        store_max_s=max(times, default=0.0),
+        store_first_at=min((request.started_at for request in requests), default=0.0),
+        store_last_at=max((request.ended_at for request in requests), default=0.0),
+        store_bytes_read=sum(request.bytes_read for request in requests),
+        store_bytes_written=sum(request.bytes_written for request in requests),
+    )
+    return _publish(store, rank, result).to_wire()
+
+
+def _publish(store: Store, rank: RankEvent, result: RankResult) -> RankResult:
+    """Write the result unless one of the same fingerprint is there; the first complete one wins."""
+    key = result_key(rank.result_path, rank.rank)
+    data = json.dumps(result.to_wire()).encode()
+    if store.create(rank.result_bucket, key, data):
+        return result
+    first = parse_result(store.read(rank.result_bucket, key))
+    store.delete(rank.result_bucket, [result.predictions_path])
+    if first.fingerprint != rank.fingerprint:
+        raise RankFailed(
+            f"rank {rank.rank}: {key} holds the result of another run (fingerprint {first.fingerprint});"
+            " run with --fresh, or give this run a result_path of its own"
+        )
+    return first
+
+
+def _partitions(rank: RankEvent) -> Iterator[tuple[str, str]]:
+    yield from zip(rank.data_paths, rank.data_etags or [""] * len(rank.data_paths), strict=True)
+
+
+def _open(store: Store, bucket: str, path: str, etag: str) -> Partition:
+    stored = store.head(bucket, path)
+    if stored is None:
+        raise BadPartition(f"the partition {path} is gone from {bucket}")
+    if etag and stored.etag != etag:
+        raise BadPartition(f"the partition {path} has changed since the run was planned")
+    local = store.local_path(bucket, path)
+    return open_partition(local if local is not None else store.read(bucket, path), path)
+
+
+def _predict(
+    engine: Engine,
+    partition: Partition,
+    batch_size: int,
+    clock: Clock,
+    predictions: Predictions,
+) -> None:
+    batches = partition.batches(batch_size)
+    while True:
+        with clock.stage("read"):
+            batch = next(batches, None)
+        if batch is None:
+            return
+        with clock.stage("compute"):
+            redshifts = engine.predict(batch.images, batch.magnitudes)
+        if not np.isfinite(redshifts).all():
+            sample = batch.start + int(np.flatnonzero(~np.isfinite(redshifts))[0])
+            raise BadPartition(f"{partition.name}: the model gives no finite redshift for sample {sample}")
+        predictions.add(partition.name, batch.start, redshifts, batch.redshifts)
+
+
+@lru_cache(maxsize=4)
+def _open_store(root: str) -> Store:
+    return Store(root)
+
+
+def _warm_engine(store: str, rank: RankEvent) -> Engine:
+    return _engine(store, rank.bucket, rank.model, rank.model_sha256, rank.graph, rank.engine)
+
+
+@lru_cache(maxsize=2)  # a process serves one model, or two while one is replaced
+def _engine(root: str, bucket: str, model: str, sha256: str, graph: str | None, engine: str) -> Engine:
+    store = _open_store(root)
+    weights = _fetched(store, bucket, model, sha256)
+    if content_hash(weights) != sha256:
+        raise StoreError(f"the model {bucket}/{model} is not the one that the run was planned with")
+    local_graph = None if graph is None else _fetched(store, bucket, graph, sha256)
+    return open_engine(engine, weights, local_graph, _threads())
+
+
+def _threads() -> int:
+    """Threads for the engine: what the worker's parent granted, else all cores (0)."""
+    return int(os.environ.get("COSMIC_THREADS", "0"))
+
+
+def _fetched(store: Store, bucket: str, key: str, sha256: str) -> Path:
+    """The object as a file: itself in a local store, else a copy kept in the scratch folder by content."""
+    local = store.local_path(bucket, key)
+    if local is not None:
+        if not local.is_file():
+            raise StoreError(f"cannot read {bucket}/{key}: no such object")
+        return local
+    copy = Path(gettempdir()) / f"cosmic-{sha256[:16]}{Path(key).suffix}"
+    if not copy.exists():
+        partial = copy.with_suffix(f".{uuid.uuid4().hex[:8]}")
+        partial.write_bytes(store.read(bucket, key))
+        partial.replace(copy)
+    return copy
+
+
+def _model_size(root: str, rank: RankEvent) -> int:
+    return _fetched(_open_store(root), rank.bucket, rank.model, rank.model_sha256).stat().st_size

@@ -1,0 +1,183 @@
+"""One object-store face over S3 and a local folder, in which every bucket is a folder.
+
+Both sides are obstore's: listings are paginated, writes are atomic, `create` is conditional. Only `local_path` tells
+the two apart, for readers that can memory-map.
+"""
+
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import obstore
+from obstore.exceptions import AlreadyExistsError, BaseError, NotFoundError
+from obstore.store import LocalStore, S3Store
+
+from inference.errors import StoreError
+from inference.keys import natural_order
+
+S3_ROOT = "s3://"
+
+
+@dataclass(frozen=True)
+class StoredObject:
+    """What a listing knows of an object.
+
+    Attributes:
+        key: key inside the bucket.
+        size: bytes.
+        etag: the store's own fingerprint of the content (S3) or of the file's identity, time and size (a folder).
+    """
+
+    key: str
+    size: int
+    etag: str
+
+
+@dataclass
+class Request:
+    """One answered request: when, by the wall clock (seconds since the epoch), and how many bytes it moved."""
+
+    started_at: float
+    ended_at: float = 0.0
+    bytes_read: int = 0
+    bytes_written: int = 0
+
+    @property
+    def seconds(self) -> float:
+        """How long the answer took."""
+        return self.ended_at - self.started_at
+
+
+class Store:
+    """Buckets under one root: a folder, or `s3://` for AWS or whatever AWS_ENDPOINT_URL names.
+
+    Attributes:
+        requests: a list to which every answered request is added, once somebody puts a list there.
+
+    Raises:
+        StoreError: from every method, naming bucket and key, when the store refuses.
+    """
+
+    def __init__(self, root: str | Path) -> None:
+        self.requests: list[Request] | None = None
+        self.root = str(root)
+        self.is_local = self.root != S3_ROOT
+        if self.is_local:
+            if self.root.startswith("s3:"):
+                raise StoreError(f"a store is a folder or bare {S3_ROOT}, not {self.root!r}")
+            self.root = str(Path(self.root).expanduser().resolve())
+
+    @lru_cache(maxsize=32)  # noqa: B019 - a store lives as long as its process, and its buckets are few
+    def _bucket(self, bucket: str) -> LocalStore | S3Store:
+        if self.is_local:
+            return LocalStore(Path(self.root) / bucket)
+        return S3Store(bucket, **_s3_options())
+
+    def has_bucket(self, bucket: str) -> bool:
+        """Whether the bucket is there; always True over S3, where the first request tells."""
+        return not self.is_local or (Path(self.root) / bucket).is_dir()
+
+    def make_bucket(self, bucket: str) -> None:
+        """Make the bucket in a local store unless it is there; over S3 buckets are made by the stack, or by hand."""
+        if self.is_local and not self.has_bucket(bucket):
+            try:
+                (Path(self.root) / bucket).mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise StoreError(f"cannot make bucket {bucket} in {self.root}: {error.strerror}") from None
+
+    @contextmanager
+    def _named(self, what: str, bucket: str, key: str) -> Iterator["Request"]:
+        request = Request(started_at=time.time())
+        try:
+            yield request
+            request.ended_at = time.time()
+            if self.requests is not None:
+                self.requests.append(request)
+        except (BaseError, OSError, ValueError) as error:
+            reason = str(error).split("\n", 1)[0]
+            raise StoreError(f"cannot {what} {bucket}/{key}: {reason}") from error
+
+    def list(self, bucket: str, prefix: str) -> list[StoredObject]:
+        """Every object under the folder `prefix` (never `prefix-old/`; "" for all), at any depth, in natural order."""
+        if not self.has_bucket(bucket):
+            return []
+        with self._named("list", bucket, prefix):
+            folder = prefix.rstrip("/") + "/" if prefix else None
+            pages = obstore.list(self._bucket(bucket), prefix=folder)
+            found = [
+                StoredObject(entry["path"], entry["size"], (entry["e_tag"] or "").strip('"'))
+                for page in pages
+                for entry in page
+            ]
+        return sorted(found, key=lambda stored: natural_order(stored.key))
+
+    def head(self, bucket: str, key: str) -> StoredObject | None:
+        """The object's size and ETag, or None where there is none."""
+        if not self.has_bucket(bucket):
+            return None
+        try:
+            with self._named("look up", bucket, key):
+                entry = obstore.head(self._bucket(bucket), key)
+        except StoreError as error:
+            if isinstance(error.__cause__, NotFoundError | FileNotFoundError):
+                return None
+            raise
+        return StoredObject(key, entry["size"], (entry["e_tag"] or "").strip('"'))
+
+    def read(self, bucket: str, key: str) -> bytes:
+        """The whole object."""
+        with self._named("read", bucket, key) as request:
+            data = bytes(obstore.get(self._bucket(bucket), key).bytes())
+            request.bytes_read = len(data)
+        return data
+
+    def write(self, bucket: str, key: str, data: bytes | Path) -> None:
+        """Put `data` (bytes, or a file's content) under `key`, replacing what was there."""
+        self.make_bucket(bucket)
+        with self._named("write", bucket, key) as request:
+            obstore.put(self._bucket(bucket), key, data)
+            request.bytes_written = data.stat().st_size if isinstance(data, Path) else len(data)
+
+    def create(self, bucket: str, key: str, data: bytes) -> bool:
+        """Put `data` under `key` only if nothing is there; False, changing nothing, if something is."""
+        self.make_bucket(bucket)
+        try:
+            with self._named("write", bucket, key) as request:
+                obstore.put(self._bucket(bucket), key, data, mode="create")
+                request.bytes_written = len(data)
+        except StoreError as error:
+            if isinstance(error.__cause__, AlreadyExistsError):
+                return False
+            raise
+        return True
+
+    def delete(self, bucket: str, keys: Sequence[str]) -> None:
+        """Remove the objects; one that is not there is no error."""
+        for key in keys:
+            try:
+                with self._named("delete", bucket, key):
+                    obstore.delete(self._bucket(bucket), key)
+            except StoreError as error:
+                if not isinstance(error.__cause__, NotFoundError | FileNotFoundError):
+                    raise
+
+    def local_path(self, bucket: str, key: str) -> Path | None:
+        """The object as a file, where the store is a folder; None over S3."""
+        return Path(self.root) / bucket / key if self.is_local else None
+
+
+def _s3_options() -> dict[str, Any]:
+    """What obstore needs beyond its own reading of AWS_ACCESS_KEY_ID, AWS_REGION and the like."""
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    if not endpoint:
+        return {}
+    return {
+        "endpoint": endpoint,
+        "virtual_hosted_style_request": False,
+        "client_options": {"allow_http": endpoint.startswith("http://")},
+    }

@@ -1,0 +1,50 @@
+"""A local worker process: `python -m inference.worker` calls `lambda_handler` for each event it is sent.
+
+One JSON document a line, events in on standard input, replies out on what was standard output when the process started;
+prints of the code that it runs go to standard error. A reply is `{"result": ...}` or, in Lambda's own words,
+`{"errorType": ..., "errorMessage": ...}`. The worker ends when its input does, so it does not outlive its parent.
+"""
+
+import json
+import os
+import sys
+import uuid
+from dataclasses import dataclass, field
+from typing import Any
+
+from inference.errors import CosmicError
+
+
+@dataclass(frozen=True)
+class LocalContext:
+    """Lambda's context object, as far as the handler reads it."""
+
+    memory_limit_in_mb: int = 0
+    aws_request_id: str = field(default_factory=lambda: f"local-{uuid.uuid4()}")
+
+
+def reply_to(event: object) -> dict[str, Any]:
+    """Call the handler as Lambda would, errors turned into Lambda's error reply."""
+    from inference.handler import lambda_handler
+
+    context = LocalContext()
+    try:
+        reply: dict[str, Any] = {"result": lambda_handler(event, context)}
+    except MemoryError:
+        reply = {"errorType": "MemoryError", "errorMessage": "the worker ran out of memory"}
+    except (CosmicError, Exception) as error:  # noqa: BLE001 - a worker reports whatever its rank raised
+        reply = {"errorType": type(error).__name__, "errorMessage": str(error) or repr(error)}
+    return reply | {"request_id": context.aws_request_id}
+
+
+def main() -> None:
+    """Serve events until standard input ends."""
+    replies = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)
+    replies.write(json.dumps({"ready": os.getpid()}) + "\n")
+    for line in sys.stdin:
+        replies.write(json.dumps(reply_to(json.loads(line))) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""One lifecycle step a file: a thin Prefect task, and what the step needs that never runs in a function."""

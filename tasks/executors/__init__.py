@@ -1,0 +1,1 @@
+"""The ways to run a rank, behind one small protocol (`base`)."""

@@ -1,0 +1,233 @@
+"""Ranks on this machine: a pool of worker processes, or none at all for a debugger."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from queue import SimpleQueue
+from types import TracebackType
+from typing import Any, Self
+
+from inference.errors import BadInput, RankFailed
+from inference.events import RankEvent, RankResult
+from inference.worker import reply_to
+from tasks.executors.base import Invocation
+
+_FINAL = {"BadInput", "BadPartition", "BadCheckpoint"}  # the same input fails the same way again
+_HOW = "measured here, an estimate"
+
+
+class LocalExecutor:
+    """A pool of warm worker processes, each calling the same `lambda_handler`.
+
+    Threads are divided among the workers; each has a scratch folder of its own, removed at the end. A worker that dies
+    or outlasts the rank's time limit fails its rank's attempt, and another takes its place.
+
+    Args:
+        workers: processes; 0 runs every rank in this process, one after the other. Default: one a core.
+        timeout_s: seconds after which a rank is stopped; not enforced with 0 workers.
+        memory_mb: of the Lambda function whose bill is estimated.
+        command: starts a worker that speaks as `inference.worker` does.
+    """
+
+    name = "local"
+
+    def __init__(
+        self,
+        workers: int | None = None,
+        timeout_s: float = 900.0,
+        memory_mb: int = 10_240,
+        command: Sequence[str] = (sys.executable, "-m", "inference.worker"),
+    ) -> None:
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        self.workers = cores if workers is None else workers
+        self.concurrency = max(self.workers, 1)
+        self._threads = max(cores // self.concurrency, 1)
+        self._timeout_s = timeout_s
+        self._memory_mb = memory_mb
+        self._command = list(command)
+        self._idle: SimpleQueue[_Worker | None] = SimpleQueue()
+        self._alive: set[_Worker] = set()
+        self._closed = False
+
+    def __enter__(self) -> Self:
+        self._scratch = Path(tempfile.mkdtemp(prefix="cosmic-"))
+        for _ in range(self.workers):
+            self._idle.put(None)  # a place in the pool; its process starts with the first rank
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._closed = True
+        for worker in list(self._alive):
+            worker.stop()
+        shutil.rmtree(self._scratch, ignore_errors=True)
+
+    def invoke(self, event: RankEvent) -> Invocation:
+        """Run one rank on the next free worker and wait for it."""
+        if self.workers == 0:
+            return self._run_here(event)
+        worker = self._idle.get()
+        try:
+            if self._closed:
+                raise RankFailed("the run is over")
+            if worker is None:
+                worker = self._start()
+            return self._run_on(worker, event)
+        finally:
+            self._idle.put(worker if worker in self._alive else None)
+
+    def _start(self) -> "_Worker":
+        worker = _Worker(self._command, self._scratch, self._threads)
+        self._alive.add(worker)
+        return worker
+
+    def _run_on(self, worker: "_Worker", event: RankEvent) -> Invocation:
+        started = time.time()
+        try:
+            reply = worker.ask(event.to_wire(), self._timeout_s)
+        except RankFailed as death:
+            self._alive.discard(worker)
+            worker.stop()
+            reply = {"errorType": "RankFailed", "errorMessage": str(death)}
+        return self._told(event, reply, started, worker.take_start_up_s(), worker.name)
+
+    def _run_here(self, event: RankEvent) -> Invocation:
+        started = time.time()
+        return self._told(event, reply_to(event.to_wire()), started, 0.0, "this process")
+
+    def _told(
+        self, event: RankEvent, reply: Mapping[str, Any], started: float, init_s: float, worker: str
+    ) -> Invocation:
+        ended = time.time()
+        result, error, final = _read(reply, event)
+        duration = max(ended - started - init_s, 0.0)
+        return Invocation(
+            rank=event.rank,
+            attempt=event.attempt,
+            started_at=started,
+            ended_at=ended,
+            duration_s=duration,
+            init_s=init_s,
+            billed_s=duration + init_s,
+            billed_how=_HOW,
+            memory_mb=self._memory_mb,
+            max_memory_mb=result.peak_rss_mb * 1e6 / 2**20 if result else 0.0,
+            cold=result.cold if result else init_s > 0,
+            request_id=str(reply.get("request_id", "")),
+            worker=worker,
+            result=result,
+            error=error,
+            retryable=not final,
+        )
+
+
+def _read(reply: Mapping[str, Any], event: RankEvent) -> tuple[RankResult | None, str | None, bool]:
+    """The reply's result, or its error and whether another try is pointless."""
+    if "errorType" in reply:
+        return None, str(reply["errorMessage"]), reply["errorType"] in _FINAL
+    try:
+        result = RankResult.from_wire(reply.get("result"))
+    except BadInput as error:
+        return None, str(error), False
+    if result.rank != event.rank or result.fingerprint != event.fingerprint:
+        return None, f"the worker answered for rank {result.rank} instead of {event.rank}", False
+    return result, None, False
+
+
+class _Worker:
+    """One process of the pool: events go in as JSON lines, replies come back the same way."""
+
+    def __init__(self, command: list[str], scratch: Path, threads: int) -> None:
+        self._started = time.time()
+        self._folder = Path(tempfile.mkdtemp(dir=scratch, prefix="worker-"))
+        limits = dict.fromkeys(
+            ("COSMIC_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"),
+            str(threads),
+        )
+        self._process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=os.environ | limits | {"TMPDIR": str(self._folder)},
+            start_new_session=True,  # Ctrl-C is the parent's to handle
+        )
+        self.name = f"pid {self._process.pid}"
+        self._start_up_s: float | None = None
+
+    def ask(self, event: dict[str, Any], timeout_s: float) -> dict[str, Any]:
+        """Send one event and wait for the reply.
+
+        Raises:
+            RankFailed: the process died, answered no JSON, or took longer than `timeout_s`.
+        """
+        late = threading.Event()
+
+        def expire() -> None:
+            late.set()
+            self._process.kill()
+
+        timer = threading.Timer(timeout_s, expire)
+        timer.start()
+        try:
+            if self._start_up_s is None:
+                self._read()
+                self._start_up_s = time.time() - self._started
+            self._write(event)
+            return self._read()
+        except ValueError:
+            raise RankFailed("the worker process answered something that is not a JSON object") from None
+        except (OSError, EOFError):
+            if late.is_set():
+                raise RankFailed(f"the rank took longer than {timeout_s:g} s (rank_timeout)") from None
+            raise RankFailed(self._cause_of_death()) from None
+        finally:
+            timer.cancel()
+
+    def _write(self, document: dict[str, Any]) -> None:
+        assert self._process.stdin is not None  # noqa: S101 - opened as a pipe
+        self._process.stdin.write(json.dumps(document) + "\n")
+        self._process.stdin.flush()
+
+    def _read(self) -> dict[str, Any]:
+        assert self._process.stdout is not None  # noqa: S101 - opened as a pipe
+        line = self._process.stdout.readline()
+        if not line:
+            raise EOFError
+        document = json.loads(line)
+        if not isinstance(document, dict):
+            raise ValueError
+        return document
+
+    def _cause_of_death(self) -> str:
+        code = self._process.wait(timeout=60)
+        if code >= 0:
+            return f"the worker process ended with exit code {code}"
+        name = signal.Signals(-code).name
+        return f"the worker process was killed by {name}" + (": out of memory?" if name == "SIGKILL" else "")
+
+    def take_start_up_s(self) -> float:
+        """Seconds from the process's start to its being ready; 0 from the second time on."""
+        seconds, self._start_up_s = self._start_up_s or 0.0, 0.0
+        return seconds
+
+    def stop(self) -> None:
+        """End the process now."""
+        self._process.kill()
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                pipe.close()
+        shutil.rmtree(self._folder, ignore_errors=True)

@@ -1,0 +1,122 @@
+"""Every invocation of a run: what the bill is made from, kept in the store as `invocations.json`."""
+
+import dataclasses
+import json
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from inference.errors import BadInput
+from inference.events import RankResult
+from inference.store import Store
+from tasks.executors.base import Invocation
+
+_RECORD = "from the rank's own record, an estimate"
+_KEPT = [item for item in dataclasses.fields(Invocation) if item.name != "result"]
+
+
+@dataclass
+class Ledger:
+    """The invocations of a run, entered as they end; shared by the threads of the fan-out."""
+
+    invocations: list[Invocation] = field(default_factory=list)
+    done: set[int] = field(default_factory=set)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def enter(self, invocation: Invocation) -> None:
+        """Note one invocation; its rank is done when it has a result."""
+        with self._lock:
+            self.invocations.append(invocation)
+            if invocation.result is not None:
+                self.done.add(invocation.rank)
+
+    def last_error(self, rank: int) -> str | None:
+        """Why the rank failed at its last try; None if it is done or was never tried."""
+        tries = [] if rank in self.done else [i for i in self.invocations if i.rank == rank]
+        return tries[-1].error if tries else None
+
+
+def _key(result_path: str) -> str:
+    return f"{result_path}/invocations.json"
+
+
+def keep_invocations(
+    store: Store, bucket: str, result_path: str, made: Iterable[Invocation], fingerprints: Mapping[int, str]
+) -> list[Invocation]:
+    """Add a run's invocations to those kept from earlier runs of the same ranks, and return them all.
+
+    Args:
+        store: the object store.
+        bucket: of the run.
+        result_path: of the run.
+        made: this run's invocations.
+        fingerprints: of the plan, by rank; invocations kept under another fingerprint belong to results that are gone.
+
+    Raises:
+        StoreError: the store cannot be written.
+    """
+    rows = [
+        row
+        for row in _read(store, bucket, result_path)
+        if row["fingerprint"] == fingerprints.get(row["invocation"]["rank"])
+    ]
+    rows += [
+        {
+            "fingerprint": fingerprints[invocation.rank],
+            "invocation": {item.name: getattr(invocation, item.name) for item in _KEPT},
+        }
+        for invocation in made
+    ]
+    store.write(bucket, _key(result_path), json.dumps(rows).encode())
+    return [Invocation(**row["invocation"]) for row in rows]
+
+
+def load_invocations(store: Store, bucket: str, result_path: str) -> list[Invocation]:
+    """The invocations kept under a result path.
+
+    Raises:
+        BadInput: there are none: no run ended there.
+    """
+    rows = _read(store, bucket, result_path)
+    if not rows:
+        raise BadInput(f"there is no finished run under {bucket}/{result_path}: it has no invocations.json")
+    return [Invocation(**row["invocation"]) for row in rows]
+
+
+def _read(store: Store, bucket: str, result_path: str) -> list[dict[str, Any]]:
+    key = _key(result_path)
+    if store.head(bucket, key) is None:
+        return []
+    try:
+        rows = json.loads(store.read(bucket, key))
+        for row in rows:
+            Invocation(**row["invocation"])
+            str(row["fingerprint"])
+    except (ValueError, TypeError, KeyError, RecursionError):
+        raise BadInput(f"{bucket}/{key} is damaged: remove it, and the ranks' own records count instead") from None
+    return list(rows)
+
+
+def of_records(results: Sequence[RankResult], known: Iterable[Invocation], memory_mb: int) -> list[Invocation]:
+    """An invocation for every done rank that none is known of, because a run ended before it could keep its own."""
+    billed = {invocation.rank for invocation in known if invocation.error is None}
+    return [
+        Invocation(
+            rank=result.rank,
+            attempt=result.attempt,
+            started_at=result.started_at,
+            ended_at=result.ended_at,
+            duration_s=result.wall_total_s,
+            init_s=0.0,
+            billed_s=result.wall_total_s,
+            billed_how=_RECORD,
+            memory_mb=result.memory_limit_mb or memory_mb,
+            max_memory_mb=result.peak_rss_mb * 1e6 / 2**20,
+            cold=result.cold,
+            request_id=result.request_id,
+            worker=result.worker,
+        )
+        for result in results
+        if result.rank not in billed
+    ]

@@ -1,0 +1,319 @@
+"""The report of a run: one HTML page that needs nothing else, and a short Markdown form of it.
+
+Text from a request, a bucket or an error message is not trusted: the template escapes all of it, `display.plain`
+does so for Markdown.
+"""
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from prefect import task
+from prefect.artifacts import create_link_artifact, create_markdown_artifact
+from prefect.cache_policies import NO_CACHE
+
+from inference.dataset import BITS_PER_SAMPLE
+from inference.request import RunRequest
+from inference.store import Store
+from tasks import display
+from tasks.cost import MEANINGS, Cost
+from tasks.display import bit_rate, markdown_table, number, percent, plain, ranks_of, spans, unit_price, usd
+from tasks.figures import density, of_this_run, rank_time_histogram, timeline
+from tasks.policy import STEP_RETRIES, worth_retrying
+from tasks.summarize import Summary
+
+ALL_RANKS = 60  # a table of up to so many ranks shows them all, a longer one the slowest and the first SOME_RANKS
+SOME_RANKS = 20
+DELTA = "d = (z_pred - z_spec) / (1 + z_spec)"
+METRICS: tuple[tuple[str, str, Callable[[Any], str], str], ...] = (
+    ("nmad", "NMAD", number, "1.48 x median of |d - median(d)|, the scatter about the median"),
+    ("precision", "Scatter about zero", number, "1.48 x median of |d|, what the replaced system called NMAD"),
+    ("bias", "Bias", number, "mean of d"),
+    ("mae", "MAE", number, "mean of |z_pred - z_spec|"),
+    ("mse", "MSE", number, "mean of (z_pred - z_spec) squared"),
+    ("r2", "R²", number, "1 - squared errors over squared deviations of z_spec from its mean"),
+    ("outlier_fraction", "Outliers", percent, "share of galaxies with |d| above 0.15"),
+    ("outlier_fraction_005", "Beyond 0.05", percent, "share of galaxies with |d| above 0.05"),
+    ("samples", "Galaxies compared", number, "those whose spectroscopic redshift is known"),
+    ("unknown", "Left out", number, "galaxies without a spectroscopic redshift"),
+)
+_TEMPLATES = Environment(
+    loader=FileSystemLoader(Path(__file__).parent / "templates"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+
+
+_ROW = (
+    *("rank", "data_path", "samples", "attempt", "started_at", "ended_at", "cold", "worker", "resumed"),
+    *("wall_total_s", "wall_load_s", "wall_read_s", "wall_compute_s", "wall_write_s", "cpu_total_s"),
+    *("samples_per_s", "peak_rss_mb", "billed_s"),
+)
+
+
+class Stat(NamedTuple):
+    """What a number is, the number with its unit, and how it was obtained."""
+
+    label: str
+    value: str
+    how: str
+
+
+class Column(NamedTuple):
+    """A column of the table of ranks: its heading, the field it shows and how."""
+
+    title: str
+    field: str
+    show: Callable[[Any], str]
+    is_text: bool = False
+
+
+COLUMNS = (
+    Column("Rank", "rank", str),
+    Column("Partitions", "data_path", str, is_text=True),
+    Column("Samples", "samples", number),
+    Column("Wall s", "wall_total_s", number),
+    Column("Load s", "wall_load_s", number),
+    Column("Read s", "wall_read_s", number),
+    Column("Compute s", "wall_compute_s", number),
+    Column("Write s", "wall_write_s", number),
+    Column("CPU s", "cpu_total_s", number),
+    Column("Samples/s", "samples_per_s", number),
+    Column("Peak MB", "peak_rss_mb", number),
+    Column("Billed s", "billed_s", number),
+    Column("Attempt", "attempt", number),
+    Column("Start", "cold", lambda cold: "cold" if cold else "warm", is_text=True),
+    Column("Worker", "worker", str, is_text=True),
+    Column("Run", "resumed", lambda resumed: "earlier" if resumed else "this", is_text=True),
+)
+
+
+def render_report(
+    summary: Mapping[str, Any], ranks: pd.DataFrame, predictions: pd.DataFrame | None, costs: Sequence[Cost]
+) -> str:
+    """The report as one HTML document without scripts or outside resources.
+
+    Args:
+        summary: the run's document (`tasks.summarize.describe`).
+        ranks: a row a finished rank (`tasks.summarize.rank_table`), with billed_s where it is known.
+        predictions: a row an object: z_pred, z_spec (NaN where unknown).
+        costs: the bill, and after it what other methods say.
+    """
+    metrics = summary.get("metrics")
+    return _TEMPLATES.get_template("report.html").render(
+        summary=summary,
+        trouble=_trouble(summary),
+        headline=_headline(summary, costs[0]),
+        facts=_facts(summary),
+        speed=_speed(summary, ranks),
+        request=json.dumps(summary.get("request"), indent=2, ensure_ascii=False, default=str),
+        columns=_columns(ranks),
+        rank_tables=_rank_tables(ranks),
+        resumed=int(ranks["resumed"].sum()),
+        in_timeline=len(of_this_run(ranks)),
+        timeline=timeline(ranks) if len(ranks) else None,
+        histogram=rank_time_histogram(ranks) if len(ranks) else None,
+        density=density(predictions, metrics) if metrics and predictions is not None else None,
+        metrics=_metrics(metrics or {}),
+        delta=DELTA,
+        costs=costs,
+        meanings=MEANINGS,
+        display=display,
+    )
+
+
+def report_markdown(summary: Mapping[str, Any], ranks: pd.DataFrame, costs: Sequence[Cost]) -> str:
+    """The report's numbers as Markdown: headline, speed, metrics, bill, and the ranks that are missing."""
+    bill, others = costs[0], costs[1:]
+    parts = [f"# {plain(summary['result_path'])}"]
+    trouble = _trouble(summary)
+    if trouble:
+        rows = [(cause["ranks"], cause["paths"], cause["error"]) for cause in trouble["causes"]]
+        parts += [f"**{trouble['title']}**", markdown_table(("Ranks", "Partitions", "Cause"), rows)]
+    parts.append(markdown_table(("", "", "How obtained"), _headline(summary, bill)))
+    parts += ["## Speed", markdown_table(("", "", "How obtained"), _speed(summary, ranks))]
+    if summary.get("metrics"):
+        parts += ["## Redshifts", markdown_table(("", "", f"With {DELTA}"), _metrics(summary["metrics"]))]
+    lines = [
+        (item.name, number(item.quantity, item.unit, 4), unit_price(item.unit_usd), usd(item.usd))
+        for item in bill.items
+    ]
+    lines.append((f"total, {bill.method}{', an estimate' if bill.estimate else ''}", "", "", usd(bill.usd)))
+    parts += ["## Bill", markdown_table(("Item", "Quantity", "USD a unit", "USD"), lines), plain(bill.how)]
+    meanings = [(cost.method, usd(cost.usd), MEANINGS[cost.method]) for cost in others]
+    parts.append(markdown_table(("Other method", "USD", "Meaning"), meanings))
+    if summary.get("notes"):
+        parts.append(markdown_table(("Notes",), [(note,) for note in summary["notes"]]))
+    return "\n\n".join(parts) + "\n"
+
+
+def _headline(summary: Mapping[str, Any], bill: Cost) -> list[Stat]:
+    metrics = summary.get("metrics") or {}
+    ranks = f"by {summary['ranks_done']:,} of {ranks_of(summary['ranks_planned'])}"
+    if summary.get("ranks_resumed"):
+        ranks += f", {summary['ranks_resumed']:,} of them done before this run"
+    cost = f"on AWS Lambda, method {bill.method}; {'an estimate' if bill.estimate else 'by the times AWS reported'}"
+    scatter = f"scatter of {DELTA}" if metrics else "no spectroscopic redshifts to compare with"
+    return [
+        Stat("Redshifts predicted", number(summary.get("samples")), ranks),
+        Stat("Makespan", number(summary.get("makespan_s"), "s"), "first rank's start to last rank's end"),
+        Stat("Samples per second", number(summary.get("samples_per_s")), "by the wall clock, over the makespan"),
+        Stat("Cost", usd(bill.usd), cost),
+        Stat("NMAD", number(metrics.get("nmad")), scatter),
+    ]
+
+
+def _facts(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
+    model = summary.get("model") or {}
+    counts = ("ranks_planned", "planned"), ("ranks_done", "done"), ("ranks_resumed", "done before this run")
+    facts = {
+        "Run": summary.get("run_id"),
+        "Made": summary.get("created"),
+        "Results": summary.get("result_path"),
+        "Store": summary.get("store"),
+        "Executor": summary.get("executor"),
+        "Engine": ", ".join(str(summary[key]) for key in ("engine", "precision") if summary.get(key)),
+        "Model": model.get("key"),
+        "SHA-256 of the weights": model.get("sha256"),
+        "Parameters": number(model["parameters"]) if model.get("parameters") else None,
+        "Ranks": ", ".join(f"{number(summary.get(key))} {word}" for key, word in counts),
+    }
+    return [(label, str(value)) for label, value in facts.items() if value]
+
+
+def _speed(summary: Mapping[str, Any], ranks: pd.DataFrame) -> list[Stat]:
+    bits = f"bits of model input ({BITS_PER_SAMPLE:,} a sample)"
+    stats = [
+        Stat("End to end", number(summary.get("end_to_end_s"), "s"), "the flow, staging and summing up included"),
+        Stat("Throughput", bit_rate(summary.get("throughput_bps")), f"{bits} over the makespan"),
+        Stat(
+            "Sum of the ranks' own rates",
+            bit_rate(summary.get("throughput_bps_sum_of_ranks")),
+            "each rank's bits over its own loop, added up: how much ran side by side, not how fast it went",
+        ),
+    ]
+    cold = ranks["cold"].astype(bool)
+    for kind, chosen in (("warm", ~cold), ("cold", cold)):
+        times = ranks.loc[chosen, "wall_total_s"]
+        if len(times):
+            how = f"median wall time of {ranks_of(len(times))}{' that first loaded the engine' * (kind == 'cold')}"
+            stats.append(Stat(f"Rank time, {kind}", number(times.median(), "s"), how))
+    if len(ranks):
+        how = "resident memory of the worker that used most (MB of 1,000,000 bytes)"
+        stats.append(Stat("Peak memory", number(ranks["peak_rss_mb"].max(), "MB"), how))
+    return stats
+
+
+def _metrics(metrics: Mapping[str, float | None]) -> list[Stat]:
+    return [Stat(label, show(metrics[key]), how) for key, label, show, how in METRICS if key in metrics]
+
+
+def _trouble(summary: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What is missing or failed, each cause with the ranks that it struck; None when nothing is."""
+    missing, failed = summary.get("missing_ranks") or [], summary.get("failed_ranks") or []
+    if not missing and not failed:
+        return None
+    causes: dict[str, list[Mapping[str, Any]]] = {}
+    for failure in failed:
+        causes.setdefault(str(failure["error"]), []).append(failure)
+    told = {failure["rank"] for failure in failed}
+    for rank in missing:
+        if rank not in told:
+            causes.setdefault("there is no result, and no error was told", []).append({"rank": rank})
+    struck = f"{len(missing) or len(failed):,} of {ranks_of(summary['ranks_planned'])}"
+    verb = "is" if len(missing) == 1 else "are"
+    return {
+        "title": f"INCOMPLETE: {struck} {verb} missing" if missing else f"{struck} failed",
+        "causes": [
+            {
+                "ranks": spans([hit["rank"] for hit in hits]),
+                "many": len(hits) > 1,
+                "error": error,
+                "paths": _paths(hits),
+            }
+            for error, hits in causes.items()
+        ],
+    }
+
+
+def _paths(failures: Sequence[Mapping[str, Any]], most: int = 5) -> str:
+    told = [failure.get("data_path") or [] for failure in failures]
+    paths = [path for some in told for path in ([some] if isinstance(some, str) else some)]
+    return ", ".join(paths[:most]) + (f" and {len(paths) - most:,} more" if len(paths) > most else "")
+
+
+def _columns(ranks: pd.DataFrame) -> list[Column]:
+    """Those that tell something about these ranks."""
+    dull = set() if ranks["resumed"].any() else {"resumed"}
+    return [column for column in COLUMNS if column.field in ranks and column.field not in dull]
+
+
+def _rank_tables(ranks: pd.DataFrame) -> list[dict[str, Any]]:
+    in_order = ranks.sort_values("rank")
+    chosen = {"": in_order}
+    if len(ranks) > ALL_RANKS:
+        slowest = ranks.sort_values("wall_total_s", ascending=False).head(SOME_RANKS)
+        chosen = {f"The slowest {SOME_RANKS}": slowest, f"The first {SOME_RANKS}": in_order.head(SOME_RANKS)}
+    columns = _columns(ranks)
+    return [
+        {
+            "title": title,
+            "rows": [[column.show(row[column.field]) for column in columns] for row in part.to_dict("records")],
+        }
+        for title, part in chosen.items()
+    ]
+
+
+@task(
+    name="publish report",
+    tags=["cosmic", "report"],
+    retries=STEP_RETRIES,
+    retry_delay_seconds=1,
+    retry_condition_fn=worth_retrying,
+    cache_policy=NO_CACHE,
+)
+def publish_report(
+    request: RunRequest, summary: Summary, costs: list[Cost], billed: dict[int, float], store_root: str, began: float
+) -> dict[str, Any]:
+    """Write report.html and summary.json, publish the report as an artifact.
+
+    Args:
+        request: the checked request.
+        summary: of the run.
+        costs: the bill by every method, the headline first.
+        billed: seconds billed for each rank.
+        store_root: root of the store.
+        began: when the run began, seconds since the epoch; the run's end is when the report is made.
+
+    Returns:
+        The run's document, as `cosmic run --json` prints it.
+
+    Raises:
+        StoreError: the store cannot be written.
+    """
+    store = Store(store_root)
+    key = f"{request.result_path}/report.html"
+    path = store.local_path(request.bucket, key)
+    where = str(path) if path is not None else f"s3://{request.bucket}/{key}"
+    ranks = summary.ranks.assign(billed_s=summary.ranks["rank"].map(billed))
+    document = summary.document | {
+        "cost": costs[0].to_dict(),
+        "costs": {cost.method: cost.usd for cost in costs},
+        "report": where,
+        "end_to_end_s": time.time() - began,
+        "ranks": ranks[[*_ROW]].to_dict("records"),
+    }
+    store.write(request.bucket, key, render_report(document, ranks, summary.predictions, costs).encode())
+    store.write(request.bucket, f"{request.result_path}/summary.json", json.dumps(document, indent=1).encode())
+    create_markdown_artifact(
+        report_markdown(document, ranks, costs), key="cosmic-report", description=document["result_path"]
+    )
+    if path is not None:
+        create_link_artifact(path.as_uri(), key="cosmic-report-page", link_text=document["result_path"])
+    return document

@@ -1,0 +1,139 @@
+"""stage_scripts: what the ranks need besides data, put into the run's bucket once."""
+
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+from prefect import task
+from prefect.artifacts import create_markdown_artifact
+
+from inference.checkpoint import content_hash, export_onnx, load, read_config
+from inference.dataset import IMAGE_SHAPE
+from inference.errors import BadCheckpoint, BadInput
+from inference.keys import checked_key
+from inference.plan import Model
+from inference.request import RunRequest
+from inference.store import Store
+from tasks.policy import STEP_RETRIES, worth_retrying
+
+DEMO_WEIGHTS = Path(str(files("inference") / "weights" / "demo.safetensors"))
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A checkpoint that has been looked at and found fit, before anything is written.
+
+    Attributes:
+        path: the file.
+        key: where it lies or will lie in the run's bucket.
+        sha256: its content hash.
+        graph: the exported graph, None for the torch engine.
+    """
+
+    path: Path
+    key: str
+    sha256: str
+    graph: Path | None
+
+
+def find_weights(request: RunRequest, store: Store) -> Weights:
+    """Find the request's model, a key in the bucket or else a file, and make its graph where the engine needs one.
+
+    Raises:
+        BadInput: there is no such model.
+        BadCheckpoint: it is of another architecture, or broken.
+    """
+    if request.model is None:
+        path, key = DEMO_WEIGHTS, None
+    else:
+        path, key = _locate(request.model, request.bucket, store)
+    config = read_config(path)
+    if (config.bands, config.image_size, config.image_size) != IMAGE_SHAPE:
+        raise BadCheckpoint(
+            f"{path} takes images of {config.bands} bands and {config.image_size} pixels a side; partitions hold"
+            f" {IMAGE_SHAPE[0]} and {IMAGE_SHAPE[1]}"
+        )
+    if request.engine == "torch":
+        load(path)  # the export for the other engine looks at every tensor, too
+    sha256 = content_hash(path)
+    graph = export_onnx(path) if request.engine == "onnxruntime" else None
+    return Weights(path, key or f"models/{path.stem}-{sha256[:16]}.safetensors", sha256, graph)
+
+
+def _locate(model: str, bucket: str, store: Store) -> tuple[Path, str | None]:
+    file = Path(model).expanduser()
+    is_key = not model.startswith(("/", "~", "./", "../"))
+    if is_key:
+        key = checked_key(model, "model")
+        if store.head(bucket, key) is not None:
+            local = store.local_path(bucket, key)
+            return (local, key) if local is not None else (_downloaded(store, bucket, key), key)
+    if file.is_file():
+        return file, None
+    raise BadInput(f"model: there is neither a key {model!r} in {bucket} nor such a file")
+
+
+def _downloaded(store: Store, bucket: str, key: str) -> Path:
+    stored = store.head(bucket, key)
+    folder = Path.home() / ".cache" / "cosmic-flows" / "models"
+    copy = folder / f"{(stored.etag if stored else '')}-{Path(key).name}"
+    if not copy.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        partial = copy.with_suffix(".partial")
+        partial.write_bytes(store.read(bucket, key))
+        partial.replace(copy)
+    return copy
+
+
+def put_weights(weights: Weights, bucket: str, store: Store) -> tuple[Model, list[str]]:
+    """Put weights and graph into the bucket where they are not there yet; return the model and the keys written."""
+    stem = weights.key.removesuffix(".safetensors")
+    graph_key = None
+    if weights.graph is not None:
+        graph_key = f"{stem}.{weights.graph.name.removeprefix(weights.path.stem + '.')}"
+    written = []
+    wanted = [(weights.key, weights.path), (graph_key, weights.graph)]
+    for key, path in wanted:
+        if key is None or path is None:
+            continue
+        there = store.head(bucket, key)
+        if there is None or there.size != path.stat().st_size:
+            store.write(bucket, key, path)
+            written.append(key)
+    return Model(weights.key, weights.sha256, graph_key), written
+
+
+@task(
+    name="stage scripts",
+    tags=["cosmic", "stage"],
+    retries=STEP_RETRIES,
+    retry_delay_seconds=1,
+    retry_condition_fn=worth_retrying,
+)
+def stage_scripts(request: RunRequest, store_root: str) -> Model:
+    """Stage the request's model in its bucket; publishes what was staged as an artifact.
+
+    Raises:
+        BadInput: see `find_weights`.
+        StoreError: the bucket cannot be written.
+    """
+    store = Store(store_root)
+    weights = find_weights(request, store)
+    model, written = put_weights(weights, request.bucket, store)
+    rows = [f"| weights | `{model.key}` | {weights.path.stat().st_size / 1e6:.2f} MB | {_state(model.key, written)} |"]
+    if weights.graph is not None and model.graph is not None:
+        rows.append(
+            f"| graph for {request.engine} | `{model.graph}` | {weights.graph.stat().st_size / 1e6:.2f} MB"
+            f" | {_state(model.graph, written)} |"
+        )
+    create_markdown_artifact(
+        "\n".join(["| what | key | size | |", "| --- | --- | ---: | --- |", *rows])
+        + f"\n\nIn bucket `{request.bucket}`. SHA-256 of the weights: `{model.sha256}`.",
+        key="cosmic-staged",
+        description="What the ranks need besides data",
+    )
+    return model
+
+
+def _state(key: str, written: list[str]) -> str:
+    return "uploaded" if key in written else "was there already"

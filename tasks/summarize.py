@@ -1,0 +1,210 @@
+"""summarize: ranks found against ranks planned, and what the found ones add up to."""
+
+import dataclasses
+import json
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from prefect import task
+from prefect.artifacts import create_table_artifact
+from prefect.cache_policies import NO_CACHE
+
+from inference.combine import Gathered, gather
+from inference.events import RankResult
+from inference.metrics import photoz_metrics
+from inference.plan import Plan
+from inference.predictions import decode
+from inference.request import RunRequest
+from inference.store import Store
+from tasks.ledger import Ledger
+from tasks.plan import Start
+from tasks.policy import STEP_RETRIES, worth_retrying
+
+SCHEMA = pa.schema(
+    [
+        ("rank", pa.int32()),
+        ("file", pa.string()),
+        ("index", pa.int64()),
+        ("z_pred", pa.float32()),
+        ("z_spec", pa.float64()),
+        (
+            "repeat",
+            pa.bool_(),
+        ),  # the object stands under an earlier rank already: its file is reused
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a run came to.
+
+    Attributes:
+        document: the run's facts as JSON (`cosmic run --json`), the bill and the report's place still to come.
+        results: of the finished ranks.
+        ranks: a row a finished rank.
+        predictions: a row an object, repeats left out.
+    """
+
+    document: dict[str, Any]
+    results: tuple[RankResult, ...]
+    ranks: pd.DataFrame
+    predictions: pd.DataFrame
+
+
+def rank_table(results: Sequence[RankResult], resumed: Sequence[int] = ()) -> pd.DataFrame:
+    """A row a rank: what it read, when and how long it ran, what it used."""
+    table = pd.DataFrame([dataclasses.asdict(result) for result in results])
+    if table.empty:
+        table = pd.DataFrame(columns=[field.name for field in dataclasses.fields(RankResult)])
+    table["data_path"] = [", ".join(result.data_paths) for result in results]
+    table["samples_per_s"] = table["samples"] / table["wall_total_s"]
+    table["resumed"] = table["rank"].isin(list(resumed))
+    return table
+
+
+def write_predictions(store: Store, bucket: str, results: Sequence[RankResult], key: str) -> pd.DataFrame:
+    """Write one Parquet file with the redshifts of all ranks, a row group a rank.
+
+    Returns:
+        The rows, each object once: files that several ranks read count under the first.
+
+    Raises:
+        BadInput: a predictions file is broken.
+        StoreError: it is missing, or the Parquet file cannot be written.
+    """
+    seen: set[str] = set()
+    once = []
+    with tempfile.TemporaryDirectory(prefix="cosmic-") as scratch:
+        path = Path(scratch) / "predictions.parquet"
+        with pq.ParquetWriter(path, SCHEMA) as writer:
+            for result in results:
+                data = store.read(bucket, result.predictions_path)
+                files, columns = decode(data, result.predictions_path)
+                new = np.array([file not in seen for file in files])
+                seen.update(files)
+                table = pa.table(
+                    {
+                        "rank": np.full(len(columns["index"]), result.rank, np.int32),
+                        "file": np.array(files, dtype=object)[columns["file"]],
+                        "index": columns["index"],
+                        "z_pred": columns["z_pred"],
+                        "z_spec": columns["z_spec"],
+                        "repeat": ~new[columns["file"]],
+                    },
+                    schema=SCHEMA,
+                )
+                writer.write_table(table)
+                once.append(table.filter(pa.compute.invert(table["repeat"])))
+        store.write(bucket, key, path)
+    rows: pd.DataFrame = pa.concat_tables(once).to_pandas()
+    return rows
+
+
+def describe(request: RunRequest, start: Start, found: Gathered, ledger: Ledger, run: dict[str, Any]) -> dict[str, Any]:
+    """The run's document: what was planned, what was found, how fast it was by the wall clock.
+
+    `makespan_s` is first rank start to last rank end by the workers' clocks, over the ranks that ran in this run;
+    `throughput_bps` and `samples_per_s` are bits of model input and samples of those ranks over that time, and
+    `throughput_bps_sum_of_ranks` adds up the ranks' own rates: how much ran side by side, not how fast it went.
+    """
+    plan: Plan = start.plan
+    ran = [result for result in found.results if result.rank not in start.resumed]
+    timed = ran or found.results
+    makespan = max((r.ended_at for r in timed), default=0.0) - min((r.started_at for r in timed), default=0.0)
+    paths = {event.rank: list(event.data_paths) for event in plan.events}
+    failed = [
+        {"rank": rank, "data_path": paths[rank], "error": error}
+        for rank in found.missing
+        if (error := ledger.last_error(rank)) is not None
+    ]
+    rate = 1.0 / makespan if makespan > 0 else None
+    return {
+        **run,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "request": request.document(),
+        "result_path": f"{request.bucket}/{request.result_path}",
+        "engine": request.engine,
+        "precision": request.precision,
+        "model": {"key": plan.events[0].model, "sha256": plan.events[0].model_sha256},
+        "world_size": plan.world_size,
+        "ranks_planned": plan.world_size,
+        "ranks_done": len(found.results),
+        "ranks_resumed": len(start.resumed),
+        "missing_ranks": list(found.missing),
+        "failed_ranks": failed,
+        "notes": list(plan.notes),
+        "samples": sum(result.samples for result in found.results),
+        "makespan_s": makespan if timed else None,
+        "samples_per_s": rate and rate * sum(result.samples for result in timed),
+        "throughput_bps": rate and rate * sum(result.bits for result in timed),
+        "throughput_bps_sum_of_ranks": sum(r.bits / max(r.wall_loop_s, 1e-9) for r in timed),
+        "cold_ranks": sum(result.cold for result in timed),
+    }
+
+
+@task(
+    name="summarize",
+    tags=["cosmic", "summarize"],
+    retries=STEP_RETRIES,
+    retry_delay_seconds=1,
+    retry_condition_fn=worth_retrying,
+    cache_policy=NO_CACHE,
+)
+def summarize(request: RunRequest, start: Start, ledger: Ledger, store_root: str, run: dict[str, Any]) -> Summary:
+    """Compare ranks found with ranks planned, combine what was found, compute photo-z metrics.
+
+    An incomplete run's files are called `combined_data.partial.json` and `predictions.partial.parquet`, so that nobody
+    takes them for the whole.
+
+    Args:
+        request: the checked request.
+        start: the plan.
+        ledger: what the executor saw, for the causes of failures.
+        store_root: root of the store.
+        run: facts that only the flow knows: run_id, executor, ...
+
+    Raises:
+        StoreError: the store cannot be read or written.
+    """
+    store = Store(store_root)
+    found = gather(store, start.plan.events)
+    document = describe(request, start, found, ledger, run)
+    part = ".partial" if found.missing else ""
+    folder = request.result_path
+    records = [result.to_wire() for result in found.results]
+    store.write(request.bucket, f"{folder}/combined_data{part}.json", json.dumps(records).encode())
+    predictions = SCHEMA.empty_table().to_pandas()
+    if found.results:
+        key = f"{folder}/predictions{part}.parquet"
+        predictions = write_predictions(store, request.bucket, found.results, key)
+    document["objects"] = len(predictions)
+    document["metrics"] = photoz_metrics(predictions["z_pred"].to_numpy(), predictions["z_spec"].to_numpy())
+    ranks = rank_table(found.results, start.resumed)
+    shown = [
+        "rank",
+        "data_path",
+        "samples",
+        "wall_total_s",
+        "samples_per_s",
+        "peak_rss_mb",
+        "cold",
+        "worker",
+    ]
+    create_table_artifact(
+        [
+            *({"state": "done"} | row for row in ranks[shown].head(1000).round(3).to_dict("records")),
+            *({"state": "FAILED"} | failure for failure in document["failed_ranks"]),
+        ],
+        key="cosmic-ranks",
+        description=f"{document['ranks_done']} of {document['ranks_planned']} ranks done",
+    )
+    return Summary(document, found.results, ranks, predictions)

@@ -1,0 +1,272 @@
+import json
+import pickle
+import shutil
+import zipfile
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from flows.run import run
+from inference.dataset import open_partition, write_partition
+from inference.engine import open_engine
+from inference.errors import BadInput, RunIncomplete
+from tests.surveys import SIZES, random_survey, read_json, request_of, snapshot, write_survey
+
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect_api")]
+DOCUMENT_KEYS = {
+    "run_id",
+    "result_path",
+    "executor",
+    "world_size",
+    "ranks_planned",
+    "ranks_done",
+    "ranks_resumed",
+    "missing_ranks",
+    "failed_ranks",
+    "samples",
+    "makespan_s",
+    "end_to_end_s",
+    "samples_per_s",
+    "throughput_bps",
+    "throughput_bps_sum_of_ranks",
+    "cost",
+    "metrics",
+    "report",
+}
+
+
+@pytest.fixture
+def results(store):
+    return store / "cosmicai-test" / "results" / "test"
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory, tiny_weights, prefect_server):
+    """A run that ended well: its document, its results, its store."""
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    root = tmp_path_factory.mktemp("store")
+    write_survey(root / "cosmicai-test" / "survey")
+    write_survey(root / "cosmicai-test" / "survey-old")
+    (root / "cosmicai-test" / "models").mkdir()
+    shutil.copy(tiny_weights, root / "cosmicai-test" / "models" / "tiny.safetensors")
+    with temporary_settings({PREFECT_API_URL: prefect_server}):
+        document = run(request_of(), str(root), workers=2)
+    return document, root / "cosmicai-test" / "results" / "test", root
+
+
+class TestAWholeRun:
+    def test_the_document_says_all_that_a_person_asks(self, done):
+        document, _, _ = done
+        assert document.keys() >= DOCUMENT_KEYS
+        assert document["cost"].keys() >= {"method", "usd", "items"}
+        assert document["metrics"].keys() >= {
+            "mae",
+            "mse",
+            "bias",
+            "nmad",
+            "r2",
+            "outlier_fraction",
+        }
+        assert (document["ranks_planned"], document["ranks_done"], document["ranks_resumed"]) == (
+            4,
+            4,
+            0,
+        )
+        assert document["missing_ranks"] == document["failed_ranks"] == []
+        assert document["samples"] == sum(SIZES)
+        assert 0 < document["makespan_s"] <= document["end_to_end_s"]
+        assert document["throughput_bps"] == pytest.approx(sum(SIZES) * 164_160 / document["makespan_s"])
+        assert any("file_limit is 10" in note for note in document["notes"])
+        json.dumps(document, allow_nan=False)
+
+    def test_the_neighbouring_prefix_is_left_alone(self, done):
+        _, results, _ = done
+        assert set(read_json(results / "payload.json")["data_map"].values()) == {f"survey/{n}.pt" for n in (1, 2, 3, 4)}
+
+    def test_combined_data_keeps_the_identities_of_the_old_records(self, done):
+        _, results, _ = done
+        records = read_json(results / "combined_data.json")
+        assert [record["data_path"] for record in records] == [f"survey/{n}.pt" for n in (1, 2, 3, 4)]
+        for record, size in zip(records, SIZES, strict=True):
+            time = record["total_cpu_time (seconds)"]
+            assert record["throughput_bps"] * time == pytest.approx(size * 164_160)
+            assert record["sample_persec"] * time == pytest.approx(size)
+            assert record["num_batches"] == -(-size // 16)
+            assert record["wall_total_s"] >= record["wall_loop_s"] > 0
+            assert record["peak_rss_mb"] > 10
+
+    def test_the_redshifts_are_the_models_own(self, done, tiny_weights):
+        _, results, root = done
+        table = pd.read_parquet(results / "predictions.parquet")
+        assert list(table["rank"].unique()) == [0, 1, 2, 3]
+        engine = open_engine("onnxruntime", tiny_weights, threads=1)
+        for number, size in enumerate(SIZES, 1):
+            part = open_partition(root / "cosmicai-test" / "survey" / f"{number}.pt", "x")
+            rows = table[table["file"] == f"survey/{number}.pt"]
+            assert list(rows["index"]) == list(range(size))
+            expected = engine.predict(np.asarray(part.images), np.asarray(part.magnitudes))
+            np.testing.assert_allclose(rows["z_pred"], expected, atol=1e-5)
+            np.testing.assert_array_equal(rows["z_spec"], np.asarray(part.redshifts).ravel())
+
+    def test_the_report_and_the_summary_lie_beside_the_results(self, done):
+        document, results, _ = done
+        assert read_json(results / "summary.json")["samples"] == sum(SIZES)
+        assert (results / "report.html").read_text().lstrip().lower().startswith("<!doctype html>")
+        assert document["report"].endswith("results/test/report.html")
+        assert "survey/3.pt" in (results / "report.html").read_text()
+        assert not list(results.glob("*partial*"))
+
+    def test_the_bill_is_an_estimate_and_says_so(self, done):
+        document, _, _ = done
+        assert document["cost"]["estimate"] is True
+        assert document["cost"]["usd"] > 0
+        assert document["cost"]["method"] == "billed"
+
+
+def test_the_same_request_again_runs_no_rank_and_gives_the_same_redshifts(store, results):
+    run(request_of(), str(store), workers=1)
+    ranks = {n: (results / f"{n}.json").read_text() for n in range(4)}
+    before = pd.read_parquet(results / "predictions.parquet")
+    again = run(request_of(), str(store), workers=1)
+    assert (again["ranks_resumed"], again["ranks_done"]) == (4, 4)
+    assert {n: (results / f"{n}.json").read_text() for n in range(4)} == ranks
+    pd.testing.assert_frame_equal(pd.read_parquet(results / "predictions.parquet"), before)
+
+
+def test_a_changed_partition_runs_its_own_rank_only_and_fresh_runs_all(store, results):
+    run(request_of(), str(store), workers=1)
+    write_partition(store / "cosmicai-test" / "survey" / "2.pt", *random_survey(31, seed=9))
+    again = run(request_of(), str(store), workers=1)
+    assert (again["ranks_resumed"], again["samples"]) == (3, sum(SIZES) + 1)
+    fresh = run(request_of(), str(store), workers=1, fresh=True)
+    assert (fresh["ranks_resumed"], fresh["ranks_done"]) == (0, 4)
+
+
+def test_more_ranks_than_files_count_each_object_once_in_the_metrics(store, results):
+    document = run(request_of(world_size=6), str(store), workers=2)
+    assert document["samples"] == sum(SIZES) + 40 + 30
+    assert document["metrics"]["samples"] == sum(SIZES)
+    table = pd.read_parquet(results / "predictions.parquet")
+    assert table["repeat"].sum() == 70
+
+
+def test_without_workers_every_rank_runs_in_this_process(store, results):
+    document = run(request_of(), str(store), workers=0)
+    assert document["ranks_done"] == 4
+    assert len({record["worker"] for record in read_json(results / "combined_data.json")}) == 1
+
+
+def test_partitions_are_made_first_when_the_request_says_so(store, tmp_path):
+    write_partition(tmp_path / "survey.pt", *random_survey(70))
+    wanted = request_of(data_prefix="made", partition={"source": str(tmp_path / "survey.pt"), "size": 30})
+    document = run(wanted, str(store), workers=1)
+    assert (document["world_size"], document["samples"]) == (3, 70)
+    again = run(wanted, str(store), workers=1)
+    assert again["ranks_resumed"] == 3
+    with pytest.raises(BadInput, match="holds partitions that were not made from"):
+        run(wanted | {"partition": wanted["partition"] | {"size": 10}}, str(store), workers=1)
+
+
+def truncated(path):
+    path.write_bytes(path.read_bytes()[:5000])
+
+
+def empty(path):
+    path.write_bytes(b"")
+
+
+def not_a_zip(path):
+    path.write_bytes(b"hello " * 1000)
+
+
+def not_finite(path):
+    images, magnitudes, redshifts = random_survey(30)
+    images[17, 2, 3, 3] = np.nan
+    write_partition(path, images, magnitudes, redshifts)
+
+
+def other_shape(path):
+    import torch
+
+    tensors = [torch.zeros(9, 5, 64, 64), torch.zeros(9, 5), torch.zeros(9)]
+    torch.save(torch.utils.data.TensorDataset(*tensors), path)
+
+
+def other_type(path):
+    import torch
+
+    tensors = [torch.zeros(9, 5, 32, 32, dtype=torch.int32), torch.zeros(9, 5), torch.zeros(9)]
+    torch.save(torch.utils.data.TensorDataset(*tensors), path)
+
+
+class Canary:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        import os
+
+        return os.system, (f"touch {self.path}",)
+
+
+def hostile(path):
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("archive/data.pkl", pickle.dumps(Canary(path.parent / "canary")))
+        archive.writestr("archive/byteorder", "little")
+        archive.writestr("archive/data/0", b"\0" * 16)
+
+
+@pytest.mark.parametrize("spoil", [truncated, empty, not_a_zip, not_finite, other_shape, other_type, hostile])
+def test_a_bad_partition_fails_its_rank_by_name_and_the_others_are_kept(store, results, spoil):
+    spoil(store / "cosmicai-test" / "survey" / "2.pt")
+    with pytest.raises(RunIncomplete, match=r"1 of 4 ranks are missing \(rank 1: .*survey/2\.pt") as told:
+        run(request_of(), str(store), workers=1)
+    document = told.value.document
+    assert document["missing_ranks"] == [1]
+    assert document["failed_ranks"][0]["data_path"] == ["survey/2.pt"]
+    assert document["ranks_done"] == 3
+    assert {path.name for path in results.glob("[0-9]*.json")} == {"0.json", "2.json", "3.json"}
+    assert not (results / "combined_data.json").exists()
+    assert not (results / "predictions.parquet").exists()
+    assert len(read_json(results / "combined_data.partial.json")) == 3
+    assert not (store / "cosmicai-test" / "survey" / "canary").exists()
+    assert "INCOMPLETE" in (results / "report.html").read_text()
+
+
+def test_a_mended_partition_completes_the_run(store, results):
+    path = store / "cosmicai-test" / "survey" / "2.pt"
+    whole = path.read_bytes()
+    truncated(path)
+    with pytest.raises(RunIncomplete):
+        run(request_of(), str(store), workers=1)
+    path.write_bytes(whole)
+    document = run(request_of(), str(store), workers=1)
+    assert (document["ranks_resumed"], document["ranks_done"]) == (3, 4)
+    assert not list(results.glob("*partial*"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"data_prefix": "nothing"}, "cosmicai-test/nothing"),
+        ({"model": "models/none.safetensors"}, "models/none.safetensors"),
+        ({"model": "survey/1.pt"}, r"survey/1\.pt|1\.pt"),
+        ({"batch_size": 0}, "batch_size"),
+        ({"script": "x.py"}, "script"),
+        ({"partition": {"source": "/nowhere.pt", "size": 10}}, "nowhere"),
+    ],
+)
+def test_wrong_input_is_one_sentence_and_writes_nothing(store, changes, named):
+    before = snapshot(store)
+    with pytest.raises(BadInput, match=named) as told:
+        run(request_of(**changes), str(store), workers=1)
+    assert "\n" not in str(told.value)
+    assert snapshot(store) == before
+
+
+def test_a_store_that_cannot_be_written_is_said_before_anything_else(store, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BadInput, match="cannot be written"):
+        run(request_of(), str(tmp_path / "file" / "store"), workers=1)

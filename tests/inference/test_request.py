@@ -1,0 +1,123 @@
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from inference.errors import BadInput
+from inference.request import RunRequest, json_schema
+
+REQUEST = {
+    "bucket": "cosmicai-data",
+    "file_limit": "11",
+    "batch_size": 512,
+    "result_path": "result-partition-100MB/1GB/1",
+    "data_bucket": "cosmicai-data",
+    "data_prefix": "100MB",
+}
+KEYS = ["result_path", "data_prefix"]
+
+
+def test_the_state_machines_input_is_taken_numbers_as_text_or_as_numbers():
+    request = RunRequest.read(REQUEST | {"batch_size": "512"})
+    assert (request.file_limit, request.batch_size) == (11, 512)
+
+
+@pytest.mark.parametrize("key", REQUEST)
+def test_a_missing_key_is_named(key):
+    with pytest.raises(BadInput, match=f"lacks {key}"):
+        RunRequest.read({name: value for name, value in REQUEST.items() if name != key})
+
+
+def test_an_unknown_key_is_named():
+    with pytest.raises(BadInput, match="'bathc_size'"):
+        RunRequest.read(REQUEST | {"bathc_size": 1})
+
+
+@pytest.mark.parametrize("size", [0, -1, "abc", "", 10**12, 1.5, None, True, "1e3", [512], "٣"])
+def test_a_batch_size_that_is_none_is_refused_by_name(size):
+    if size == "٣":  # a decimal digit of another script is still a number
+        assert RunRequest.read(REQUEST | {"batch_size": size}).batch_size == 3
+        return
+    with pytest.raises(BadInput, match="batch_size"):
+        RunRequest.read(REQUEST | {"batch_size": size})
+
+
+@pytest.mark.parametrize("key", KEYS)
+@pytest.mark.parametrize("value", ["../x", "a/../../b", "/abs", "a\0b", "", "a//b", 7, None])
+def test_a_key_that_leaves_its_place_is_refused_by_name(key, value):
+    with pytest.raises(BadInput, match=key):
+        RunRequest.read(REQUEST | {key: value})
+
+
+@pytest.mark.parametrize("key", ["script", "S3_object_name", "object_type", "hedging", "access"])
+def test_a_key_of_a_later_version_says_so(key):
+    with pytest.raises(BadInput, match=f"{key}: .* not part of this version"):
+        RunRequest.read(REQUEST | {key: "x"})
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("engine", "tensorflow"),
+        ("order", "random"),
+        ("precision", "int1"),
+        ("memory_mb", 64),
+        ("memory_mb", 20_000),
+        ("rank_timeout", -1),
+        ("rank_timeout", "nan"),
+        ("world_size", 0),
+        ("architecture", "mips"),
+        ("partition", {"source": "x"}),
+        ("partition", {"source": "x", "size": "25MB", "more": 1}),
+    ],
+)
+def test_a_value_outside_what_there_is_names_its_key(key, value):
+    with pytest.raises(BadInput, match=key):
+        RunRequest.read(REQUEST | {key: value})
+
+
+@pytest.mark.parametrize("document", [None, [], "text", 3, [REQUEST]])
+def test_what_is_no_object_is_refused(document):
+    with pytest.raises(BadInput, match="JSON object"):
+        RunRequest.read(document)
+
+
+@pytest.mark.parametrize("text", ["", "{", '{"file_limit": NaN}', "\xff", "[" * 100_000])
+def test_a_file_that_is_no_json_is_refused_by_name(tmp_path, text):
+    path = tmp_path / "request.json"
+    path.write_text(text)
+    with pytest.raises(BadInput, match=r"request\.json"):
+        RunRequest.load(path)
+
+
+def test_a_file_that_is_not_there_is_refused_by_name(tmp_path):
+    with pytest.raises(BadInput, match=r"none\.json"):
+        RunRequest.load(tmp_path / "none.json")
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(st.dictionaries(st.sampled_from([*REQUEST, "model", "world_size", "partition", "x"]), json_values))
+def test_whatever_comes_is_either_a_request_or_one_sentence(changes):
+    try:
+        request = RunRequest.read(REQUEST | changes)
+    except BadInput as error:
+        assert "\n" not in str(error)
+    else:
+        assert RunRequest.read(request.document()) == request
+
+
+def test_the_committed_schema_is_the_generated_one():
+    committed = Path(__file__).parents[2] / "docs" / "request.schema.json"
+    assert committed.read_text() == json_schema()
+
+
+def test_the_schema_refuses_other_keys():
+    assert json.loads(json_schema())["additionalProperties"] is False
