@@ -20,6 +20,7 @@ $(READY): pyproject.toml constraints.txt
 	@touch $@
 
 demo: $(READY) ## a simulated survey through a real fan-out: redshifts, table, bill, report
+	@rm -rf $(STORE)/cosmicai-demo/survey
 	$(BIN)/cosmic init cosmicai-demo --store $(STORE)
 	$(BIN)/cosmic simulate --samples 3000 --seed 7 --out .cosmic/survey.pt
 	$(BIN)/cosmic partition .cosmic/survey.pt --samples 375 --to $(STORE)/cosmicai-demo/survey

@@ -73,10 +73,8 @@ def simulate(
         BadInput: an argument is no whole number within its limits.
         CosmicError: a worker process died.
     """
-    _check_whole("samples", samples, 1, MAX_SAMPLES)
-    _check_whole("seed", seed, 0, MAX_SEED)
     workers = os.cpu_count() or 1 if workers is None else workers
-    _check_whole("workers", workers, 1, 1024)
+    check(samples, seed, workers)
     chunks = [(seed, start, min(start + _CHUNK, samples)) for start in range(0, samples, _CHUNK)]
     survey = Survey(np.empty((samples, len(BANDS), SIDE, SIDE), np.float32), np.empty((samples, 5)), np.empty(samples))
 
@@ -177,6 +175,17 @@ def _seeing_ratios() -> Floats:
     wavelengths = np.array([band.effective_wavelength for band in bandpasses()])
     ratios: Floats = (wavelengths / wavelengths[BANDS.index("r")]) ** -0.3
     return ratios
+
+
+def check(samples: object, seed: object, workers: object) -> None:
+    """Look at the arguments of `simulate`, and draw nothing.
+
+    Raises:
+        BadInput: one is no whole number within its limits.
+    """
+    _check_whole("samples", samples, 1, MAX_SAMPLES)
+    _check_whole("seed", seed, 0, MAX_SEED)
+    _check_whole("workers", workers, 1, 1024)
 
 
 def _check_whole(name: str, value: object, least: int, most: int) -> None:

@@ -6,7 +6,6 @@ finished model takes images in nanomaggies and magnitudes as they are.
 """
 
 import argparse
-import json
 import math
 import sys
 from collections.abc import Callable
@@ -173,7 +172,8 @@ redshifts of simulated galaxies. It is for the demo, for tests and for trying th
 seen no real galaxy.
 
 **Data.** {recipe.samples:,} galaxies of `cosmic simulate` with seed {recipe.survey_seed} (the demo's survey has another
-seed): five-band images in nanomaggies, asinh magnitudes with noise, redshifts 0.01 to 0.6.
+seed): five-band images in nanomaggies, asinh magnitudes with noise, redshifts 0.01 to 0.6, as deep as the co-added
+images of SDSS Stripe 82. Single SDSS exposures are two magnitudes noisier and hold less about redshift.
 
 **Split.** By index: the first {recipe.samples - recipe.held_out:,} for training, the next {recipe.held_out // 2:,}
 to look at after each epoch, the last {judged:,} for the figures below. Nothing was chosen on the last ones.
@@ -214,7 +214,7 @@ def main() -> int:
 
     survey = simulate(recipe.samples, recipe.survey_seed, progress=simulated)
     model, metrics = train(SMALL, recipe, survey, trained)
-    save(arguments.out, model, {"recipe": json.dumps(asdict(recipe)), "metrics": json.dumps(metrics)})
+    save(arguments.out, model, {"recipe": asdict(recipe), "metrics": metrics})
     text = card(SMALL, recipe, metrics, arguments.out.stat().st_size)
     arguments.out.with_suffix(".md").write_text(text)
     print(text)  # noqa: T201

@@ -15,6 +15,18 @@ from rich.progress import (
 
 
 @contextmanager
+def waiting(what: str) -> Iterator[None]:
+    """Say what is being waited for, while the block runs and nothing can be counted."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        console.print(what)
+        yield
+        return
+    with console.status(what):
+        yield
+
+
+@contextmanager
 def bar(what: str, total: int) -> Iterator[Callable[[int], None]]:
     """Draw one bar while the block runs; the block is given a function that takes how many of `total` are done."""
     columns = (

@@ -7,7 +7,7 @@ from pathlib import Path
 from prefect import task
 from prefect.artifacts import create_markdown_artifact
 
-from inference.checkpoint import content_hash, export_onnx, load, read_config
+from inference.checkpoint import content_hash, export_onnx, load, onnx_path, read_config
 from inference.dataset import IMAGE_SHAPE
 from inference.errors import BadCheckpoint, BadInput
 from inference.keys import checked_key
@@ -15,6 +15,7 @@ from inference.plan import Model
 from inference.request import RunRequest
 from inference.store import Store
 from tasks.policy import STEP_RETRIES, worth_retrying
+from tasks.progress import waiting
 
 DEMO_WEIGHTS = Path(str(files("inference") / "weights" / "demo.safetensors"))
 
@@ -56,8 +57,16 @@ def find_weights(request: RunRequest, store: Store) -> Weights:
     if request.engine == "torch":
         load(path)  # the export for the other engine looks at every tensor, too
     sha256 = content_hash(path)
-    graph = export_onnx(path) if request.engine == "onnxruntime" else None
+    graph = _graph(path) if request.engine == "onnxruntime" else None
     return Weights(path, key or f"models/{path.stem}-{sha256[:16]}.safetensors", sha256, graph)
+
+
+def _graph(path: Path) -> Path:
+    graph = onnx_path(path)
+    if graph.exists():
+        return graph
+    with waiting(f"Exporting {path.name} for onnxruntime, once for these weights (about 20 seconds)"):
+        return export_onnx(path)
 
 
 def _locate(model: str, bucket: str, store: Store) -> tuple[Path, str | None]:

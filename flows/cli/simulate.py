@@ -7,7 +7,9 @@ from flows.cli.common import console
 from inference.dataset import write_partition
 from inference.errors import BadInput
 from inference.plan import SUFFIXES
-from inference.simulate import simulate
+from inference.simulate import check, simulate
+from inference.store import Store
+from tasks.plan import check_writable
 from tasks.progress import bar
 
 
@@ -29,13 +31,8 @@ def main(args: argparse.Namespace) -> int:
     """Simulate and write."""
     if args.out.suffix not in SUFFIXES:
         raise BadInput(f"--out must end in {' or '.join(SUFFIXES)}, not {args.out.name!r}")
-    if args.workers is not None and args.workers < 1:
-        raise BadInput(f"--workers must be at least 1, not {args.workers}")
-    try:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.open("ab").close()
-    except OSError as error:
-        raise BadInput(f"cannot write {args.out}: {error.strerror}") from None
+    check(args.samples, args.seed, 1 if args.workers is None else args.workers)
+    check_writable(Store(args.out.parent))
     done = 0
     with bar("galaxies", args.samples) as show:
 
@@ -45,6 +42,7 @@ def main(args: argparse.Namespace) -> int:
             show(done)
 
         survey = simulate(args.samples, args.seed, args.workers, progress)
+    args.out.parent.mkdir(parents=True, exist_ok=True)
     write_partition(args.out, survey.images, survey.magnitudes, survey.redshifts)
     console().print(
         f"{args.out}: {args.samples:,} galaxies, {args.out.stat().st_size / 1e6:.1f} MB,"

@@ -1,0 +1,151 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.surveys import request_of, snapshot
+
+pytestmark = pytest.mark.slow
+COSMIC = str(Path(sys.executable).with_name("cosmic"))
+
+
+@pytest.fixture
+def cosmic(tmp_path, store, prefect_server):
+    """Run the command in a process of its own, against the session's server unless told otherwise."""
+
+    def call(*words, request=None, **environment):
+        path = tmp_path / "request.json"
+        path.write_text(json.dumps(request_of() if request is None else request))
+        words = [str(path) if word == "REQUEST" else word for word in words]
+        chosen = {"PREFECT_API_URL": prefect_server} | environment
+        variables = {name: value for name, value in (os.environ | chosen).items() if value is not None}
+        return subprocess.run(
+            [COSMIC, *words, "--store", str(store)],
+            capture_output=True,
+            text=True,
+            env=variables,
+            cwd=tmp_path,
+            timeout=240,
+        )
+
+    return call
+
+
+def test_json_is_the_only_thing_on_standard_output(cosmic):
+    done = cosmic("run", "REQUEST", "--workers", "2", "--json")
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert document["ranks_done"] == 4
+    assert Path(document["report"]).is_file()
+
+
+def test_a_person_sees_tables_with_units_and_where_the_report_is(cosmic, store):
+    done = cosmic("run", "REQUEST", "--workers", "1")
+    assert done.returncode == 0, done.stderr
+    for word in ("ranks done", "galaxies/s", "makespan", "NMAD", "survey/3.pt", "an estimate", "report.html"):
+        assert word in done.stdout
+    billed = cosmic("cost", "cosmicai-test/results/test", "--json")
+    assert json.loads(billed.stdout)["method"] == "billed"
+    printed = cosmic("cost", "cosmicai-test/results/test", "--method", "as-printed")
+    assert "invocations x total duration x used memory" in printed.stdout
+
+
+def test_wrong_input_exits_with_2_and_writes_nothing(cosmic, store):
+    before = snapshot(store)
+    done = cosmic("run", "REQUEST", request=request_of(batch_size="abc"))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "cosmic run: batch_size must be a whole number, not 'abc'\n"
+    assert snapshot(store) == before
+
+
+def test_an_incomplete_run_exits_with_1_names_file_and_rank_and_still_prints_its_document(cosmic, store):
+    path = store / "cosmicai-test" / "survey" / "2.pt"
+    path.write_bytes(path.read_bytes()[:3000])
+    done = cosmic("run", "REQUEST", "--json", "--workers", "1")
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["missing_ranks"] == [1]
+    last = done.stderr.splitlines()[-1]
+    assert "rank 1: " in last
+    assert "survey/2.pt" in last
+    assert "Traceback" not in done.stderr
+
+
+def test_a_store_that_fills_up_fails_the_ranks_that_found_no_room_and_keeps_the_others(cosmic, store, tmp_path):
+    limit = "import os, resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (9000, 9000));"
+    limited = tmp_path / "limited.py"
+    # Every worker may write files of 9 kB at most: enough for 4 ranks' records, not for the redshifts of 500 galaxies.
+    limited.write_text(f"{limit} sys.argv[0] = 'cosmic'; from flows.cli import main; sys.exit(main())")
+    from inference.dataset import write_partition
+    from tests.surveys import random_survey
+
+    write_partition(store / "cosmicai-test" / "survey" / "3.pt", *random_survey(500))
+    request = tmp_path / "request.json"
+    request.write_text(json.dumps(request_of()))
+    assert cosmic("run", "REQUEST", "--workers", "1").returncode == 0, "with room it runs, and the graph is exported"
+    words = ["run", str(request), "--store", str(store), "--workers", "1", "--fresh", "--json"]
+    done = subprocess.run(
+        [sys.executable, str(limited), *words], capture_output=True, text=True, env=os.environ, timeout=240
+    )
+    assert done.returncode == 1, done.stderr
+    assert "predictions/2." in done.stderr
+    results = store / "cosmicai-test" / "results" / "test"
+    assert {path.name for path in results.glob("[0-9]*.json")} == {"0.json", "1.json", "3.json"}
+
+
+def test_a_worker_killed_from_outside_is_replaced_and_its_rank_retried(tmp_path, store, prefect_server):
+    from inference.dataset import write_partition
+    from tests.surveys import random_survey
+
+    for number in range(1, 5):
+        write_partition(store / "cosmicai-test" / "survey" / f"{number}.pt", *random_survey(4000, seed=number))
+    path = tmp_path / "request.json"
+    path.write_text(json.dumps(request_of(batch_size=8)))
+    command = [COSMIC, "run", str(path), "--store", str(store), "--workers", "2", "--json"]
+    run = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=os.environ | {"PREFECT_API_URL": prefect_server}
+    )
+    killed = None
+    while killed is None and run.poll() is None:
+        for worker in workers_of(run.pid):
+            os.kill(worker, signal.SIGKILL)
+            killed = worker
+            break
+        time.sleep(0.05)
+    out, error = run.communicate(timeout=240)
+    assert killed is not None
+    assert run.returncode == 0, error.decode()
+    document = json.loads(out)
+    assert document["ranks_done"] == 4
+    assert document["missing_ranks"] == []
+
+
+def workers_of(parent):
+    """Processes that run inference.worker and were started by `parent`."""
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdecimal():
+            try:
+                command = (folder / "cmdline").read_bytes()
+                started_by = (folder / "stat").read_text().rpartition(")")[2].split()[1]
+            except OSError:
+                continue
+            if b"inference.worker" in command and started_by == str(parent):
+                yield int(folder.name)
+
+
+def test_without_a_server_the_first_run_on_a_fresh_home_says_what_it_waits_for_and_works(cosmic, tmp_path):
+    home = tmp_path / "prefect-home"
+    done = cosmic("run", "REQUEST", "--workers", "1", PREFECT_API_URL=None, PREFECT_HOME=str(home))
+    assert done.returncode == 0, done.stderr
+    assert "No Prefect server is running: starting a temporary one" in done.stderr
+    assert "make ui" in done.stderr
+
+
+def test_a_server_that_does_not_answer_is_named(cosmic):
+    done = cosmic("run", "REQUEST", PREFECT_API_URL="http://127.0.0.1:9/api")
+    assert done.returncode == 2
+    assert "http://127.0.0.1:9/api" in done.stderr
