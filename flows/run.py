@@ -7,7 +7,7 @@ from typing import Any
 from prefect import flow
 from prefect.runtime import flow_run
 
-from inference.errors import BadInput, RunIncomplete
+from inference.errors import BadInput, RunIncomplete, StoreError
 from inference.request import RunRequest
 from tasks.cost import compute_costs
 from tasks.executors.base import Executor
@@ -64,6 +64,7 @@ def run(
     Raises:
         BadInput: something was wrong before the first write.
         RunIncomplete: ranks are missing; carries the document as `document`.
+        StoreError: the store failed on the way; names the ranks that failed, too.
     """
     began = time.time()
     checked = RunRequest.read(request)
@@ -78,9 +79,12 @@ def run(
     each = ranks_per_task(len(todo), checked.ranks_per_task) if todo else 1
     ledger = fan_out(todo, pool, each) if todo else Ledger()
     facts = {"run_id": run_id, "executor": executor, "store": root}
-    summary = summarize(checked, start, ledger, root, facts)
-    costs, billed = compute_costs(checked, start, summary, ledger, root)
-    document = publish_report(checked, summary, costs, billed, root, began)
+    try:
+        summary = summarize(checked, start, ledger, root, facts)
+        costs, billed = compute_costs(checked, start, summary, ledger, root)
+        document = publish_report(checked, summary, costs, billed, root, began)
+    except StoreError as error:
+        raise StoreError(f"{error}{ledger.failures()}; the results of the other ranks are kept") from error
     if document["missing_ranks"]:
         raise RunIncomplete(document)
     return document

@@ -26,6 +26,11 @@ def number(value: Any, unit: str = "", digits: int = 3) -> str:
     return f"{text} {unit}".rstrip()
 
 
+def seconds(value: Any) -> str:
+    """Seconds to the millisecond, which is finer than a stage of a rank can be told."""
+    return f"{value:,.3f}" if known(value) else DASH
+
+
 def percent(value: Any) -> str:
     """A share of 1 as per cent."""
     return f"{value:.2%}" if known(value) else DASH

@@ -36,6 +36,11 @@ class Ledger:
         tries = [] if rank in self.done else [i for i in self.invocations if i.rank == rank]
         return tries[-1].error if tries else None
 
+    def failures(self) -> str:
+        """The ranks that failed, with their causes, to be added to a sentence; empty if none did."""
+        failed = {i.rank: error for i in self.invocations if (error := self.last_error(i.rank)) is not None}
+        return "".join(f"; rank {rank}: {error}" for rank, error in list(failed.items())[:5])
+
 
 def _key(result_path: str) -> str:
     return f"{result_path}/invocations.json"

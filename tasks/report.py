@@ -21,7 +21,7 @@ from inference.request import RunRequest
 from inference.store import Store
 from tasks import display
 from tasks.cost import MEANINGS, Cost
-from tasks.display import bit_rate, markdown_table, number, percent, plain, ranks_of, spans, unit_price, usd
+from tasks.display import bit_rate, markdown_table, number, percent, plain, ranks_of, seconds, spans, unit_price, usd
 from tasks.figures import density, of_this_run, rank_time_histogram, timeline
 from tasks.policy import STEP_RETRIES, worth_retrying
 from tasks.summarize import Summary
@@ -78,15 +78,15 @@ COLUMNS = (
     Column("Rank", "rank", str),
     Column("Partitions", "data_path", str, is_text=True),
     Column("Samples", "samples", number),
-    Column("Wall s", "wall_total_s", number),
-    Column("Load s", "wall_load_s", number),
-    Column("Read s", "wall_read_s", number),
-    Column("Compute s", "wall_compute_s", number),
-    Column("Write s", "wall_write_s", number),
-    Column("CPU s", "cpu_total_s", number),
+    Column("Wall s", "wall_total_s", seconds),
+    Column("Load s", "wall_load_s", seconds),
+    Column("Read s", "wall_read_s", seconds),
+    Column("Compute s", "wall_compute_s", seconds),
+    Column("Write s", "wall_write_s", seconds),
+    Column("CPU s", "cpu_total_s", seconds),
     Column("Samples/s", "samples_per_s", number),
     Column("Peak MB", "peak_rss_mb", number),
-    Column("Billed s", "billed_s", number),
+    Column("Billed s", "billed_s", seconds),
     Column("Attempt", "attempt", number),
     Column("Start", "cold", lambda cold: "cold" if cold else "warm", is_text=True),
     Column("Worker", "worker", str, is_text=True),

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.surveys import request_of, snapshot
+from inference.dataset import write_partition
+from tests.surveys import random_survey, request_of, snapshot
 
 pytestmark = pytest.mark.slow
 COSMIC = str(Path(sys.executable).with_name("cosmic"))
@@ -75,32 +76,39 @@ def test_an_incomplete_run_exits_with_1_names_file_and_rank_and_still_prints_its
     assert "Traceback" not in done.stderr
 
 
-def test_a_store_that_fills_up_fails_the_ranks_that_found_no_room_and_keeps_the_others(cosmic, store, tmp_path):
-    limit = "import os, resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (9000, 9000));"
-    limited = tmp_path / "limited.py"
-    # Every worker may write files of 9 kB at most: enough for 4 ranks' records, not for the redshifts of 500 galaxies.
-    limited.write_text(f"{limit} sys.argv[0] = 'cosmic'; from flows.cli import main; sys.exit(main())")
-    from inference.dataset import write_partition
-    from tests.surveys import random_survey
+def full_store(tmp_path, who):
+    """A sitecustomize that lets the processes of which `who` is true write files of 9 kB at most, as a full disk would.
 
-    write_partition(store / "cosmicai-test" / "survey" / "3.pt", *random_survey(500))
-    request = tmp_path / "request.json"
-    request.write_text(json.dumps(request_of()))
-    assert cosmic("run", "REQUEST", "--workers", "1").returncode == 0, "with room it runs, and the graph is exported"
-    words = ["run", str(request), "--store", str(store), "--workers", "1", "--fresh", "--json"]
-    done = subprocess.run(
-        [sys.executable, str(limited), *words], capture_output=True, text=True, env=os.environ, timeout=240
+    That is room for the ranks' records, not for the redshifts of 500 galaxies, nor for a report.
+    """
+    folder = tmp_path / "site"
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(
+        f"import resource, sys\nif {who}: resource.setrlimit(resource.RLIMIT_FSIZE, (9000, 9000))\n"
     )
+    return str(folder)
+
+
+@pytest.mark.parametrize(
+    ("who", "named"),
+    [
+        ("'inference.worker' in sys.orig_argv", ["1 of 4 ranks are missing", "rank 2: ", "predictions/2."]),
+        ("True", ["rank 2: ", "predictions/2.", "cannot write cosmicai-test/results/test/"]),
+    ],
+    ids=["while ranks run", "and has no room for the report either"],
+)
+def test_a_store_that_fills_up_fails_by_name_and_keeps_the_other_ranks(cosmic, store, tmp_path, who, named):
+    write_partition(store / "cosmicai-test" / "survey" / "3.pt", *random_survey(500))
+    done = cosmic("run", "REQUEST", "--workers", "1", PYTHONPATH=full_store(tmp_path, who))
     assert done.returncode == 1, done.stderr
-    assert "predictions/2." in done.stderr
+    assert "Traceback" not in done.stderr
+    for words in named:
+        assert words in done.stderr
     results = store / "cosmicai-test" / "results" / "test"
     assert {path.name for path in results.glob("[0-9]*.json")} == {"0.json", "1.json", "3.json"}
 
 
 def test_a_worker_killed_from_outside_is_replaced_and_its_rank_retried(tmp_path, store, prefect_server):
-    from inference.dataset import write_partition
-    from tests.surveys import random_survey
-
     for number in range(1, 5):
         write_partition(store / "cosmicai-test" / "survey" / f"{number}.pt", *random_survey(4000, seed=number))
     path = tmp_path / "request.json"
