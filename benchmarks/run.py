@@ -97,6 +97,6 @@ def _show(rows: list[dict[str, Any]], ratio: float) -> None:
         table.add_column(name, justify="left" if name == "engine" else "right")
     for row in rows:
         table.add_row(*(f"{value:,.4g}" if isinstance(value, float) else str(value) for value in row.values()))
-    console = Console()
+    console = Console(width=120)
     console.print(table)
     console.print(f"onnxruntime : torch = {ratio:.2f} in samples a second")

@@ -72,7 +72,8 @@ def run(
     pool = _executor(executor, checked, workers)
     check(checked, root)
     run_id = str(flow_run.id or "")
-    partition_dataset(checked, root)
+    if checked.partition is not None:
+        partition_dataset(checked, checked.partition, root)
     model = stage_scripts(checked, root)
     start = plan_ranks(checked, model, root, run_id, fresh)
     todo = [event for event in start.plan.events if event.rank not in start.resumed]

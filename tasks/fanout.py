@@ -1,12 +1,16 @@
 """run_ranks: one Prefect task run a rank (or a group of ranks), each a call of the executor."""
 
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
+from typing import cast
+from uuid import UUID
 
 from prefect import task
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
 from prefect.runtime import task_run
 from prefect.task_runners import ThreadPoolTaskRunner
 
@@ -27,6 +31,13 @@ class _RanksFailed(RankFailed):
         self.retryable = any(failure.retryable for failure in failed)
 
 
+class Share:
+    """The ranks of one task run, with what runs them; no dataclass, for the ledger's reason."""
+
+    def __init__(self, events: Sequence[RankEvent], executor: Executor, ledger: Ledger) -> None:
+        self.events, self.executor, self.ledger = events, executor, ledger
+
+
 @task(
     name="run ranks",
     task_run_name="{label}",
@@ -37,24 +48,25 @@ class _RanksFailed(RankFailed):
     retry_condition_fn=worth_retrying,
     cache_policy=NO_CACHE,
 )
-def run_ranks(label: str, events: Sequence[RankEvent], executor: Executor, ledger: Ledger) -> None:
-    """Run the ranks that are not done yet and wait for them; `label` is the task run's name.
+def run_ranks(label: str, share: Share) -> None:
+    """Run the share's ranks that are not done yet and wait for them; `label` is the task run's name.
 
     Raises:
         RankFailed: naming the ranks that failed; the others are done.
     """
     attempt = int(task_run.run_count or 1)
-    todo = [replace(event, attempt=attempt) for event in events if event.rank not in ledger.done]
+    todo = [replace(event, attempt=attempt) for event in share.events if event.rank not in share.ledger.done]
+    side_by_side = min(len(todo), share.executor.concurrency)
 
     def run(event: RankEvent) -> Invocation:
-        invocation = executor.invoke(event)
-        ledger.enter(invocation)
+        invocation = share.executor.invoke(event)
+        share.ledger.enter(invocation)
         return invocation
 
-    if len(todo) == 1 or executor.concurrency == 1:
+    if side_by_side <= 1:
         ended = [run(event) for event in todo]
     else:
-        with ThreadPoolExecutor(min(len(todo), executor.concurrency)) as threads:
+        with ThreadPoolExecutor(side_by_side) as threads:
             ended = list(threads.map(run, todo))
     failed = [invocation for invocation in ended if invocation.error is not None]
     if failed:
@@ -78,23 +90,62 @@ def fan_out(events: Sequence[RankEvent], executor: Executor, each: int) -> Ledge
     """
     ledger = Ledger()
     groups = [events[start : start + each] for start in range(0, len(events), each)]
-    artifact = create_progress_artifact(0.0, key="cosmic-progress", description=f"{len(events)} ranks")
-    calls = [{"label": label_of(group), "events": group, "executor": executor, "ledger": ledger} for group in groups]
-    with bar("ranks", len(events)) as show:
+    artifact = _ProgressArtifact(ledger, len(events))
+    shares = [Share(group, executor, ledger) for group in groups]
+    with bar("ranks", len(events)) as show, artifact:
         if executor.concurrency == 1:
             with executor:
-                for call in calls:
-                    run_ranks(**call, return_state=True)
+                for share in shares:
+                    _account(share, run_ranks(label_of(share.events), share, return_state=True))
                     show(len(ledger.done))
+                    artifact.refresh()
         else:
             width = min(len(groups), executor.concurrency)
             # The executor is left first, also when interrupted, so that no thread waits for a rank any more.
             pool: ThreadPoolTaskRunner[None] = ThreadPoolTaskRunner(max_workers=width)
             with pool as runner, executor:
-                waiting = {runner.submit(run_ranks, call).wrapped_future for call in calls}
+                runs = {
+                    runner.submit(run_ranks, {"label": label_of(share.events), "share": share}).wrapped_future: share
+                    for share in shares
+                }
+                waiting = set(runs)
                 while waiting:
                     waiting = wait(waiting, timeout=0.2).not_done
                     show(len(ledger.done))
-    done = f"{len(ledger.done)} of {len(events)} ranks done"
-    update_progress_artifact(artifact, 100.0 * len(ledger.done) / len(events), description=done)  # type: ignore[arg-type]
+                    artifact.refresh()
+            for future, share in runs.items():
+                _account(share, future.exception() or cast(State[None], future.result()))
     return ledger
+
+
+def _account(share: Share, end: State[None] | BaseException) -> None:
+    """Say of ranks whose task run ended without trying them how it ended."""
+    if isinstance(end, BaseException):
+        why = f"its task run did not start: {end!r}"
+    elif end.is_completed():
+        return
+    else:
+        why = f"its task run ended {end.name}: {end.message}"
+    tried = {invocation.rank for invocation in share.ledger.invocations}
+    share.ledger.never_run([event.rank for event in share.events if event.rank not in tried], why)
+
+
+class _ProgressArtifact:
+    """How many ranks are done, for the UI: brought up to date every few seconds, and at the end."""
+
+    def __init__(self, ledger: Ledger, total: int) -> None:
+        self._ledger, self._total = ledger, total
+        self._artifact = cast(UUID, create_progress_artifact(0.0, key="cosmic-progress", description=f"{total} ranks"))
+        self._shown_at = time.monotonic()
+
+    def refresh(self, every_s: float = 3.0) -> None:
+        if time.monotonic() - self._shown_at >= every_s:
+            done = len(self._ledger.done)
+            told = f"{done} of {self._total} ranks done"
+            update_progress_artifact(self._artifact, 100.0 * done / self._total, description=told)
+            self._shown_at = time.monotonic()
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, *_: object) -> None:
+        self.refresh(0.0)

@@ -4,7 +4,6 @@ import dataclasses
 import json
 import threading
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from inference.errors import BadInput
@@ -12,17 +11,26 @@ from inference.events import RankResult
 from inference.store import Store
 from tasks.executors.base import Invocation
 
+INVOCATIONS = "invocations.json"
 _RECORD = "from the rank's own record, an estimate"
 _KEPT = [item for item in dataclasses.fields(Invocation) if item.name != "result"]
 
 
-@dataclass
 class Ledger:
-    """The invocations of a run, entered as they end; shared by the threads of the fan-out."""
+    """The invocations of a run, entered as they end; shared by the threads of the fan-out.
 
-    invocations: list[Invocation] = field(default_factory=list)
-    done: set[int] = field(default_factory=set)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
+    No dataclass, because Prefect walks through those that a task is given, while other threads enter invocations here.
+
+    Attributes:
+        invocations: in the order in which they ended.
+        done: the ranks that have a result.
+    """
+
+    def __init__(self) -> None:
+        self.invocations: list[Invocation] = []
+        self.done: set[int] = set()
+        self._never_run: dict[int, str] = {}
+        self._lock = threading.Lock()
 
     def enter(self, invocation: Invocation) -> None:
         """Note one invocation; its rank is done when it has a result."""
@@ -31,19 +39,26 @@ class Ledger:
             if invocation.result is not None:
                 self.done.add(invocation.rank)
 
+    def never_run(self, ranks: Iterable[int], why: str) -> None:
+        """Note why ranks have no invocation."""
+        self._never_run.update(dict.fromkeys(ranks, why))
+
     def last_error(self, rank: int) -> str | None:
-        """Why the rank failed at its last try; None if it is done or was never tried."""
-        tries = [] if rank in self.done else [i for i in self.invocations if i.rank == rank]
-        return tries[-1].error if tries else None
+        """Why the rank is not done, by its last try; None if it is done, or nobody knows of it."""
+        if rank in self.done:
+            return None
+        tries = [invocation for invocation in self.invocations if invocation.rank == rank]
+        return tries[-1].error if tries else self._never_run.get(rank)
 
     def failures(self) -> str:
         """The ranks that failed, with their causes, to be added to a sentence; empty if none did."""
-        failed = {i.rank: error for i in self.invocations if (error := self.last_error(i.rank)) is not None}
+        ranks = {invocation.rank for invocation in self.invocations} | self._never_run.keys()
+        failed = {rank: error for rank in sorted(ranks) if (error := self.last_error(rank)) is not None}
         return "".join(f"; rank {rank}: {error}" for rank, error in list(failed.items())[:5])
 
 
 def _key(result_path: str) -> str:
-    return f"{result_path}/invocations.json"
+    return f"{result_path}/{INVOCATIONS}"
 
 
 def keep_invocations(

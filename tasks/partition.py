@@ -134,16 +134,13 @@ def made_before(request: RunRequest, store: Store) -> list[StoredObject] | None:
     retry_delay_seconds=1,
     retry_condition_fn=worth_retrying,
 )
-def partition_dataset(request: RunRequest, store_root: str) -> None:
-    """Make the partitions that the request asks for, unless they are there; publishes how they came out.
+def partition_dataset(request: RunRequest, wanted: PartitionRequest, store_root: str) -> None:
+    """Make the partitions that the request wants, unless they are there; publishes how they came out.
 
     Raises:
         BadInput: see `made_before`.
         StoreError: the bucket cannot be written.
     """
-    wanted = request.partition
-    if wanted is None:
-        return
     store = Store(store_root)
     written = made_before(request, store)
     if written is None:

@@ -13,6 +13,7 @@ from inference.errors import BadInput
 from inference.plan import Model, Plan, make_plan, payload, select_files
 from inference.request import RunRequest
 from inference.store import Store
+from tasks.ledger import INVOCATIONS
 from tasks.partition import made_before
 from tasks.policy import STEP_RETRIES, worth_retrying
 from tasks.stage import find_weights
@@ -103,6 +104,7 @@ def plan_ranks(request: RunRequest, model: Model, store_root: str, run_id: str, 
     stale = set(found.stale)
     if fresh:
         stale |= {f"{request.result_path}/{result.rank}.json" for result in found.results}
+        store.delete(request.bucket, [f"{request.result_path}/{INVOCATIONS}"])  # the bill starts anew, too
     if len(done) < plan.world_size or stale:
         clear(store, request.bucket, request.result_path, stale)
         store.delete(request.bucket, [f"{request.result_path}/{name}" for name in SUMMARIES])

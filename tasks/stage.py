@@ -65,7 +65,7 @@ def _graph(path: Path) -> Path:
     graph = onnx_path(path)
     if graph.exists():
         return graph
-    with waiting(f"Exporting {path.name} for onnxruntime, once for these weights (about 20 seconds)"):
+    with waiting(f"Exporting {path.name} for onnxruntime, once for these weights (10 to 30 seconds)"):
         return export_onnx(path)
 
 

@@ -73,6 +73,11 @@ def prefect_server(tmp_path_factory):
             assert server.poll() is None, (home / "server.log").read_text()
             time.sleep(0.2)
     yield url
+    from prefect.events.worker import EventsWorker
+    from prefect.logging.handlers import APILogWorker
+
+    APILogWorker.drain_all()
+    EventsWorker.drain_all()
     server.terminate()
     server.wait(timeout=30)
     log.close()
@@ -91,13 +96,14 @@ def prefect_api(prefect_server):
 def tiny_weights(tmp_path_factory):
     """A small AstroMAE with random weights, its graph exported beside it."""
     import torch
-    from inference.architecture import SMALL
+
     from inference.checkpoint import export_onnx, save
     from inference.model import AstroMAE
+    from tests.models import TINY
 
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
-    save(path, AstroMAE(SMALL))
+    save(path, AstroMAE(TINY))
     export_onnx(path)
     return path
 

@@ -125,6 +125,10 @@ class TestAWholeRun:
         assert document["cost"]["method"] == "billed"
 
 
+def requests_billed(document):
+    return next(item["quantity"] for item in document["cost"]["items"] if item["name"] == "requests")
+
+
 def test_the_same_request_again_runs_no_rank_and_gives_the_same_redshifts(store, results):
     run(request_of(), str(store), workers=1)
     ranks = {n: (results / f"{n}.json").read_text() for n in range(4)}
@@ -142,6 +146,8 @@ def test_a_changed_partition_runs_its_own_rank_only_and_fresh_runs_all(store, re
     assert (again["ranks_resumed"], again["samples"]) == (3, sum(SIZES) + 1)
     fresh = run(request_of(), str(store), workers=1, fresh=True)
     assert (fresh["ranks_resumed"], fresh["ranks_done"]) == (0, 4)
+    assert requests_billed(again) == 4, "three of the first run and one of the second"
+    assert requests_billed(fresh) == 4
 
 
 def test_more_ranks_than_files_count_each_object_once_in_the_metrics(store, results):

@@ -5,9 +5,12 @@ from prefect import flow
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.runtime import flow_run
+from prefect.utilities.collections import visit_collection
 
+from inference.events import RankEvent
 from tasks.executors.local import LocalExecutor
-from tasks.fanout import fan_out, label_of
+from tasks.fanout import Share, _account, fan_out, label_of
+from tasks.ledger import Ledger
 from tests.conftest import SCRIPTED_WORKER, events_of
 
 
@@ -32,6 +35,21 @@ def task_runs(flow_id):
 def test_task_runs_are_named_for_their_ranks():
     assert label_of(events_of(41)[7:8]) == "rank 007 of 041"
     assert label_of(events_of(1200)[0:40]) == "ranks 0000-0039 of 1200"
+
+
+def test_ranks_whose_task_run_ended_without_trying_them_are_told_with_the_reason():
+    ledger = Ledger()
+    share = Share(events_of(3), None, ledger)
+    _account(share, RuntimeError("no room for a thread"))
+    assert "no room for a thread" in ledger.last_error(2)
+    assert "rank 1: its task run did not start" in ledger.failures()
+
+
+def test_prefect_does_not_walk_through_what_other_threads_are_changing():
+    seen = []
+    share = Share(events_of(3), None, Ledger())
+    visit_collection({"label": "x", "share": share}, visit_fn=seen.append, return_data=False)
+    assert not any(isinstance(item, set | list | RankEvent) for item in seen)
 
 
 @pytest.mark.slow
