@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from prefect import flow
+from prefect.client.orchestration import get_client
 from prefect.runtime import flow_run
 
 from inference.errors import BadInput, RunIncomplete, StoreError
@@ -41,6 +42,13 @@ def _executor(name: str, request: RunRequest, workers: int | None) -> Executor:
     )
 
 
+def _tag(request: RunRequest, executor: str) -> None:
+    """Tag the flow run, and not its task runs: a tagged task run asks the server for leave (docs/decisions/0003)."""
+    tags = {*flow_run.tags, "cosmic", executor, request.engine}
+    with get_client(sync_client=True) as client:
+        client.update_flow_run(flow_run.id, tags=sorted(tags))
+
+
 @flow(name="run", flow_run_name=_name_of_run, validate_parameters=False)
 def run(
     request: dict[str, Any],
@@ -71,7 +79,8 @@ def run(
     root = store if "://" in store else str(Path(store).expanduser().resolve())
     pool = _executor(executor, checked, workers)
     check(checked, root)
-    run_id = str(flow_run.id or "")
+    run_id = str(flow_run.id)
+    _tag(checked, executor)
     if checked.partition is not None:
         partition_dataset(checked, checked.partition, root)
     model = stage_scripts(checked, root)

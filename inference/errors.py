@@ -43,12 +43,13 @@ class RunIncomplete(CosmicError):
         for failure in document["failed_ranks"]:
             causes.setdefault(failure["error"], []).append(failure["rank"])
         told = [
-            f"rank{'s' if len(ranks) > 1 else ''} {', '.join(map(str, ranks[:10]))}: {error}"
+            f"rank{'s' if len(ranks) > 1 else ''} {', '.join(map(str, ranks[:10]))}"
+            + (f" and {len(ranks) - 10} more: {error}" if len(ranks) > 10 else f": {error}")
             for error, ranks in list(causes.items())[:5]
         ]
         untold = len(document["missing_ranks"]) - sum(map(len, list(causes.values())[:5]))
         if untold:
-            told.append(f"{untold} more")
+            told.append(f"{untold} more" if told else "no cause is known")
         super().__init__(
             f"{len(document['missing_ranks'])} of {document['ranks_planned']} ranks are missing ({'; '.join(told)});"
             " the results of the others are kept, and the same request runs only the missing ones"

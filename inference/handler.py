@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from inference.checkpoint import content_hash
-from inference.combine import parse_result, result_key
+from inference.combine import read_result, result_key
 from inference.dataset import Partition, open_partition
 from inference.engine import Engine, open_engine
 from inference.errors import BadPartition, RankFailed, StoreError
@@ -109,11 +109,11 @@ def _publish(store: Store, rank: RankEvent, result: RankResult) -> RankResult:
     data = json.dumps(result.to_wire()).encode()
     if store.create(rank.result_bucket, key, data):
         return result
-    first = parse_result(store.read(rank.result_bucket, key))
+    first = read_result(store, rank)
     store.delete(rank.result_bucket, [result.predictions_path])
-    if first.fingerprint != rank.fingerprint:
+    if first is None:
         raise RankFailed(
-            f"rank {rank.rank}: {key} holds the result of another run (fingerprint {first.fingerprint});"
+            f"rank {rank.rank}: {key} holds the result of another run, or none at all;"
             " run with --fresh, or give this run a result_path of its own"
         )
     return first

@@ -62,12 +62,14 @@ def decode(data: bytes, name: str) -> tuple[list[str], dict[str, np.ndarray]]:
         columns = load(data)
         header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
         files = json.loads(header["__metadata__"]["files"])
-    except (SafetensorError, ValueError, KeyError) as error:
+    except (SafetensorError, ValueError, KeyError, RecursionError) as error:
         raise BadInput(f"{name} is not a predictions file: {error}") from None
+    if not isinstance(files, list) or not all(isinstance(file, str) and file.isprintable() for file in files):
+        raise BadInput(f"{name} holds no list of the files that it is about")
     if {column: array.dtype for column, array in columns.items()} != COLUMNS:
         raise BadInput(f"{name} holds other columns than {', '.join(COLUMNS)}")
-    if len({array.shape for array in columns.values()}) != 1 or not len(columns["file"]):
-        raise BadInput(f"{name} holds columns of different lengths")
+    if {array.shape for array in columns.values()} != {(columns["file"].size,)} or not columns["file"].size:
+        raise BadInput(f"{name} holds no rows, or columns that differ in length")
     if not 0 <= columns["file"].min() <= columns["file"].max() < len(files):
         raise BadInput(f"{name} names a file that it does not list")
     return files, columns

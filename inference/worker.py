@@ -2,7 +2,8 @@
 
 One JSON document a line, events in on standard input, replies out on what was standard output when the process started;
 prints of the code that it runs go to standard error. A reply is `{"result": ...}` or, in Lambda's own words,
-`{"errorType": ..., "errorMessage": ...}`. The worker ends when its input does, so it does not outlive its parent.
+`{"errorType": ..., "errorMessage": ...}`; a line that is not JSON gets the latter, too. The worker ends when its input
+does, so it does not outlive its parent.
 """
 
 import json
@@ -12,7 +13,7 @@ import uuid
 from dataclasses import dataclass, field
 from typing import Any
 
-from inference.errors import CosmicError
+from inference.errors import BadInput
 
 
 @dataclass(frozen=True)
@@ -32,9 +33,21 @@ def reply_to(event: object) -> dict[str, Any]:
         reply: dict[str, Any] = {"result": lambda_handler(event, context)}
     except MemoryError:
         reply = {"errorType": "MemoryError", "errorMessage": "the worker ran out of memory"}
-    except (CosmicError, Exception) as error:  # noqa: BLE001 - a worker reports whatever its rank raised
-        reply = {"errorType": type(error).__name__, "errorMessage": str(error) or repr(error)}
+    except Exception as error:  # noqa: BLE001 - a worker reports whatever its rank raised
+        reply = _error(error)
     return reply | {"request_id": context.aws_request_id}
+
+
+def _error(error: Exception) -> dict[str, Any]:
+    return {"errorType": type(error).__name__, "errorMessage": str(error) or repr(error)}
+
+
+def _reply_to_line(line: bytes) -> dict[str, Any]:
+    try:
+        event = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        return _error(BadInput(f"the event is not JSON: {error}"))
+    return reply_to(event)
 
 
 def main() -> None:
@@ -42,8 +55,8 @@ def main() -> None:
     replies = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
     replies.write(json.dumps({"ready": os.getpid()}) + "\n")
-    for line in sys.stdin:
-        replies.write(json.dumps(reply_to(json.loads(line))) + "\n")
+    for line in sys.stdin.buffer:
+        replies.write(json.dumps(_reply_to_line(line)) + "\n")
 
 
 if __name__ == "__main__":

@@ -187,7 +187,6 @@ def cost_of_run(store_root: str, bucket: str, result_path: str, method: str) -> 
 
 @task(
     name="compute cost",
-    tags=["cosmic", "cost"],
     retries=STEP_RETRIES,
     retry_delay_seconds=1,
     retry_condition_fn=worth_retrying,

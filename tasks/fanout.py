@@ -41,7 +41,6 @@ class Share:
 @task(
     name="run ranks",
     task_run_name="{label}",
-    tags=["cosmic", "rank"],
     retries=RANK_RETRIES,
     retry_delay_seconds=RANK_RETRY_DELAYS_S,
     retry_jitter_factor=1,

@@ -1,10 +1,10 @@
 """Every invocation of a run: what the bill is made from, kept in the store as `invocations.json`."""
 
 import dataclasses
-import json
 import threading
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from inference.errors import BadInput
 from inference.events import RankResult
@@ -13,7 +13,18 @@ from tasks.executors.base import Invocation
 
 INVOCATIONS = "invocations.json"
 _RECORD = "from the rank's own record, an estimate"
-_KEPT = [item for item in dataclasses.fields(Invocation) if item.name != "result"]
+
+
+class _Row(BaseModel):
+    """An invocation as it is kept: without its result, which lies beside, but with what it was made under."""
+
+    model_config = ConfigDict(strict=True, allow_inf_nan=False, frozen=True)
+
+    fingerprint: str
+    invocation: Invocation
+
+
+_ROWS = TypeAdapter(list[_Row])
 
 
 class Ledger:
@@ -77,19 +88,17 @@ def keep_invocations(
         StoreError: the store cannot be written.
     """
     rows = [
-        row
-        for row in _read(store, bucket, result_path)
-        if row["fingerprint"] == fingerprints.get(row["invocation"]["rank"])
+        row for row in _read(store, bucket, result_path) if row.fingerprint == fingerprints.get(row.invocation.rank)
     ]
     rows += [
-        {
-            "fingerprint": fingerprints[invocation.rank],
-            "invocation": {item.name: getattr(invocation, item.name) for item in _KEPT},
-        }
+        _Row(
+            fingerprint=fingerprints[invocation.rank],
+            invocation=dataclasses.replace(invocation, result=None),
+        )
         for invocation in made
     ]
-    store.write(bucket, _key(result_path), json.dumps(rows).encode())
-    return [Invocation(**row["invocation"]) for row in rows]
+    store.write(bucket, _key(result_path), _ROWS.dump_json(rows, exclude={"__all__": {"invocation": {"result"}}}))
+    return [row.invocation for row in rows]
 
 
 def load_invocations(store: Store, bucket: str, result_path: str) -> list[Invocation]:
@@ -101,21 +110,17 @@ def load_invocations(store: Store, bucket: str, result_path: str) -> list[Invoca
     rows = _read(store, bucket, result_path)
     if not rows:
         raise BadInput(f"there is no finished run under {bucket}/{result_path}: it has no invocations.json")
-    return [Invocation(**row["invocation"]) for row in rows]
+    return [row.invocation for row in rows]
 
 
-def _read(store: Store, bucket: str, result_path: str) -> list[dict[str, Any]]:
+def _read(store: Store, bucket: str, result_path: str) -> list[_Row]:
     key = _key(result_path)
     if store.head(bucket, key) is None:
         return []
     try:
-        rows = json.loads(store.read(bucket, key))
-        for row in rows:
-            Invocation(**row["invocation"])
-            str(row["fingerprint"])
-    except (ValueError, TypeError, KeyError, RecursionError):
+        return _ROWS.validate_json(store.read(bucket, key))
+    except ValidationError:
         raise BadInput(f"{bucket}/{key} is damaged: remove it, and the ranks' own records count instead") from None
-    return list(rows)
 
 
 def of_records(results: Sequence[RankResult], known: Iterable[Invocation], memory_mb: int) -> list[Invocation]:

@@ -1,6 +1,7 @@
 """partition_dataset: one survey file into numbered partitions, `1.pt`, `2.pt`, ..."""
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,7 +42,7 @@ def open_survey(source: Path) -> Partition:
     Raises:
         BadInput: there is no such file, or it is no survey.
     """
-    if not source.is_file():
+    if not os.path.isfile(source):  # noqa: PTH113 - Path's raises where the name is too long
         raise BadInput(f"there is no survey file {source}")
     try:
         return open_partition(source, str(source))
@@ -103,53 +104,83 @@ def _facts(wanted: PartitionRequest, survey: Path) -> dict[str, Any]:
 
 
 def made_before(request: RunRequest, store: Store) -> list[StoredObject] | None:
-    """The request's partitions if they were made before, from the same source at the same size; None if none are there.
+    """The request's partitions if they were made before, from the same source at the same size.
+
+    Returns:
+        The partitions; None if there are none, or the making of these very ones was interrupted.
 
     Raises:
         BadInput: the source cannot be read, or other partitions lie under the prefix.
     """
     if request.partition is None:
         return None
-    source = Path(request.partition.source).expanduser()
+    source = _source(request.partition)
     open_survey(source)
     facts = _facts(request.partition, source)
     there = Target(store, request.data_bucket, request.data_prefix).partitions()
     if not there:
         return None
-    key = _manifest_key(request.data_prefix)
-    if store.head(request.data_bucket, key) is not None:
-        manifest = json.loads(store.read(request.data_bucket, key))
-        if manifest == facts | {"files": [[stored.key, stored.etag] for stored in there]}:
-            return there
+    manifest = _manifest(store, request)
+    if manifest == facts | {"files": [[stored.key, stored.etag] for stored in there]}:
+        return there
+    if manifest == facts | {"files": None}:
+        return None
     raise BadInput(
         f"{request.data_bucket}/{request.data_prefix}/ holds partitions that were not made from {source} at this size:"
         " choose another data_prefix, or leave out partition to use them"
     )
 
 
-@task(
-    name="partition data set",
-    tags=["cosmic", "partition"],
-    retries=STEP_RETRIES,
-    retry_delay_seconds=1,
-    retry_condition_fn=worth_retrying,
-)
-def partition_dataset(request: RunRequest, wanted: PartitionRequest, store_root: str) -> None:
-    """Make the partitions that the request wants, unless they are there; publishes how they came out.
+def _source(wanted: PartitionRequest) -> Path:
+    return Path(os.path.expanduser(wanted.source))  # noqa: PTH111 - Path's raises where there is no such user
+
+
+def _manifest(store: Store, request: RunRequest) -> Any:
+    """What is noted of the partitions under the request's prefix; None if nothing that can be read."""
+    key = _manifest_key(request.data_prefix)
+    if store.head(request.data_bucket, key) is None:
+        return None
+    try:
+        return json.loads(store.read(request.data_bucket, key))
+    except (ValueError, RecursionError):
+        return None
+
+
+def make_partitions(request: RunRequest, wanted: PartitionRequest, store: Store) -> list[StoredObject]:
+    """Make the partitions that the request wants, unless they are there.
+
+    The manifest is written first, with no files, so that another try after an interruption makes them anew.
 
     Raises:
         BadInput: see `made_before`.
         StoreError: the bucket cannot be written.
     """
-    store = Store(store_root)
-    written = made_before(request, store)
-    if written is None:
-        source = Path(wanted.source).expanduser()
-        target = Target(store, request.data_bucket, request.data_prefix)
-        written = write_partitions(open_survey(source), samples_each(wanted.size), target)
-        manifest = _facts(wanted, source) | {"files": [[s.key, s.etag] for s in written]}
-        key = _manifest_key(request.data_prefix)
-        store.write(request.data_bucket, key, json.dumps(manifest).encode())
+    there = made_before(request, store)
+    if there is not None:
+        return there
+    source = _source(wanted)
+    facts = _facts(wanted, source)
+
+    def note(files: list[list[str]] | None) -> None:
+        manifest = json.dumps(facts | {"files": files}).encode()
+        store.write(request.data_bucket, _manifest_key(request.data_prefix), manifest)
+
+    note(None)
+    target = Target(store, request.data_bucket, request.data_prefix)
+    written = write_partitions(open_survey(source), facts["samples"], target)
+    note([[stored.key, stored.etag] for stored in written])
+    return written
+
+
+@task(
+    name="partition data set",
+    retries=STEP_RETRIES,
+    retry_delay_seconds=1,
+    retry_condition_fn=worth_retrying,
+)
+def partition_dataset(request: RunRequest, wanted: PartitionRequest, store_root: str) -> None:
+    """`make_partitions` as a step of a run; publishes how they came out."""
+    written = make_partitions(request, wanted, Store(store_root))
     create_table_artifact(
         [{"partition": stored.key, "MB": round(stored.size / 1e6, 2)} for stored in written],
         key="cosmic-partitions",

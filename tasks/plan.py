@@ -1,7 +1,7 @@
 """plan_ranks: which rank reads what; and the look at everything that comes before the first write."""
 
 import json
-import os
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,7 +42,7 @@ def check(request: RunRequest, store_root: str) -> None:
 
 
 def check_writable(store: Store) -> None:
-    """See whether a local store can be written, without writing; over S3 the first write tells.
+    """See whether a local store can be written, leaving nothing there; over S3 the first write tells.
 
     Raises:
         BadInput: it cannot.
@@ -50,10 +50,13 @@ def check_writable(store: Store) -> None:
     if not store.is_local:
         return
     folder = Path(store.root)
-    while not folder.exists() and folder != folder.parent:
-        folder = folder.parent
-    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
-        raise BadInput(f"the store {store.root} cannot be written: {folder} is not a folder one may write to")
+    try:
+        while not folder.exists() and folder != folder.parent:
+            folder = folder.parent
+        with tempfile.TemporaryFile(dir=folder):  # which has no name; asking for the permissions is not enough
+            pass
+    except OSError as error:
+        raise BadInput(f"the store {store.root} cannot be written: {folder}: {error.strerror}") from None
 
 
 def read_request(store: Store, bucket: str, result_path: str) -> RunRequest:
@@ -68,7 +71,7 @@ def read_request(store: Store, bucket: str, result_path: str) -> RunRequest:
     try:
         document = json.loads(store.read(bucket, key))
         return RunRequest.read({name: document[name] for name in RunRequest.model_fields if name in document})
-    except (ValueError, TypeError, RecursionError) as error:
+    except (BadInput, ValueError, TypeError, RecursionError) as error:
         raise BadInput(f"{bucket}/{key} is damaged: {error}") from None
 
 
@@ -82,7 +85,6 @@ class Start:
 
 @task(
     name="plan ranks",
-    tags=["cosmic", "plan"],
     retries=STEP_RETRIES,
     retry_delay_seconds=1,
     retry_condition_fn=worth_retrying,

@@ -272,7 +272,6 @@ def _rank_tables(ranks: pd.DataFrame) -> list[dict[str, Any]]:
 
 @task(
     name="publish report",
-    tags=["cosmic", "report"],
     retries=STEP_RETRIES,
     retry_delay_seconds=1,
     retry_condition_fn=worth_retrying,

@@ -153,7 +153,6 @@ def describe(request: RunRequest, start: Start, found: Gathered, ledger: Ledger,
 
 @task(
     name="summarize",
-    tags=["cosmic", "summarize"],
     retries=STEP_RETRIES,
     retry_delay_seconds=1,
     retry_condition_fn=worth_retrying,
