@@ -1,0 +1,170 @@
+import dataclasses
+import json
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+from inference.combine import Gathered
+from inference.errors import BadInput, StoreError
+from inference.plan import Plan
+from inference.predictions import Predictions
+from inference.request import RunRequest
+from inference.store import Store, StoredObject
+from tasks.ledger import Ledger
+from tasks.plan import Start
+from tasks.summarize import SCHEMA, describe, rank_table, write_predictions
+from tests.fixtures import EVENT, RESULT
+from tests.surveys import request_of
+
+BUCKET, KEY = "cosmicai-test", "results/test/predictions.parquet"
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(tmp_path)
+
+
+def ranks_of(store, shares, known=True):
+    """Results of ranks that read the files given, (name, galaxies), with redshifts that tell rank and sample."""
+    made = []
+    for rank, files in enumerate(shares):
+        predictions = Predictions()
+        for file, count in files:
+            z = rank + np.arange(count) / 100
+            predictions.add(file, 0, z, z + 0.5 if known else None)
+        path = f"results/test/predictions/{rank}.safetensors"
+        store.write(BUCKET, path, predictions.encode(EVENT))
+        names = [file for file, _ in files]
+        made.append(
+            dataclasses.replace(
+                RESULT,
+                rank=rank,
+                samples=predictions.samples,
+                predictions_path=path,
+                data_path=names[0] if len(names) == 1 else names,
+            )
+        )
+    return made
+
+
+class TestTheTableOfRedshifts:
+    def test_every_galaxy_has_a_row_with_its_rank_file_and_index(self, store, tmp_path):
+        results = ranks_of(store, [[("1.pt", 3), ("2.pt", 2)], [("3.pt", 4)]])
+        rows = write_predictions(store, BUCKET, results, KEY)
+        assert list(rows.columns) == SCHEMA.names
+        assert rows["file"].tolist() == ["1.pt"] * 3 + ["2.pt"] * 2 + ["3.pt"] * 4
+        assert rows["index"].tolist() == [0, 1, 2, 0, 1, 0, 1, 2, 3]
+        assert rows["rank"].tolist() == [0] * 5 + [1] * 4
+        np.testing.assert_allclose(rows["z_spec"] - rows["z_pred"], 0.5, atol=1e-6)
+        assert not rows["repeat"].any()
+        pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / BUCKET / KEY), rows)
+
+    def test_the_file_has_a_row_group_for_each_rank(self, store, tmp_path):
+        results = ranks_of(store, [[("1.pt", 3)], [("2.pt", 5)], [("3.pt", 1)]])
+        write_predictions(store, BUCKET, results, KEY)
+        written = pq.ParquetFile(tmp_path / BUCKET / KEY)
+        assert [written.metadata.row_group(n).num_rows for n in range(written.num_row_groups)] == [3, 5, 1]
+        assert written.schema_arrow.remove_metadata() == SCHEMA
+
+    def test_a_file_that_several_ranks_read_counts_under_the_first_and_is_marked_under_the_others(
+        self, store, tmp_path
+    ):
+        results = ranks_of(store, [[("1.pt", 3)], [("2.pt", 2), ("1.pt", 3)], [("2.pt", 2)]])
+        rows = write_predictions(store, BUCKET, results, KEY)
+        assert rows[["rank", "file"]].drop_duplicates().to_numpy().tolist() == [[0, "1.pt"], [1, "2.pt"]]
+        assert len(rows) == 5
+        whole = pd.read_parquet(tmp_path / BUCKET / KEY)
+        assert whole.groupby(["rank", "file"])["repeat"].all().to_dict() == {
+            (0, "1.pt"): False,
+            (1, "2.pt"): False,
+            (1, "1.pt"): True,
+            (2, "2.pt"): True,
+        }
+
+    def test_unknown_redshifts_stay_unknown(self, store):
+        assert (
+            write_predictions(store, BUCKET, ranks_of(store, [[("1.pt", 3)]], known=False), KEY)["z_spec"].isna().all()
+        )
+
+    def test_a_broken_or_missing_file_of_redshifts_is_told_by_name(self, store):
+        results = ranks_of(store, [[("1.pt", 3)], [("2.pt", 3)]])
+        store.write(BUCKET, results[1].predictions_path, b"broken")
+        with pytest.raises(BadInput, match=r"predictions/1\.safetensors"):
+            write_predictions(store, BUCKET, results, KEY)
+        store.delete(BUCKET, [results[1].predictions_path])
+        with pytest.raises(StoreError, match=r"predictions/1\.safetensors"):
+            write_predictions(store, BUCKET, results, KEY)
+        assert store.head(BUCKET, KEY) is None, "half a table is no table"
+
+
+class TestTheTableOfRanks:
+    def test_a_rank_is_a_row_with_its_partitions_and_its_rate(self, store):
+        table = rank_table(ranks_of(store, [[("1.pt", 3), ("2.pt", 2)], [("3.pt", 4)]]), resumed=[1])
+        assert table["data_path"].tolist() == ["1.pt, 2.pt", "3.pt"]
+        assert table["samples_per_s"].tolist() == [5 / RESULT.wall_total_s, 4 / RESULT.wall_total_s]
+        assert table["resumed"].tolist() == [False, True]
+
+    def test_no_rank_is_an_empty_table_of_the_same_columns(self, store):
+        none, one = rank_table([]), rank_table(ranks_of(store, [[("1.pt", 3)]]))
+        assert len(none) == 0
+        assert set(none.columns) == set(one.columns)
+
+
+class TestTheDocument:
+    EVENTS = tuple(dataclasses.replace(EVENT, rank=rank, world_size=3, data_paths=(f"{rank}.pt",)) for rank in range(3))
+
+    def told(self, results, missing=(), resumed=(), ledger=None):
+        plan = Plan(self.EVENTS, (StoredObject("0.pt", 1, ""),), ("a note",))
+        request = RunRequest.read(request_of())
+        found = Gathered(tuple(results), tuple(missing), ())
+        document = describe(request, Start(plan, tuple(resumed)), found, ledger or Ledger(), {"run_id": "run"})
+        json.dumps(document, allow_nan=False)
+        return document
+
+    def done(self, rank, start, end, samples=100, **changes):
+        return dataclasses.replace(
+            RESULT, rank=rank, started_at=start, ended_at=end, samples=samples, wall_loop_s=end - start, **changes
+        )
+
+    def test_its_makespan_is_from_the_first_start_to_the_last_end(self):
+        results = [self.done(0, 10.0, 14.0), self.done(1, 11.0, 20.0), self.done(2, 14.0, 15.0)]
+        document = self.told(results)
+        assert document["makespan_s"] == 10.0
+        assert (document["samples"], document["samples_per_s"]) == (300, 30.0)
+        assert document["throughput_bps"] == pytest.approx(300 * 164_160 / 10)
+        rates = [100 * 164_160 / seconds for seconds in (4, 9, 1)]
+        assert document["throughput_bps_sum_of_ranks"] == pytest.approx(sum(rates)), "not how fast the run went"
+
+    def test_ranks_of_an_earlier_run_count_as_done_but_not_in_the_time(self):
+        results = [self.done(0, 10.0, 14.0), self.done(1, 1000.0, 1004.0), self.done(2, 1001.0, 1005.0, cold=False)]
+        document = self.told(results, resumed=[0])
+        assert (document["ranks_done"], document["ranks_resumed"], document["samples"]) == (3, 1, 300)
+        assert document["makespan_s"] == 5.0
+        assert document["samples_per_s"] == 200 / 5
+        assert document["cold_ranks"] == 1
+
+    def test_a_run_that_ran_nothing_tells_the_time_of_the_runs_before(self):
+        results = [self.done(rank, 10.0, 14.0) for rank in range(3)]
+        assert self.told(results, resumed=[0, 1, 2])["makespan_s"] == 4.0
+
+    def test_no_rank_done_is_no_time_and_no_rate(self):
+        document = self.told([], missing=[0, 1, 2])
+        assert document["makespan_s"] is document["samples_per_s"] is document["throughput_bps"] is None
+        assert document["missing_ranks"] == [0, 1, 2]
+        assert document["samples"] == 0
+
+    def test_missing_ranks_are_told_with_their_partitions_and_causes(self):
+        ledger = Ledger()
+        ledger.never_run([1], "its task run crashed")
+        document = self.told([self.done(0, 10.0, 14.0)], missing=[1, 2], ledger=ledger)
+        assert document["missing_ranks"] == [1, 2]
+        assert document["failed_ranks"] == [{"rank": 1, "data_path": ["1.pt"], "error": "its task run crashed"}]
+
+    def test_it_repeats_the_request_and_what_the_plan_noted(self):
+        document = self.told([self.done(rank, 10.0, 14.0) for rank in range(3)])
+        assert document["request"] == request_of()
+        assert document["notes"] == ["a note"]
+        assert document["model"] == {"key": EVENT.model, "sha256": EVENT.model_sha256}
+        assert document["run_id"] == "run"
