@@ -20,7 +20,8 @@ class Gathered:
     Attributes:
         results: of the ranks that are done, in rank order.
         missing: ranks planned and not done.
-        stale: keys of results that are not of this plan: another fingerprint, beyond the world size, or unreadable.
+        stale: keys of results that do not count: of another fingerprint, beyond the world size, unreadable, or with
+            their redshifts gone.
     """
 
     results: tuple[RankResult, ...]
@@ -74,11 +75,8 @@ def gather(store: Store, events: Sequence[RankEvent]) -> Gathered:
     """
     bucket, result_path = events[0].result_bucket, events[0].result_path
     planned = {event.rank: event for event in events}
-    keys = {
-        rank: stored.key
-        for stored in store.list(bucket, result_path)
-        if (rank := _rank_of(stored.key, result_path)) is not None
-    }
+    there = dict.fromkeys(stored.key for stored in store.list(bucket, result_path))
+    keys = {rank: key for key in there if (rank := _rank_of(key, result_path)) is not None}
 
     def read(item: tuple[int, str]) -> RankResult | str:
         rank, key = item
@@ -87,7 +85,8 @@ def gather(store: Store, events: Sequence[RankEvent]) -> Gathered:
         except BadInput:
             return key
         event = planned.get(rank)
-        return result if event is not None and _is_of(result, event) else key
+        counts = event is not None and _is_of(result, event) and result.predictions_path in there
+        return result if counts else key
 
     with ThreadPoolExecutor(_READERS) as readers:
         found = list(readers.map(read, keys.items()))

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -13,6 +13,7 @@ from pydantic import (
     Field,
     ValidationError,
     ValidationInfo,
+    model_validator,
 )
 
 from inference.errors import BadInput
@@ -110,6 +111,14 @@ class RunRequest(BaseModel):
     memory_mb: Annotated[int, _whole(128, 10_240)] = 10_240
     architecture: Literal["x86_64", "arm64"] = "x86_64"
     region: str = "us-east-1"
+
+    @model_validator(mode="after")
+    def _results_apart_from_data(self) -> Self:
+        """A run removes stale results and takes every partition under its prefix: neither may reach the other."""
+        results, data = f"{self.result_path}/", f"{self.data_prefix}/"
+        if self.bucket == self.data_bucket and (results.startswith(data) or data.startswith(results)):
+            raise BadInput(f"result_path {self.result_path!r} and data_prefix {self.data_prefix!r} lie in one another")
+        return self
 
     @classmethod
     def read(cls, document: object) -> "RunRequest":

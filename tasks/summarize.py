@@ -18,6 +18,7 @@ from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
 from inference.combine import Gathered, gather
+from inference.errors import BadInput, StoreError
 from inference.events import RankResult
 from inference.metrics import photoz_metrics
 from inference.plan import Plan
@@ -184,7 +185,10 @@ def summarize(request: RunRequest, start: Start, ledger: Ledger, store_root: str
     predictions = SCHEMA.empty_table().to_pandas()
     if found.results:
         key = f"{folder}/predictions{part}.parquet"
-        predictions = write_predictions(store, request.bucket, found.results, key)
+        try:
+            predictions = write_predictions(store, request.bucket, found.results, key)
+        except BadInput as error:
+            raise StoreError(f"{error}: remove the file, and the same request runs its rank anew") from None
     document["objects"] = len(predictions)
     document["metrics"] = photoz_metrics(predictions["z_pred"].to_numpy(), predictions["z_spec"].to_numpy())
     ranks = rank_table(found.results, start.resumed)

@@ -10,7 +10,7 @@ import pytest
 from flows.run import run
 from inference.dataset import open_partition, write_partition
 from inference.engine import open_engine
-from inference.errors import BadInput, RunIncomplete
+from inference.errors import BadInput, RunIncomplete, StoreError
 from tests.surveys import SIZES, random_survey, read_json, request_of, snapshot, write_survey
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect_api")]
@@ -148,6 +148,18 @@ def test_a_changed_partition_runs_its_own_rank_only_and_fresh_runs_all(store, re
     assert (fresh["ranks_resumed"], fresh["ranks_done"]) == (0, 4)
     assert requests_billed(again) == 4, "three of the first run and one of the second"
     assert requests_billed(fresh) == 4
+
+
+def test_a_rank_whose_redshifts_were_lost_or_spoiled_is_run_anew(store, results):
+    run(request_of(), str(store), workers=1)
+    lost, spoiled = sorted((results / "predictions").iterdir())[:2]
+    lost.unlink()
+    spoiled.write_bytes(spoiled.read_bytes()[:100])
+    with pytest.raises(StoreError, match=rf"predictions/{spoiled.name} is not a predictions file.*remove the file"):
+        run(request_of(), str(store), workers=1)
+    spoiled.unlink()
+    again = run(request_of(), str(store), workers=1)
+    assert (again["ranks_done"], again["ranks_resumed"]) == (4, 3)
 
 
 def test_more_ranks_than_files_count_each_object_once_in_the_metrics(store, results):

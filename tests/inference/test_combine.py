@@ -23,6 +23,7 @@ def put(store, number, **changes):
     result = dataclasses.replace(RESULT, **(same | changes))
     key = f"results/test/{number}.json"
     store.write("cosmicai-test", key, json.dumps(result.to_wire()).encode())
+    store.write("cosmicai-test", RESULT.predictions_path, b"redshifts")
 
 
 def test_ranks_found_are_compared_with_ranks_planned_and_come_in_rank_order(store):
@@ -54,6 +55,14 @@ def test_a_result_that_cannot_be_read_is_stale_not_done(store, data):
     assert read_result(store, EVENTS[4]) is None
 
 
+def test_a_rank_whose_redshifts_are_gone_is_not_done(store):
+    put(store, 4)
+    store.delete("cosmicai-test", [RESULT.predictions_path])
+    found = gather(store, EVENTS)
+    assert found.results == ()
+    assert found.stale == ("results/test/4.json",)
+
+
 def test_ranks_beyond_the_world_size_do_not_count(store):
     put(store, 3)
     put(store, 12, world_size=13)
@@ -73,6 +82,7 @@ def test_clearing_takes_the_stale_results_with_their_predictions_and_nothing_els
     for rank in (1, 11):
         put(store, rank)
         store.write("cosmicai-test", f"results/test/predictions/{rank}.1-a.safetensors", b"x")
+    store.delete("cosmicai-test", [RESULT.predictions_path])
     clear(store, "cosmicai-test", "results/test", ["results/test/1.json"])
     left = [stored.key for stored in store.list("cosmicai-test", "results/test")]
     assert left == ["results/test/11.json", "results/test/predictions/11.1-a.safetensors"]

@@ -51,6 +51,20 @@ def test_a_key_that_leaves_its_place_is_refused_by_name(key, value):
         RunRequest.read(REQUEST | {key: value})
 
 
+@pytest.mark.parametrize(
+    ("result_path", "data_prefix"), [("100MB", "100MB"), ("100MB/results", "100MB"), ("runs", "runs/predictions/")]
+)
+def test_results_and_data_may_not_lie_in_one_another(result_path, data_prefix):
+    changes = {"result_path": result_path, "data_prefix": data_prefix}
+    with pytest.raises(BadInput, match=r"result_path .* and data_prefix .* lie in one another"):
+        RunRequest.read(REQUEST | changes)
+    assert RunRequest.read(REQUEST | changes | {"data_bucket": "another-bucket"})
+
+
+def test_results_may_lie_beside_data_of_a_similar_name():
+    assert RunRequest.read(REQUEST | {"result_path": "100MB-results"})
+
+
 @pytest.mark.parametrize("key", ["script", "S3_object_name", "object_type", "hedging", "access"])
 def test_a_key_of_a_later_version_says_so(key):
     with pytest.raises(BadInput, match=f"{key}: .* not part of this version"):
