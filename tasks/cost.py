@@ -207,7 +207,9 @@ def compute_costs(
     fingerprints = {event.rank: event.fingerprint for event in start.plan.events}
     store = Store(store_root)
     known = keep_invocations(store, request.bucket, request.result_path, ledger.invocations, fingerprints)
-    known += of_records(summary.results, known, request.memory_mb)
+    unknown = of_records(summary.results, known, request.memory_mb)
+    if unknown:
+        known = keep_invocations(store, request.bucket, request.result_path, unknown, fingerprints)
     costs = [_cost(known, method, request) for method in METHODS]
     bill = costs[0]
     create_table_artifact(

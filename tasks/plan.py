@@ -16,6 +16,7 @@ from inference.store import Store
 from tasks.ledger import INVOCATIONS
 from tasks.partition import made_before
 from tasks.policy import STEP_RETRIES, worth_retrying
+from tasks.price_book import load_price_book
 from tasks.stage import find_weights
 
 SUMMARIES = (
@@ -32,9 +33,10 @@ def check(request: RunRequest, store_root: str) -> None:
     """Look at everything that a run needs, and write nothing.
 
     Raises:
-        BadInput: the model, the partitions, their source or the store are not as they must be.
+        BadInput: the model, the partitions, their source, the store or the region are not as they must be.
     """
     store = Store(store_root)
+    load_price_book().tiers(request.region, request.architecture)
     check_writable(store)
     if made_before(request, store) is None and request.partition is None:
         select_files(store.list(request.data_bucket, request.data_prefix), request)

@@ -195,7 +195,7 @@ def _speed(summary: Mapping[str, Any], ranks: pd.DataFrame) -> list[Stat]:
         Stat(
             "Sum of the ranks' own rates",
             bit_rate(summary.get("throughput_bps_sum_of_ranks")),
-            "each rank's bits over its own loop, added up: how much ran side by side, not how fast it went",
+            "each rank's bits over its own loop, added up as if all had run at once; no speed of the run",
         ),
     ]
     cold = ranks["cold"].astype(bool)

@@ -115,7 +115,7 @@ def describe(request: RunRequest, start: Start, found: Gathered, ledger: Ledger,
 
     `makespan_s` is first rank start to last rank end by the workers' clocks, over the ranks that ran in this run;
     `throughput_bps` and `samples_per_s` are bits of model input and samples of those ranks over that time, and
-    `throughput_bps_sum_of_ranks` adds up the ranks' own rates: how much ran side by side, not how fast it went.
+    `throughput_bps_sum_of_ranks` adds up the ranks' own rates as if all had run at once, as the old report did.
     """
     plan: Plan = start.plan
     ran = [result for result in found.results if result.rank not in start.resumed]

@@ -15,6 +15,12 @@ COMMANDS = {
     "run": "run a model over a partitioned data set: redshifts, table, bill, report",
     "cost": "what a finished run costs, by one of three methods",
 }
+# The same as [tool.prefect] in pyproject.toml, for a command that is started in another folder; Prefect reads them when
+# it is imported.
+_PREFECT_DEFAULTS = {
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+}
 _MODULES = {name: f"flows.cli.{name}" for name in COMMANDS}
 
 
@@ -35,6 +41,8 @@ def _usage() -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one subcommand; return the exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
+    for variable, value in _PREFECT_DEFAULTS.items():
+        os.environ.setdefault(variable, value)
     if not words or words[0] in {"-h", "--help"}:
         print(_usage())  # noqa: T201
         return 0 if words else 2
@@ -53,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"cosmic {name}: {error}", file=sys.stderr)  # noqa: T201
         return 2 if isinstance(error, BadInput) else 1
     except KeyboardInterrupt:
-        print(f"cosmic {name}: interrupted", file=sys.stderr)  # noqa: T201
+        print(f"cosmic {name}: interrupted; what was written so far is kept", file=sys.stderr)  # noqa: T201
         return 130
     except BrokenPipeError:  # whoever read our output has left
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

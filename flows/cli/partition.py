@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from flows.cli.common import bucket_and_path, console
+from inference.dataset import samples_of_size
 from inference.errors import BadInput
 from inference.store import S3_ROOT, Store
 from tasks.partition import Target, open_survey, samples_each, write_partitions
@@ -24,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     """Cut and write."""
     survey = open_survey(args.source)
-    each = samples_each(args.size if args.size is not None else args.samples)
+    each = samples_of_size(args.size) if args.size is not None else samples_each(args.samples)
     target = _target(args.to)
     check_writable(target.store)
     there = target.partitions()

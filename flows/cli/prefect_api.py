@@ -10,11 +10,6 @@ from flows.cli.common import console
 from inference.errors import BadInput
 
 LOCAL_SERVER = "http://127.0.0.1:4200/api"
-_DEFAULTS = {
-    # The same as [tool.prefect] in pyproject.toml, for a command that is started in another folder.
-    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
-    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-}
 
 
 def _answers(url: str, timeout_s: float) -> bool:
@@ -32,8 +27,6 @@ def connected(*, verbose: bool) -> Iterator[None]:
     Raises:
         BadInput: PREFECT_API_URL names a server that does not answer.
     """
-    for name, value in _DEFAULTS.items():
-        os.environ.setdefault(name, value)
     if not verbose:
         os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
     from prefect.settings import PREFECT_API_KEY, PREFECT_API_URL, temporary_settings
@@ -44,6 +37,7 @@ def connected(*, verbose: bool) -> Iterator[None]:
             raise BadInput(f"no Prefect server answers at {url} (PREFECT_API_URL): start it, or unset the variable")
         yield
     elif _answers(LOCAL_SERVER, 0.5):
+        console(stderr=True).print(f"Using the Prefect server at {LOCAL_SERVER}", style="dim")
         with temporary_settings({PREFECT_API_URL: LOCAL_SERVER}):
             yield
     else:

@@ -273,6 +273,7 @@ def test_a_mended_partition_completes_the_run(store, results):
         ({"model": "survey/1.pt"}, r"survey/1\.pt|1\.pt"),
         ({"batch_size": 0}, "batch_size"),
         ({"script": "x.py"}, "script"),
+        ({"region": "mars-1"}, "mars-1"),
         ({"partition": {"source": "/nowhere.pt", "size": 10}}, "nowhere"),
     ],
 )

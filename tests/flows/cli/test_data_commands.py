@@ -59,9 +59,6 @@ def test_partition_does_not_mix_with_what_is_there(survey, capsys):
 
 @pytest.mark.parametrize("size", ["0", "25", "25 apples", "-1MB", "nanMB", "1e9MB"])
 def test_a_size_that_is_none_is_refused(survey, size, capsys):
-    if size == "25":  # a bare number is a number of samples
-        assert main(["partition", str(survey), "--size", size, "--to", "parts"]) == 0
-        return
     assert main(["partition", str(survey), f"--size={size}", "--to", "parts"]) == 2
     assert not (survey.parent / "parts").exists()
     assert capsys.readouterr().err.count("\n") == 1
