@@ -8,13 +8,17 @@ from prefect import flow
 from prefect.client.orchestration import get_client
 from prefect.runtime import flow_run
 
-from inference.errors import BadInput, RunIncomplete, StoreError
+from inference.errors import RunIncomplete, StoreError
+from inference.events import SCRIPT_ENGINE
 from inference.request import RunRequest
+from inference.start import Start, root_lease
+from inference.store import Store
+from tasks.aws import credentials
 from tasks.cost import compute_costs
-from tasks.executors.base import Executor
-from tasks.executors.local import LocalExecutor
-from tasks.fanout import fan_out
-from tasks.ledger import Ledger
+from tasks.executors.choose import AnyExecutor, executor_of
+from tasks.executors.step_functions import StepFunctionsExecutor
+from tasks.fanout import fan_out, map_out
+from tasks.ledger import Ledger, keep_execution
 from tasks.partition import partition_dataset
 from tasks.plan import check, plan_ranks
 from tasks.policy import ranks_per_task
@@ -30,23 +34,21 @@ def _name_of_run() -> str:
     return f"{request.get('bucket')}/{request.get('result_path')}" if isinstance(request, dict) else "run"
 
 
-def _executor(name: str, request: RunRequest, workers: int | None) -> Executor:
-    if name != "local":
-        raise BadInput(f"executor must be local, not {name!r:.40}")
-    if workers is not None and request.max_concurrency is not None:
-        workers = min(workers, request.max_concurrency)
-    return LocalExecutor(
-        request.max_concurrency if workers is None else workers,
-        request.rank_timeout,
-        request.memory_mb,
-    )
-
-
 def _tag(request: RunRequest, executor: str) -> None:
     """Tag the flow run, and not its task runs: a tagged task run asks the server for leave (docs/decisions/0003)."""
-    tags = {*flow_run.tags, "cosmic", executor, request.engine}
+    tags = {*flow_run.tags, "cosmic", executor, SCRIPT_ENGINE if request.script else request.engine}
     with get_client(sync_client=True) as client:
         client.update_flow_run(flow_run.id, tags=sorted(tags))
+
+
+def _dispatch(request: RunRequest, start: Start, pool: AnyExecutor, run_id: str) -> Ledger:
+    todo = [event for event in start.plan.events if event.rank not in start.resumed]
+    if not todo:
+        return Ledger()
+    if isinstance(pool, StepFunctionsExecutor):
+        model = {} if request.script else {"model": todo[0].model}
+        return map_out(request.document() | model | {"run_id": run_id}, todo, pool)
+    return fan_out(todo, pool, ranks_per_task(len(todo), request.ranks_per_task))
 
 
 @flow(name="run", flow_run_name=_name_of_run, validate_parameters=False)
@@ -56,15 +58,17 @@ def run(
     executor: str = "local",
     workers: int | None = None,
     fresh: bool = False,
+    aws_credentials: str | None = None,
 ) -> dict[str, Any]:
-    """Run a model over a partitioned data set.
+    """Run a model, or a staged script, over a partitioned data set.
 
     Args:
         request: the run request (docs/request.schema.json).
         store: root of the object store, a folder or `s3://`.
-        executor: `local`.
+        executor: `local`, `lambda` or `step-functions`; the latter two need `s3://`.
         workers: processes of the local executor; 0 runs every rank in this process; default one a core.
         fresh: run every rank anew, also those that are done.
+        aws_credentials: name of an AwsCredentials block; default the standard credential chain.
 
     Returns:
         The run's document, as `cosmic run --json` prints it.
@@ -77,24 +81,30 @@ def run(
     began = time.time()
     checked = RunRequest.read(request)
     root = store if "://" in store else str(Path(store).expanduser().resolve())
-    pool = _executor(executor, checked, workers)
-    check(checked, root)
-    run_id = str(flow_run.id)
-    _tag(checked, executor)
-    if checked.partition is not None:
-        partition_dataset(checked, checked.partition, root)
-    model = stage_scripts(checked, root)
-    start = plan_ranks(checked, model, root, run_id, fresh)
-    todo = [event for event in start.plan.events if event.rank not in start.resumed]
-    each = ranks_per_task(len(todo), checked.ranks_per_task) if todo else 1
-    ledger = fan_out(todo, pool, each) if todo else Ledger()
-    facts = {"run_id": run_id, "executor": executor, "store": root}
-    try:
-        summary = summarize(checked, start, ledger, root, facts)
-        costs, billed = compute_costs(checked, start, summary, ledger, root)
-        document = publish_report(checked, summary, costs, billed, root, began)
-    except StoreError as error:
-        raise StoreError(f"{error}{ledger.failures()}; the results of the other ranks are kept") from error
+    with credentials(aws_credentials):
+        pool = executor_of(executor, checked, root, workers)
+        check(checked, root)
+        pool.check()
+        run_id = str(flow_run.id)
+        _tag(checked, executor)
+        if checked.partition is not None:
+            partition_dataset(checked, checked.partition, root)
+        what = stage_scripts(checked, root)
+        try:
+            start = plan_ranks(checked, what, root, run_id, fresh)
+            ledger = _dispatch(checked, start, pool, run_id)
+        finally:
+            if checked.script is not None:
+                root_lease(Store(root), checked, run_id).release()
+        facts = {"run_id": run_id, "executor": executor, "store": root} | pool.facts()
+        try:
+            if facts.get("execution", {}).get("arn"):
+                keep_execution(Store(root), checked.bucket, checked.result_path, facts["execution"])
+            summary = summarize(checked, start, ledger, root, facts)
+            costs, billed = compute_costs(checked, start, summary, ledger, root)
+            document = publish_report(checked, summary, costs, billed, root, began)
+        except StoreError as error:
+            raise StoreError(f"{error}{ledger.failures()}; the results of the other ranks are kept") from error
     if document["missing_ranks"]:
         raise RunIncomplete(document)
     return document

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from inference.errors import BadInput
-from inference.events import RankEvent, RankResult
+from inference.events import SCRIPT_ENGINE, RankEvent, RankResult
 from inference.keys import natural_order
 from inference.store import Store
 
@@ -43,7 +43,7 @@ def read_result(store: Store, event: RankEvent) -> RankResult | None:
         result = parse_result(store.read(event.result_bucket, key))
     except BadInput:
         return None
-    return result if _is_of(result, event) else None
+    return result if event.fingerprint and _is_of(result, event) else None
 
 
 def parse_result(data: bytes) -> RankResult:
@@ -64,6 +64,7 @@ def _is_of(result: RankResult, event: RankEvent) -> bool:
         result.rank == event.rank
         and result.fingerprint == event.fingerprint
         and tuple(result.data_paths) == event.data_paths
+        and bool(event.script) == (result.engine == SCRIPT_ENGINE)
     )
 
 
@@ -85,7 +86,9 @@ def gather(store: Store, events: Sequence[RankEvent]) -> Gathered:
         except BadInput:
             return key
         event = planned.get(rank)
-        counts = event is not None and _is_of(result, event) and result.predictions_path in there
+        counts = (
+            event is not None and _is_of(result, event) and (bool(event.script) or result.predictions_path in there)
+        )
         return result if counts else key
 
     with ThreadPoolExecutor(_READERS) as readers:
@@ -97,6 +100,36 @@ def gather(store: Store, events: Sequence[RankEvent]) -> Gathered:
         missing=tuple(sorted(planned.keys() - done)),
         stale=tuple(key for key in found if isinstance(key, str)),
     )
+
+
+def write_combined(store: Store, bucket: str, result_path: str, found: Gathered) -> str:
+    """Write the list of all rank results, as combined_data.json (contract, "Rank result"); return its key.
+
+    An incomplete list is called `combined_data.partial.json`, so that nobody takes it for the whole.
+
+    Raises:
+        StoreError: the store refuses.
+    """
+    key = f"{result_path}/combined_data{'.partial' if found.missing else ''}.json"
+    store.write(bucket, key, json.dumps([result.to_wire() for result in found.results]).encode())
+    return key
+
+
+def read_combined(store: Store, bucket: str, result_path: str) -> list[RankResult]:
+    """The rank results of a run that was summarized, whole or not.
+
+    Raises:
+        BadInput: the file is damaged.
+        StoreError: the store refuses.
+    """
+    for part in ("", ".partial"):
+        key = f"{result_path}/combined_data{part}.json"
+        if store.head(bucket, key) is not None:
+            try:
+                return [RankResult.from_wire(record) for record in json.loads(store.read(bucket, key))]
+            except (ValueError, TypeError, RecursionError) as error:
+                raise BadInput(f"{bucket}/{key} is damaged: {error}") from None
+    return []
 
 
 def _rank_of(key: str, result_path: str) -> int | None:

@@ -6,44 +6,87 @@ written, so that the identities which old analysis scripts rely on hold by const
 """
 
 import dataclasses
-import math
-import re
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
 from inference.dataset import BITS_PER_SAMPLE
 from inference.errors import BadInput
+from inference.fields import checked_as, checked_int, text_of
 from inference.keys import checked_bucket, checked_key
 
-_WHOLE = re.compile(r"\s*-?\d{1,18}\s*")
 MAX_BATCH_SIZE = 65_536  # 1.3 GB of images at once: more than that is a mistake, not a wish
 MAX_RANKS = 100_000
+SCRIPT_ENGINE = "script"  # what a result calls its engine when a script made it
 
 
-def checked_int(value: object, field: str, low: int, high: int) -> int:
-    """Read a whole number that may have arrived as text, as the contract allows.
+@dataclass(frozen=True, kw_only=True)
+class Script:
+    """A script that lies in the run's bucket and is run in place of the built-in engine (contract, "Rank event").
 
-    Raises:
-        BadInput: not a whole number, or outside low..high.
+    Attributes:
+        folder: key of the script's folder, or of its only file (S3_OBJECT_NAME).
+        entry: the file to run, written as the old function found it: `/tmp/<key>` (SCRIPT).
+        kind: "folder" or "file" (S3_OBJECT_TYPE).
+        arguments: of the script, as a shell would take them (EXEC_ARGS).
+        sha256: of the folder's listing when the plan was made, "" when not known.
     """
-    number: int | None = None
-    if isinstance(value, int) and not isinstance(value, bool):
-        number = value
-    elif (isinstance(value, float) and value.is_integer()) or (isinstance(value, str) and _WHOLE.fullmatch(value)):
-        number = int(value)
-    if number is None:
-        raise BadInput(f"{field} must be a whole number, not {value!r:.60}")
-    if not low <= number <= high:
-        raise BadInput(f"{field} must lie between {low} and {high}, not {number}")
-    return number
 
+    folder: str
+    entry: str
+    kind: str = "folder"
+    arguments: str = ""
+    sha256: str = ""
 
-def _text(wire: Mapping[str, Any], field: str, default: str | None = None) -> str:
-    value = wire.get(field, default)
-    if not isinstance(value, str):
-        raise BadInput(f"{field} is missing" if value is None else f"{field} must be text")
-    return value
+    @property
+    def key(self) -> str:
+        """The script's key in the bucket."""
+        return self.entry.removeprefix("/tmp/")  # noqa: S108 - the contract's name for the place, no file of ours
+
+    def to_wire(self) -> dict[str, Any]:
+        """The event's keys that name a script."""
+        wire = {
+            "S3_OBJECT_NAME": self.folder,
+            "SCRIPT": self.entry,
+            "S3_OBJECT_TYPE": self.kind,
+            "script_sha256": self.sha256,
+        }
+        return wire | ({"EXEC_ARGS": self.arguments} if self.arguments else {})
+
+    @classmethod
+    def from_wire(cls, wire: Mapping[str, Any]) -> Self:
+        """Read and check an event's script.
+
+        Raises:
+            BadInput: naming the key that is missing or wrong.
+        """
+        return cls.checked(
+            checked_key(text_of(wire, "S3_OBJECT_NAME"), "S3_OBJECT_NAME"),
+            text_of(wire, "SCRIPT"),
+            text_of(wire, "S3_OBJECT_TYPE", "folder"),
+            text_of(wire, "EXEC_ARGS", ""),
+            text_of(wire, "script_sha256", ""),
+        )
+
+    @classmethod
+    def checked(cls, folder: str, entry: str, kind: str, arguments: str = "", sha256: str = "") -> Self:
+        """A script whose entry lies in its folder, and whose arguments are words.
+
+        Raises:
+            BadInput: it does not, or the kind is neither "folder" nor "file".
+        """
+        if kind not in {"folder", "file"}:
+            raise BadInput(f"S3_OBJECT_TYPE must be folder or file, not {kind!r:.40}")
+        script = cls(folder=folder, entry=entry, kind=kind, arguments=arguments, sha256=sha256)
+        key = checked_key(script.key, "SCRIPT")
+        if not (key == folder if kind == "file" else key.startswith(f"{folder}/")):
+            raise BadInput(f"SCRIPT {entry!r:.80} does not lie in S3_OBJECT_NAME {folder!r:.80}")
+        try:
+            shlex.split(arguments)
+        except ValueError as error:
+            raise BadInput(f"EXEC_ARGS cannot be split into words: {error}") from None
+        return script
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +101,9 @@ class RankEvent:
             several.
         data_etags: ETag of each partition when the plan was made, or empty when not known.
         model: key of the weights in `bucket`; `model_sha256` is their content hash, part of the exported graph's key.
+            "" where a script is run.
+        script: what is run in place of the built-in engine.
+        access: how partitions are read; None for the store's default.
         fingerprint: of everything that the result depends on (`inference.plan`).
         attempt: 1 for the first try.
         store: root of the object store, a folder or `s3://`.
@@ -73,17 +119,29 @@ class RankEvent:
     data_etags: tuple[str, ...] = ()
     result_path: str
     batch_size: int
-    model: str
-    model_sha256: str
+    model: str = ""
+    model_sha256: str = ""
     graph: str | None = None
+    script: Script | None = None
     engine: str = "onnxruntime"
     precision: str = "float32"
+    access: str | None = None
     fingerprint: str = ""
     attempt: int = 1
     store: str = "s3://"
 
     def to_wire(self) -> dict[str, Any]:
         """The event as JSON, numbers as the original sent them (ranks as text, the batch size as a number)."""
+        what: dict[str, Any] = {
+            "model": self.model,
+            "model_sha256": self.model_sha256,
+            "graph": self.graph,
+            "engine": self.engine,
+            "precision": self.precision,
+            "access": self.access,
+        }
+        if self.script is not None:
+            what = self.script.to_wire()
         return {
             "S3_BUCKET": self.bucket,
             "BUCKET": self.bucket,
@@ -95,12 +153,8 @@ class RankEvent:
             "DATA_PATH": self.data_paths[0] if len(self.data_paths) == 1 else list(self.data_paths),
             "RESULT_PATH": self.result_path,
             "BATCH_SIZE": self.batch_size,
+            **what,
             "data_etags": list(self.data_etags),
-            "model": self.model,
-            "model_sha256": self.model_sha256,
-            "graph": self.graph,
-            "engine": self.engine,
-            "precision": self.precision,
             "fingerprint": self.fingerprint,
             "attempt": self.attempt,
             "store": self.store,
@@ -126,27 +180,32 @@ class RankEvent:
             raise BadInput("data_etags must be a list of text")
         if etags and len(etags) != len(paths):
             raise BadInput("data_etags must have one entry for each DATA_PATH")
-        bucket = checked_bucket(_text(wire, "S3_BUCKET"), "S3_BUCKET")
+        bucket = checked_bucket(text_of(wire, "S3_BUCKET"), "S3_BUCKET")
         graph = wire.get("graph")
+        script = Script.from_wire(wire) if wire.get("SCRIPT") else None
+        if script is not None and wire.get("model"):
+            raise BadInput("the event has both SCRIPT and model: one of them is run")
         return cls(
             rank=checked_int(wire.get("RANK"), "RANK", 0, world_size - 1),
             world_size=world_size,
             bucket=bucket,
-            result_bucket=checked_bucket(_text(wire, "RESULT_BUCKET", bucket), "RESULT_BUCKET"),
-            data_bucket=checked_bucket(_text(wire, "DATA_BUCKET"), "DATA_BUCKET"),
-            data_prefix=checked_key(_text(wire, "DATA_PREFIX"), "DATA_PREFIX"),
+            result_bucket=checked_bucket(text_of(wire, "RESULT_BUCKET", bucket), "RESULT_BUCKET"),
+            data_bucket=checked_bucket(text_of(wire, "DATA_BUCKET"), "DATA_BUCKET"),
+            data_prefix=checked_key(text_of(wire, "DATA_PREFIX"), "DATA_PREFIX"),
             data_paths=tuple(checked_key(path, "DATA_PATH") for path in paths),
             data_etags=tuple(etags),
-            result_path=checked_key(_text(wire, "RESULT_PATH"), "RESULT_PATH"),
+            result_path=checked_key(text_of(wire, "RESULT_PATH"), "RESULT_PATH"),
             batch_size=checked_int(wire.get("BATCH_SIZE"), "BATCH_SIZE", 1, MAX_BATCH_SIZE),
-            model=checked_key(_text(wire, "model"), "model"),
-            model_sha256=_text(wire, "model_sha256"),
+            model="" if script else checked_key(text_of(wire, "model"), "model"),
+            model_sha256="" if script else text_of(wire, "model_sha256"),
+            script=script,
             graph=None if graph is None else checked_key(graph, "graph"),
-            engine=_text(wire, "engine", "onnxruntime"),
-            precision=_text(wire, "precision", "float32"),
-            fingerprint=_text(wire, "fingerprint", ""),
+            engine=text_of(wire, "engine", "onnxruntime"),
+            precision=text_of(wire, "precision", "float32"),
+            access=None if wire.get("access") is None else text_of(wire, "access"),
+            fingerprint=text_of(wire, "fingerprint", ""),
             attempt=checked_int(wire.get("attempt", 1), "attempt", 1, 1_000),
-            store=_text(wire, "store", "s3://"),
+            store=text_of(wire, "store", "s3://"),
         )
 
 
@@ -167,7 +226,9 @@ class RankResult:
             `idle_rss_mb` before it.
         cold: this process had run no rank before; `request_id` and `worker` say which invocation and which process.
         store_*: requests to the object store, their seconds and bytes, first start and last end (since the epoch);
-            memory-mapped reading of a local store makes none.
+            memory-mapped reading of a local store makes none. `store_writes` of them wrote, the others read.
+        script_record: what a script wrote down itself, under the contract's keys and its own; None from the built-in
+            engine. `engine` is then "script", there are no predictions, and what the script did not tell is 0.
     """
 
     rank: int
@@ -212,6 +273,8 @@ class RankResult:
     store_last_at: float
     store_bytes_read: int
     store_bytes_written: int
+    store_writes: int
+    script_record: Mapping[str, Any] | None = None
 
     @property
     def data_paths(self) -> list[str]:
@@ -227,7 +290,8 @@ class RankResult:
         """The record as JSON: every legacy key first, then the honest ones.
 
         `total_cpu_time (seconds)` is the wall time of the inference loop, so that throughput x time = bits of input and
-        execution time = time x batch size / samples (contract, "Rank result").
+        execution time = time x batch size / samples (contract, "Rank result"). A script's own keys stand in place of
+        these.
         """
         loop = max(self.wall_loop_s, 1e-9)
         legacy = {
@@ -248,7 +312,8 @@ class RankResult:
             "s3_first_request_time": self.store_first_at,
             "s3_last_response_time": self.store_last_at,
         }
-        return legacy | dataclasses.asdict(self)
+        ours = {field.name: getattr(self, field.name) for field in _RECORDED}
+        return (legacy if self.script_record is None else dict(self.script_record)) | ours
 
     @classmethod
     def from_wire(cls, wire: object) -> Self:
@@ -260,10 +325,12 @@ class RankResult:
         if not isinstance(wire, Mapping):
             raise BadInput("a rank result must be a JSON object")
         values: dict[str, Any] = {}
-        for field in dataclasses.fields(cls):
+        for field in _RECORDED:
             if field.name not in wire:
                 raise BadInput(f"the rank result lacks {field.name}")
-            values[field.name] = _checked_field(field.name, wire[field.name], field.type)
+            values[field.name] = checked_as(field.name, wire[field.name], field.type)
+        if values["engine"] == SCRIPT_ENGINE:
+            values["script_record"] = {name: value for name, value in wire.items() if name not in values}
         result = cls(**values)
         if not 0 <= result.rank < result.world_size:
             raise BadInput(f"the rank result names rank {result.rank} of {result.world_size}")
@@ -272,19 +339,4 @@ class RankResult:
         return result
 
 
-def _checked_field(name: str, value: object, kind: object) -> object:
-    good: bool
-    if kind is bool:
-        good = isinstance(value, bool)
-    elif kind is int:
-        good = isinstance(value, int) and not isinstance(value, bool) and value >= 0
-    elif kind is float:
-        good = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    elif kind is str:
-        good = isinstance(value, str)
-    else:  # data_path: str | list[str]
-        parts = value if isinstance(value, list) else [value]
-        good = bool(parts) and all(isinstance(part, str) for part in parts)
-    if not good:
-        raise BadInput(f"the rank result has a wrong {name}: {value!r:.60}")
-    return float(value) if kind is float else value  # type: ignore[arg-type]
+_RECORDED = tuple(field for field in dataclasses.fields(RankResult) if field.name != "script_record")

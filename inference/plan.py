@@ -2,12 +2,12 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from inference.errors import BadInput
-from inference.events import RankEvent
+from inference.events import RankEvent, Script
 from inference.keys import natural_order
 from inference.request import RunRequest
 from inference.store import StoredObject
@@ -92,25 +92,26 @@ def assign(files: Sequence[T], world_size: int) -> list[list[T]]:
     return shares
 
 
-def fingerprint(files: Sequence[StoredObject], model: Model, request: RunRequest) -> str:
+def fingerprint(files: Sequence[StoredObject], what: Model | Script, request: RunRequest) -> str:
     """Hash of everything that a rank's redshifts depend on; a result made under another one is stale."""
-    facts = {
+    facts: dict[str, Any] = {
         "data": [[request.data_bucket, stored.key, stored.etag, stored.size] for stored in files],
-        "model": model.sha256,
         "batch_size": request.batch_size,
-        "engine": request.engine,
-        "precision": request.precision,
     }
+    if isinstance(what, Script):
+        facts |= {"script": [what.entry, what.arguments, what.sha256]}
+    else:
+        facts |= {"model": what.sha256, "engine": request.engine, "precision": request.precision}
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
 
 
-def make_plan(request: RunRequest, listing: Sequence[StoredObject], model: Model, store: str) -> Plan:
+def make_plan(request: RunRequest, listing: Sequence[StoredObject], what: Model | Script, store: str) -> Plan:
     """Assign the files listed to ranks.
 
     Args:
         request: the checked request.
         listing: every object under the request's data prefix.
-        model: the staged weights.
+        what: the staged weights, or the staged script.
         store: root of the store, for the workers.
 
     Raises:
@@ -128,6 +129,7 @@ def make_plan(request: RunRequest, listing: Sequence[StoredObject], model: Model
         notes.append(f"{ignored} objects under {request.data_prefix}/ are no partitions and were ignored")
     if world_size > len(files):
         notes.append(f"{world_size} ranks reuse {len(files)} partitions round robin: metrics count each object once")
+    model, script = (Model("", ""), what) if isinstance(what, Script) else (what, None)
     events = tuple(
         RankEvent(
             rank=rank,
@@ -143,9 +145,11 @@ def make_plan(request: RunRequest, listing: Sequence[StoredObject], model: Model
             model=model.key,
             model_sha256=model.sha256,
             graph=model.graph,
+            script=script,
             engine=request.engine,
             precision=request.precision,
-            fingerprint=fingerprint(share, model, request),
+            access=request.access,
+            fingerprint=fingerprint(share, what, request),
             store=store,
         )
         for rank, share in enumerate(assign(files, world_size))
@@ -156,13 +160,46 @@ def make_plan(request: RunRequest, listing: Sequence[StoredObject], model: Model
 def payload(request: RunRequest, plan: Plan, run_id: str) -> dict[str, Any]:
     """payload.json: the request as it came, the data map, and what the plan rests on."""
     first = plan.events[0]
+    what = {"model_key": first.model, "model_sha256": first.model_sha256}
+    if first.script is not None:
+        what = {"script_sha256": first.script.sha256}
     return request.document() | {
         "world_size": plan.world_size,
         "data_map": plan.data_map,
         "run_id": run_id,
-        "model_key": first.model,
-        "model_sha256": first.model_sha256,
+        **what,
         "fingerprints": {str(event.rank): event.fingerprint for event in plan.events},
         "data_etags": {stored.key: stored.etag for stored in plan.files},
         "notes": list(plan.notes),
     }
+
+
+def events_of(document: Mapping[str, Any], request: RunRequest) -> list[RankEvent]:
+    """The plan's rank events, from a run's payload.json; what only workers need is left out.
+
+    Raises:
+        BadInput: the document is no plan.
+    """
+    try:
+        script = request.script_at(str(document.get("script_sha256", "")))
+        fingerprints = document["fingerprints"]
+        return [
+            RankEvent(
+                rank=int(rank),
+                world_size=len(fingerprints),
+                bucket=request.bucket,
+                result_bucket=request.bucket,
+                data_bucket=request.data_bucket,
+                data_prefix=request.data_prefix,
+                data_paths=(paths,) if isinstance(paths, str) else tuple(paths),
+                result_path=request.result_path,
+                batch_size=request.batch_size,
+                model=document.get("model_key", ""),
+                model_sha256=document.get("model_sha256", ""),
+                script=script,
+                fingerprint=fingerprints[rank],
+            )
+            for rank, paths in sorted(document["data_map"].items(), key=lambda item: int(item[0]))
+        ]
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise BadInput(f"the plan in payload.json is damaged: {error!r}") from None

@@ -17,23 +17,19 @@ from pydantic import (
 )
 
 from inference.errors import BadInput
-from inference.events import MAX_BATCH_SIZE, MAX_RANKS, checked_int
+from inference.events import MAX_BATCH_SIZE, MAX_RANKS, Script
+from inference.fields import checked_int
 from inference.keys import checked_bucket, checked_key
 
+# Names as Lambda and Step Functions take them, alone or as an ARN.
+FUNCTION = r"^(arn:aws[\w-]*:lambda:[\w-]+:\d{12}:function:)?[\w-]{1,64}(:[\w$-]+)?$"
+STATE_MACHINE = r"^arn:aws[\w-]*:states:[\w-]+:\d{12}:stateMachine:[\w+=,.@-]{1,80}(:[\w-]+)?$"
 # Keys of the contract's later parts: known by name, so that nobody takes the refusal for a spelling mistake.
 NOT_YET = {
-    "script": "running a staged script",
-    "S3_object_name": "running a staged script",
-    "object_type": "running a staged script",
-    "script_source": "running a staged script",
-    "exec_args": "running a staged script",
-    "access": "choosing the data access",
     "hedging": "hedging",
     "tolerated_failure_percentage": "tolerating failed ranks",
     "tolerated_failure_count": "tolerating failed ranks",
     "run_timeout": "a time limit for the run",
-    "function_name": "the lambda executor",
-    "state_machine_arn": "the step-functions executor",
 }
 
 
@@ -63,12 +59,14 @@ class PartitionRequest(BaseModel):
     Attributes:
         source: a survey file (`.pt` or `.safetensors`) on the machine that runs the flow.
         size: of a partition, as "25MB" or as a number of samples.
+        format: of the partition files.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     source: str
     size: str | int
+    format: Literal["pt", "safetensors"] = "pt"
 
 
 class RunRequest(BaseModel):
@@ -84,11 +82,18 @@ class RunRequest(BaseModel):
         order: of the files: `natural` (2 before 10) or `lexicographic` (as the replaced system listed them).
         model: weights, as a key in `bucket` or a file; default the demo weights that come with this project.
         engine, precision: how redshifts are computed.
+        access: how a rank reads its partitions: `download` whole first, `stream`, or `memory-map` a file; default by
+            the store. It changes no redshift, so it is not part of the fingerprint.
         partition: make the partitions first.
         max_concurrency: ranks in flight at most.
         ranks_per_task: ranks that one Prefect task run runs; default 1 up to 256 ranks.
         rank_timeout: seconds after which a rank is stopped and counts as failed.
         memory_mb, architecture, region: of the Lambda function, for the bill.
+        script, S3_object_name, object_type, exec_args: a script to run in place of the built-in engine, its folder (or
+            only file) in the bucket, "folder" or "file", and its arguments (contract, "Run request").
+        script_source: a folder (or file) on the machine that runs the flow, to be staged as S3_object_name first.
+        function_name: of the executor's Lambda function.
+        state_machine_arn: of the state machine; default the one that the stack made.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, title="cosmic-flows run request")
@@ -104,6 +109,7 @@ class RunRequest(BaseModel):
     model: str | None = None
     engine: Literal["onnxruntime", "torch"] = "onnxruntime"
     precision: Literal["float32"] = "float32"
+    access: Literal["download", "stream", "memory-map"] | None = None
     partition: PartitionRequest | None = None
     max_concurrency: Annotated[int, _whole(1, 10_000)] | None = None
     ranks_per_task: Count | None = None
@@ -111,6 +117,13 @@ class RunRequest(BaseModel):
     memory_mb: Annotated[int, _whole(128, 10_240)] = 10_240
     architecture: Literal["x86_64", "arm64"] = "x86_64"
     region: str = "us-east-1"
+    script: str | None = None
+    S3_object_name: Key | None = None
+    object_type: Literal["folder", "file"] = "folder"
+    exec_args: str = ""
+    script_source: str | None = None
+    function_name: Annotated[str, Field(pattern=FUNCTION)] = "cosmic-executor"
+    state_machine_arn: Annotated[str, Field(pattern=STATE_MACHINE)] | None = None
 
     @model_validator(mode="after")
     def _results_apart_from_data(self) -> Self:
@@ -119,6 +132,30 @@ class RunRequest(BaseModel):
         if self.bucket == self.data_bucket and (results.startswith(data) or data.startswith(results)):
             raise BadInput(f"result_path {self.result_path!r} and data_prefix {self.data_prefix!r} lie in one another")
         return self
+
+    @model_validator(mode="after")
+    def _either_model_or_script(self) -> Self:
+        if self.script is None:
+            for name in ("S3_object_name", "script_source", "exec_args"):
+                if getattr(self, name):
+                    raise BadInput(f"{name} goes with script, which the request lacks")
+        elif self.S3_object_name is None:
+            raise BadInput("script needs S3_object_name, the folder in the bucket that holds it")
+        elif self.model is not None:
+            raise BadInput("the request has both script and model: one of them is run")
+        else:
+            self.script_at("")
+        return self
+
+    def script_at(self, sha256: str) -> Script | None:
+        """The script that is run in place of the built-in engine, its staged content being `sha256`.
+
+        Raises:
+            BadInput: the script does not lie in S3_object_name.
+        """
+        if self.script is None or self.S3_object_name is None:
+            return None
+        return Script.checked(self.S3_object_name, self.script, self.object_type, self.exec_args, sha256)
 
     @classmethod
     def read(cls, document: object) -> "RunRequest":
@@ -131,18 +168,22 @@ class RunRequest(BaseModel):
             raise BadInput("the request must be a JSON object")
         for key, what in NOT_YET.items():
             if key in document:
-                raise BadInput(
-                    f"{key}: {what} is not part of this version yet; leave it out"
-                    + (
-                        " (without script, S3_object_name and object_type the built-in engine runs)"
-                        if "script" in what
-                        else ""
-                    )
-                )
+                raise BadInput(f"{key}: {what} is not part of this version yet; leave it out")
         try:
             return cls.model_validate(dict(document))
         except ValidationError as error:
             raise BadInput(_sentence(error)) from None
+
+    @classmethod
+    def of_payload(cls, document: object) -> "RunRequest":
+        """The request of a run, from its payload.json.
+
+        Raises:
+            BadInput: the document is damaged.
+        """
+        if not isinstance(document, Mapping):
+            raise BadInput("payload.json is no JSON object")
+        return cls.read({name: document[name] for name in cls.model_fields if name in document})
 
     @classmethod
     def load(cls, path: Path) -> "RunRequest":

@@ -4,7 +4,6 @@ Both sides are obstore's: listings are paginated, writes are atomic, `create` is
 the two apart, for readers that can memory-map.
 """
 
-import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, NotFoundError
 from obstore.store import LocalStore, S3Store
 
+from inference import s3
 from inference.errors import StoreError
 from inference.keys import natural_order
 
@@ -53,6 +53,22 @@ class Request:
         return self.ended_at - self.started_at
 
 
+def request_figures(requests: Sequence[Request]) -> dict[str, Any]:
+    """What a rank's record tells of its requests (`inference.events.RankResult`, `store_*`)."""
+    times = [request.seconds for request in requests]
+    return {
+        "store_requests": len(requests),
+        "store_seconds": sum(times),
+        "store_min_s": min(times, default=0.0),
+        "store_max_s": max(times, default=0.0),
+        "store_first_at": min((request.started_at for request in requests), default=0.0),
+        "store_last_at": max((request.ended_at for request in requests), default=0.0),
+        "store_bytes_read": sum(request.bytes_read for request in requests),
+        "store_bytes_written": sum(request.bytes_written for request in requests),
+        "store_writes": sum(request.bytes_written > 0 for request in requests),
+    }
+
+
 class Store:
     """Buckets under one root: a folder, or `s3://` for AWS or whatever AWS_ENDPOINT_URL names.
 
@@ -76,15 +92,27 @@ class Store:
     def _bucket(self, bucket: str) -> LocalStore | S3Store:
         if self.is_local:
             return LocalStore(Path(self.root) / bucket)
-        return S3Store(bucket, **_s3_options())
+        return S3Store(bucket, **s3.options())
 
     def has_bucket(self, bucket: str) -> bool:
-        """Whether the bucket is there; always True over S3, where the first request tells."""
-        return not self.is_local or (Path(self.root) / bucket).is_dir()
+        """Whether the bucket is there."""
+        if self.is_local:
+            return (Path(self.root) / bucket).is_dir()
+        try:
+            with self._named("look into", bucket, ""):
+                next(iter(obstore.list(self._bucket(bucket), prefix=".cosmic/", chunk_size=1)), None)
+        except StoreError as error:
+            if error.__cause__ is not None and s3.code_of(error.__cause__) == "NoSuchBucket":
+                return False
+            raise
+        return True
+
+    def _no_folder(self, bucket: str) -> bool:
+        return self.is_local and not self.has_bucket(bucket)
 
     def make_bucket(self, bucket: str) -> None:
         """Make the bucket in a local store unless it is there; over S3 buckets are made by the stack, or by hand."""
-        if self.is_local and not self.has_bucket(bucket):
+        if self._no_folder(bucket):
             try:
                 (Path(self.root) / bucket).mkdir(parents=True, exist_ok=True)
             except OSError as error:
@@ -99,12 +127,11 @@ class Store:
             if self.requests is not None:
                 self.requests.append(request)
         except (BaseError, OSError, ValueError) as error:
-            reason = str(error).split("\n", 1)[0]
-            raise StoreError(f"cannot {what} {bucket}/{key}: {reason}") from error
+            raise StoreError(f"cannot {what} {bucket}/{key}: {s3.reason_of(error)}") from error
 
     def list(self, bucket: str, prefix: str) -> list[StoredObject]:
         """Every object under the folder `prefix` (never `prefix-old/`; "" for all), at any depth, in natural order."""
-        if not self.has_bucket(bucket):
+        if self._no_folder(bucket):
             return []
         with self._named("list", bucket, prefix):
             folder = prefix.rstrip("/") + "/" if prefix else None
@@ -118,7 +145,7 @@ class Store:
 
     def head(self, bucket: str, key: str) -> StoredObject | None:
         """The object's size and ETag, or None where there is none."""
-        if not self.has_bucket(bucket):
+        if self._no_folder(bucket):
             return None
         try:
             with self._named("look up", bucket, key):
@@ -169,15 +196,3 @@ class Store:
     def local_path(self, bucket: str, key: str) -> Path | None:
         """The object as a file, where the store is a folder; None over S3."""
         return Path(self.root) / bucket / key if self.is_local else None
-
-
-def _s3_options() -> dict[str, Any]:
-    """What obstore needs beyond its own reading of AWS_ACCESS_KEY_ID, AWS_REGION and the like."""
-    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-    if not endpoint:
-        return {}
-    return {
-        "endpoint": endpoint,
-        "virtual_hosted_style_request": False,
-        "client_options": {"allow_http": endpoint.startswith("http://")},
-    }

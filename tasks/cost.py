@@ -10,12 +10,15 @@ from prefect import task
 from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
+from inference.combine import read_combined
 from inference.errors import BadInput
+from inference.events import RankResult
 from inference.request import RunRequest
+from inference.start import Start
 from inference.store import Store
 from tasks.executors.base import Invocation
-from tasks.ledger import Ledger, keep_invocations, load_invocations, of_records
-from tasks.plan import Start, read_request
+from tasks.ledger import Ledger, keep_invocations, load_executions, load_invocations, of_records, transitions_of
+from tasks.plan import read_request
 from tasks.policy import STEP_RETRIES, worth_retrying
 from tasks.price_book import PriceBook, Tier, load_price_book
 from tasks.summarize import Summary
@@ -170,8 +173,21 @@ def _how(invocations: Sequence[Invocation], method: str, book: PriceBook, where:
     )
 
 
-def _cost(invocations: Sequence[Invocation], method: str, request: RunRequest) -> Cost:
-    return compute_cost(invocations, method=method, region=request.region, architecture=request.architecture)
+def _cost(
+    invocations: Sequence[Invocation], method: str, request: RunRequest, store: Store, results: Sequence[RankResult]
+) -> Cost:
+    """The bill of a run; S3 requests are those of its finished ranks, where the store is S3 at all."""
+    counted = () if store.is_local else results
+    writes = sum(result.store_writes + 1 for result in counted)  # a record cannot count its own writing
+    return compute_cost(
+        invocations,
+        method=method,
+        region=request.region,
+        architecture=request.architecture,
+        state_transitions=transitions_of(load_executions(store, request.bucket, request.result_path)),
+        s3_puts=writes,
+        s3_gets=sum(result.store_requests - result.store_writes for result in counted),
+    )
 
 
 def cost_of_run(store_root: str, bucket: str, result_path: str, method: str) -> Cost:
@@ -182,7 +198,8 @@ def cost_of_run(store_root: str, bucket: str, result_path: str, method: str) -> 
     """
     store = Store(store_root)
     invocations = load_invocations(store, bucket, result_path)
-    return _cost(invocations, method, read_request(store, bucket, result_path))
+    results = read_combined(store, bucket, result_path)
+    return _cost(invocations, method, read_request(store, bucket, result_path), store, results)
 
 
 @task(
@@ -210,7 +227,7 @@ def compute_costs(
     unknown = of_records(summary.results, known, request.memory_mb)
     if unknown:
         known = keep_invocations(store, request.bucket, request.result_path, unknown, fingerprints)
-    costs = [_cost(known, method, request) for method in METHODS]
+    costs = [_cost(known, method, request, store, summary.results) for method in METHODS]
     bill = costs[0]
     create_table_artifact(
         [dataclasses.asdict(item) for item in bill.items],

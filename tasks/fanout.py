@@ -1,10 +1,10 @@
-"""run_ranks: one Prefect task run a rank (or a group of ranks), each a call of the executor."""
+"""The fan-out: one Prefect task run a rank (or a group of ranks), or one for a state machine that runs them all."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
-from typing import cast
+from typing import Any, cast
 from uuid import UUID
 
 from prefect import task
@@ -17,6 +17,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from inference.errors import RankFailed
 from inference.events import RankEvent
 from tasks.executors.base import Executor, Invocation
+from tasks.executors.step_functions import StepFunctionsExecutor
 from tasks.ledger import Ledger
 from tasks.policy import RANK_RETRIES, RANK_RETRY_DELAYS_S, worth_retrying
 from tasks.progress import bar
@@ -89,7 +90,7 @@ def fan_out(events: Sequence[RankEvent], executor: Executor, each: int) -> Ledge
     """
     ledger = Ledger()
     groups = [events[start : start + each] for start in range(0, len(events), each)]
-    artifact = _ProgressArtifact(ledger, len(events))
+    artifact = _ProgressArtifact(lambda: len(ledger.done), len(events))
     shares = [Share(group, executor, ledger) for group in groups]
     with bar("ranks", len(events)) as show, artifact:
         if executor.concurrency == 1:
@@ -114,32 +115,92 @@ def fan_out(events: Sequence[RankEvent], executor: Executor, each: int) -> Ledge
                     artifact.refresh()
             for future, share in runs.items():
                 _account(share, future.exception() or cast(State[None], future.result()))
+    ledger.invocations = executor.settle(ledger.invocations)
+    return ledger
+
+
+class Errand:
+    """An execution to be run, with what runs it; no dataclass, for the ledger's reason."""
+
+    def __init__(
+        self,
+        document: Mapping[str, Any],
+        events: Sequence[RankEvent],
+        executor: StepFunctionsExecutor,
+        ledger: Ledger,
+        progress: Callable[[int], None],
+    ) -> None:
+        self.document, self.events, self.executor, self.ledger = document, events, executor, ledger
+        self.progress = progress
+
+
+@task(name="run state machine", task_run_name="{label}", cache_policy=NO_CACHE)
+def run_state_machine(label: str, errand: Errand) -> None:
+    """Run all ranks as one execution of a state machine, which does its own retrying; `label` is the task run's name.
+
+    Raises:
+        RankFailed: the execution could not be started, followed or ended other than well; ranks that are done are
+            entered in the ledger.
+    """
+    execution = errand.executor.run(errand.document, errand.events, errand.ledger, errand.progress)
+    if execution.status != "SUCCEEDED":
+        raise RankFailed(execution.why)
+
+
+def map_out(document: Mapping[str, Any], events: Sequence[RankEvent], executor: StepFunctionsExecutor) -> Ledger:
+    """Run ranks through a state machine, as one task run of the flow that calls this.
+
+    Args:
+        document: the machine's input.
+        events: the ranks that are not done.
+        executor: starts and follows the execution.
+
+    Returns:
+        The ledger of what became of the ranks; failed ranks are told there, not raised.
+    """
+    ledger = Ledger()
+    done = 0
+    artifact = _ProgressArtifact(lambda: done, len(events))
+    with bar("ranks", len(events)) as show, artifact, executor:
+
+        def progress(count: int) -> None:
+            nonlocal done
+            done = count
+            show(done)
+            artifact.refresh()
+
+        errand = Errand(document, events, executor, ledger, progress)
+        end = run_state_machine(f"{len(events)} ranks", errand, return_state=True)
+        if not end.is_completed():
+            error = end.result(raise_on_failure=False)
+            _note(events, ledger, str(error) if isinstance(error, RankFailed) else f"{end.name}: {end.message}")
     return ledger
 
 
 def _account(share: Share, end: State[None] | BaseException) -> None:
     """Say of ranks whose task run ended without trying them how it ended."""
     if isinstance(end, BaseException):
-        why = f"its task run did not start: {end!r}"
-    elif end.is_completed():
-        return
-    else:
-        why = f"its task run ended {end.name}: {end.message}"
-    tried = {invocation.rank for invocation in share.ledger.invocations}
-    share.ledger.never_run([event.rank for event in share.events if event.rank not in tried], why)
+        _note(share.events, share.ledger, f"its task run did not start: {end!r}")
+    elif not end.is_completed():
+        _note(share.events, share.ledger, f"its task run ended {end.name}: {end.message}")
+
+
+def _note(events: Sequence[RankEvent], ledger: Ledger, why: str) -> None:
+    tried = {invocation.rank for invocation in ledger.invocations}
+    ledger.never_run([event.rank for event in events if event.rank not in tried], why)
 
 
 class _ProgressArtifact:
     """How many ranks are done, for the UI: brought up to date every few seconds, and at the end."""
 
-    def __init__(self, ledger: Ledger, total: int) -> None:
-        self._ledger, self._total = ledger, total
+    def __init__(self, done: Callable[[], int], total: int) -> None:
+        self._done, self._total = done, total
         self._artifact = cast(UUID, create_progress_artifact(0.0, key="cosmic-progress", description=f"{total} ranks"))
         self._shown_at = time.monotonic()
 
     def refresh(self, every_s: float = 3.0) -> None:
         if time.monotonic() - self._shown_at >= every_s:
-            done = len(self._ledger.done)
+            done = self._done()
             told = f"{done} of {self._total} ranks done"
             update_progress_artifact(self._artifact, 100.0 * done / self._total, description=told)
             self._shown_at = time.monotonic()

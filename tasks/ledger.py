@@ -1,17 +1,20 @@
 """Every invocation of a run: what the bill is made from, kept in the store as `invocations.json`."""
 
 import dataclasses
+import json
 import threading
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from inference.errors import BadInput
 from inference.events import RankResult
+from inference.fields import checked_int
+from inference.start import EXECUTIONS, INVOCATIONS
 from inference.store import Store
 from tasks.executors.base import Invocation
 
-INVOCATIONS = "invocations.json"
 _RECORD = "from the rank's own record, an estimate"
 
 
@@ -25,6 +28,7 @@ class _Row(BaseModel):
 
 
 _ROWS = TypeAdapter(list[_Row])
+_EXECUTIONS = TypeAdapter(list[dict[str, Any]])
 
 
 class Ledger:
@@ -51,8 +55,9 @@ class Ledger:
                 self.done.add(invocation.rank)
 
     def never_run(self, ranks: Iterable[int], why: str) -> None:
-        """Note why ranks have no invocation."""
-        self._never_run.update(dict.fromkeys(ranks, why))
+        """Note why ranks have no invocation; what is known of one already stands."""
+        for rank in ranks:
+            self._never_run.setdefault(rank, why)
 
     def last_error(self, rank: int) -> str | None:
         """Why the rank is not done, by its last try; None if it is done, or nobody knows of it."""
@@ -109,7 +114,9 @@ def load_invocations(store: Store, bucket: str, result_path: str) -> list[Invoca
     """
     rows = _read(store, bucket, result_path)
     if not rows:
-        raise BadInput(f"there is no finished run under {bucket}/{result_path}: it has no invocations.json")
+        raise BadInput(
+            f"there is no finished run under {bucket}/{result_path} in {store.root}: it has no {INVOCATIONS}"
+        )
     return [row.invocation for row in rows]
 
 
@@ -121,6 +128,42 @@ def _read(store: Store, bucket: str, result_path: str) -> list[_Row]:
         return _ROWS.validate_json(store.read(bucket, key))
     except ValidationError:
         raise BadInput(f"{bucket}/{key} is damaged: remove it, and the ranks' own records count instead") from None
+
+
+def keep_execution(store: Store, bucket: str, result_path: str, execution: Mapping[str, Any]) -> None:
+    """Add an execution of a state machine to those of earlier runs under the result path.
+
+    Args:
+        store: the object store.
+        bucket: of the run.
+        result_path: of the run.
+        execution: what is known of it, as JSON; `state_transitions` is billed.
+
+    Raises:
+        StoreError: the store cannot be written.
+    """
+    kept = [*load_executions(store, bucket, result_path), dict(execution)]
+    store.write(bucket, f"{result_path}/{EXECUTIONS}", json.dumps(kept, indent=1).encode())
+
+
+def load_executions(store: Store, bucket: str, result_path: str) -> list[dict[str, Any]]:
+    """The executions of a state machine that ran under the result path; none if no machine did.
+
+    Raises:
+        BadInput: the file is damaged.
+    """
+    key = f"{result_path}/{EXECUTIONS}"
+    if store.head(bucket, key) is None:
+        return []
+    try:
+        return _EXECUTIONS.validate_json(store.read(bucket, key))
+    except ValidationError:
+        raise BadInput(f"{bucket}/{key} is damaged: remove it, and the bill is without state transitions") from None
+
+
+def transitions_of(executions: Iterable[Mapping[str, Any]]) -> int:
+    """State transitions billed for all executions together."""
+    return sum(checked_int(each.get("state_transitions", 0), "state_transitions", 0, 10**9) for each in executions)
 
 
 def of_records(results: Sequence[RankResult], known: Iterable[Invocation], memory_mb: int) -> list[Invocation]:

@@ -12,7 +12,7 @@ from prefect.artifacts import create_table_artifact
 
 from inference.dataset import Partition, open_partition, partition_bytes, samples_of_size, split
 from inference.errors import BadInput, BadPartition
-from inference.events import checked_int
+from inference.fields import checked_int
 from inference.plan import SUFFIXES
 from inference.request import PartitionRequest, RunRequest
 from inference.store import Store, StoredObject
@@ -100,6 +100,7 @@ def _facts(wanted: PartitionRequest, survey: Path) -> dict[str, Any]:
         "bytes": status.st_size,
         "mtime_ns": status.st_mtime_ns,
         "samples": samples_each(wanted.size),
+        "format": wanted.format,
     }
 
 
@@ -167,7 +168,7 @@ def make_partitions(request: RunRequest, wanted: PartitionRequest, store: Store)
 
     note(None)
     target = Target(store, request.data_bucket, request.data_prefix)
-    written = write_partitions(open_survey(source), facts["samples"], target)
+    written = write_partitions(open_survey(source), facts["samples"], target, f".{wanted.format}")
     note([[stored.key, stored.etag] for stored in written])
     return written
 

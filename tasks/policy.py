@@ -9,8 +9,20 @@ from inference.errors import BadInput, BadPartition
 RANK_RETRIES = 2
 RANK_RETRY_DELAYS_S = [0.5, 2.0]  # jitter of the same size is added
 STEP_RETRIES = 2
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 20.0
 MAX_TASK_RUNS = 256  # one task run a rank up to here (docs/decisions/0003)
 GROUPS = 32  # task runs beyond
+
+
+def full_jitter(refusals: int, chance: float) -> float:
+    """Seconds to wait after so many refusals in a row: anything up to a bound that doubles, 0.2 s to 20 s.
+
+    Args:
+        refusals: 1 after the first.
+        chance: 0 to 1, drawn anew each time ("full jitter", AWS Architecture Blog, 2015), so that ranks that were
+            refused together do not come back together.
+    """
+    return chance * min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(refusals - 1, 30))
 
 
 def ranks_per_task(world_size: int, asked: int | None = None) -> int:

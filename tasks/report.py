@@ -41,7 +41,8 @@ METRICS: tuple[tuple[str, str, Callable[[Any], str], str], ...] = (
     ("samples", "Galaxies compared", number, "those whose spectroscopic redshift is known"),
     ("unknown", "Left out", number, "galaxies without a spectroscopic redshift"),
 )
-_TEMPLATES = Environment(
+PHASES = (("initialize_s", "Initialize"), ("map_s", "Map"), ("summarize_s", "Summarize"))
+TEMPLATES = Environment(
     loader=FileSystemLoader(Path(__file__).parent / "templates"),
     autoescape=True,
     undefined=StrictUndefined,
@@ -106,7 +107,7 @@ def render_report(
         costs: the bill, and after it what other methods say.
     """
     metrics = summary.get("metrics")
-    return _TEMPLATES.get_template("report.html").render(
+    return TEMPLATES.get_template("report.html").render(
         summary=summary,
         trouble=_trouble(summary),
         headline=_headline(summary, costs[0]),
@@ -170,7 +171,8 @@ def _headline(summary: Mapping[str, Any], bill: Cost) -> list[Stat]:
 
 
 def _facts(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
-    model = summary.get("model") or {}
+    model, script = summary.get("model") or {}, summary.get("script") or {}
+    execution = summary.get("execution") or {}
     counts = ("ranks_planned", "planned"), ("ranks_done", "done"), ("ranks_resumed", "done before this run")
     facts = {
         "Run": summary.get("run_id"),
@@ -182,6 +184,10 @@ def _facts(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
         "Model": model.get("key"),
         "SHA-256 of the weights": model.get("sha256"),
         "Parameters": number(model["parameters"]) if model.get("parameters") else None,
+        "Script": script.get("key"),
+        "SHA-256 of the script folder's listing": script.get("sha256"),
+        "Function": summary.get("function"),
+        "Execution": execution.get("arn"),
         "Ranks": ", ".join(f"{number(summary.get(key))} {word}" for key, word in counts),
     }
     return [(label, str(value)) for label, value in facts.items() if value]
@@ -198,6 +204,9 @@ def _speed(summary: Mapping[str, Any], ranks: pd.DataFrame) -> list[Stat]:
             "each rank's bits over its own loop, added up as if all had run at once; no speed of the run",
         ),
     ]
+    execution = summary.get("execution") or {}
+    phases = [(name, execution[key]) for key, name in PHASES if execution.get(key) is not None]
+    stats += [Stat(name, number(value, "s"), "from the state machine's own history") for name, value in phases]
     cold = ranks["cold"].astype(bool)
     for kind, chosen in (("warm", ~cold), ("cold", cold)):
         times = ranks.loc[chosen, "wall_total_s"]

@@ -11,12 +11,15 @@ from prefect.artifacts import create_markdown_artifact
 from inference.checkpoint import content_hash, export_onnx, load, onnx_path, read_config
 from inference.dataset import IMAGE_SHAPE
 from inference.errors import BadCheckpoint, BadInput
+from inference.events import Script
+from inference.functions import staged
 from inference.keys import checked_key
 from inference.plan import Model
 from inference.request import RunRequest
 from inference.store import Store
 from tasks.policy import STEP_RETRIES, worth_retrying
 from tasks.progress import waiting
+from tasks.scripts import look_at_folder, stage_folder
 
 DEMO_WEIGHTS = Path(str(files("inference") / "weights" / "demo.safetensors"))
 
@@ -113,20 +116,56 @@ def put_weights(weights: Weights, bucket: str, store: Store) -> tuple[Model, lis
     return Model(weights.key, weights.sha256, graph_key), written
 
 
+def find_script(request: RunRequest, store: Store) -> Path | None:
+    """See that the request's script is there, or its source to be staged; return that source.
+
+    Raises:
+        BadInput: it is not, or the script is not in it.
+    """
+    if request.script_source is None:
+        staged(store, request)
+        return None
+    source = Path(request.script_source).expanduser()
+    script = request.script_at("")
+    assert script is not None and request.S3_object_name is not None  # noqa: S101 - the request's own check
+    keys = look_at_folder(source, request.S3_object_name)
+    if script.key not in keys:
+        raise BadInput(f"script: {request.script} is not in script_source {source}")
+    return source
+
+
+def _stage_script(request: RunRequest, store: Store) -> tuple[Script, str]:
+    source = find_script(request, store)
+    told = "There already; nothing was staged from here."
+    if source is not None and request.S3_object_name is not None:
+        done = stage_folder(store, request.bucket, request.S3_object_name, source)
+        told = (
+            f"From `{source}`: {done.uploaded} files uploaded ({done.bytes / 1e6:.2f} MB), {done.unchanged} unchanged,"
+            f" {done.removed} removed."
+        )
+    what = staged(store, request)
+    assert isinstance(what, Script)  # noqa: S101 - the request has one
+    return what, f"Script `{what.key}` in bucket `{request.bucket}`. {told}"
+
+
 @task(
     name="stage scripts",
     retries=STEP_RETRIES,
     retry_delay_seconds=1,
     retry_condition_fn=worth_retrying,
 )
-def stage_scripts(request: RunRequest, store_root: str) -> Model:
-    """Stage the request's model in its bucket; publishes what was staged as an artifact.
+def stage_scripts(request: RunRequest, store_root: str) -> Model | Script:
+    """Stage the request's script or model in its bucket; publishes what was staged as an artifact.
 
     Raises:
         BadInput: see `find_weights`.
         StoreError: the bucket cannot be written.
     """
     store = Store(store_root)
+    if request.script is not None:
+        script, told = _stage_script(request, store)
+        create_markdown_artifact(told, key="cosmic-staged", description="What the ranks need besides data")
+        return script
     weights = find_weights(request, store)
     model, written = put_weights(weights, request.bucket, store)
     rows = [f"| weights | `{model.key}` | {weights.path.stat().st_size / 1e6:.2f} MB | {_state(model.key, written)} |"]

@@ -1,7 +1,6 @@
 """summarize: ranks found against ranks planned, and what the found ones add up to."""
 
 import dataclasses
-import json
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,16 +16,16 @@ from prefect import task
 from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
-from inference.combine import Gathered, gather
+from inference.combine import Gathered, gather, write_combined
 from inference.errors import BadInput, StoreError
-from inference.events import RankResult
+from inference.events import SCRIPT_ENGINE, RankEvent, RankResult
 from inference.metrics import photoz_metrics
 from inference.plan import Plan
 from inference.predictions import decode
 from inference.request import RunRequest
+from inference.start import Start
 from inference.store import Store
 from tasks.ledger import Ledger
-from tasks.plan import Start
 from tasks.policy import STEP_RETRIES, worth_retrying
 
 SCHEMA = pa.schema(
@@ -63,9 +62,8 @@ class Summary:
 
 def rank_table(results: Sequence[RankResult], resumed: Sequence[int] = ()) -> pd.DataFrame:
     """A row a rank: what it read, when and how long it ran, what it used."""
-    table = pd.DataFrame([dataclasses.asdict(result) for result in results])
-    if table.empty:
-        table = pd.DataFrame(columns=[field.name for field in dataclasses.fields(RankResult)])
+    columns = [field.name for field in dataclasses.fields(RankResult) if field.name != "script_record"]
+    table = pd.DataFrame([[getattr(result, name) for name in columns] for result in results], columns=columns)
     table["data_path"] = [", ".join(result.data_paths) for result in results]
     table["samples_per_s"] = table["samples"] / table["wall_total_s"]
     table["resumed"] = table["rank"].isin(list(resumed))
@@ -133,9 +131,7 @@ def describe(request: RunRequest, start: Start, found: Gathered, ledger: Ledger,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "request": request.document(),
         "result_path": f"{request.bucket}/{request.result_path}",
-        "engine": request.engine,
-        "precision": request.precision,
-        "model": {"key": plan.events[0].model, "sha256": plan.events[0].model_sha256},
+        **_what(request, plan.events[0]),
         "world_size": plan.world_size,
         "ranks_planned": plan.world_size,
         "ranks_done": len(found.results),
@@ -150,6 +146,15 @@ def describe(request: RunRequest, start: Start, found: Gathered, ledger: Ledger,
         "throughput_bps_sum_of_ranks": sum(r.bits / max(r.wall_loop_s, 1e-9) for r in timed),
         "cold_ranks": sum(result.cold for result in timed),
     }
+
+
+def _what(request: RunRequest, event: RankEvent) -> dict[str, Any]:
+    """What the ranks ran: the built-in engine with a model, or a script."""
+    if event.script is not None:
+        script = {"key": event.script.key, "sha256": event.script.sha256}
+        return {"engine": SCRIPT_ENGINE, "precision": None, "model": None, "script": script}
+    model = {"key": event.model, "sha256": event.model_sha256}
+    return {"engine": request.engine, "precision": request.precision, "model": model, "script": None}
 
 
 @task(
@@ -180,13 +185,13 @@ def summarize(request: RunRequest, start: Start, ledger: Ledger, store_root: str
     document = describe(request, start, found, ledger, run)
     part = ".partial" if found.missing else ""
     folder = request.result_path
-    records = [result.to_wire() for result in found.results]
-    store.write(request.bucket, f"{folder}/combined_data{part}.json", json.dumps(records).encode())
+    write_combined(store, request.bucket, folder, found)
     predictions = SCHEMA.empty_table().to_pandas()
-    if found.results:
+    with_redshifts = [result for result in found.results if result.predictions_path]  # a script's have none
+    if with_redshifts:
         key = f"{folder}/predictions{part}.parquet"
         try:
-            predictions = write_predictions(store, request.bucket, found.results, key)
+            predictions = write_predictions(store, request.bucket, with_redshifts, key)
         except BadInput as error:
             raise StoreError(f"{error}: remove the file, and the same request runs its rank anew") from None
     document["objects"] = len(predictions)

@@ -12,9 +12,14 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.fixtures import EVENT
 from tests.surveys import write_survey
+
+# A busy machine is no finding: neither how long an example takes nor how long it takes to make one.
+settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("house")
 
 ROOT = Path(__file__).parent.parent
 SCRIPTED_WORKER = (sys.executable, "-m", "tests.scripted_worker")
@@ -90,6 +95,57 @@ def prefect_api(prefect_server):
 
     with temporary_settings({PREFECT_API_URL: prefect_server}):
         yield prefect_server
+
+
+@pytest.fixture(scope="session")
+def emulator_url():
+    """Address of an AWS emulator, started once."""
+    from tasks.emulator import emulated
+
+    with emulated() as endpoint:
+        yield endpoint
+
+
+def point_at(endpoint, patch):
+    """Make AWS clients of this process talk to an emulator."""
+    from tasks.emulator import environment
+
+    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN"):
+        patch.delenv(name, raising=False)
+    for name, value in environment(endpoint).items():
+        patch.setenv(name, value)
+
+
+@pytest.fixture
+def aws(emulator_url, monkeypatch):
+    """AWS clients of this test talk to the session's emulator."""
+    point_at(emulator_url, monkeypatch)
+    return emulator_url
+
+
+@pytest.fixture(scope="session")
+def deployed(emulator_url, tiny_weights, tmp_path_factory):
+    """The project's stack on the emulator, its bucket with a survey and the weights; the stack's outputs."""
+    from inference.store import Store
+    from tasks.deploy import install, make_bucket
+
+    folder = tmp_path_factory.mktemp("survey")
+    write_survey(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        point_at(emulator_url, patch)
+        make_bucket("cosmicai-test")
+        store = Store("s3://")
+        for path in folder.iterdir():
+            store.write("cosmicai-test", f"survey/{path.name}", path)
+        for path in tiny_weights.parent.iterdir():
+            store.write("cosmicai-test", f"models/{path.name}", path)
+        return install("cosmic-flows", "cosmicai-test", {}).outputs
+
+
+@pytest.fixture
+def stack(aws, deployed):
+    """The stack, for a test whose AWS clients talk to the emulator; its outputs."""
+    return deployed
 
 
 @pytest.fixture(scope="session")

@@ -63,4 +63,5 @@ RESULT = RankResult(
     store_last_at=1001.9,
     store_bytes_read=0,
     store_bytes_written=9000,
+    store_writes=1,
 )

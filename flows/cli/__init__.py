@@ -5,6 +5,7 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
+from importlib.metadata import version
 
 from inference.errors import BadInput, CosmicError
 
@@ -14,6 +15,11 @@ COMMANDS = {
     "partition": "cut a survey into partitions 1.pt, 2.pt, ...",
     "run": "run a model over a partitioned data set: redshifts, table, bill, report",
     "cost": "what a finished run costs, by one of three methods",
+    "deploy": "functions, state machine, roles and logs on AWS, from one template",
+    "destroy": "remove what deploy made; buckets only with --with-data",
+    "emulate": "the AWS emulator with the stack deployed, around a command",
+    "logs": "what CloudWatch has of a run, by rank",
+    "history": "how long the phases of a Step Functions execution took",
 }
 # The same as [tool.prefect] in pyproject.toml, for a command that is started in another folder; Prefect reads them when
 # it is imported.
@@ -29,7 +35,7 @@ def _usage() -> str:
     lines = [f"  {name:<{width}}  {what}" for name, what in COMMANDS.items()]
     return "\n".join(
         [
-            "usage: cosmic COMMAND ... (cosmic COMMAND --help says more)",
+            "usage: cosmic COMMAND ... (cosmic COMMAND --help says more; cosmic --version)",
             "",
             *lines,
             "",
@@ -46,6 +52,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not words or words[0] in {"-h", "--help"}:
         print(_usage())  # noqa: T201
         return 0 if words else 2
+    if words[0] == "--version":
+        print(f"cosmic {version('cosmic-flows')}")  # noqa: T201
+        return 0
     name, *rest = words
     if name not in COMMANDS:
         print(f"cosmic: there is no command {name!r}\n\n{_usage()}", file=sys.stderr)  # noqa: T201

@@ -13,13 +13,13 @@ from inference.keys import checked_bucket, checked_key
 DEFAULT_STORE = ".cosmic/store"
 
 
-def add_store(parser: argparse.ArgumentParser) -> None:
+def add_store(parser: argparse.ArgumentParser, default: str = DEFAULT_STORE) -> None:
     """Add `--store`."""
     parser.add_argument(
         "--store",
-        default=DEFAULT_STORE,
+        default=default,
         metavar="ROOT",
-        help="folder under which the buckets lie (default %(default)s), or s3://",
+        help="folder under which the buckets lie, or s3:// (default %(default)s)",
     )
 
 
@@ -29,6 +29,15 @@ def add_json(parser: argparse.ArgumentParser) -> None:
         "--json",
         action="store_true",
         help="print one JSON document on standard output, nothing else there",
+    )
+
+
+def add_aws_credentials(parser: argparse.ArgumentParser) -> None:
+    """Add `--aws-credentials`."""
+    parser.add_argument(
+        "--aws-credentials",
+        metavar="BLOCK",
+        help="name of a Prefect AwsCredentials block (default: as AWS tools look for credentials)",
     )
 
 

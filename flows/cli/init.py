@@ -24,7 +24,12 @@ def main(args: argparse.Namespace) -> int:
     bucket = checked_bucket(args.bucket, "BUCKET")
     store = Store(args.store)
     check_writable(store)
-    store.make_bucket(bucket)
+    if store.is_local:
+        store.make_bucket(bucket)
+    else:
+        from tasks.deploy import make_bucket
+
+        make_bucket(bucket)
     made = [folder for folder, text in FOLDERS.items() if store.create(bucket, f"{folder}README.txt", text.encode())]
     console().print(f"bucket {bucket} in {store.root}: {'made ' + ' and '.join(made) if made else 'was there already'}")
     return 0

@@ -7,7 +7,7 @@ from typing import Any
 from rich.table import Table
 
 from flows.cli import prefect_api
-from flows.cli.common import add_json, add_store, console, print_json
+from flows.cli.common import add_aws_credentials, add_json, add_store, console, print_json
 from inference.errors import BadInput, RunIncomplete
 from inference.request import RunRequest
 
@@ -18,7 +18,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this command's arguments."""
     parser.add_argument("request", type=Path, metavar="REQUEST.json", help="the run request")
     add_store(parser)
-    parser.add_argument("--executor", choices=("local",), default="local", help="default %(default)s")
+    parser.add_argument(
+        "--executor",
+        choices=("local", "lambda", "step-functions"),
+        default="local",
+        help="where the ranks run (default %(default)s); the other two need --store s3:// and `cosmic deploy`",
+    )
     parser.add_argument(
         "--workers",
         type=int,
@@ -26,6 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="worker processes (default one a core); 0 runs every rank in this process, for a debugger",
     )
     parser.add_argument("--fresh", action="store_true", help="run every rank anew, also those that are done")
+    add_aws_credentials(parser)
     parser.add_argument("--verbose", action="store_true", help="show Prefect's own log")
     add_json(parser)
 
@@ -37,12 +43,19 @@ def main(args: argparse.Namespace) -> int:
     request = RunRequest.load(args.request)
     with prefect_api.connected(verbose=args.verbose):
         from flows.run import run
+        from tasks.aws import credentials
+        from tasks.executors.choose import executor_of
         from tasks.plan import check
 
-        check(request, args.store)
+        with credentials(args.aws_credentials):
+            pool = executor_of(args.executor, request, args.store, args.workers)
+            check(request, args.store)
+            pool.check()
         incomplete: RunIncomplete | None = None
         try:
-            document = run(request.document(), args.store, args.executor, args.workers, args.fresh)
+            document = run(
+                request.document(), args.store, args.executor, args.workers, args.fresh, args.aws_credentials
+            )
         except RunIncomplete as error:
             incomplete, document = error, error.document
     if args.json:

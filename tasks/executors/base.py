@@ -1,9 +1,11 @@
 """What every executor offers, and what it tells of each invocation."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
+from inference.errors import BadInput, RankFailed
 from inference.events import RankEvent, RankResult
 
 
@@ -43,11 +45,41 @@ class Invocation:
     retryable: bool = True
 
 
+# A function's errors that the same input brings about every time.
+FINAL_ERRORS = {"BadInput", "BadPartition", "BadCheckpoint"}
+
+
+def result_of(document: object, event: RankEvent) -> RankResult:
+    """A function's reply as the result of the rank that was asked for.
+
+    Raises:
+        RankFailed: it is no rank result, or another rank's or another plan's.
+    """
+    try:
+        result = RankResult.from_wire(document)
+    except BadInput as error:
+        raise RankFailed(f"the function's reply is no rank result: {error}") from None
+    if (result.rank, result.world_size) != (event.rank, event.world_size):
+        told = f"rank {result.rank} of {result.world_size} instead of {event.rank} of {event.world_size}"
+        raise RankFailed(f"the function answered for {told}")
+    if result.fingerprint != event.fingerprint:
+        raise RankFailed(f"the function answered for rank {event.rank} of another plan")
+    return result
+
+
 class Executor(Protocol):
     """Runs ranks, at most `concurrency` at a time; may be called from that many threads at once."""
 
     name: str
     concurrency: int
+
+    def check(self) -> None:
+        """Look whether ranks can be run at all; nothing is written before.
+
+        Raises:
+            BadInput: they cannot; the message says what is missing.
+        """
+        ...
 
     def __enter__(self) -> Self: ...
 
@@ -60,4 +92,12 @@ class Executor(Protocol):
 
     def invoke(self, event: RankEvent) -> Invocation:
         """Run one rank and wait for it; a failure is told in the invocation, not raised."""
+        ...
+
+    def settle(self, invocations: Sequence[Invocation]) -> list[Invocation]:
+        """The same invocations after the fan-out, measured times replaced where what was billed is known by now."""
+        ...
+
+    def facts(self) -> dict[str, Any]:
+        """What the run's document should say of where its ranks ran."""
         ...

@@ -15,12 +15,11 @@ from queue import SimpleQueue
 from types import TracebackType
 from typing import Any, Self
 
-from inference.errors import BadInput, RankFailed
+from inference.errors import RankFailed
 from inference.events import RankEvent, RankResult
 from inference.worker import reply_to
-from tasks.executors.base import Invocation
+from tasks.executors.base import FINAL_ERRORS, Invocation, result_of
 
-_FINAL = {"BadInput", "BadPartition", "BadCheckpoint"}  # the same input fails the same way again
 _HOW = "measured here, an estimate"
 
 
@@ -56,6 +55,17 @@ class LocalExecutor:
         self._idle: SimpleQueue[_Worker | None] = SimpleQueue()
         self._alive: set[_Worker] = set()
         self._closed = False
+
+    def check(self) -> None:
+        """Nothing to look for: workers are started when they are needed."""
+
+    def settle(self, invocations: Sequence[Invocation]) -> list[Invocation]:
+        """As they are: nobody bills a local worker."""
+        return list(invocations)
+
+    def facts(self) -> dict[str, Any]:
+        """How many workers there were."""
+        return {"workers": self.workers}
 
     def __enter__(self) -> Self:
         self._scratch = Path(tempfile.mkdtemp(prefix="cosmic-"))
@@ -136,14 +146,11 @@ class LocalExecutor:
 def _read(reply: Mapping[str, Any], event: RankEvent) -> tuple[RankResult | None, str | None, bool]:
     """The reply's result, or its error and whether another try is pointless."""
     if "errorType" in reply:
-        return None, str(reply["errorMessage"]), reply["errorType"] in _FINAL
+        return None, str(reply["errorMessage"]), reply["errorType"] in FINAL_ERRORS
     try:
-        result = RankResult.from_wire(reply.get("result"))
-    except BadInput as error:
+        return result_of(reply.get("result"), event), None, False
+    except RankFailed as error:
         return None, str(error), False
-    if result.rank != event.rank or result.fingerprint != event.fingerprint:
-        return None, f"the worker answered for rank {result.rank} instead of {event.rank}", False
-    return result, None, False
 
 
 class _Worker:

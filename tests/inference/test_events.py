@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inference.errors import BadInput
-from inference.events import RankEvent, RankResult, checked_int
+from inference.events import RankEvent, RankResult
+from inference.fields import checked_int
 from tests.fixtures import EVENT, RESULT
 
 LEGACY = {
@@ -103,7 +104,7 @@ def test_a_result_comes_through_the_wire_unchanged():
     assert RankResult.from_wire(json.loads(json.dumps(RESULT.to_wire()))) == RESULT
 
 
-@pytest.mark.parametrize("field", dataclasses.fields(RankResult))
+@pytest.mark.parametrize("field", [field for field in dataclasses.fields(RankResult) if field.name != "script_record"])
 def test_a_result_that_lacks_a_key_or_has_it_wrong_is_refused_by_name(field):
     wire = RESULT.to_wire()
     with pytest.raises(BadInput, match=field.name):

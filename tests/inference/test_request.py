@@ -65,7 +65,7 @@ def test_results_may_lie_beside_data_of_a_similar_name():
     assert RunRequest.read(REQUEST | {"result_path": "100MB-results"})
 
 
-@pytest.mark.parametrize("key", ["script", "S3_object_name", "object_type", "hedging", "access"])
+@pytest.mark.parametrize("key", ["hedging", "tolerated_failure_count", "run_timeout"])
 def test_a_key_of_a_later_version_says_so(key):
     with pytest.raises(BadInput, match=f"{key}: .* not part of this version"):
         RunRequest.read(REQUEST | {key: "x"})
@@ -111,6 +111,50 @@ def test_a_file_that_is_not_there_is_refused_by_name(tmp_path):
         RunRequest.load(tmp_path / "none.json")
 
 
+SCRIPTED = REQUEST | {"script": "/tmp/Anomaly Detection/Inference/inference.py", "S3_object_name": "Anomaly Detection"}
+
+
+def test_the_published_requests_script_keys_are_taken():
+    request = RunRequest.read(SCRIPTED | {"object_type": "folder", "exec_args": "--fast 'two words'"})
+    script = request.script_at("abc")
+    assert (script.folder, script.key) == ("Anomaly Detection", "Anomaly Detection/Inference/inference.py")
+    assert RunRequest.read(request.document()) == request
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"S3_object_name": None}, "script needs S3_object_name"),
+        ({"model": "m.safetensors"}, "both script and model"),
+        ({"script": "/tmp/Other/inference.py"}, "does not lie in"),
+        ({"script": "/tmp/Anomaly Detection/../other.py"}, "segment"),
+        ({"script": "/tmp/Anomaly Detection"}, "does not lie in"),
+        ({"script": None}, "S3_object_name goes with script"),
+        ({"object_type": "link"}, "object_type"),
+        ({"S3_object_name": "/etc"}, "S3_object_name"),
+        ({"script": "/tmp/Anomaly Detection/x.py", "exec_args": "'open"}, "EXEC_ARGS"),
+    ],
+)
+def test_a_script_that_cannot_be_is_refused(changes, told):
+    with pytest.raises(BadInput, match=told):
+        RunRequest.read(SCRIPTED | changes)
+
+
+@pytest.mark.parametrize("key", ["S3_object_name", "script_source", "exec_args"])
+def test_what_goes_with_a_script_is_refused_without_one(key):
+    with pytest.raises(BadInput, match=f"{key} goes with script"):
+        RunRequest.read(REQUEST | {key: "x"})
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("function_name", "a b"), ("state_machine_arn", "cosmic-flows"), ("state_machine_arn", "arn:aws:lambda:x")],
+)
+def test_a_name_that_aws_would_not_take_is_refused(key, value):
+    with pytest.raises(BadInput, match=key):
+        RunRequest.read(REQUEST | {key: value})
+
+
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
@@ -118,7 +162,11 @@ json_values = st.recursive(
 )
 
 
-@given(st.dictionaries(st.sampled_from([*REQUEST, "model", "world_size", "partition", "x"]), json_values))
+@given(
+    st.dictionaries(
+        st.sampled_from([*REQUEST, "model", "world_size", "partition", "script", "S3_object_name", "x"]), json_values
+    )
+)
 def test_whatever_comes_is_either_a_request_or_one_sentence(changes):
     try:
         request = RunRequest.read(REQUEST | changes)

@@ -123,7 +123,7 @@ class TestAWholeRun:
         assert "It counts the invocations twice" in bill
 
     def test_the_sum_of_rates_is_named_as_such_and_cold_and_warm_are_told_apart(self, whole):
-        assert re.search(r"Sum of the ranks' own rates \S+ [kMG]?bit/s .*not how fast it went", whole.text)
+        assert re.search(r"Sum of the ranks' own rates \S+ [kMG]?bit/s .*no speed of the run", whole.text)
         assert "median wall time of 33 ranks" in whole.text
         assert "median wall time of 8 ranks that first loaded the engine" in whole.text
 

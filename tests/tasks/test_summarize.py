@@ -11,9 +11,9 @@ from inference.errors import BadInput, StoreError
 from inference.plan import Plan
 from inference.predictions import Predictions
 from inference.request import RunRequest
+from inference.start import Start
 from inference.store import Store, StoredObject
 from tasks.ledger import Ledger
-from tasks.plan import Start
 from tasks.summarize import SCHEMA, describe, rank_table, write_predictions
 from tests.fixtures import EVENT, RESULT
 from tests.surveys import request_of

@@ -1,0 +1,104 @@
+"""cosmic emulate: the AWS emulator with the stack deployed, around a command."""
+
+import argparse
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import FrameType
+
+from flows.cli.common import console
+from inference.errors import BadInput
+from inference.store import S3_ROOT, Store
+from tasks.progress import bar
+
+_BUCKET = "cosmicai-emulated"
+_ENDS_BY_ITSELF_S = 5.0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add this command's arguments."""
+    parser.add_argument(
+        "--with", dest="folder", type=Path, metavar="FOLDER", help="a local store, whose buckets are uploaded first"
+    )
+    parser.add_argument("--port", type=int, metavar="N", help="of the emulator (default a free one)")
+    parser.add_argument("command", nargs=argparse.REMAINDER, metavar="-- COMMAND", help="what to run")
+
+
+def main(args: argparse.Namespace) -> int:
+    """Start, upload, deploy, run; leave nothing behind."""
+    from tasks.deploy import install
+    from tasks.emulator import emulated, environment, inherited
+
+    command = args.command[1:] if args.command[:1] == ["--"] else args.command
+    if not command:
+        raise BadInput("name the command to run: cosmic emulate -- COMMAND")
+    if args.folder is not None and not args.folder.is_dir():
+        raise BadInput(f"--with: there is no folder {args.folder}")
+    if args.port is not None and not 1 <= args.port <= 65_535:
+        raise BadInput(f"--port must lie between 1 and 65535, not {args.port}")
+    told = console(stderr=True)
+    with _terminated_like_interrupted(), emulated(args.port) as endpoint:
+        os.environ.update(environment(endpoint))
+        for name in set(os.environ) - set(inherited(os.environ)) - set(environment(endpoint)):
+            del os.environ[name]
+        buckets = _upload(args.folder) if args.folder is not None else []
+        install("cosmic-flows", (buckets or [_BUCKET])[0], {})
+        told.print(f"AWS emulator at {endpoint}, stack deployed, {len(buckets)} buckets uploaded", style="dim")
+        return _run(command)
+
+
+def _upload(folder: Path) -> list[str]:
+    """Make each bucket of a local store and put its objects there."""
+    from tasks.aws import client
+
+    source, target, s3 = Store(folder), Store(S3_ROOT), client("s3")
+    buckets = sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    objects = [(bucket, stored) for bucket in buckets for stored in source.list(bucket, "")]
+    for bucket in buckets:
+        s3.create_bucket(Bucket=bucket)
+    with bar("uploading", len(objects)) as show:
+        for done, (bucket, stored) in enumerate(objects, 1):
+            path = source.local_path(bucket, stored.key)
+            assert path is not None  # noqa: S101 - the source is a folder
+            target.write(bucket, stored.key, path)
+            show(done)
+    return buckets
+
+
+def _run(command: list[str]) -> int:
+    """Run the command to its end; an interrupt is the command's to answer, for a few seconds."""
+    beside = Path(sys.executable).parent
+    search = f"{beside}{os.pathsep}{os.environ.get('PATH', '')}"
+    try:
+        process = subprocess.Popen(command, env=os.environ | {"PATH": search})
+    except OSError as error:
+        raise BadInput(f"cannot run {command[0]}: {error.strerror}") from None
+    try:
+        code = process.wait()
+    except KeyboardInterrupt:
+        for end in (None, process.terminate, process.kill):
+            if end is not None:
+                end()
+            with suppress(subprocess.TimeoutExpired, KeyboardInterrupt):
+                process.wait(timeout=_ENDS_BY_ITSELF_S)
+                break
+        raise
+    return code if code >= 0 else 128 - code
+
+
+@contextmanager
+def _terminated_like_interrupted() -> Iterator[None]:
+    """SIGTERM ends this command as Ctrl-C does, so that nothing is left running."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

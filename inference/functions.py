@@ -1,0 +1,138 @@
+"""The functions around the map: `data-parallel-init` (`initialize`) and `resultSummary` (`summarize`).
+
+Both call what the flow calls; a machine that is started by hand, from the console, ends in the same files.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from inference.combine import gather, write_combined
+from inference.errors import BadInput, RankFailed
+from inference.events import Script
+from inference.plan import Model, events_of
+from inference.request import RunRequest
+from inference.script import script_hash
+from inference.start import begin, root_lease
+from inference.store import S3_ROOT, Store
+
+ITEMS = "items.json"
+_TOLD = 100  # ranks that a summary names one by one: a state's output ends at 256 KB
+
+
+def initialize(event: object, context: Any) -> dict[str, Any]:
+    """Plan a run and write down its rank events, as the list that the map reads.
+
+    Args:
+        event: the run request; `run_id` beside it where a flow began the run already.
+        context: Lambda's; `aws_request_id` names the run where no flow did.
+
+    Returns:
+        `bucket` and `result_path` of the run, `items_bucket` and `items_key` of the list, how many `ranks` it holds,
+        the request's `max_concurrency` (0: as the machine has it).
+
+    Raises:
+        BadInput: the request, the partitions, the script or the model are not as they must be.
+        StoreError: the store refused.
+    """
+    if not isinstance(event, Mapping):
+        raise BadInput("the request must be a JSON object")
+    request = RunRequest.read({name: value for name, value in event.items() if name != "run_id"})
+    store = _store()
+    run_id = str(event.get("run_id") or getattr(context, "aws_request_id", "") or "by hand")
+    start = begin(store, request, staged(store, request), run_id)
+    todo = [event.to_wire() for event in start.plan.events if event.rank not in start.resumed]
+    key = f"{request.result_path}/{ITEMS}"
+    store.write(request.bucket, key, json.dumps(todo).encode())
+    return {
+        "bucket": request.bucket,
+        "result_path": request.result_path,
+        "items_bucket": request.bucket,
+        "items_key": key,
+        "ranks": len(todo),
+        "max_concurrency": request.max_concurrency or 0,
+    }
+
+
+def summarize(event: object, context: Any) -> dict[str, Any]:
+    """Compare ranks found with ranks planned and write combined_data.json.
+
+    Args:
+        event: `bucket` and `result_path`, as `initialize` returned them.
+        context: not read.
+
+    Returns:
+        `ranks_planned`, `ranks_done`, `missing_ranks` (the first hundred) and the key `combined`.
+
+    Raises:
+        BadInput: no run was begun there.
+        RankFailed: more ranks are missing than TOLERATED_FAILURE_PERCENTAGE in the environment allows (default none).
+        StoreError: the store refused.
+    """
+    if not isinstance(event, Mapping) or not isinstance(event.get("bucket"), str):
+        raise BadInput("the event must name the run's bucket and result_path")
+    bucket, result_path = str(event["bucket"]), str(event.get("result_path", ""))
+    store = _store()
+    key = f"{result_path}/payload.json"
+    if store.head(bucket, key) is None:
+        raise BadInput(f"there is no run under {bucket}/{result_path}: it has no payload.json")
+    document = json.loads(store.read(bucket, key))
+    request = RunRequest.of_payload(document)
+    events = events_of(document, request)
+    found = gather(store, events)
+    combined = write_combined(store, bucket, result_path, found)
+    if request.script is not None:
+        root_lease(store, request, str(document.get("run_id"))).release()
+    tolerated = float(os.environ.get("TOLERATED_FAILURE_PERCENTAGE") or 0.0)
+    if len(found.missing) * 100 > tolerated * len(events):
+        told = ", ".join(map(str, found.missing[:_TOLD]))
+        raise RankFailed(f"{len(found.missing)} of {len(events)} ranks are missing: {told}")
+    return {
+        "bucket": bucket,
+        "result_path": result_path,
+        "ranks_planned": len(events),
+        "ranks_done": len(found.results),
+        "missing_ranks": list(found.missing[:_TOLD]),
+        "combined": combined,
+    }
+
+
+def staged(store: Store, request: RunRequest) -> Model | Script:
+    """What the request runs, as it lies in its bucket.
+
+    Raises:
+        BadInput: it does not lie there.
+    """
+    if request.S3_object_name is not None:
+        there = store.list(request.bucket, request.S3_object_name)
+        if request.object_type == "file" and (file := store.head(request.bucket, request.S3_object_name)):
+            there = [file]
+        script = request.script_at(script_hash(there))
+        if script is not None and script.key in {stored.key for stored in there}:
+            return script
+        raise BadInput(f"script: there is no {request.script} in {request.bucket}: stage its folder first")
+    if request.model is None or store.head(request.bucket, request.model) is None:
+        raise BadInput(
+            f"model: there is no staged {request.model or 'model'} in {request.bucket}: `cosmic run` stages it, and a"
+            " request for the state machine names its key"
+        )
+    sha256 = hashlib.sha256(store.read(request.bucket, request.model)).hexdigest()
+    return Model(request.model, sha256, _graph(store, request, request.model, sha256))
+
+
+def _graph(store: Store, request: RunRequest, model: str, sha256: str) -> str | None:
+    if request.engine != "onnxruntime":
+        return None
+    start = f"{model.removesuffix('.safetensors')}.{sha256[:16]}-"
+    folder = model.rpartition("/")[0]
+    graphs = [stored.key for stored in store.list(request.bucket, folder) if stored.key.startswith(start)]
+    graphs = [key for key in graphs if key.endswith(".onnx")]
+    if not graphs:
+        raise BadInput(f"model: {model} has no exported graph beside it in {request.bucket}: `cosmic run` stages it")
+    return graphs[-1]
+
+
+def _store() -> Store:
+    return Store(os.environ.get("COSMIC_STORE", S3_ROOT))

@@ -1,0 +1,122 @@
+"""boto3 clients, the credentials behind them, and AWS's refusals as sentences."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    EndpointConnectionError,
+    NoCredentialsError,
+    NoRegionError,
+    PartialCredentialsError,
+    ProfileNotFound,
+)
+
+from inference.errors import BadInput
+
+_DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation"}
+_EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired"}
+_UNKNOWN = {"UnrecognizedClientException", "InvalidClientTokenId", "InvalidSignatureException", "SignatureDoesNotMatch"}
+
+
+def client(service: str, region: str | None = None, **config: Any) -> Any:
+    """A boto3 client from the standard credential chain; AWS_ENDPOINT_URL and the like are boto3's to read.
+
+    Args:
+        service: as boto3 calls it.
+        region: where the environment and the profile name none.
+        config: of botocore's `Config`.
+
+    Raises:
+        BadInput: there are no credentials, no such profile, or no region.
+    """
+    try:
+        session = boto3.Session()
+        if session.get_credentials() is None:
+            raise NoCredentialsError
+        where = session.region_name or os.environ.get("AWS_REGION") or region
+        return session.client(service, region_name=where, config=Config(**config))
+    except (BotoCoreError, ValueError) as error:
+        raise BadInput(explain(error)) from None
+
+
+def explain(error: BaseException) -> str:
+    """What AWS, or the way to it, refused, as one sentence without any credential."""
+    match error:
+        case NoCredentialsError() | PartialCredentialsError():
+            return "there are no AWS credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
+        case NoRegionError():
+            return "no AWS region is set: set AWS_REGION"
+        case ProfileNotFound():
+            return f"there is no AWS profile {os.environ.get('AWS_PROFILE', '')!r:.80} (AWS_PROFILE)"
+        case EndpointConnectionError():
+            return f"nothing answers at {error.kwargs.get('endpoint_url', 'AWS')}"
+        case ClientError():
+            return _refusal(error)
+    return " ".join(str(error).split())[:300] or type(error).__name__
+
+
+def _refusal(error: ClientError) -> str:
+    told = error.response.get("Error", {})
+    code, what = told.get("Code", ""), error.operation_name
+    if code in _DENIED:
+        return f"access denied: these credentials may not call {what}"
+    if code in _EXPIRED:
+        return "the AWS credentials have expired: sign in again"
+    if code in _UNKNOWN:
+        return "AWS does not know these credentials: check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+    message = " ".join(str(told.get("Message", "")).split())[:300]
+    return f"{what} was refused: {code}{': ' if message else ''}{message}"
+
+
+_VARIABLES = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_REGION", "AWS_DEFAULT_REGION")
+
+
+@contextmanager
+def credentials(block: str | None) -> Iterator[None]:
+    """Make the keys of a Prefect AwsCredentials block this process's, so that boto3, obstore and workers agree.
+
+    Args:
+        block: its name; None leaves the standard chain alone.
+
+    Raises:
+        BadInput: there is no such block, or it holds no keys.
+    """
+    if block is None:
+        yield
+        return
+    from prefect_aws import AwsCredentials
+
+    try:
+        loaded: Any = AwsCredentials.load(block)
+    except ValueError:
+        raise BadInput(f"there is no AwsCredentials block {block!r:.80}: make one in the Prefect UI") from None
+    found = loaded.get_boto3_session()
+    keys = found.get_credentials()
+    if keys is None:
+        raise BadInput(f"the AwsCredentials block {block!r:.80} holds no keys")
+    frozen = keys.get_frozen_credentials()
+    values = (frozen.access_key, frozen.secret_key, frozen.token, found.region_name, found.region_name)
+    wanted = {name: value for name, value in zip(_VARIABLES, values, strict=True) if value}
+    if frozen.token is None:
+        wanted |= {"AWS_SESSION_TOKEN": ""}
+    endpoint = loaded.aws_client_parameters.endpoint_url
+    if endpoint:
+        wanted["AWS_ENDPOINT_URL"] = str(endpoint)
+    before = {name: os.environ.get(name) for name in wanted}
+    os.environ.update({name: value for name, value in wanted.items() if value})
+    if not wanted.get("AWS_SESSION_TOKEN"):
+        os.environ.pop("AWS_SESSION_TOKEN", None)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

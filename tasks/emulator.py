@@ -1,0 +1,112 @@
+"""The AWS emulator around a piece of work: started on a free port, gone without a trace afterwards."""
+
+import importlib.util
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from inference.errors import BadInput
+
+REGION = "us-east-1"
+_STARTS_WITHIN_S = 60.0
+_ENDS_WITHIN_S = 5.0
+
+
+def environment(endpoint: str) -> dict[str, str]:
+    """What a process needs so that every AWS client in it talks to the emulator, and to nothing else."""
+    return {
+        "AWS_ENDPOINT_URL": endpoint,
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_REGION": REGION,
+        "AWS_DEFAULT_REGION": REGION,
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+
+
+def inherited(base: Mapping[str, str]) -> dict[str, str]:
+    """An environment without what would lead an AWS client elsewhere: profiles, session tokens, other endpoints."""
+    unwanted = ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_DEFAULT_PROFILE")
+    return {name: value for name, value in base.items() if name not in unwanted and "AWS_ENDPOINT_URL" not in name}
+
+
+@contextmanager
+def emulated(port: int | None = None) -> Iterator[str]:
+    """Run the emulator; yield its address.
+
+    It and the function processes that it starts are one process group with a temporary folder of its own; both are gone
+    at the end, however it comes.
+
+    Raises:
+        BadInput: the emulator is not installed, does not start, or the port is taken.
+    """
+    if importlib.util.find_spec("ministack") is None:
+        raise BadInput("the emulator is not installed: pip install 'cosmic-flows[emulator]'")
+    port = port or _free_port()
+    folder = Path(tempfile.mkdtemp(prefix="cosmic-emulator-"))
+    endpoint = f"http://127.0.0.1:{port}"
+    settings = environment(endpoint) | {
+        "GATEWAY_PORT": str(port),
+        "BIND_HOST": "127.0.0.1",
+        "TMPDIR": str(folder),
+        "S3_DATA_DIR": str(folder / "s3"),
+        "STATE_DIR": str(folder / "state"),
+        "LOG_LEVEL": "ERROR",
+        "LAMBDA_WARM_TTL_SECONDS": "300",
+    }
+    log = folder / "emulator.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "ministack"],
+            env=inherited(os.environ) | settings,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            cwd=folder,
+        )
+    try:
+        _wait_for(endpoint, process, log)
+        yield endpoint
+    finally:
+        _end(process)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _wait_for(endpoint: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    until = time.monotonic() + _STARTS_WITHIN_S
+    while time.monotonic() < until:
+        if process.poll() is not None:
+            lines = log.read_text(errors="replace").strip().splitlines()
+            raise BadInput(f"the emulator did not start: {lines[-1] if lines else f'exit code {process.returncode}'}")
+        with suppress(OSError), urllib.request.urlopen(f"{endpoint}/_ministack/health", timeout=1):  # noqa: S310
+            return
+        time.sleep(0.05)
+    raise BadInput(f"the emulator did not answer at {endpoint} within {_STARTS_WITHIN_S:g} s")
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End the whole group: the emulator, and the function processes that it started."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGTERM)
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(timeout=_ENDS_WITHIN_S)
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()

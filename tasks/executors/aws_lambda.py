@@ -1,0 +1,299 @@
+"""Ranks on AWS Lambda: one invocation a rank, and never two where one was meant."""
+
+import base64
+import json
+import random
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from queue import SimpleQueue
+from types import TracebackType
+from typing import Any, Self
+
+from botocore.exceptions import BotoCoreError, ClientError, ConnectTimeoutError, EndpointConnectionError
+
+from inference.adopt import adopt
+from inference.combine import read_result
+from inference.errors import BadInput, CosmicError, RankFailed
+from inference.events import RankEvent, RankResult
+from inference.store import Store
+from tasks.aws import client, explain
+from tasks.executors.base import FINAL_ERRORS, Invocation, result_of
+from tasks.logs import billed, with_report
+from tasks.policy import full_jitter
+from tasks.report_line import Report, parse_report
+
+MAX_PAYLOAD = 6 * 2**20  # bytes of a synchronous invocation's event (Lambda quotas)
+ACCOUNT_CONCURRENCY = 1_000  # ranks in flight at most: an account's own limit, unless raised
+_MEASURED = "measured here, an estimate"
+_OVERHEAD_S = 30.0  # above the function's time limit, before this side gives up waiting
+
+
+@dataclass
+class _Reply:
+    """What came of one HTTP request: a reply, or what went wrong on the way."""
+
+    started_at: float
+    ended_at: float = 0.0
+    body: bytes = b""
+    error_kind: str | None = None
+    report: Report | None = None
+    request_id: str = ""
+    failure: BaseException | None = field(default=None, repr=False)
+
+
+class LambdaExecutor:
+    """Invokes a deployed function for each rank and waits for its reply.
+
+    The SDK retries nothing and waits longer than the function may run, so that one invocation means one execution. It
+    backs off when Lambda refuses before running anything (429, 5xx, no connection); a call that broke off after it was
+    sent may be running, so its result is looked for before the attempt counts as failed.
+
+    Args:
+        function_name: name or ARN.
+        concurrency: ranks in flight at most.
+        timeout_s: of a rank.
+        refused_for_s: how long a rank is offered to a function that refuses it.
+        lost_for_s: how long the result of a call that broke off is looked for.
+    """
+
+    name = "lambda"
+
+    def __init__(
+        self,
+        function_name: str,
+        concurrency: int | None = None,
+        timeout_s: float = 900.0,
+        refused_for_s: float = 900.0,
+        lost_for_s: float = 30.0,
+    ) -> None:
+        self.function_name = function_name
+        self.concurrency = concurrency or ACCOUNT_CONCURRENCY
+        self._timeout_s = timeout_s
+        self._refused_for_s = refused_for_s
+        self._lost_for_s = lost_for_s
+        self._places = threading.Semaphore(self.concurrency)
+        self._left = threading.Event()
+        self._waiting: set[SimpleQueue[_Reply | None]] = set()
+        self._configuration: dict[str, Any] = {}
+        self._jitter = random.Random()  # noqa: S311 - spreads retries, keeps no secret
+
+    def check(self) -> None:
+        """Look for the function and what it was given.
+
+        Raises:
+            BadInput: there is no such function, it may not be called, or it is not ready.
+        """
+        functions = client("lambda")
+        try:
+            found = functions.get_function_configuration(FunctionName=self.function_name)
+        except ClientError as error:
+            if error.response["Error"]["Code"] == "ResourceNotFoundException":
+                region = functions.meta.region_name
+                raise BadInput(
+                    f"function_name: there is no function {self.function_name} in {region}: `cosmic deploy` makes one"
+                ) from None
+            raise BadInput(explain(error)) from None
+        except BotoCoreError as error:
+            raise BadInput(explain(error)) from None
+        if found.get("State", "Active") not in {"Active", "Inactive"}:
+            reason = found.get("StateReason", "no reason given")
+            raise BadInput(f"function_name: {self.function_name} is {found['State']}, not ready: {reason}")
+        self._configuration = found
+
+    def facts(self) -> dict[str, Any]:
+        """The function, and a warning where it may stop a rank before the request's own limit does."""
+        return {"function": self.function_name, "function_memory_mb": self._memory_mb}
+
+    @property
+    def _memory_mb(self) -> int:
+        return int(self._configuration.get("MemorySize", 0))
+
+    @property
+    def _limit_s(self) -> float:
+        """When the function itself ends a rank."""
+        return float(self._configuration.get("Timeout", 900))
+
+    def __enter__(self) -> Self:
+        if not self._configuration:
+            self.check()
+        self._left.clear()
+        self._client = client(
+            "lambda",
+            connect_timeout=10,
+            read_timeout=min(self._limit_s, self._timeout_s) + _OVERHEAD_S,
+            retries={"total_max_attempts": 1},
+            max_pool_connections=self.concurrency,
+            tcp_keepalive=True,
+        )
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._left.set()
+        for queue in list(self._waiting):
+            queue.put(None)
+
+    def settle(self, invocations: Sequence[Invocation]) -> list[Invocation]:
+        """The same invocations, with what CloudWatch knows of those whose REPORT line did not come with the reply."""
+        return billed(invocations, self.function_name)
+
+    def invoke(self, event: RankEvent) -> Invocation:
+        """Run one rank and wait for it; a failure is told in the invocation, not raised."""
+        payload = json.dumps(event.to_wire()).encode()
+        with self._places:
+            started = time.time()
+            if len(payload) > MAX_PAYLOAD:
+                reply = _Reply(started, started)
+                return self._told(
+                    event, reply, None, "the rank's list of partitions exceeds 6 MB: use more ranks", True
+                )
+            try:
+                reply = self._sent(payload)
+            except RankFailed as error:
+                return self._told(event, _Reply(started, time.time()), None, str(error), final=False)
+            return self._answered(event, reply)
+
+    def _sent(self, payload: bytes) -> _Reply:
+        """The reply to a call that Lambda took; it is offered again while Lambda refuses.
+
+        Raises:
+            RankFailed: Lambda refused for too long, or for good; or the executor was left.
+        """
+        until, refusals = time.monotonic() + self._refused_for_s, 0
+        while True:
+            reply = self._call(payload)
+            if reply.failure is None or not _is_refusal(reply.failure):
+                return reply
+            refusals += 1
+            pause = full_jitter(refusals, self._jitter.random())
+            if time.monotonic() + pause > until:
+                why = explain(reply.failure)
+                raise RankFailed(f"Lambda refused the rank for {self._refused_for_s:g} s: {why}")
+            if self._left.wait(pause):
+                raise RankFailed("the run is over")
+
+    def _call(self, payload: bytes) -> _Reply:
+        """One HTTP request, in a thread of its own: an executor that is left waits for no reply."""
+        queue: SimpleQueue[_Reply | None] = SimpleQueue()
+        self._waiting.add(queue)
+        try:
+            if self._left.is_set():
+                raise RankFailed("the run is over")
+            threading.Thread(target=lambda: queue.put(self._request(payload)), daemon=True).start()
+            reply = queue.get()
+        finally:
+            self._waiting.discard(queue)
+        if reply is None:
+            raise RankFailed("the run is over; the function may still be running")
+        return reply
+
+    def _request(self, payload: bytes) -> _Reply:
+        reply = _Reply(time.time())
+        try:
+            answer = self._client.invoke(FunctionName=self.function_name, Payload=payload, LogType="Tail")
+            reply.request_id = str(answer["ResponseMetadata"].get("RequestId", ""))
+            reply.error_kind = answer.get("FunctionError")
+            reply.report = parse_report(base64.b64decode(answer.get("LogResult", "")).decode("utf-8", "replace"))
+            reply.body = answer["Payload"].read()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the rank's thread must hear of it
+            reply.failure = error
+        reply.ended_at = time.time()
+        return reply
+
+    def _answered(self, event: RankEvent, reply: _Reply) -> Invocation:
+        if reply.failure is not None:
+            return self._broken(event, reply)
+        try:
+            document = json.loads(reply.body)
+        except (ValueError, RecursionError):
+            return self._told(event, reply, None, "the function's reply is not JSON", final=False)
+        if reply.error_kind is not None:
+            error, final = self._failure(document)
+            return self._told(event, reply, None, error, final)
+        try:
+            return self._told(event, reply, self._result(event, reply, document), None, final=False)
+        except CosmicError as error:
+            return self._told(event, reply, None, str(error), final=isinstance(error, BadInput))
+
+    def _result(self, event: RankEvent, reply: _Reply, document: object) -> RankResult:
+        if not isinstance(document, str):
+            return result_of(document, event)
+        if event.script is None:  # the contract's old function answers with a string
+            raise BadInput(f"the function {self.function_name} is of an older version: run `cosmic deploy` again")
+        return adopt(
+            Store(event.store),
+            event,
+            started_at=reply.started_at,
+            ended_at=reply.ended_at,
+            request_id=reply.request_id,
+            memory_limit_mb=self._memory_mb,
+        )
+
+    def _failure(self, document: object) -> tuple[str, bool]:
+        """A failed function's own words, with a hint where there is one; and whether another try is pointless."""
+        told: Mapping[str, Any] = document if isinstance(document, Mapping) else {}
+        kind, message = str(told.get("errorType", "")), str(told.get("errorMessage", document))
+        if "Task timed out" in message or kind == "Sandbox.Timedout":
+            hint = "use smaller partitions, or deploy with a longer --timeout"
+            return f"the function ran out of time after {self._limit_s:g} s: {hint}", False
+        if kind == "Runtime.OutOfMemory" or "signal: killed" in message or kind == "MemoryError":
+            hint = "use smaller partitions or batches, or deploy with more --memory"
+            return f"the function ran out of memory ({self._memory_mb:,} MB): {hint}", False
+        return message[:2000], kind in FINAL_ERRORS
+
+    def _broken(self, event: RankEvent, reply: _Reply) -> Invocation:
+        """A call that was sent and not answered: the rank may be running, or may even be done."""
+        assert reply.failure is not None  # noqa: S101 - who calls has looked
+        if isinstance(reply.failure, ClientError):  # refused for good
+            return self._told(event, reply, None, explain(reply.failure), final=True)
+        store, until, pause = Store(event.store), time.monotonic() + self._lost_for_s, 0.5
+        while True:
+            result = read_result(store, event)
+            if result is not None:
+                reply.ended_at = result.ended_at
+                reply.request_id = result.request_id
+                return self._told(event, reply, result, None, final=False)
+            if time.monotonic() + pause > until or self._left.wait(pause):
+                why = explain(reply.failure)
+                error = f"the call broke off and left no result: {why}; it may be billed, and may still be running"
+                return self._told(event, reply, None, error, final=False)
+            pause = min(pause * 2, 5.0)
+
+    def _told(
+        self, event: RankEvent, reply: _Reply, result: RankResult | None, error: str | None, final: bool
+    ) -> Invocation:
+        seconds = max(reply.ended_at - reply.started_at, 0.0)
+        never_ran = error is not None and not reply.request_id
+        call = Invocation(
+            rank=event.rank,
+            attempt=event.attempt,
+            started_at=reply.started_at,
+            ended_at=reply.ended_at,
+            duration_s=result.wall_total_s if result else seconds,
+            init_s=0.0,
+            billed_s=0.0 if never_ran else seconds,
+            billed_how=_MEASURED,
+            memory_mb=self._memory_mb,
+            max_memory_mb=result.peak_rss_mb * 1e6 / 2**20 if result else 0.0,
+            cold=result.cold if result else False,
+            request_id=(result.request_id if result else "") or reply.request_id,
+            worker=result.worker if result else "",
+            result=result,
+            error=error,
+            retryable=not final,
+        )
+        return with_report(call, reply.report)
+
+
+def _is_refusal(failure: BaseException) -> bool:
+    """Whether Lambda ran nothing: it was too busy, it was ill, or it was never reached."""
+    if isinstance(failure, ClientError):
+        status = int(failure.response["ResponseMetadata"]["HTTPStatusCode"])
+        return status == 429 or status >= 500
+    return isinstance(failure, EndpointConnectionError | ConnectTimeoutError)

@@ -1,0 +1,40 @@
+"""Which executor a run gets: `local`, `lambda` or `step-functions`."""
+
+from inference.errors import BadInput
+from inference.request import RunRequest
+from inference.store import S3_ROOT
+from tasks.executors.aws_lambda import LambdaExecutor
+from tasks.executors.local import LocalExecutor
+from tasks.executors.step_functions import StepFunctionsExecutor
+
+AnyExecutor = LocalExecutor | LambdaExecutor | StepFunctionsExecutor
+EXECUTORS = ("local", "lambda", "step-functions")
+
+
+def executor_of(name: str, request: RunRequest, store_root: str, workers: int | None) -> AnyExecutor:
+    """The executor of that name, for a request.
+
+    Args:
+        name: one of EXECUTORS.
+        request: the checked request.
+        store_root: root of the store; functions reach no folder.
+        workers: processes of the local executor.
+
+    Raises:
+        BadInput: there is no such executor, or the functions could not reach the store.
+    """
+    if name not in EXECUTORS:
+        raise BadInput(f"executor must be one of {', '.join(EXECUTORS)}, not {name!r:.40}")
+    if name == "local":
+        if workers is not None and request.max_concurrency is not None:
+            workers = min(workers, request.max_concurrency)
+        return LocalExecutor(
+            request.max_concurrency if workers is None else workers, request.rank_timeout, request.memory_mb
+        )
+    if store_root != S3_ROOT:
+        raise BadInput(f"the {name} executor needs --store {S3_ROOT}: functions cannot reach the folder {store_root}")
+    if workers is not None:
+        raise BadInput(f"--workers is of the local executor; max_concurrency in the request limits {name}")
+    if name == "lambda":
+        return LambdaExecutor(request.function_name, request.max_concurrency, request.rank_timeout)
+    return StepFunctionsExecutor(request.state_machine_arn, request.function_name)

@@ -1,0 +1,188 @@
+"""The same request on every executor: the same redshifts, the same ranks, the same tables."""
+
+import io
+
+import pandas as pd
+import pytest
+
+from flows.run import run
+from inference.errors import BadInput, RunIncomplete
+from inference.store import Store
+from tasks.aws import client
+from tests.conftest import point_at
+from tests.scripts import ANOMALY, ENTRY, NAME
+from tests.surveys import SIZES, request_of
+
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect_api", "stack")]
+BUCKET = "cosmicai-test"
+EXECUTORS = ("local", "lambda", "step-functions")
+MEASURED = {
+    "wall",
+    "cpu",
+    "peak",
+    "idle",
+    "store",
+    "samples_per_s",
+    "started_at",
+    "ended_at",
+    "cold",
+    "worker",
+    "billed_s",
+}
+
+
+def table_of(path):
+    return pd.read_parquet(io.BytesIO(Store("s3://").read(BUCKET, f"{path}/predictions.parquet")))
+
+
+def request(**changes):
+    return request_of(max_concurrency=2, **changes)
+
+
+@pytest.fixture(scope="module")
+def runs(deployed, emulator_url, prefect_server):
+    """A run of the same request on each executor: its document and its redshifts."""
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    made = {}
+    with pytest.MonkeyPatch.context() as patch, temporary_settings({PREFECT_API_URL: prefect_server}):
+        point_at(emulator_url, patch)
+        for executor in EXECUTORS:
+            path = f"results/parity/{executor}"
+            made[executor] = run(request(result_path=path), "s3://", executor), table_of(path)
+    return made
+
+
+@pytest.mark.parametrize("executor", EXECUTORS)
+class TestEveryExecutor:
+    def test_all_ranks_are_done(self, runs, executor):
+        document, _ = runs[executor]
+        assert (document["ranks_planned"], document["ranks_done"], document["missing_ranks"]) == (4, 4, [])
+        assert document["samples"] == sum(SIZES)
+        assert document["executor"] == executor
+
+    def test_the_redshifts_are_the_same_bit_for_bit(self, runs, executor):
+        pd.testing.assert_frame_equal(runs[executor][1], runs["local"][1], check_exact=True)
+
+    def test_the_document_has_the_same_keys_and_every_rank_the_same_columns(self, runs, executor):
+        own = {"workers", "function", "function_memory_mb", "execution"}
+        assert runs[executor][0].keys() - own == runs["local"][0].keys() - own
+        for row, expected in zip(runs[executor][0]["ranks"], runs["local"][0]["ranks"], strict=True):
+            assert row.keys() == expected.keys()
+            same = [name for name in row if not any(name.startswith(part) for part in MEASURED)]
+            assert {name: row[name] for name in same} == {name: expected[name] for name in same}
+            assert {"rank", "data_path", "samples"} <= set(same)
+
+    def test_combined_data_has_a_record_a_rank_with_the_same_keys(self, runs, executor):
+        records = pd.read_json(
+            io.BytesIO(Store("s3://").read(BUCKET, f"results/parity/{executor}/combined_data.json")), orient="records"
+        )
+        assert list(records["samples"]) == list(SIZES)
+        assert {"throughput_bps", "total_cpu_time (seconds)", "s3_num_requests"} <= set(records.columns)
+
+    def test_s3_requests_are_on_the_bill(self, runs, executor):
+        items = {item["name"]: item["quantity"] for item in runs[executor][0]["cost"]["items"]}
+        assert items["S3 GET"] > 0
+        assert items["S3 PUT and LIST"] == 8  # redshifts and result of each rank
+
+    def test_the_same_request_again_runs_nothing(self, runs, executor):
+        again = run(request(result_path=f"results/parity/{executor}"), "s3://", executor)
+        assert (again["ranks_done"], again["ranks_resumed"]) == (4, 4)
+        assert again["metrics"] == runs[executor][0]["metrics"]
+
+    def test_a_lost_rank_is_run_again_and_only_that(self, runs, executor):
+        path = f"results/parity/{executor}"
+        before = {row["rank"]: row["started_at"] for row in runs[executor][0]["ranks"]}
+        Store("s3://").delete(BUCKET, [f"{path}/2.json"])
+        again = run(request(result_path=path), "s3://", executor)
+        after = {row["rank"]: row["started_at"] for row in again["ranks"]}
+        assert {rank for rank in after if after[rank] != before[rank]} <= {2}
+        assert again["ranks_resumed"] == 3
+        runs[executor] = again, table_of(path)
+
+
+@pytest.mark.parametrize("executor", ["lambda", "step-functions"])
+class TestOnAws:
+    def test_the_bill_is_by_report_lines_and_no_estimate(self, runs, executor):
+        cost = runs[executor][0]["cost"]
+        assert not cost["estimate"], cost["how"]
+        assert all(row["billed_s"] > 0 for row in runs[executor][0]["ranks"])
+
+    def test_a_folder_cannot_be_reached_by_a_function(self, store, executor):
+        with pytest.raises(BadInput, match=f"{executor} executor needs --store s3://"):
+            run(request(), str(store), executor)
+
+    def test_missing_partitions_are_told_before_anything_is_written(self, executor):
+        with pytest.raises(BadInput, match="no partitions"):
+            run(request(data_prefix="none", result_path="results/never"), "s3://", executor)
+        assert Store("s3://").list(BUCKET, "results/never") == []
+
+    def test_a_bucket_that_is_not_there_is_told_before_anything_is_run(self, executor):
+        with pytest.raises(BadInput, match="no bucket cosmicai-none"):
+            run(request(bucket="cosmicai-none"), "s3://", executor)
+
+    def test_a_damaged_partition_fails_its_rank_by_name_and_the_others_are_kept(self, executor):
+        store = Store("s3://")
+        for stored in store.list(BUCKET, "survey"):
+            data = store.read(BUCKET, stored.key)
+            store.write(
+                BUCKET, stored.key.replace("survey/", "damaged/"), data if "3.pt" not in stored.key else data[:500]
+            )
+        with pytest.raises(RunIncomplete, match=r"1 of 4 ranks are missing \(rank 2: .*damaged/3\.pt") as failed:
+            run(request(data_prefix="damaged", result_path=f"results/damaged/{executor}"), "s3://", executor)
+        assert failed.value.document["missing_ranks"] == [2]
+        assert failed.value.document["ranks_done"] == 3
+
+
+@pytest.mark.parametrize("executor", EXECUTORS)
+def test_a_staged_script_runs_on_every_executor(executor):
+    path = f"results/script/{executor}"
+    scripted = request_of(
+        model=None,
+        script=ENTRY,
+        S3_object_name=NAME,
+        script_source=str(ANOMALY),
+        result_path=path,
+        exec_args="--a 'b c'",
+    )
+    document = run(scripted, "s3://", executor)
+    assert (document["ranks_done"], document["samples"]) == (4, sum(SIZES))
+    assert document["engine"] == "script"
+    records = pd.read_json(io.BytesIO(Store("s3://").read(BUCKET, f"{path}/combined_data.json")))
+    assert list(records["arguments"]) == [["--a", "b c"]] * 4
+    assert records["mean_redshift"].notna().all()
+    assert Store("s3://").head(BUCKET, ".cosmic/root-lease.json") is None
+
+
+class TestThroughTheStateMachine:
+    def test_the_phases_and_transitions_are_told(self, runs):
+        execution = runs["step-functions"][0]["execution"]
+        assert execution["status"] == "SUCCEEDED"
+        assert execution["map_s"] > 0 and execution["initialize_s"] > 0 and execution["summarize_s"] > 0
+        assert execution["state_transitions"] >= 3
+        items = {item["name"]: item["quantity"] for item in runs["step-functions"][0]["cost"]["items"]}
+        assert items["state transitions"] >= 3
+
+    def test_a_machine_that_is_not_there_is_named_before_anything_is_written(self):
+        arn = "arn:aws:states:us-east-1:000000000000:stateMachine:none"
+        with pytest.raises(BadInput, match=arn):
+            run(request(state_machine_arn=arn, result_path="results/never"), "s3://", "step-functions")
+        assert Store("s3://").list(BUCKET, "results/never") == []
+
+
+def test_a_function_that_is_not_there_is_named_before_anything_is_written():
+    with pytest.raises(BadInput, match="no function nobody in us-east-1"):
+        run(request(function_name="nobody", result_path="results/never"), "s3://", "lambda")
+    assert Store("s3://").list(BUCKET, "results/never") == []
+
+
+def test_reserved_concurrency_of_two_under_forty_ranks_loses_none():
+    functions = client("lambda")
+    functions.put_function_concurrency(FunctionName="cosmic-executor", ReservedConcurrentExecutions=2)
+    try:
+        asked = request_of(world_size=40, result_path="results/forty", max_concurrency=40)
+        document = run(asked, "s3://", "lambda")
+    finally:
+        functions.delete_function_concurrency(FunctionName="cosmic-executor")
+    assert (document["ranks_done"], document["missing_ranks"]) == (40, [])
+    assert {row["attempt"] for row in document["ranks"]} == {1}
