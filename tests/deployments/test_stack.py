@@ -1,0 +1,154 @@
+"""The template as CloudFormation's own rules, and ours, have it."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+TEMPLATE = ROOT / "deployments" / "aws" / "stack.yaml"
+
+
+class _Loader(yaml.SafeLoader):
+    pass
+
+
+def _plain(loader, suffix, node):
+    if isinstance(node, yaml.ScalarNode):
+        return {suffix: loader.construct_scalar(node)}
+    if isinstance(node, yaml.SequenceNode):
+        return {suffix: loader.construct_sequence(node, deep=True)}
+    return {suffix: loader.construct_mapping(node, deep=True)}
+
+
+_Loader.add_multi_constructor("!", _plain)
+
+
+@pytest.fixture(scope="module")
+def template():
+    return yaml.load(TEMPLATE.read_text(), _Loader)  # noqa: S506 - a safe loader that knows the short functions
+
+
+@pytest.fixture(scope="module")
+def resources(template):
+    return template["Resources"]
+
+
+def of_type(resources, kind):
+    return {name: resource["Properties"] for name, resource in resources.items() if resource["Type"] == kind}
+
+
+def test_cfn_lint_finds_nothing():
+    lint = Path(sys.executable).with_name("cfn-lint")
+    ended = subprocess.run(
+        [lint, "--regions", "us-east-1", "--", TEMPLATE], capture_output=True, text=True, check=False
+    )
+    assert (ended.returncode, ended.stdout) == (0, ""), ended.stdout + ended.stderr
+
+
+def test_the_bucket_is_encrypted_private_versioned_and_kept(resources):
+    (bucket,) = of_type(resources, "AWS::S3::Bucket").values()
+    assert bucket["BucketEncryption"]
+    assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}
+    assert bucket["VersioningConfiguration"] == {"Status": "Enabled"}
+    assert resources["Bucket"]["DeletionPolicy"] == "Retain"
+
+
+def statements(resources):
+    for name, role in of_type(resources, "AWS::IAM::Role").items():
+        for policy in role["Policies"]:
+            for statement in policy["PolicyDocument"]["Statement"]:
+                yield name, statement["If"][1] if "If" in statement else statement
+
+
+def test_no_role_has_more_than_it_names(resources):
+    assert not any("ManagedPolicyArns" in role for role in of_type(resources, "AWS::IAM::Role").values())
+    for role, statement in statements(resources):
+        actions = statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]
+        assert not any("*" in action for action in actions), role
+        if statement["Resource"] == "*":  # which log delivery asks for
+            assert all(action.startswith("logs:") for action in actions), role
+
+
+def test_only_the_machine_may_invoke_and_only_its_three_functions(resources):
+    invoking = [(role, s) for role, s in statements(resources) if "lambda:InvokeFunction" in s["Action"]]
+    ((role, statement),) = invoking
+    assert role == "MachineRole"
+    assert len(statement["Resource"]) == 3
+
+
+def test_another_bucket_of_data_is_only_read(resources):
+    for _, statement in statements(resources):
+        if "DataBucketName" in json.dumps(statement["Resource"]):
+            assert set(statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]) <= {
+                "s3:ListBucket",
+                "s3:GetObject",
+            }
+
+
+def test_every_function_is_this_projects_code_with_a_log_that_does_not_grow_for_ever(resources):
+    functions = of_type(resources, "AWS::Lambda::Function")
+    handlers = {properties["FunctionName"]: properties["Handler"]["If"][2] for properties in functions.values()}
+    assert handlers == {
+        "data-parallel-init": "inference.functions.initialize",
+        "cosmic-executor": "inference.handler.lambda_handler",
+        "resultSummary": "inference.functions.summarize",
+    }
+    logs = of_type(resources, "AWS::Logs::LogGroup").values()
+    assert {log["LogGroupName"] for log in logs} >= {f"/aws/lambda/{name}" for name in handlers}
+    assert all("RetentionInDays" in log for log in logs)
+
+
+@pytest.fixture(scope="module")
+def machine(resources, template):
+    text = resources["Machine"]["Properties"]["DefinitionString"]["Sub"]
+    defaults = {name: str(parameter.get("Default", name)) for name, parameter in template["Parameters"].items()}
+    return json.loads(re.sub(r"\$\{([\w.:]+)\}", lambda found: defaults.get(found[1], found[1]), text))
+
+
+def test_numbers_in_the_machine_are_numbers(machine):
+    assert machine["TimeoutSeconds"] == 3600
+    assert (machine["States"]["Map"]["MaxConcurrency"], machine["States"]["Map"]["ToleratedFailurePercentage"]) == (
+        0,
+        0,
+    )
+
+
+def test_the_machine_is_initialize_a_distributed_map_and_summarize(machine):
+    assert machine["StartAt"] == "Initialize"
+    assert [machine["States"][name].get("Next") for name in ("Initialize", "Map", "Summarize")] == [
+        "Map",
+        "Summarize",
+        None,
+    ]
+    processor = machine["States"]["Map"]["ItemProcessor"]
+    assert processor["ProcessorConfig"] == {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"}
+    assert list(processor["States"]) == ["Model Inference"]
+
+
+def test_every_call_is_retried_with_jitter_on_429_and_service_errors_and_on_nothing_else(machine):
+    tasks = [state for state in machine["States"].values() if state["Type"] == "Task"]
+    tasks += machine["States"]["Map"]["ItemProcessor"]["States"].values()
+    assert len(tasks) == 3
+    for task in tasks:
+        (retry,) = task["Retry"]
+        assert retry["JitterStrategy"] == "FULL"
+        assert "Lambda.TooManyRequestsException" in retry["ErrorEquals"]
+        assert all(error.startswith("Lambda.") for error in retry["ErrorEquals"])
+
+
+def test_what_ranks_return_does_not_add_up_in_the_machine(machine):
+    mapped = machine["States"]["Map"]
+    assert mapped["ResultPath"] is None
+    assert list(mapped["ItemProcessor"]["States"]["Model Inference"]["ResultSelector"]) == ["request_id.$"]
+
+
+def test_the_image_holds_no_torch_and_what_it_holds_is_pinned():
+    wanted = (ROOT / "deployments" / "aws" / "requirements.txt").read_text().split()
+    pinned = {line.split("==")[0].lower() for line in (ROOT / "constraints.txt").read_text().split()}
+    assert "torch" not in wanted
+    assert set(wanted) <= pinned

@@ -1,0 +1,315 @@
+"""The Lambda executor against an endpoint whose every answer is written down; how often it was called is counted."""
+
+import dataclasses
+import json
+import re
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import boto3
+import pytest
+from botocore.config import Config
+
+from inference.errors import BadInput
+from inference.events import RankEvent, Script
+from inference.store import Store
+from tasks.executors.aws_lambda import LambdaExecutor
+from tests.conftest import events_of
+from tests.fixtures import EVENT, RESULT
+from tests.scripted_lambda import Answer, serving
+
+BUCKET = EVENT.bucket
+
+
+@pytest.fixture
+def events(tmp_path):
+    return [dataclasses.replace(event, store=str(tmp_path)) for event in events_of(8)]
+
+
+def result_for(event, request_id):
+    rank = RankEvent.from_wire(event)
+    return dataclasses.replace(
+        RESULT,
+        rank=rank.rank,
+        world_size=rank.world_size,
+        attempt=rank.attempt,
+        data_path=rank.data_paths[0],
+        predictions_path=f"results/test/predictions/{rank.rank}.1-a.safetensors",
+        request_id=request_id,
+        cold=False,
+    ).to_wire()
+
+
+@pytest.fixture
+def endpoint(tmp_path, monkeypatch):
+    """The scripted Lambda; its ranks put their results into a local store, as real ones would on S3."""
+    store = Store(tmp_path)
+
+    def work(event, request_id):
+        result = result_for(event, request_id)
+        store.write(BUCKET, result["predictions_path"], b"redshifts")
+        store.create(BUCKET, f"results/test/{event['RANK']}.json", json.dumps(result).encode())
+        return result
+
+    with serving(work) as (endpoint, url):
+        monkeypatch.setenv("AWS_ENDPOINT_URL_LAMBDA", url)
+        monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")  # no CloudWatch: whoever asks it is told nothing
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            monkeypatch.setenv(name, "canary-secret")
+        monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        monkeypatch.delenv("AWS_PROFILE", raising=False)
+        yield endpoint
+
+
+def executor(**changes):
+    return LambdaExecutor("f", **{"concurrency": 4, "lost_for_s": 1.0, "refused_for_s": 20.0} | changes)
+
+
+def invoke(event, **changes):
+    with executor(**changes) as lambdas:
+        return lambdas.invoke(event)
+
+
+def failed(kind, message):
+    return Answer(function_error="Unhandled", body=json.dumps({"errorType": kind, "errorMessage": message}).encode())
+
+
+def test_a_ranks_reply_is_its_result_and_the_report_line_its_bill(endpoint, events):
+    call = invoke(events[3])
+    assert call.error is None
+    assert (call.result.rank, call.request_id, call.attempt) == (3, "request-3-1", 1)
+    assert (call.duration_s, call.billed_s, call.init_s) == (1.5005, 1.9, 0.38025)
+    assert (call.memory_mb, call.max_memory_mb, call.cold) == (10_240, 512.0, True)
+    assert call.billed_how == "REPORT line"
+
+
+@pytest.mark.slow
+def test_without_a_report_line_the_time_is_measured_and_says_so(endpoint, events):
+    endpoint.script(0, Answer(tail=False))
+    with executor() as lambdas:
+        call = lambdas.invoke(events[0])
+        (settled,) = lambdas.settle([call])
+    assert settled.billed_how == "measured here, an estimate"
+    assert settled.billed_s == pytest.approx(call.ended_at - call.started_at)
+    assert not settled.cold
+
+
+@pytest.mark.parametrize("status", [429, 500, 502, 503])
+def test_a_refusal_is_backed_off_from_and_uses_up_no_attempt(endpoint, events, status):
+    endpoint.script(0, *[Answer(status=status)] * 4)
+    call = invoke(events[0])
+    assert call.error is None
+    assert endpoint.attempts(0) == [1] * 5
+    assert endpoint.executions == [0]
+
+
+def test_a_function_that_refuses_for_too_long_fails_the_attempt_with_the_reason(endpoint, events):
+    endpoint.script(0, *[Answer(status=429)] * 1000)
+    call = invoke(events[0], refused_for_s=0.5)
+    assert "refused the rank for 0.5 s: Invoke was refused: TooManyRequestsException" in call.error
+    assert (call.retryable, call.billed_s, call.result) == (True, 0.0, None)
+
+
+def test_a_refusal_for_good_is_not_repeated(endpoint, events):
+    endpoint.script(0, Answer(status=403))
+    call = invoke(events[0])
+    assert call.error == "access denied: these credentials may not call Invoke"
+    assert (call.retryable, call.billed_s) == (False, 0.0)
+    assert len(endpoint.calls) == 1
+
+
+class TestAFunctionThatFails:
+    def test_on_http_200_it_is_a_failure_with_the_functions_own_message(self, endpoint, events):
+        endpoint.script(0, failed("RuntimeError", "no more luck"))
+        call = invoke(events[0])
+        assert (call.error, call.retryable, call.result) == ("no more luck", True, None)
+        assert call.billed_s == 1.9  # which is billed all the same
+
+    @pytest.mark.parametrize("kind", ["BadInput", "BadPartition", "BadCheckpoint"])
+    def test_wrong_input_is_not_tried_again(self, endpoint, events, kind):
+        endpoint.script(0, failed(kind, "survey/0.pt is empty"))
+        assert not invoke(events[0]).retryable
+
+    @pytest.mark.parametrize(
+        ("kind", "message", "told"),
+        [
+            (
+                "Sandbox.Timedout",
+                "RequestId: x Error: Task timed out after 60.00 seconds",
+                "ran out of time after 60 s",
+            ),
+            ("", "2026-11-01T00:00:00Z x Task timed out after 60.00 seconds", "smaller partitions"),
+            ("Runtime.OutOfMemory", "RequestId: x Error: Runtime exited", r"ran out of memory \(10,240 MB\)"),
+            ("Runtime.ExitError", "RequestId: x Error: Runtime exited with error: signal: killed", "more --memory"),
+        ],
+    )
+    def test_a_time_out_and_a_lack_of_memory_are_named_with_a_hint(self, endpoint, events, kind, message, told):
+        endpoint.timeout_s = 60
+        endpoint.script(0, failed(kind, message))
+        call = invoke(events[0])
+        assert re.search(told, call.error), call.error
+        assert call.retryable
+
+
+class TestAReplyThatIsNone:
+    @pytest.mark.parametrize(
+        ("body", "told"),
+        [
+            (b"<html>", "not JSON"),
+            (b"", "not JSON"),
+            (b"[" * 100_000, "not JSON"),
+            (b"null", "no rank result"),
+            (b"[]", "no rank result"),
+            (b'{"rank": 0}', "lacks"),
+        ],
+    )
+    def test_fails_the_attempt_and_says_what_it_is(self, endpoint, events, body, told):
+        endpoint.script(0, Answer(body=body))
+        call = invoke(events[0])
+        assert told in call.error
+        assert call.result is None
+
+    @pytest.mark.parametrize(
+        ("changes", "told"),
+        [
+            ({"rank": 5}, "rank 5 of 8 instead of 0 of 8"),
+            ({"world_size": 9}, "rank 0 of 9 instead of 0 of 8"),
+            ({"fingerprint": "0" * 32}, "another plan"),
+        ],
+    )
+    def test_another_ranks_or_another_plans_reply_is_not_this_ones(self, endpoint, events, changes, told):
+        reply = result_for(events[0].to_wire(), "r") | changes
+        endpoint.script(0, Answer(body=json.dumps(reply).encode()))
+        assert told in invoke(events[0]).error
+
+    def test_a_string_is_an_old_function_which_cannot_run_the_built_in_engine(self, endpoint, events):
+        endpoint.script(0, Answer(body=b'"executed script"'))
+        call = invoke(events[0])
+        assert "of an older version: run `cosmic deploy` again" in call.error
+        assert not call.retryable
+
+
+class TestAnOldFunctionThatRanAScript:
+    @pytest.fixture
+    def event(self, events):
+        script = Script(folder="A B", entry="/tmp/A B/run.py")
+        return dataclasses.replace(events[0], script=script, model="", model_sha256="", graph=None)
+
+    def test_the_store_decides_whether_the_rank_is_done(self, endpoint, event):
+        record = {"total_cpu_time (seconds)": 2.0, "sample_persec": 150.0, "data_path": event.data_paths[0]}
+        Store(event.store).write(BUCKET, "results/test/0.json", json.dumps(record).encode())
+        endpoint.script(0, Answer(body=b'"done"'))
+        call = invoke(event)
+        assert (call.error, call.result.samples, call.result.fingerprint) == (None, 300, event.fingerprint)
+
+    def test_without_a_result_the_attempt_has_failed_whatever_it_says(self, endpoint, event):
+        endpoint.script(0, Answer(body=b'"executed script"'))
+        assert "wrote no result" in invoke(event).error
+
+
+class TestACallThatBreaksOff:
+    def test_after_the_rank_was_done_its_result_is_found_and_nothing_runs_twice(self, endpoint, events):
+        endpoint.script(0, Answer(drop="after"))
+        call = invoke(events[0])
+        assert call.error is None
+        assert endpoint.executions == [0]
+
+    def test_before_anything_ran_it_fails_the_attempt_and_says_that_it_may_be_running(self, endpoint, events):
+        endpoint.script(0, Answer(drop="before"))
+        call = invoke(events[0])
+        assert "broke off and left no result" in call.error
+        assert call.retryable
+        assert len(endpoint.calls) == 1
+
+    def test_a_truncated_reply_is_looked_up_in_the_store(self, endpoint, events):
+        endpoint.script(0, Answer(cut=20))
+        call = invoke(events[0])
+        assert (call.error, call.result.rank) == (None, 0)
+        assert endpoint.executions == [0]
+
+    def test_an_endpoint_that_is_not_there_is_named(self, endpoint, events, monkeypatch):
+        with executor(refused_for_s=0.3) as lambdas:
+            pass
+        monkeypatch.setenv("AWS_ENDPOINT_URL_LAMBDA", "http://127.0.0.1:9")
+        lambdas._configuration = {"MemorySize": 10240, "Timeout": 900}
+        with lambdas:
+            call = lambdas.invoke(events[0])
+        assert "nothing answers at http://127.0.0.1:9" in call.error
+        assert "canary" not in call.error
+
+
+@pytest.mark.slow
+def test_a_slow_rank_is_one_execution_where_the_sdks_own_settings_make_several(endpoint, events):
+    endpoint.timeout_s = 900
+    endpoint.script(0, *[Answer(wait_s=1.5)] * 9)
+    plain = boto3.client("lambda", config=Config(read_timeout=0.4, retries={"max_attempts": 2}))
+    with pytest.raises(Exception, match="Read timeout"):
+        plain.invoke(FunctionName="f", Payload=json.dumps(events[0].to_wire()))
+    assert len(endpoint.executions) == 3
+    endpoint.executions.clear()
+    endpoint.script(1, Answer(wait_s=1.5))
+    assert invoke(events[1], timeout_s=900).error is None
+    assert endpoint.executions == [1]
+
+
+def test_no_more_ranks_are_in_flight_than_wished(endpoint, events):
+    for event in events:
+        endpoint.script(event.rank, Answer(wait_s=0.1))
+    with executor(concurrency=3) as lambdas, ThreadPoolExecutor(8) as threads:
+        calls = list(threads.map(lambdas.invoke, events))
+    assert all(call.error is None for call in calls)
+    assert endpoint.most_at_once <= 3
+
+
+def test_leaving_the_executor_waits_for_no_reply_and_for_no_pause(endpoint, events):
+    endpoint.script(0, Answer(wait_s=20))
+    endpoint.script(1, *[Answer(status=429)] * 1000)
+    calls = {}
+    with executor() as lambdas:
+
+        def run(event):
+            calls[event.rank] = lambdas.invoke(event)
+
+        threads = [threading.Thread(target=run, args=(event,)) for event in events[:2]]
+        for thread in threads:
+            thread.start()
+        while len({rank for rank, _ in endpoint.calls}) < 2:
+            time.sleep(0.01)
+    for thread in threads:
+        thread.join(timeout=15)
+        assert not thread.is_alive()
+    assert "the run is over" in calls[0].error
+    assert "the run is over" in calls[1].error
+    assert "the run is over" in lambdas.invoke(events[2]).error
+
+
+def test_an_event_beyond_lambdas_limit_is_told_before_it_is_sent(endpoint, events):
+    paths = tuple(f"survey/{'x' * 900}/{number}.pt" for number in range(7000))
+    call = invoke(dataclasses.replace(events[0], data_paths=paths))
+    assert "exceeds 6 MB" in call.error
+    assert not call.retryable
+    assert endpoint.calls == []
+
+
+class TestTheLookBefore:
+    def test_a_function_that_is_not_there_is_named_with_the_region(self, endpoint):
+        endpoint.missing = True
+        with pytest.raises(BadInput, match=r"no function f in us-east-1: `cosmic deploy`"):
+            executor().check()
+
+    def test_no_credentials_are_told(self, endpoint, monkeypatch, tmp_path):
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            monkeypatch.delenv(name)
+        for name in ("AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE"):
+            monkeypatch.setenv(name, str(tmp_path / "none"))
+        monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+        with pytest.raises(BadInput, match="no AWS credentials"):
+            executor().check()
+
+    def test_no_region_is_told(self, endpoint, monkeypatch, tmp_path):
+        for name in ("AWS_DEFAULT_REGION", "AWS_REGION"):
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+        with pytest.raises(BadInput, match="no AWS region is set"):
+            executor().check()
