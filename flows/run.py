@@ -15,7 +15,7 @@ from inference.start import Start, root_lease
 from inference.store import Store
 from tasks.aws import credentials
 from tasks.cost import compute_costs
-from tasks.executors.choose import AnyExecutor, executor_of
+from tasks.executors.choose import AnyExecutor, executor_of, placed
 from tasks.executors.step_functions import StepFunctionsExecutor
 from tasks.fanout import fan_out, map_out
 from tasks.ledger import Ledger, keep_execution
@@ -83,8 +83,9 @@ def run(
     root = store if "://" in store else str(Path(store).expanduser().resolve())
     with credentials(aws_credentials):
         pool = executor_of(executor, checked, root, workers)
-        check(checked, root)
         pool.check()
+        checked = placed(checked, pool)
+        check(checked, root)
         run_id = str(flow_run.id)
         _tag(checked, executor)
         if checked.partition is not None:

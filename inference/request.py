@@ -145,6 +145,8 @@ class RunRequest(BaseModel):
             raise BadInput("the request has both script and model: one of them is run")
         else:
             self.script_at("")
+            if self.result_path == self.S3_object_name or self.result_path.startswith(f"{self.S3_object_name}/"):
+                raise BadInput(f"result_path {self.result_path!r} lies in S3_object_name; results would change it")
         return self
 
     def script_at(self, sha256: str) -> Script | None:

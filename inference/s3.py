@@ -60,6 +60,8 @@ def code_of(error: BaseException) -> str:
     said = _SAID.search(text)
     if said:
         return said[1]
+    if "Received redirect" in text:  # obstore shows neither status nor body of one
+        return "PermanentRedirect"
     status = _STATUS.search(text)
     return _STATUSES.get(status[1], "") if status else ""
 

@@ -9,6 +9,7 @@ does, so it does not outlive its parent.
 import json
 import os
 import sys
+import time
 import uuid
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,6 +23,12 @@ class LocalContext:
 
     memory_limit_in_mb: int = 0
     aws_request_id: str = field(default_factory=lambda: f"local-{uuid.uuid4()}")
+    limit_s: float = field(default_factory=lambda: float(os.environ.get("COSMIC_RANK_TIMEOUT", "3600")))
+    started: float = field(default_factory=time.monotonic)
+
+    def get_remaining_time_in_millis(self) -> int:
+        """Until the worker's parent stops the rank."""
+        return int(max(self.limit_s - (time.monotonic() - self.started), 0.0) * 1000)
 
 
 def reply_to(event: object) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from inference.errors import BadInput
+from tasks.executors.base import HINTS, illness
 from tasks.history import Attempt, History, Phase, parsed, peak, rank_in
 
 _EXECUTION = re.compile(r"arn:aws[\w-]*:states:(?P<region>[\w-]+):\d{12}:execution:[^\s:]{1,170}:[^\s:]{1,80}")
@@ -18,12 +19,6 @@ _UNSUCCESSFUL = ("FAILED", "TIMED_OUT", "ABORTED")
 _DENIED = {"AccessDeniedException", "AccessDenied", "StateMachineTypeNotSupported"}
 _PAGE = 1000
 _READERS = 8
-_HINTS = {
-    ("Task timed out", "Sandbox.Timedout"): ": use smaller partitions, or deploy with a longer --timeout",
-    ("Runtime.OutOfMemory", "signal: killed", "MemoryError"): (
-        ": it ran out of memory: use smaller partitions or batches, or deploy with more --memory"
-    ),
-}
 _COUNTED = "counted in the execution's history"
 
 
@@ -257,7 +252,8 @@ def failure(error: str | None, cause: str | None) -> tuple[str, str]:
     else:
         text, request_id = ": ".join(part for part in (error, cause) if part), ""
     found = re.search(r"RequestId: ([0-9a-f-]{36})", text)
-    hint = next((what for signs, what in _HINTS.items() if any(sign in f"{error} {cause}" for sign in signs)), "")
+    ill = illness(error or "", cause or "")
+    hint = f": {HINTS[ill]}" if ill else ""
     return " ".join(text.split())[:500] + hint, request_id or (found[1] if found else "")
 
 

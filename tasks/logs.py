@@ -25,7 +25,7 @@ def group_of(function_name: str) -> str:
 
 
 def reports(
-    function_name: str, request_ids: Collection[str], since: float, wait_s: float = WAIT_S
+    function_name: str, request_ids: Collection[str], since: float, wait_s: float | None = None
 ) -> dict[str, Report]:
     """REPORT lines by request id, as many as CloudWatch shows within a short wait.
 
@@ -35,12 +35,12 @@ def reports(
         function_name: name or ARN.
         request_ids: whose lines are wanted.
         since: seconds since the epoch, when the first of them was sent.
-        wait_s: how long to wait for lines that are not there yet.
+        wait_s: how long to wait for lines that are not there yet; default WAIT_S.
     """
     wanted, found = set(request_ids), dict[str, Report]()
     if not wanted:
         return found
-    logs, until, pause = client("logs"), time.monotonic() + wait_s, 0.25
+    logs, until, pause = client("logs"), time.monotonic() + (WAIT_S if wait_s is None else wait_s), 0.25
     while True:
         try:
             for event in _events(logs, group_of(function_name), since, '"REPORT RequestId"'):
@@ -55,7 +55,7 @@ def reports(
         pause = min(pause * 2, 2.0)
 
 
-def billed(calls: Sequence[Invocation], function_name: str, wait_s: float = WAIT_S) -> list[Invocation]:
+def billed(calls: Sequence[Invocation], function_name: str, wait_s: float | None = None) -> list[Invocation]:
     """The calls with what their REPORT lines say, where the function's log has them and the calls do not yet."""
     silent = [call for call in calls if call.request_id and not call.billed_how.startswith("REPORT")]
     if not silent:

@@ -1,6 +1,7 @@
 """What many tests share: scripted workers and one real Prefect server a session."""
 
 import dataclasses
+import io
 import json
 import os
 import shutil
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -143,9 +145,32 @@ def deployed(emulator_url, tiny_weights, tmp_path_factory):
 
 
 @pytest.fixture
-def stack(aws, deployed):
-    """The stack, for a test whose AWS clients talk to the emulator; its outputs."""
+def stack(aws, deployed, monkeypatch):
+    """The stack, for a test whose AWS clients talk to the emulator, whose log is there at once; its outputs."""
+    monkeypatch.setattr("tasks.logs.WAIT_S", 1.0)
     return deployed
+
+
+@pytest.fixture
+def replaced(stack):
+    """Put a function of tests/fast_function.py in the executor's place; the project's own is there again afterwards."""
+    from tasks.aws import client
+    from tasks.package import zip_package
+
+    functions = client("lambda")
+    archive = io.BytesIO(zip_package(None))
+    with zipfile.ZipFile(archive, "a") as package:
+        package.writestr("fast_function.py", (ROOT / "tests" / "fast_function.py").read_text())
+
+    def put(handler, code, timeout_s=900):
+        name = {"FunctionName": "cosmic-executor"}
+        functions.update_function_code(**name, ZipFile=code)
+        functions.get_waiter("function_updated_v2").wait(**name)
+        functions.update_function_configuration(**name, Handler=handler, Timeout=timeout_s)
+        functions.get_waiter("function_updated_v2").wait(**name)
+
+    yield lambda name, timeout_s=900: put(f"fast_function.{name}", archive.getvalue(), timeout_s)
+    put("inference.handler.lambda_handler", zip_package(None))
 
 
 @pytest.fixture(scope="session")

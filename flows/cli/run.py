@@ -44,13 +44,13 @@ def main(args: argparse.Namespace) -> int:
     with prefect_api.connected(verbose=args.verbose):
         from flows.run import run
         from tasks.aws import credentials
-        from tasks.executors.choose import executor_of
+        from tasks.executors.choose import executor_of, placed
         from tasks.plan import check
 
         with credentials(args.aws_credentials):
             pool = executor_of(args.executor, request, args.store, args.workers)
-            check(request, args.store)
             pool.check()
+            check(placed(request, pool), args.store)
         incomplete: RunIncomplete | None = None
         try:
             document = run(

@@ -19,7 +19,7 @@ from inference.errors import BadInput, CosmicError, RankFailed
 from inference.events import RankEvent, RankResult
 from inference.store import Store
 from tasks.aws import client, explain
-from tasks.executors.base import FINAL_ERRORS, Invocation, result_of
+from tasks.executors.base import FINAL_ERRORS, HINTS, NO_MEMORY, TIME_OUT, Invocation, illness, result_of
 from tasks.logs import billed, with_report
 from tasks.policy import full_jitter
 from tasks.report_line import Report, parse_report
@@ -77,6 +77,7 @@ class LambdaExecutor:
         self._left = threading.Event()
         self._waiting: set[SimpleQueue[_Reply | None]] = set()
         self._configuration: dict[str, Any] = {}
+        self._region = ""
         self._jitter = random.Random()  # noqa: S311 - spreads retries, keeps no secret
 
     def check(self) -> None:
@@ -100,11 +101,20 @@ class LambdaExecutor:
         if found.get("State", "Active") not in {"Active", "Inactive"}:
             reason = found.get("StateReason", "no reason given")
             raise BadInput(f"function_name: {self.function_name} is {found['State']}, not ready: {reason}")
-        self._configuration = found
+        self._configuration, self._region = found, str(functions.meta.region_name)
 
     def facts(self) -> dict[str, Any]:
-        """The function, and a warning where it may stop a rank before the request's own limit does."""
-        return {"function": self.function_name, "function_memory_mb": self._memory_mb}
+        """The function, what it was given, and a note where it stops a rank before the request's own limit does."""
+        notes = []
+        if self._limit_s < self._timeout_s:
+            limits = f"after {self._limit_s:g} s, before rank_timeout ({self._timeout_s:g} s)"
+            notes = [f"the function {self.function_name} stops a rank {limits}"]
+        return {"function": self.function_name, "function_memory_mb": self._memory_mb, "notes": notes}
+
+    def place(self) -> dict[str, str]:
+        """Region and architecture of the function, which prices depend on; known after `check`."""
+        kinds = self._configuration.get("Architectures") or ["x86_64"]
+        return {"region": self._region, "architecture": str(kinds[0])}
 
     @property
     def _memory_mb(self) -> int:
@@ -239,12 +249,11 @@ class LambdaExecutor:
         """A failed function's own words, with a hint where there is one; and whether another try is pointless."""
         told: Mapping[str, Any] = document if isinstance(document, Mapping) else {}
         kind, message = str(told.get("errorType", "")), str(told.get("errorMessage", document))
-        if "Task timed out" in message or kind == "Sandbox.Timedout":
-            hint = "use smaller partitions, or deploy with a longer --timeout"
-            return f"the function ran out of time after {self._limit_s:g} s: {hint}", False
-        if kind == "Runtime.OutOfMemory" or "signal: killed" in message or kind == "MemoryError":
-            hint = "use smaller partitions or batches, or deploy with more --memory"
-            return f"the function ran out of memory ({self._memory_mb:,} MB): {hint}", False
+        ill = illness(kind, message)
+        if ill == TIME_OUT:
+            return f"the function ran out of time after {self._limit_s:g} s: {HINTS[ill]}", False
+        if ill == NO_MEMORY:
+            return f"the function ran out of memory ({self._memory_mb:,} MB): {HINTS[ill]}", False
         return message[:2000], kind in FINAL_ERRORS
 
     def _broken(self, event: RankEvent, reply: _Reply) -> Invocation:

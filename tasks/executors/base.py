@@ -48,6 +48,21 @@ class Invocation:
 # A function's errors that the same input brings about every time.
 FINAL_ERRORS = {"BadInput", "BadPartition", "BadCheckpoint"}
 
+TIME_OUT, NO_MEMORY = "time-out", "no memory"
+HINTS = {
+    TIME_OUT: "use smaller partitions, or deploy with a longer --timeout",
+    NO_MEMORY: "use smaller partitions or batches, or deploy with more --memory",
+}
+_SIGNS = {
+    TIME_OUT: ("Task timed out", "Sandbox.Timedout"),
+    NO_MEMORY: ("Runtime.OutOfMemory", "signal: killed", "MemoryError"),
+}
+
+
+def illness(kind: str, message: str) -> str | None:
+    """TIME_OUT or NO_MEMORY where Lambda's own words, the error's type and message, tell of it; else None."""
+    return next((ill for ill, signs in _SIGNS.items() if any(sign in f"{kind} {message}" for sign in signs)), None)
+
 
 def result_of(document: object, event: RankEvent) -> RankResult:
     """A function's reply as the result of the rank that was asked for.
@@ -96,6 +111,10 @@ class Executor(Protocol):
 
     def settle(self, invocations: Sequence[Invocation]) -> list[Invocation]:
         """The same invocations after the fan-out, measured times replaced where what was billed is known by now."""
+        ...
+
+    def place(self) -> dict[str, str]:
+        """`region` and `architecture` of where ranks run, as far as they are known after `check`."""
         ...
 
     def facts(self) -> dict[str, Any]:

@@ -11,6 +11,12 @@ AnyExecutor = LocalExecutor | LambdaExecutor | StepFunctionsExecutor
 EXECUTORS = ("local", "lambda", "step-functions")
 
 
+def placed(request: RunRequest, executor: AnyExecutor) -> RunRequest:
+    """The request with the region and architecture that its ranks really run in, where it names none itself."""
+    known = {name: value for name, value in executor.place().items() if name not in request.model_fields_set}
+    return request.model_copy(update=known)
+
+
 def executor_of(name: str, request: RunRequest, store_root: str, workers: int | None) -> AnyExecutor:
     """The executor of that name, for a request.
 

@@ -63,6 +63,10 @@ class LocalExecutor:
         """As they are: nobody bills a local worker."""
         return list(invocations)
 
+    def place(self) -> dict[str, str]:
+        """Nowhere that has a price."""
+        return {}
+
     def facts(self) -> dict[str, Any]:
         """How many workers there were."""
         return {"workers": self.workers}
@@ -99,7 +103,7 @@ class LocalExecutor:
             self._idle.put(worker if worker in self._alive else None)
 
     def _start(self) -> "_Worker":
-        worker = _Worker(self._command, self._scratch, self._threads)
+        worker = _Worker(self._command, self._scratch, self._threads, self._timeout_s)
         self._alive.add(worker)
         return worker
 
@@ -156,13 +160,13 @@ def _read(reply: Mapping[str, Any], event: RankEvent) -> tuple[RankResult | None
 class _Worker:
     """One process of the pool: events go in as JSON lines, replies come back the same way."""
 
-    def __init__(self, command: list[str], scratch: Path, threads: int) -> None:
+    def __init__(self, command: list[str], scratch: Path, threads: int, timeout_s: float) -> None:
         self._started = time.time()
         self._folder = Path(tempfile.mkdtemp(dir=scratch, prefix="worker-"))
         limits = dict.fromkeys(
             ("COSMIC_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"),
             str(threads),
-        )
+        ) | {"COSMIC_RANK_TIMEOUT": str(timeout_s)}
         self._process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,

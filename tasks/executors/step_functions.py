@@ -90,6 +90,10 @@ class StepFunctionsExecutor:
         self._left.set()
         self._stop()
 
+    def place(self) -> dict[str, str]:
+        """Region of the machine, which prices depend on; known after `check`."""
+        return {"region": str(self._machine).split(":")[3]}
+
     def facts(self) -> dict[str, Any]:
         """The machine's function, and the execution once there was one."""
         execution = self._execution.to_dict() if self._execution else {"state_machine_arn": self._machine}

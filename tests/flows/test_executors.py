@@ -9,6 +9,8 @@ from flows.run import run
 from inference.errors import BadInput, RunIncomplete
 from inference.store import Store
 from tasks.aws import client
+from tasks.executors.aws_lambda import LambdaExecutor
+from tasks.ledger import load_invocations
 from tests.conftest import point_at
 from tests.scripts import ANOMALY, ENTRY, NAME
 from tests.surveys import SIZES, request_of
@@ -174,6 +176,31 @@ def test_a_function_that_is_not_there_is_named_before_anything_is_written():
     with pytest.raises(BadInput, match="no function nobody in us-east-1"):
         run(request(function_name="nobody", result_path="results/never"), "s3://", "lambda")
     assert Store("s3://").list(BUCKET, "results/never") == []
+
+
+def test_a_function_whose_time_limit_is_shorter_than_the_rank_is_named_as_such(replaced):
+    replaced("slow", timeout_s=1)
+    asked = request_of(file_limit=1, result_path="results/late", rank_timeout=900)
+    with pytest.raises(RunIncomplete, match=r"1 of 1 ranks .*ran out of time after 1 s: use smaller"):
+        run(asked, "s3://", "lambda")
+    calls = load_invocations(Store("s3://"), BUCKET, "results/late")
+    assert [call.attempt for call in calls] == [1, 2, 3]
+    assert all(call.billed_s >= 1 for call in calls)
+
+
+def test_a_partition_that_vanishes_between_plan_and_run_fails_its_rank_by_name(monkeypatch):
+    store = Store("s3://")
+    for stored in store.list(BUCKET, "survey"):
+        store.write(BUCKET, stored.key.replace("survey/", "vanishing/"), store.read(BUCKET, stored.key))
+    entered = LambdaExecutor.__enter__
+
+    def enter(self):  # the plan is made, no rank has been sent
+        store.delete(BUCKET, ["vanishing/2.pt"])
+        return entered(self)
+
+    monkeypatch.setattr(LambdaExecutor, "__enter__", enter)
+    with pytest.raises(RunIncomplete, match=r"rank 1: the partition vanishing/2\.pt is gone from cosmicai-test"):
+        run(request(data_prefix="vanishing", result_path="results/vanishing"), "s3://", "lambda")
 
 
 def test_reserved_concurrency_of_two_under_forty_ranks_loses_none():

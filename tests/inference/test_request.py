@@ -131,6 +131,7 @@ def test_the_published_requests_script_keys_are_taken():
         ({"script": "/tmp/Anomaly Detection"}, "does not lie in"),
         ({"script": None}, "S3_object_name goes with script"),
         ({"object_type": "link"}, "object_type"),
+        ({"result_path": "Anomaly Detection/results"}, "lies in S3_object_name; results"),
         ({"S3_object_name": "/etc"}, "S3_object_name"),
         ({"script": "/tmp/Anomaly Detection/x.py", "exec_args": "'open"}, "EXEC_ARGS"),
     ],

@@ -1,5 +1,7 @@
 import json
 import shutil
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -144,3 +146,39 @@ class TestReadingARequestBack:
         with pytest.raises(BadInput, match=rf"{BUCKET}/{PATH}/payload\.json is damaged") as told:
             read_request(store, BUCKET, PATH)
         assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "told"),
+    [
+        (403, "AccessDenied", "another account's"),
+        (301, "PermanentRedirect", "another region: set AWS_REGION"),
+        (400, "ExpiredToken", "expired"),
+        (403, "InvalidAccessKeyId", "AWS does not know the access key"),
+    ],
+)
+def test_a_bucket_that_s3_refuses_is_told_before_the_first_write(monkeypatch, status, code, told):
+    class Refusal(BaseHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+        def do_GET(self):
+            body = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>no</Message></Error>".encode()
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def do_PUT(self):
+            raise AssertionError("something was written")
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Refusal)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_address[1]}")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "canary")
+    with pytest.raises(BadInput, match=told) as error:
+        check(request(), "s3://")
+    assert "canary" not in str(error.value)
+    server.shutdown()
+    server.server_close()
