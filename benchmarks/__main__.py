@@ -5,10 +5,10 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import run
+from benchmarks import read, run
 from benchmarks.machine import describe
 
-PARTS = {"run": run.measure}
+PARTS = {"run": run.measure, "read": read.measure}
 RESULTS = Path(__file__).parent / "results"
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from io import BytesIO
 from pathlib import Path
-from typing import IO
+from typing import IO, Any, Protocol
 
 import numpy as np
 
@@ -48,6 +48,24 @@ class Batch:
     redshifts: np.ndarray | None
 
 
+class Images(Protocol):
+    """What a partition asks of its images: an array's, or those that are still arriving (`inference.stream`)."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(N, 5, 32, 32)."""
+        ...
+
+    @property
+    def dtype(self) -> "np.dtype[Any]":
+        """float32."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, part: slice, /) -> np.ndarray: ...
+
+
 class Partition:
     """A partition, checked for shapes and types; pixels are not read before `batches` needs them.
 
@@ -68,7 +86,7 @@ class Partition:
     def __init__(
         self,
         name: str,
-        images: np.ndarray,
+        images: Images,
         magnitudes: np.ndarray,
         redshifts: np.ndarray | None = None,
         mapped: mmap.mmap | None = None,
@@ -126,8 +144,8 @@ class Partition:
             raise BadPartition(f"{self.name}: sample {sample} has NaN or infinite {what}")
 
 
-def _check(name: str, what: str, array: np.ndarray, wanted: str, shape: tuple[int, ...]) -> None:
-    if array.ndim != 1 + len(shape) or array.shape[1:] != shape or array.dtype not in _FLOATS:
+def _check(name: str, what: str, array: Images, wanted: str, shape: tuple[int, ...]) -> None:
+    if len(array.shape) != 1 + len(shape) or array.shape[1:] != shape or array.dtype not in _FLOATS:
         raise BadPartition(f"{name}: {what} must be {wanted}, not {array.dtype} of shape {array.shape}")
 
 
@@ -135,7 +153,7 @@ def _aligned(array: np.ndarray) -> np.ndarray:
     return np.require(array, requirements=["A"])
 
 
-def open_partition(source: Path | bytes, name: str) -> Partition:
+def open_partition(source: Path | torch_zip.Buffer, name: str) -> Partition:
     """Map a partition; its content, not its name, tells the format.
 
     Args:

@@ -18,7 +18,7 @@ import numpy as np
 
 from inference.checkpoint import content_hash
 from inference.combine import read_result, result_key
-from inference.dataset import Partition, open_partition
+from inference.dataset import Partition
 from inference.engine import Engine, open_engine
 from inference.errors import BadPartition, RankFailed, StoreError
 from inference.events import RankEvent, RankResult
@@ -26,6 +26,7 @@ from inference.meter import Clock, peak_memory_mb, reset_peak_memory
 from inference.predictions import Predictions
 from inference.script import run_script
 from inference.store import Store, request_figures
+from inference.stream import default_access, open_access
 
 _WORKER = uuid.uuid4().hex[:12]
 _served = 0
@@ -61,7 +62,7 @@ def lambda_handler(event: object, context: Any) -> dict[str, Any]:
     predictions = Predictions()
     for path, etag in _partitions(rank):
         with clock.stage("read"):
-            partition = _open(store, rank.data_bucket, path, etag)
+            partition = _open(store, rank, path, etag)
         with clock.loop():
             _predict(engine, partition, rank.batch_size, clock, predictions)
     token = f"{rank.attempt}-{uuid.uuid4().hex[:8]}"
@@ -123,14 +124,13 @@ def _partitions(rank: RankEvent) -> Iterator[tuple[str, str]]:
     yield from zip(rank.data_paths, rank.data_etags or [""] * len(rank.data_paths), strict=True)
 
 
-def _open(store: Store, bucket: str, path: str, etag: str) -> Partition:
-    stored = store.head(bucket, path)
+def _open(store: Store, rank: RankEvent, path: str, etag: str) -> Partition:
+    stored = store.head(rank.data_bucket, path)
     if stored is None:
-        raise BadPartition(f"the partition {path} is gone from {bucket}")
+        raise BadPartition(f"the partition {path} is gone from {rank.data_bucket}")
     if etag and stored.etag != etag:
         raise BadPartition(f"the partition {path} has changed since the run was planned")
-    local = store.local_path(bucket, path)
-    return open_partition(local if local is not None else store.read(bucket, path), path)
+    return open_access(store, rank.data_bucket, path, stored, rank.access or default_access(store))
 
 
 def _predict(

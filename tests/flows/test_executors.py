@@ -136,6 +136,13 @@ class TestOnAws:
         assert failed.value.document["ranks_done"] == 3
 
 
+@pytest.mark.parametrize("access", ["download", "stream", "memory-map"])
+def test_however_a_partition_is_read_the_redshifts_are_the_same(access, runs):
+    path = f"results/access/{access}"
+    run(request(result_path=path, access=access), "s3://", "lambda")
+    pd.testing.assert_frame_equal(table_of(path), runs["local"][1], check_exact=True)
+
+
 @pytest.mark.parametrize("executor", EXECUTORS)
 def test_a_staged_script_runs_on_every_executor(executor):
     path = f"results/script/{executor}"
