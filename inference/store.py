@@ -120,12 +120,12 @@ class Store:
 
     @contextmanager
     def _named(self, what: str, bucket: str, key: str) -> Iterator["Request"]:
-        request = Request(started_at=time.time())
+        request, requests = Request(started_at=time.time()), self.requests  # a late answer is not the next rank's
         try:
             yield request
             request.ended_at = time.time()
-            if self.requests is not None:
-                self.requests.append(request)
+            if requests is not None:
+                requests.append(request)
         except (BaseError, OSError, ValueError) as error:
             raise StoreError(f"cannot {what} {bucket}/{key}: {s3.reason_of(error)}") from error
 
