@@ -182,9 +182,11 @@ def _opened(path: Path, framework: str) -> Any:
     try:
         with path.open("rb") as file:
             start = file.read(9)
-        if start.startswith((b"PK", b"\x80")):
+        # A header's length may begin with any byte: what follows it tells the two apart.
+        if start.startswith((b"PK", b"\x80")) and start[8:] != b"{":
             raise BadCheckpoint(
-                f"{path} is a pickled checkpoint; only .safetensors files are read, which cannot execute anything"
+                f"{path} is a pickled checkpoint; only .safetensors files are read, which cannot execute anything:"
+                " `cosmic import-checkpoint` turns a published one into such"
             )
         header = int.from_bytes(start[:8], "little")
         if start[8:] != b"{" or header > _MAX_HEADER:

@@ -17,6 +17,7 @@ from tasks.package import build, zip_package
 STACK = "cosmic-flows"
 PLACE = Path(__file__).parent.parent / "deployments" / "aws"
 _SETTLED = {"CREATE_COMPLETE", "UPDATE_COMPLETE", "DELETE_COMPLETE"}
+_NEVER_MADE = {"ROLLBACK_COMPLETE", "REVIEW_IN_PROGRESS"}
 _FIRST_LOOK_S, _SLOWEST_LOOK_S = 0.2, 5.0
 
 
@@ -63,7 +64,7 @@ def install(
     s3 = client("s3")
     region = str(s3.meta.region_name)
     try:
-        ours = _made_bucket(client("cloudformation"), stack)
+        ours = _made_bucket(client("cloudformation"), stack, bucket)
         wanted = {"BucketName": bucket, "Architecture": architecture, **parameters}
         wanted["MakeBucket"] = "yes" if ours or not _is_there(s3, bucket) else "no"
         if image:
@@ -72,9 +73,10 @@ def install(
             show("packaging the functions")
             # The emulator runs functions in this very interpreter, where the libraries are installed already.
             package = zip_package(None) if os.environ.get("AWS_ENDPOINT_URL") else build(PLACE, architecture)
-            code = f"cosmic-flows-code-{client('sts').get_caller_identity()['Account']}-{region}"
+            account = str(client("sts").get_caller_identity()["Account"])
+            code = f"cosmic-flows-code-{account}-{region}"
             make_bucket(code)
-            wanted |= {"CodeBucket": code, "CodeKey": put_code(package, code)}
+            wanted |= {"CodeBucket": code, "CodeKey": put_code(package, code, account)}
             show(f"uploaded {len(package) / 1e6:.1f} MB of code to {code}")
         return deploy(stack, wanted, show)
     except (ClientError, BotoCoreError) as error:
@@ -83,11 +85,13 @@ def install(
 
 def _is_there(s3: Any, bucket: str) -> bool:
     try:
-        s3.head_bucket(Bucket=bucket)
+        where = s3.head_bucket(Bucket=bucket).get("BucketRegion") or s3.meta.region_name
     except ClientError as error:
         if error.response["ResponseMetadata"]["HTTPStatusCode"] == 404:
             return False
         raise BadInput(f"the bucket {bucket} cannot be used: it is another account's, or access is denied") from None
+    if where != s3.meta.region_name:
+        raise BadInput(f"the bucket {bucket} lies in {where}, and functions in {s3.meta.region_name} do not reach it")
     return True
 
 
@@ -95,7 +99,7 @@ def make_bucket(bucket: str) -> bool:
     """Make a private, encrypted bucket unless it is there; whether it was made.
 
     Raises:
-        BadInput: it is another account's, or may not be made.
+        BadInput: it is another account's or of another region, or may not be made.
     """
     s3 = client("s3")
     if _is_there(s3, bucket):
@@ -115,10 +119,13 @@ def make_bucket(bucket: str) -> bool:
     return True
 
 
-def put_code(package: bytes, bucket: str) -> str:
-    """Upload the functions' zip file under a key of its content; return the key."""
+def put_code(package: bytes, bucket: str, account: str) -> str:
+    """Upload the functions' zip file under a key of its content; return the key.
+
+    The bucket's name can be guessed: code goes there only while it is this account's.
+    """
     key = f"code/{hashlib.sha256(package).hexdigest()[:32]}.zip"
-    client("s3").put_object(Bucket=bucket, Key=key, Body=package)
+    client("s3").put_object(Bucket=bucket, Key=key, Body=package, ExpectedBucketOwner=account)
     return key
 
 
@@ -142,11 +149,12 @@ def deploy(stack: str, parameters: Mapping[str, str], show: Callable[[str], None
         "Parameters": [{"ParameterKey": name, "ParameterValue": value} for name, value in parameters.items()],
     }
     there = _described(formation, stack)
-    if there is not None and there["StackStatus"] in {"ROLLBACK_COMPLETE", "REVIEW_IN_PROGRESS"}:
+    if there is not None and there["StackStatus"] in _NEVER_MADE:
+        old = _events(formation, there["StackId"])
         formation.delete_stack(StackName=stack)  # a stack whose first creation failed cannot be updated
-        _await(formation, there["StackId"], time.time(), show)
+        _await(formation, there["StackId"], old, show)
         there = None
-    began = time.time()
+    old = _events(formation, there["StackId"]) if there else []
     try:
         made = formation.update_stack(**words) if there else formation.create_stack(**words, OnFailure="ROLLBACK")
         name = made["StackId"]
@@ -154,7 +162,7 @@ def deploy(stack: str, parameters: Mapping[str, str], show: Callable[[str], None
         if "No updates are to be performed" in str(error):
             return Deployed(_outputs(formation, stack), changed=False)
         raise
-    _await(formation, name, began, show)
+    _await(formation, name, old, show)
     return Deployed(_outputs(formation, stack), changed=True)
 
 
@@ -178,9 +186,9 @@ def destroy(stack: str, *, with_data: bool, show: Callable[[str], None] = lambda
             for parameter in there["Parameters"]
             if parameter["ParameterKey"] == "BucketName"
         ]
-        began = time.time()
+        old = _events(formation, there["StackId"])
         formation.delete_stack(StackName=stack)
-        _await(formation, there["StackId"], began, show)
+        _await(formation, there["StackId"], old, show)
     except (ClientError, BotoCoreError) as error:
         raise BadInput(explain(error)) from None
     if not with_data:
@@ -205,10 +213,12 @@ def empty_bucket(bucket: str) -> None:
     s3.delete_bucket(Bucket=bucket)
 
 
-def _made_bucket(formation: Any, stack: str) -> bool:
+def _made_bucket(formation: Any, stack: str, bucket: str) -> bool:
     there = _described(formation, stack)
-    made = {"ParameterKey": "MakeBucket", "ParameterValue": "yes"}
-    return there is not None and any(parameter.items() >= made.items() for parameter in there["Parameters"])
+    if there is None or there["StackStatus"] in _NEVER_MADE:
+        return False
+    given = {parameter["ParameterKey"]: parameter["ParameterValue"] for parameter in there["Parameters"]}
+    return (given.get("MakeBucket"), given.get("BucketName")) == ("yes", bucket)
 
 
 def _described(formation: Any, stack: str) -> dict[str, Any] | None:
@@ -226,19 +236,24 @@ def _outputs(formation: Any, stack: str) -> dict[str, str]:
     return {output["OutputKey"]: output["OutputValue"] for output in there.get("Outputs", [])}
 
 
-def _await(formation: Any, stack_id: str, began: float, show: Callable[[str], None]) -> None:
-    seen: set[str] = set()
+def _events(formation: Any, stack_id: str) -> list[dict[str, Any]]:
+    """The newest events, oldest of them first; looked at often enough for one page to hold all that are new."""
+    return list(reversed(formation.describe_stack_events(StackName=stack_id)["StackEvents"]))
+
+
+def _await(formation: Any, stack_id: str, old: list[dict[str, Any]], show: Callable[[str], None]) -> None:
+    """Wait for a stack to settle, telling each event that is not an old one."""
+    seen = {event["EventId"] for event in old}
     failed: list[str] = []
     pause = _FIRST_LOOK_S
     while True:
         status = str(formation.describe_stacks(StackName=stack_id)["Stacks"][0]["StackStatus"])
-        events = formation.describe_stack_events(StackName=stack_id)["StackEvents"]
-        for event in reversed(events):
-            if event["EventId"] in seen or event["Timestamp"].timestamp() < began - 1:
+        for event in _events(formation, stack_id):
+            if event["EventId"] in seen:
                 continue
             seen.add(event["EventId"])
             show(f"{event['ResourceStatus']:<22} {event['LogicalResourceId']}")
-            if event["ResourceStatus"].endswith("FAILED") and event["LogicalResourceId"] != stack_id:
+            if event["ResourceStatus"].endswith("FAILED"):
                 failed.append(f"{event['LogicalResourceId']}: {event.get('ResourceStatusReason', 'no reason given')}")
         if status in _SETTLED:
             return

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -18,6 +19,7 @@ from pathlib import Path
 from inference.errors import BadInput
 
 REGION = "us-east-1"
+_HOST = "127.0.0.1"
 _STARTS_WITHIN_S = 60.0
 _ENDS_WITHIN_S = 5.0
 
@@ -31,12 +33,20 @@ def environment(endpoint: str) -> dict[str, str]:
         "AWS_REGION": REGION,
         "AWS_DEFAULT_REGION": REGION,
         "AWS_EC2_METADATA_DISABLED": "true",
+        "NO_PROXY": _unproxied("NO_PROXY"),
+        "no_proxy": _unproxied("no_proxy"),
     }
+
+
+def _unproxied(name: str) -> str:
+    """Hosts that are reached without a proxy: the environment's, and the emulator's."""
+    hosts = [host for host in os.environ.get(name, "").split(",") if host and host != _HOST]
+    return ",".join([*hosts, _HOST])
 
 
 def inherited(base: Mapping[str, str]) -> dict[str, str]:
     """An environment without what would lead an AWS client elsewhere: profiles, session tokens, other endpoints."""
-    unwanted = ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_DEFAULT_PROFILE")
+    unwanted = ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_DEFAULT_PROFILE", "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS")
     return {name: value for name, value in base.items() if name not in unwanted and "AWS_ENDPOINT_URL" not in name}
 
 
@@ -52,12 +62,12 @@ def emulated(port: int | None = None) -> Iterator[str]:
     """
     if importlib.util.find_spec("ministack") is None:
         raise BadInput("the emulator is not installed: pip install 'cosmic-flows[emulator]'")
-    port = port or _free_port()
+    port = _free_port(port or 0)
     folder = Path(tempfile.mkdtemp(prefix="cosmic-emulator-"))
-    endpoint = f"http://127.0.0.1:{port}"
+    endpoint = f"http://{_HOST}:{port}"
     settings = environment(endpoint) | {
         "GATEWAY_PORT": str(port),
-        "BIND_HOST": "127.0.0.1",
+        "BIND_HOST": _HOST,
         "TMPDIR": str(folder),
         "S3_DATA_DIR": str(folder / "s3"),
         "STATE_DIR": str(folder / "state"),
@@ -79,23 +89,32 @@ def emulated(port: int | None = None) -> Iterator[str]:
         _wait_for(endpoint, process, log)
         yield endpoint
     finally:
-        _end(process)
-        shutil.rmtree(folder, ignore_errors=True)
+        with _undisturbed():
+            _end(process)
+            shutil.rmtree(folder, ignore_errors=True)
 
 
-def _free_port() -> int:
+def _free_port(wanted: int) -> int:
+    """The port that is wanted, or any (0), if nothing listens there: what did would be taken for the emulator."""
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((_HOST, wanted))
+        except OSError as error:
+            raise BadInput(
+                f"the emulator cannot have port {wanted}: {(error.strerror or str(error)).lower()}"
+            ) from None
         return int(probe.getsockname()[1])
 
 
 def _wait_for(endpoint: str, process: subprocess.Popen[bytes], log: Path) -> None:
     until = time.monotonic() + _STARTS_WITHIN_S
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     while time.monotonic() < until:
         if process.poll() is not None:
             lines = log.read_text(errors="replace").strip().splitlines()
             raise BadInput(f"the emulator did not start: {lines[-1] if lines else f'exit code {process.returncode}'}")
-        with suppress(OSError), urllib.request.urlopen(f"{endpoint}/_ministack/health", timeout=1):  # noqa: S310
+        with suppress(OSError), direct.open(f"{endpoint}/_ministack/health", timeout=1):
             return
         time.sleep(0.05)
     raise BadInput(f"the emulator did not answer at {endpoint} within {_STARTS_WITHIN_S:g} s")
@@ -110,3 +129,18 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Ctrl-C pressed again does not stop a clean-up, which takes seconds at most."""
+    if threading.current_thread() is not threading.main_thread():  # where alone Python's signals arrive
+        yield
+        return
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

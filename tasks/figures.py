@@ -28,7 +28,7 @@ STAGES = {
 }
 OUTLIER = 0.15  # times 1 + z; the usual limit of a catastrophic photometric redshift
 WIDTH = 6.0  # inches of 72 units
-_STYLE: dict[Any, Any] = {
+STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",  # comes with matplotlib: the same layout on every machine
     "font.size": 11,
     "axes.edgecolor": INK,
@@ -48,6 +48,12 @@ _STYLE: dict[Any, Any] = {
 
 
 def timeline(ranks: pd.DataFrame) -> str:
+    """Ranks over time as SVG: `draw_timeline`."""
+    label = f"Timeline of {len(of_this_run(ranks))} ranks: start, end and stages of each"
+    return svg_of(draw_timeline(ranks), "timeline", label)
+
+
+def draw_timeline(ranks: pd.DataFrame) -> Figure:
     """Ranks over time: a bar a rank from its start to its end, its stages in colour.
 
     The stages of a rank are laid one after the other with the seconds that each took in all; reading and computing
@@ -63,7 +69,7 @@ def timeline(ranks: pd.DataFrame) -> str:
     start = started - np.nanmin(started)
     half = 0.5 if len(shown) > 100 else 0.38  # without gaps where they would be thinner than a line
     figure = Figure(figsize=(WIDTH, float(np.clip(1.9 + 0.11 * len(shown), 2.3, 5.3))), layout="constrained")
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         axes = figure.add_subplot()
         whole = shown["ended_at"].to_numpy(dtype=float) - started
         axes.add_patch(_bars(start, start + whole, rows, half, PALE, "other"))
@@ -80,8 +86,8 @@ def timeline(ranks: pd.DataFrame) -> str:
         axes.set_ylabel("rank")
         handles, labels = axes.get_legend_handles_labels()
         order = [*range(1, len(handles)), 0]  # stages as they follow each other, the rest last
-        _legend_above(figure, [handles[n] for n in order], [labels[n] for n in order])
-        return _svg(figure, "timeline", f"Timeline of {len(shown)} ranks: start, end and stages of each")
+        legend_above(figure, [handles[n] for n in order], [labels[n] for n in order])
+    return figure
 
 
 def of_this_run(ranks: pd.DataFrame) -> pd.DataFrame:
@@ -116,7 +122,7 @@ def rank_time_histogram(ranks: pd.DataFrame) -> str:
     cold = ranks["cold"].to_numpy(dtype=bool)
     groups = [("warm", WARM, seconds[~cold]), ("cold", COLD, seconds[cold])]
     figure = Figure(figsize=(WIDTH, 3.4), layout="constrained")
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         axes = figure.add_subplot()
         edges = np.histogram_bin_edges(seconds, bins=int(np.clip(3 * len(seconds) ** 0.5, 8, 40)))
         below = np.zeros(len(edges) - 1)
@@ -141,8 +147,8 @@ def rank_time_histogram(ranks: pd.DataFrame) -> str:
         axes.yaxis.set_major_locator(MaxNLocator(6, integer=True))
         axes.set_xlabel("wall time of a rank in seconds")
         axes.set_ylabel("ranks")
-        _legend_above(figure, *axes.get_legend_handles_labels())
-        return _svg(figure, "rank-times", f"Histogram of the wall times of {len(seconds)} ranks")
+        legend_above(figure, *axes.get_legend_handles_labels())
+        return svg_of(figure, "rank-times", f"Histogram of the wall times of {len(seconds)} ranks")
 
 
 def density(predictions: pd.DataFrame, metrics: Mapping[str, float | None]) -> str:
@@ -158,7 +164,7 @@ def density(predictions: pd.DataFrame, metrics: Mapping[str, float | None]) -> s
     low, high = _frame(z_spec, z_pred)
     inside = (z_pred >= low) & (z_pred <= high)
     figure = Figure(figsize=(WIDTH, 5.3), layout="constrained")
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         axes = figure.add_subplot()
         shades = LinearSegmentedColormap.from_list("depth", ["#bcd9ee", "#5aa7d6", WARM, "#0d2f52", "#05101f"])
         cells = axes.hexbin(
@@ -189,13 +195,13 @@ def density(predictions: pd.DataFrame, metrics: Mapping[str, float | None]) -> s
             linespacing=1.35,
             bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 3},
         )
-        _legend_above(figure, *axes.get_legend_handles_labels())
+        legend_above(figure, *axes.get_legend_handles_labels())
         bar = figure.colorbar(cells, ax=axes, shrink=0.8, pad=0.02)
         bar.set_label("galaxies in a cell")
         bar.outline.set_visible(False)
         bar.ax.yaxis.set_major_formatter("{x:,.0f}")
         bar.ax.minorticks_off()
-        return _svg(figure, "density", f"Predicted against spectroscopic redshift of {len(z_spec)} galaxies")
+        return svg_of(figure, "density", f"Predicted against spectroscopic redshift of {len(z_spec)} galaxies")
 
 
 def _outlier_label(sign: int) -> str:
@@ -226,12 +232,13 @@ def _corner(metrics: Mapping[str, float | None], count: int, outside: int) -> It
         yield f"{outside:,} outside the frame"
 
 
-def _legend_above(figure: Figure, handles: list[Any], labels: list[str]) -> None:
+def legend_above(figure: Figure, handles: list[Any], labels: list[str], columns: int = 5) -> None:
+    """Put the legend above the axes."""
     figure.legend(
         handles,
         labels,
         loc="outside upper left",
-        ncols=5,
+        ncols=columns,
         handlelength=1.2,
         columnspacing=1.2,
         handletextpad=0.5,
@@ -239,11 +246,11 @@ def _legend_above(figure: Figure, handles: list[Any], labels: list[str]) -> None
     )
 
 
-def _svg(figure: Figure, name: str, label: str) -> str:
+def svg_of(figure: Figure, name: str, label: str) -> str:
     """The figure as an <svg> element: no prologue, the same bytes every time, and ids that are its own in a page."""
     text = io.StringIO()
     nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-    with mpl.rc_context({**_STYLE, "svg.hashsalt": name}):
+    with mpl.rc_context({**STYLE, "svg.hashsalt": name}):
         figure.savefig(text, format="svg", metadata=nothing)
     svg = text.getvalue()
     svg = svg[svg.index("<svg") :]

@@ -12,6 +12,9 @@ from pathlib import Path
 from inference.errors import BadInput
 
 LIMIT_MB = 250.0  # MB of 1,048,576 bytes, unzipped (Lambda quotas, "Deployment package size")
+# The first of Lambda's Pythons whose Linux has a libc that numpy and onnxruntime load with: they want 2.28, Lambda's
+# Python 3.11 has 2.26 (Amazon Linux 2). stack.yaml and the Dockerfile name it, too.
+PYTHON = "3.12"
 _WHEELS = {"x86_64": "manylinux2014_x86_64", "arm64": "manylinux2014_aarch64"}
 _LEFT_OUT = {"__pycache__", "tests", "test", "weights"}
 _TIME = (1980, 1, 1, 0, 0, 0)  # the same files give the same bytes
@@ -66,7 +69,7 @@ def install_libraries(folder: Path, requirements: Path, constraints: Path, archi
         BadInput: pip cannot; the message is its last line.
     """
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile"]
-    command += ["--target", str(folder), "--only-binary=:all:", "--python-version", "3.11", "--implementation", "cp"]
+    command += ["--target", str(folder), "--only-binary=:all:", "--python-version", PYTHON, "--implementation", "cp"]
     for platform in (_WHEELS[architecture], _WHEELS[architecture].replace("2014", "_2_28")):
         command += ["--platform", platform]
     command += ["-r", str(requirements), "-c", str(constraints)]

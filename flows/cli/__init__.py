@@ -14,7 +14,10 @@ COMMANDS = {
     "simulate": "simulate a survey as one .pt or .safetensors file",
     "partition": "cut a survey into partitions 1.pt, 2.pt, ...",
     "run": "run a model over a partitioned data set: redshifts, table, bill, report",
+    "bench": "run a sweep: tables, plots and findings over what varies",
+    "compare": "two runs or sweeps side by side: ratios, and whether they exceed the noise",
     "cost": "what a finished run costs, by one of three methods",
+    "import-checkpoint": "a published checkpoint, a pickled module, as .safetensors; nothing of it is executed",
     "deploy": "functions, state machine, roles and logs on AWS, from one template",
     "destroy": "remove what deploy made; buckets only with --with-data",
     "emulate": "the AWS emulator with the stack deployed, around a command",
@@ -27,7 +30,7 @@ _PREFECT_DEFAULTS = {
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
 }
-_MODULES = {name: f"flows.cli.{name}" for name in COMMANDS}
+_MODULES = {name: f"flows.cli.{name.replace('-', '_')}" for name in COMMANDS}
 
 
 def _usage() -> str:

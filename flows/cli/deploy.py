@@ -14,7 +14,7 @@ PARAMETERS = {
     "memory": ("ExecutorMemory", "MB of the executor function (default 10240)"),
     "timeout": ("ExecutorTimeout", "seconds that a rank may take (default 900)"),
     "reserved-concurrency": ("ReservedConcurrency", "ranks at once at most, kept free for the function (default none)"),
-    "map-concurrency": ("MapConcurrency", "ranks at once in the state machine (default 0, as many as there may be)"),
+    "map-concurrency": ("MapConcurrency", "ranks at once in the state machine (default: a request's max_concurrency)"),
     "tolerated-failure-percentage": ("ToleratedFailurePercentage", "share of ranks that may fail (default 0)"),
     "run-timeout": ("RunTimeout", "seconds that an execution may take (default 3600)"),
     "log-retention": ("LogRetention", "days (default 30)"),

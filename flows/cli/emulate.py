@@ -12,6 +12,7 @@ from types import FrameType
 
 from flows.cli.common import console
 from inference.errors import BadInput
+from inference.keys import checked_bucket
 from inference.store import S3_ROOT, Store
 from tasks.progress import bar
 
@@ -38,6 +39,8 @@ def main(args: argparse.Namespace) -> int:
         raise BadInput("name the command to run: cosmic emulate -- COMMAND")
     if args.folder is not None and not args.folder.is_dir():
         raise BadInput(f"--with: there is no folder {args.folder}")
+    if args.folder is not None:
+        _buckets(args.folder)
     if args.port is not None and not 1 <= args.port <= 65_535:
         raise BadInput(f"--port must lie between 1 and 65535, not {args.port}")
     told = console(stderr=True)
@@ -51,12 +54,17 @@ def main(args: argparse.Namespace) -> int:
         return _run(command)
 
 
+def _buckets(folder: Path) -> list[str]:
+    names = sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    return [checked_bucket(name, f"--with: the folder {folder / name}") for name in names]
+
+
 def _upload(folder: Path) -> list[str]:
     """Make each bucket of a local store and put its objects there."""
     from tasks.aws import client
 
     source, target, s3 = Store(folder), Store(S3_ROOT), client("s3")
-    buckets = sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    buckets = _buckets(folder)
     objects = [(bucket, stored) for bucket in buckets for stored in source.list(bucket, "")]
     for bucket in buckets:
         s3.create_bucket(Bucket=bucket)
@@ -79,7 +87,9 @@ def _run(command: list[str]) -> int:
         raise BadInput(f"cannot run {command[0]}: {error.strerror}") from None
     try:
         code = process.wait()
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as ended:
+        if isinstance(ended, _Terminated):
+            process.terminate()  # a terminal tells Ctrl-C to both, but a signal was for this process alone
         for end in (None, process.terminate, process.kill):
             if end is not None:
                 end()
@@ -90,15 +100,20 @@ def _run(command: list[str]) -> int:
     return code if code >= 0 else 128 - code
 
 
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM or SIGHUP."""
+
+
 @contextmanager
 def _terminated_like_interrupted() -> Iterator[None]:
-    """SIGTERM ends this command as Ctrl-C does, so that nothing is left running."""
+    """SIGTERM, and SIGHUP of a terminal that closes, end this command as Ctrl-C does: nothing is left running."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
+        raise _Terminated
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tasks.package import PYTHON
+
 ROOT = Path(__file__).parents[2]
 TEMPLATE = ROOT / "deployments" / "aws" / "stack.yaml"
 
@@ -55,7 +57,9 @@ def test_the_bucket_is_encrypted_private_versioned_and_kept(resources):
     assert bucket["BucketEncryption"]
     assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}
     assert bucket["VersioningConfiguration"] == {"Status": "Enabled"}
-    assert resources["Bucket"]["DeletionPolicy"] == "Retain"
+    for name in ("Bucket", "BucketPolicy"):  # a bucket that is kept stays protected
+        assert resources[name]["DeletionPolicy"] == "RetainExceptOnCreate"
+        assert resources[name]["UpdateReplacePolicy"] == "Retain"
 
 
 def statements(resources):
@@ -103,19 +107,29 @@ def test_every_function_is_this_projects_code_with_a_log_that_does_not_grow_for_
     assert all("RetentionInDays" in log for log in logs)
 
 
+def definition(resources, template, limited):
+    text, variables = resources["Machine"]["Properties"]["DefinitionString"]["Sub"]
+    values = {name: str(parameter.get("Default", name)) for name, parameter in template["Parameters"].items()}
+    _, fixed, by_request = variables["MapLimit"]["If"]
+    values["MapLimit"] = fixed["Sub"].replace("${MapConcurrency}", "40") if limited else by_request
+    return json.loads(re.sub(r"\$\{([\w.:]+)\}", lambda found: values.get(found[1], found[1]), text))
+
+
 @pytest.fixture(scope="module")
 def machine(resources, template):
-    text = resources["Machine"]["Properties"]["DefinitionString"]["Sub"]
-    defaults = {name: str(parameter.get("Default", name)) for name, parameter in template["Parameters"].items()}
-    return json.loads(re.sub(r"\$\{([\w.:]+)\}", lambda found: defaults.get(found[1], found[1]), text))
+    return definition(resources, template, limited=False)
 
 
 def test_numbers_in_the_machine_are_numbers(machine):
     assert machine["TimeoutSeconds"] == 3600
-    assert (machine["States"]["Map"]["MaxConcurrency"], machine["States"]["Map"]["ToleratedFailurePercentage"]) == (
-        0,
-        0,
-    )
+    assert machine["States"]["Map"]["ToleratedFailurePercentage"] == 0
+
+
+def test_ranks_at_once_are_the_requests_unless_the_deployment_says(resources, template, machine):
+    mapped = machine["States"]["Map"]
+    assert (mapped.get("MaxConcurrency"), mapped["MaxConcurrencyPath"]) == (None, "$.max_concurrency")
+    mapped = definition(resources, template, limited=True)["States"]["Map"]
+    assert (mapped["MaxConcurrency"], mapped.get("MaxConcurrencyPath")) == (40, None)
 
 
 def test_the_machine_is_initialize_a_distributed_map_and_summarize(machine):
@@ -135,16 +149,39 @@ def test_every_call_is_retried_with_jitter_on_429_and_service_errors_and_on_noth
     tasks += machine["States"]["Map"]["ItemProcessor"]["States"].values()
     assert len(tasks) == 3
     for task in tasks:
-        (retry,) = task["Retry"]
-        assert retry["JitterStrategy"] == "FULL"
-        assert "Lambda.TooManyRequestsException" in retry["ErrorEquals"]
-        assert all(error.startswith("Lambda.") for error in retry["ErrorEquals"])
+        throttled, service = task["Retry"]
+        assert throttled["ErrorEquals"] == ["Lambda.TooManyRequestsException"]
+        assert service["ErrorEquals"] == [
+            "Lambda.ServiceException",
+            "Lambda.AWSLambdaException",
+            "Lambda.SdkClientException",
+        ]
+        assert {throttled["JitterStrategy"], service["JitterStrategy"]} == {"FULL"}
+
+
+def test_a_throttled_rank_is_tried_again_for_about_as_long_as_an_execution_may_take(machine):
+    throttled = machine["States"]["Map"]["ItemProcessor"]["States"]["Model Inference"]["Retry"][0]
+    longest = [
+        min(throttled["IntervalSeconds"] * throttled["BackoffRate"] ** number, throttled["MaxDelaySeconds"])
+        for number in range(throttled["MaxAttempts"])
+    ]
+    assert sum(longest) / 2 > 0.75 * machine["TimeoutSeconds"], "full jitter waits half as long on average"
 
 
 def test_what_ranks_return_does_not_add_up_in_the_machine(machine):
     mapped = machine["States"]["Map"]
     assert mapped["ResultPath"] is None
     assert list(mapped["ItemProcessor"]["States"]["Model Inference"]["ResultSelector"]) == ["request_id.$"]
+
+
+def test_functions_image_and_package_agree_on_the_python_whose_linux_the_libraries_load_with(resources):
+    runtimes = {function["Runtime"]["If"][2] for function in of_type(resources, "AWS::Lambda::Function").values()}
+    assert runtimes == {f"python{PYTHON}"}
+    images = re.findall(r"^FROM (\S+)", (ROOT / "deployments" / "aws" / "Dockerfile").read_text(), re.MULTILINE)
+    assert set(images) == {f"public.ecr.aws/lambda/python:{PYTHON}"}
+    assert tuple(map(int, PYTHON.split("."))) >= (3, 12), (
+        "Lambda's older ones have a libc that numpy does not load with"
+    )
 
 
 def test_the_image_holds_no_torch_and_what_it_holds_is_pinned():

@@ -25,6 +25,7 @@ MEASURED = {
     "idle",
     "store",
     "samples_per_s",
+    "resumed",
     "started_at",
     "ended_at",
     "cold",

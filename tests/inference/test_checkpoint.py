@@ -354,3 +354,15 @@ def test_the_small_checkpoint_is_under_a_megabyte(tmp_path):
     path = tmp_path / "small.safetensors"
     save(path, random_model(SMALL))
     assert path.stat().st_size < 1_000_000
+
+
+def test_a_headers_length_that_begins_like_a_pickle_is_no_pickle(tmp_path):
+    path = tmp_path / "m.safetensors"
+    model = random_model(TINY)
+    for padding in range(256):
+        save(path, model, {"note": "x" * padding})
+        if path.read_bytes()[0] == 0x80:
+            break
+    else:
+        pytest.fail("no header of such a length was made")
+    assert load(path).state_dict().keys() == model.state_dict().keys()

@@ -5,7 +5,7 @@ import pytest
 from inference.errors import BadInput
 from inference.store import Store
 from tasks.aws import client
-from tasks.deploy import DeployFailed, destroy, empty_bucket, install, make_bucket
+from tasks.deploy import DeployFailed, deploy, destroy, empty_bucket, install, make_bucket
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("aws")]
 
@@ -80,6 +80,45 @@ def test_a_bucket_is_emptied_with_every_version(bucket):
 def test_a_bucket_is_made_once(bucket):
     assert make_bucket(bucket)
     assert not make_bucket(bucket)
+
+
+@pytest.mark.usefixtures("none_there")
+def test_a_stack_moves_to_a_bucket_that_is_there_and_keeps_the_one_that_it_made(bucket):
+    assert install("cosmic-flows", bucket, {}).changed
+    Store("s3://").write(bucket, "results/kept.txt", b"kept")
+    make_bucket(f"{bucket}-b")
+    assert install("cosmic-flows", f"{bucket}-b", {}).outputs["BucketName"] == f"{bucket}-b"
+    assert Store("s3://").read(bucket, "results/kept.txt") == b"kept"
+
+
+def test_a_bucket_of_another_region_is_refused_by_name(bucket, monkeypatch):
+    make_bucket(bucket)
+    for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
+        monkeypatch.setenv(name, "eu-west-1")
+    with pytest.raises(BadInput, match=f"the bucket {bucket} lies in us-east-1"):
+        install("cosmic-flows", bucket, {})
+
+
+def test_a_bucket_of_another_account_is_refused_by_name(bucket, monkeypatch):
+    make_bucket(bucket)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "111111111111")
+    with pytest.raises(BadInput, match=f"the bucket {bucket} cannot be used"):
+        install("cosmic-flows", bucket, {})
+
+
+@pytest.mark.usefixtures("none_there")
+def test_a_change_that_is_rolled_back_says_which_resource_and_why(bucket):
+    install("cosmic-flows", bucket, {})
+    with pytest.raises(DeployFailed, match=r"UPDATE_ROLLBACK_COMPLETE: \w+Function: .*cosmicai-none"):
+        deploy("cosmic-flows", {"BucketName": bucket, "CodeBucket": "cosmicai-none", "CodeKey": "none"})
+
+
+@pytest.mark.usefixtures("none_there")
+def test_a_stack_whose_making_was_rolled_back_is_made_anew(bucket):
+    make_bucket(bucket)
+    with pytest.raises(DeployFailed, match="ended ROLLBACK_COMPLETE"):
+        deploy("cosmic-flows", {"BucketName": bucket, "MakeBucket": "yes"})
+    assert install("cosmic-flows", bucket, {}).changed
 
 
 @pytest.mark.usefixtures("none_there")

@@ -1,15 +1,19 @@
 import io
 import json
+import re
 import subprocess
 import sys
 import zipfile
+from importlib.metadata import distribution
 from pathlib import Path
 
 import pytest
 
+from inference.checkpoint import content_hash
 from inference.errors import BadInput
 from tasks import package
 from tasks.package import build, zip_package
+from tests.surveys import SIZES
 
 ROOT = Path(__file__).parents[2]
 PLACE = ROOT / "deployments" / "aws"
@@ -64,3 +68,53 @@ print(json.dumps([name for name, file in files.items() if "site-packages" in fil
     found = {name for name in json.loads(told) if not name.startswith("__editable__")} - of_this_environment
     assert found <= named | brought
     assert "torch" not in named
+
+
+def brought_by(names):
+    """The distributions that these ones need, themselves included."""
+    found, todo = {}, list(names)
+    while todo:
+        name = todo.pop().lower()
+        if name not in found:
+            found[name] = distribution(name)
+            wanted = [line for line in found[name].requires or () if "extra ==" not in line]
+            todo += [re.match(r"[\w.-]+", line)[0] for line in wanted]
+    return found.values()
+
+
+@pytest.mark.slow
+def test_a_rank_is_run_with_nothing_but_the_package_and_what_requirements_txt_names(tmp_path, store):
+    (tmp_path / "function.zip").write_bytes(zip_package(None))
+    libraries = tmp_path / "libraries"
+    libraries.mkdir()
+    for library in brought_by((PLACE / "requirements.txt").read_text().split()):
+        for name in {file.parts[0] for file in library.files if file.parts[0] != ".."} - {"__pycache__"}:
+            if not (libraries / name).exists():
+                (libraries / name).symlink_to(library.locate_file(name))
+    (graph,) = (store / "cosmicai-test" / "models").glob("*.onnx")
+    event = {
+        "S3_BUCKET": "cosmicai-test",
+        "WORLD_SIZE": "1",
+        "RANK": "0",
+        "DATA_BUCKET": "cosmicai-test",
+        "DATA_PREFIX": "survey",
+        "DATA_PATH": "survey/1.pt",
+        "RESULT_PATH": "results/alone",
+        "BATCH_SIZE": 16,
+        "store": str(store),
+        "model": "models/tiny.safetensors",
+        "model_sha256": content_hash(store / "cosmicai-test" / "models" / "tiny.safetensors"),
+        "graph": f"models/{graph.name}",
+        "engine": "onnxruntime",
+    }
+    code = """
+import json, sys
+sys.path[:0] = sys.argv[1:3]
+from inference.handler import lambda_handler
+print(json.dumps(lambda_handler(json.loads(sys.argv[3]), None)))
+assert "torch" not in sys.modules
+"""
+    alone = [sys.executable, "-I", "-S", "-c", code, tmp_path / "function.zip", libraries, json.dumps(event)]
+    ended = subprocess.run(alone, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    assert json.loads(ended.stdout)["samples"] == SIZES[0]

@@ -63,8 +63,8 @@ sys.exit(7)
     assert list((tmp_path / "tmp").iterdir()) == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_ctrl_c_and_a_termination_leave_no_process_and_no_file_behind(tmp_path, number):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_ctrl_c_a_termination_and_a_closed_terminal_leave_no_process_and_no_file_behind(tmp_path, number):
     marker, environment = marked(tmp_path)
     ready = tmp_path / "ready"
     code = f"""
@@ -92,6 +92,12 @@ time.sleep(600)
     assert process.wait(timeout=60) == 130
     assert gone(marker)
     assert list((tmp_path / "tmp").iterdir()) == []
+
+
+def test_a_folder_that_can_be_no_bucket_is_told_before_anything_is_started(tmp_path, capsys):
+    (tmp_path / "My Stuff").mkdir()
+    assert main(["emulate", "--with", str(tmp_path), "--", "true"]) == 2
+    assert "My Stuff must be a bucket name" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
