@@ -5,6 +5,8 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 STORE  ?= .cosmic/store
 WHAT   ?=
+# Two test processes, each with a Prefect server and an emulator of its own; a file's tests stay together.
+SPREAD ?= -n 2 --dist loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help demo check test bench soak ui lint format clean
@@ -27,10 +29,10 @@ demo: $(READY) ## a simulated survey through a real fan-out: redshifts, table, b
 	$(BIN)/cosmic run deployments/demo/request.json --store $(STORE)
 
 check: $(READY) lint ## lint, types and the fast tests: under two minutes, for every commit
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest $(SPREAD)
 
 test: $(READY) lint ## everything that must hold before a push
-	@$(BIN)/python -m pytest -m 'not soak' -ra
+	@$(BIN)/python -m pytest $(SPREAD) -m 'not soak' -ra
 
 bench: $(READY) ## measure, and write the tables under benchmarks/results (WHAT=name runs one part)
 	@$(BIN)/python -m benchmarks $(WHAT)
