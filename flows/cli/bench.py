@@ -7,7 +7,7 @@ from typing import Any
 from rich.table import Table
 
 from flows.cli import prefect_api
-from flows.cli.common import add_aws_credentials, add_json, add_store, console, print_json
+from flows.cli.common import add_aws_credentials, add_json, add_store, console, print_json, say
 from inference.errors import BadInput
 from tasks.expectation import HOW, Expectation, check_budget, expect
 from tasks.sweep import Sweep
@@ -74,6 +74,5 @@ def show_expected(sweep: Sweep, expected: list[Expectation], *, as_json: bool) -
         table.add_row(each.cell.name, each.cell.executor, *told, f"{each.rank_s:,.0f}", f"{each.usd:,.2f}")
     table.add_section()
     table.add_row("all", "", "", "", f"{invocations:,}", "", f"{usd:,.2f}")
-    out = console()
-    out.print(table)
-    out.print(f"Expected, {HOW}; local workers cost nothing. Nothing was run.", style="dim")
+    console().print(table)
+    say(f"Expected, {HOW}; local workers cost nothing. Nothing was run.", "dim")

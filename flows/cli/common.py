@@ -59,6 +59,11 @@ def console(*, stderr: bool = False) -> Console:
     return out if out.is_terminal else Console(stderr=stderr, width=120)
 
 
+def say(sentence: str, style: str = "", *, stderr: bool = False) -> None:
+    """Print one line as it is: brackets are no markup; only the terminal wraps it, so that paths can be copied."""
+    console(stderr=stderr).print(sentence, style=style, markup=False, emoji=False, highlight=False, soft_wrap=True)
+
+
 def print_json(document: Any) -> None:
     """Print a document as the only thing on standard output; numbers that are none become null."""
     json.dump(plain(document), sys.stdout, indent=2, allow_nan=False)

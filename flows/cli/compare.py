@@ -2,7 +2,7 @@
 
 import argparse
 
-from flows.cli.common import add_json, add_store, console, print_json
+from flows.cli.common import add_json, add_store, console, print_json, say
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,10 +37,9 @@ def main(args: argparse.Namespace) -> int:
     if args.json:
         print_json(comparison)
     else:
-        out = console()
         for warning in comparison["warnings"]:
-            out.print(f"WARNING {warning}", style="yellow", highlight=False, markup=False)
-        out.print(comparison_table(comparison).to_rich())
+            say(f"WARNING {warning}", "yellow")
+        console().print(comparison_table(comparison).to_rich())
         for sentence in comparison["tripped"]:
-            out.print(f"GATE {sentence}", style="red", highlight=False, markup=False)
+            say(f"GATE {sentence}", "red")
     return 1 if comparison["tripped"] else 0

@@ -4,7 +4,7 @@ import argparse
 
 from rich.table import Table
 
-from flows.cli.common import add_json, add_store, bucket_and_path, console, print_json
+from flows.cli.common import add_json, add_store, bucket_and_path, console, print_json, say
 from tasks.cost import METHODS, cost_of_run
 
 
@@ -34,5 +34,5 @@ def main(args: argparse.Namespace) -> int:
             f"{item.usd:.6f}",
         )
     console().print(table)
-    console().print(("an estimate: " if cost.estimate else "") + cost.how)
+    say(("an estimate: " if cost.estimate else "") + cost.how)
     return 0

@@ -5,7 +5,7 @@ import os
 
 from rich.table import Table
 
-from flows.cli.common import add_aws_credentials, add_json, console, print_json
+from flows.cli.common import add_aws_credentials, add_json, console, print_json, say
 from inference.errors import BadInput
 from inference.keys import checked_bucket
 
@@ -61,7 +61,6 @@ def main(args: argparse.Namespace) -> int:
     parameters |= {"ChildType": args.child_type, "DataBucketName": args.data_bucket}
     if args.endpoint_url:
         os.environ["AWS_ENDPOINT_URL"] = args.endpoint_url
-    told = console(stderr=True)
     with credentials(args.aws_credentials):
         deployed = install(
             args.stack_name,
@@ -69,7 +68,7 @@ def main(args: argparse.Namespace) -> int:
             parameters,
             architecture=args.architecture,
             image=args.image_uri,
-            show=lambda line: told.print(line, style="dim", highlight=False),
+            show=lambda line: say(line, "dim", stderr=True),
         )
     if args.json:
         print_json({"stack": args.stack_name, "changed": deployed.changed, "outputs": dict(deployed.outputs)})

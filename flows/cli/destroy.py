@@ -3,7 +3,7 @@
 import argparse
 import os
 
-from flows.cli.common import add_aws_credentials, console
+from flows.cli.common import add_aws_credentials, say
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,14 +21,13 @@ def main(args: argparse.Namespace) -> int:
 
     if args.endpoint_url:
         os.environ["AWS_ENDPOINT_URL"] = args.endpoint_url
-    told = console(stderr=True)
     with credentials(args.aws_credentials):
         kept = destroy(
             args.stack_name,
             with_data=args.with_data,
-            show=lambda line: told.print(line, style="dim", highlight=False),
+            show=lambda line: say(line, "dim", stderr=True),
         )
-    console().print(f"stack {args.stack_name} is gone")
+    say(f"stack {args.stack_name} is gone")
     for bucket in kept:
-        console().print(f"the bucket {bucket} is kept; with --with-data it goes, too")
+        say(f"the bucket {bucket} is kept; with --with-data it goes, too")
     return 0

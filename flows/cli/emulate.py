@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
-from flows.cli.common import console
+from flows.cli.common import say
 from inference.errors import BadInput
 from inference.keys import checked_bucket
 from inference.store import S3_ROOT, Store
@@ -43,14 +43,13 @@ def main(args: argparse.Namespace) -> int:
         _buckets(args.folder)
     if args.port is not None and not 1 <= args.port <= 65_535:
         raise BadInput(f"--port must lie between 1 and 65535, not {args.port}")
-    told = console(stderr=True)
     with _terminated_like_interrupted(), emulated(args.port) as endpoint:
         os.environ.update(environment(endpoint))
         for name in set(os.environ) - set(inherited(os.environ)) - set(environment(endpoint)):
             del os.environ[name]
         buckets = _upload(args.folder) if args.folder is not None else []
         install("cosmic-flows", (buckets or [_BUCKET])[0], {})
-        told.print(f"AWS emulator at {endpoint}, stack deployed, {len(buckets)} buckets uploaded", style="dim")
+        say(f"AWS emulator at {endpoint}, stack deployed, {len(buckets)} buckets uploaded", "dim", stderr=True)
         return _run(command)
 
 

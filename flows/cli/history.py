@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from botocore.exceptions import BotoCoreError, ClientError
 from rich.table import Table
 
-from flows.cli.common import add_json, console, print_json
+from flows.cli.common import add_json, console, print_json, say
 from inference.errors import BadInput
 from tasks.aws import client, explain
 from tasks.display import DASH, number, seconds
@@ -42,10 +42,10 @@ def main(args: argparse.Namespace) -> int:
         table.add_row(name, phase.name if phase else DASH, seconds(phase.seconds if phase else None))
     table.add_row("whole execution", "", seconds(execution.seconds))
     out = console()
-    out.print(f"{execution.arn}: {execution.status}", markup=False, emoji=False, soft_wrap=True)
+    say(f"{execution.arn}: {execution.status}")
     out.print(table)
     for line in _lines(execution):
-        out.print(line, markup=False, emoji=False, highlight=False, soft_wrap=True)
+        say(line)
     return 0
 
 

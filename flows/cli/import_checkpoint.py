@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.table import Table
 from rich.text import Text
 
-from flows.cli.common import add_json, console, print_json
+from flows.cli.common import add_json, console, print_json, say
 from inference.errors import BadInput
 from inference.legacy import Imported, import_checkpoint
 
@@ -81,4 +81,4 @@ def _show(source: Path, out: Path, imported: Imported) -> None:
     terminal = console()
     terminal.print(table)
     for note in imported.notes:
-        terminal.print(f"note: {note}", markup=False, highlight=False)
+        say(f"note: {note}")

@@ -2,7 +2,7 @@
 
 import argparse
 
-from flows.cli.common import add_store, console
+from flows.cli.common import add_store, say
 from inference.keys import checked_bucket
 from inference.store import Store
 from tasks.plan import check_writable
@@ -31,5 +31,5 @@ def main(args: argparse.Namespace) -> int:
 
         make_bucket(bucket)
     made = [folder for folder, text in FOLDERS.items() if store.create(bucket, f"{folder}README.txt", text.encode())]
-    console().print(f"bucket {bucket} in {store.root}: {'made ' + ' and '.join(made) if made else 'was there already'}")
+    say(f"bucket {bucket} in {store.root}: {'made ' + ' and '.join(made) if made else 'was there already'}")
     return 0

@@ -2,7 +2,7 @@
 
 import argparse
 
-from flows.cli.common import add_aws_credentials, add_json, add_store, bucket_and_path, console, print_json
+from flows.cli.common import add_aws_credentials, add_json, add_store, bucket_and_path, print_json, say
 from inference.errors import BadInput
 from inference.store import Store
 
@@ -43,16 +43,15 @@ def main(args: argparse.Namespace) -> int:
         ]
         print_json({"result_path": args.result_path, "function": function, "invocations": rows})
         return 0
-    out = console()
     for call in calls:
         title = f"rank {call.rank}, attempt {call.attempt}" + (
             f", request {call.request_id}" if call.request_id else ""
         )
-        out.print(f"── {title}", style="bold", highlight=False)
+        say(f"── {title}", "bold")
         for line in lines.get(call.request_id, []):
-            out.print(line, markup=False, highlight=False, soft_wrap=True)
+            say(line)
         if not lines.get(call.request_id):
-            out.print("CloudWatch has no lines of it (a local run, or the log's retention is over)", style="dim")
+            say("CloudWatch has no lines of it (a local run, or the log's retention is over)", "dim")
         if call.error:
-            out.print(f"failed: {call.error}", style="red", markup=False)
+            say(f"failed: {call.error}", "red")
     return 0

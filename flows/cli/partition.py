@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from flows.cli.common import bucket_and_path, console
+from flows.cli.common import bucket_and_path, say
 from inference.dataset import samples_of_size
 from inference.errors import BadInput
 from inference.store import S3_ROOT, Store
@@ -40,7 +40,7 @@ def main(args: argparse.Namespace) -> int:
             show(done)
 
         written = write_partitions(survey, each, target, f".{args.format}", progress)
-    console().print(
+    say(
         f"{args.to}: {len(written)} partitions of up to {each:,} galaxies,"
         f" {sum(stored.size for stored in written) / 1e6:.1f} MB"
     )

@@ -6,7 +6,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from flows.cli.common import console
+from flows.cli.common import say
 from inference.errors import BadInput
 
 LOCAL_SERVER = "http://127.0.0.1:4200/api"
@@ -37,13 +37,14 @@ def connected(*, verbose: bool) -> Iterator[None]:
             raise BadInput(f"no Prefect server answers at {url} (PREFECT_API_URL): start it, or unset the variable")
         yield
     elif _answers(LOCAL_SERVER, 0.5):
-        console(stderr=True).print(f"Using the Prefect server at {LOCAL_SERVER}", style="dim")
+        say(f"Using the Prefect server at {LOCAL_SERVER}", "dim", stderr=True)
         with temporary_settings({PREFECT_API_URL: LOCAL_SERVER}):
             yield
     else:
-        console(stderr=True).print(
+        say(
             "No Prefect server is running: starting a temporary one (10 to 60 seconds, longest the first time)."
             " `make ui` or `prefect server start` in another terminal avoids the wait and shows the run.",
-            style="dim",
+            "dim",
+            stderr=True,
         )
         yield

@@ -7,7 +7,7 @@ from typing import Any
 from rich.table import Table
 
 from flows.cli import prefect_api
-from flows.cli.common import add_aws_credentials, add_json, add_store, console, print_json
+from flows.cli.common import add_aws_credentials, add_json, add_store, console, print_json, say
 from inference.errors import BadInput, RunIncomplete
 from inference.request import RunRequest
 
@@ -73,8 +73,8 @@ def show(document: dict[str, Any]) -> None:
     out.print(_headline(document))
     out.print(_ranks(document))
     for note in document["notes"]:
-        out.print(f"note: {note}", style="dim")
-    out.print(f"report: {document['report']}")
+        say(f"note: {note}", "dim")
+    say(f"report: {document['report']}")
 
 
 def _number(value: float | None, form: str, unit: str = "") -> str:

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from flows.cli.common import console
+from flows.cli.common import say
 from inference.dataset import write_partition
 from inference.errors import BadInput
 from inference.plan import SUFFIXES
@@ -44,7 +44,7 @@ def main(args: argparse.Namespace) -> int:
         survey = simulate(args.samples, args.seed, args.workers, progress)
     args.out.parent.mkdir(parents=True, exist_ok=True)
     write_partition(args.out, survey.images, survey.magnitudes, survey.redshifts)
-    console().print(
+    say(
         f"{args.out}: {args.samples:,} galaxies, {args.out.stat().st_size / 1e6:.1f} MB,"
         f" redshift {survey.redshifts.min():.3f} to {survey.redshifts.max():.3f}"
     )

@@ -446,7 +446,8 @@ def test_a_script_that_hangs_is_stopped_in_time_for_the_function_to_tell(store):
 def test_a_script_is_given_what_its_function_has_left_less_a_margin():
     assert time_limit(Function(900)) == 895
     assert time_limit(Function(5)) == 4
-    assert time_limit(LocalContext()) == time_limit(None) == 3600
+    assert time_limit(None) == 3600
+    assert 3590 <= time_limit(LocalContext()) <= 3595
 
 
 def test_children_of_a_script_that_hangs_are_stopped_with_it(store, tmp_path):
