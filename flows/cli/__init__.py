@@ -16,6 +16,7 @@ COMMANDS = {
     "run": "run a model over a partitioned data set: redshifts, table, bill, report",
     "bench": "run a sweep: tables, plots and findings over what varies",
     "compare": "two runs or sweeps side by side: ratios, and whether they exceed the noise",
+    "summarize": "the tables of any combined_data.json, ours or the replaced system's",
     "cost": "what a finished run costs, by one of three methods",
     "import-checkpoint": "a published checkpoint, a pickled module, as .safetensors; nothing of it is executed",
     "deploy": "functions, state machine, roles and logs on AWS, from one template",
