@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from benchmarks import read, run
-from benchmarks.machine import describe
+from tasks.machine import describe
 
 PARTS = {"run": run.measure, "read": read.measure}
 RESULTS = Path(__file__).parent / "results"

@@ -22,6 +22,7 @@ from inference.store import Store
 from tasks import display
 from tasks.display import plain
 from tasks.findings import findings_of
+from tasks.machine import describe, described
 from tasks.measurement import AXES, Cell, Measurement, cells_of
 from tasks.plots import Plot, plots_of
 from tasks.policy import STEP_RETRIES, worth_retrying
@@ -41,6 +42,7 @@ def describe_sweep(name: str, description: str, measured: Sequence[Measurement])
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "cells": len(cells),
         "runs": len(measured),
+        "machine": describe(),
         "failed": [
             {"axes": dict(run.axes), "repeat": run.repeat, "error": run.failed} for run in measured if run.failed
         ],
@@ -48,6 +50,13 @@ def describe_sweep(name: str, description: str, measured: Sequence[Measurement])
         "tables": {table.name: table.to_dict() for table in _tables(cells)},
         "measurements": [run.to_dict() for run in measured],
     }
+
+
+def measured_on(document: dict[str, Any]) -> str:
+    """How often, when and on what machine it was measured."""
+    count = f"{document['runs']} runs of {document['cells']} cells"
+    where = f"written {document['created']} on {described(document['machine'])}"
+    return f"{count}, {where}. Local ranks ran there, ranks of Lambda in AWS."
 
 
 def _tables(cells: Sequence[Cell]) -> list[Table]:
@@ -63,7 +72,12 @@ def render_sweep(document: dict[str, Any], tables: Sequence[Table], plots: Seque
         plots: likewise.
     """
     return TEMPLATES.get_template("sweep.html").render(
-        document=document, tables=tables, plots=plots, failed=_failed(document), display=display
+        document=document,
+        machine=described(document["machine"]),
+        tables=tables,
+        plots=plots,
+        failed=_failed(document),
+        display=display,
     )
 
 
@@ -156,7 +170,7 @@ def _json(value: object) -> bytes:
 
 
 def _markdown(document: dict[str, Any], tables: Sequence[Table]) -> str:
-    parts = [f"# Sweep {plain(document['sweep'])}", plain(document["description"])]
+    parts = [f"# Sweep {plain(document['sweep'])}", plain(document["description"]), plain(measured_on(document))]
     parts += [f"- {plain(sentence)}" for sentence in document["findings"]]
     parts += [f"- FAILED {plain(which)}: {plain(why)}" for which, why in _failed(document)]
     parts += [f"## {table.title}\n\n{table.to_markdown()}" for table in tables]

@@ -13,7 +13,7 @@ from tasks.comparison import load_side
 from tasks.measurement import cells_of
 from tasks.plots import plots_of
 from tasks.sweep import Sweep
-from tasks.sweep_report import describe_sweep, publish_sweep, render_sweep, show
+from tasks.sweep_report import describe_sweep, measured_on, publish_sweep, render_sweep, show
 from tasks.tables import tables_of
 from tests.tasks.swept import measured
 from tests.tasks.test_report import Page
@@ -51,6 +51,13 @@ def test_the_page_has_findings_then_tables_then_plots():
     ]
     assert sum(tag == "svg" for tag, _ in page.tags) == 2
     assert "2 cells, 4 runs" in page.text
+
+
+def test_page_and_markdown_say_what_machine_it_was_measured_on():
+    document = describe_sweep("batch-size", "", runs())
+    told = f"{document['machine']['cpu']}, {document['machine']['cores']} cores"
+    assert f"Written on {told}" in page_of(runs()).text
+    assert f"4 runs of 2 cells, written {document['created']} on {told}" in measured_on(document)
 
 
 def test_the_page_needs_nothing_but_itself():

@@ -2,13 +2,14 @@
 
 import os
 import platform
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 
 def describe() -> dict[str, Any]:
-    """Processor, cores, memory, and the versions that matter to speed."""
+    """Processor, cores, memory, and the versions that matter to speed, of the machine that this runs on."""
     cpu = platform.processor() or platform.machine()
     memory_gb = None
     if Path("/proc/cpuinfo").exists():
@@ -23,3 +24,10 @@ def describe() -> dict[str, Any]:
         "python": platform.python_version(),
         **{name: version(name) for name in ("onnxruntime", "torch", "numpy", "prefect", "obstore")},
     }
+
+
+def described(machine: Mapping[str, Any]) -> str:
+    """The machine in one line."""
+    memory = f", {machine['memory_gb']:g} GB" if machine.get("memory_gb") else ""
+    versions = ", ".join(f"{name} {machine[name]}" for name in ("python", "onnxruntime", "torch") if name in machine)
+    return f"{machine['cpu']}, {machine['cores']} cores{memory}, {machine['system']}; {versions}"
