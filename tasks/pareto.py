@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.text import Annotation
+from matplotlib.text import Annotation, Text
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from matplotlib.transforms import Bbox
 
@@ -132,7 +132,8 @@ def _label(figure: Figure, axes: Axes, points: Sequence[_Point], labelled: Seque
     for point in labelled:
         best: tuple[float, Bbox, Annotation] | None = None
         for note in _tries(axes, point, point.cell.label(names)):
-            box = note.get_window_extent(renderer)
+            note.update_positions(renderer)
+            box = Text.get_window_extent(note, renderer)  # of the words; the line to the point is not counted
             bad = sum(weight for weight, other in taken if box.overlaps(other)) + 10.0 * (not _inside(box, frame))
             if best is not None and bad >= best[0]:
                 note.remove()
@@ -158,7 +159,7 @@ def _boxes(axes: Axes, point: _Point) -> Iterator[tuple[float, Bbox]]:
 
 
 def _tries(axes: Axes, point: _Point, text: str) -> Iterator[Annotation]:
-    for distance in (8, 16, 26):
+    for distance in (8, 18, 30, 44, 60):
         for angle in (45, -45, 135, -135, 0, 90, 180, -90):
             across, up = math.cos(math.radians(angle)), math.sin(math.radians(angle))
             sides: dict[str, Any] = {
@@ -172,6 +173,8 @@ def _tries(axes: Axes, point: _Point, text: str) -> Iterator[Annotation]:
                 textcoords="offset points",
                 fontsize=9.5,
                 zorder=4,
+                bbox={"boxstyle": "square,pad=0.15", "facecolor": "white", "edgecolor": "none", "alpha": 0.75},
+                arrowprops={"arrowstyle": "-", "color": INK, "linewidth": 0.6, "shrinkA": 0, "shrinkB": 5},
                 **sides,
             )
             note.set_in_layout(False)

@@ -101,7 +101,7 @@ def show(document: dict[str, Any], console: Console) -> None:
         Measurement(run["axes"], run["repeat"], run["document"], run["failed"]) for run in document["measurements"]
     ]
     for table in _tables(cells_of(measured)):
-        console.print(table.to_rich())
+        console.print(table.to_rich(console.width))
     for sentence in document["findings"]:
         console.print(f"* {sentence}", highlight=False, markup=False)
     for which, why in _failed(document):

@@ -4,7 +4,7 @@ import csv
 import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from rich import box
@@ -82,14 +82,17 @@ class Table:
         """The table as Markdown, its caption below."""
         return f"{markdown_table([column.title for column in self.columns], self.cells())}\n\n{self.caption}"
 
-    def to_rich(self) -> RichTable:
-        """The table for a terminal."""
+    def to_rich(self, width: int) -> RichTable:
+        """The table for a terminal so many columns wide."""
         table = RichTable(
             title=Text(self.title), title_justify="left", caption=Text(self.caption), caption_justify="left"
         )
-        table.box = box.SIMPLE_HEAD
-        for column in self.columns:
-            table.add_column(Text(column.title), justify="left" if column.text else "right", overflow="fold")
+        table.box, table.padding, table.pad_edge = box.SIMPLE_HEAD, (0, 1, 0, 0), False
+        least = [max(map(len, [*column.title.split(), "0.00 ± 0.00" * column.spread])) for column in self.columns]
+        fits = sum(least) + 2 * len(least) <= width  # words are broken only where nothing else helps
+        for column, room in zip(self.columns, least, strict=True):
+            justify: Literal["left", "right"] = "left" if column.text else "right"
+            table.add_column(Text(column.title), justify=justify, overflow="fold", min_width=room if fits else None)
         for cells in self.cells():
             table.add_row(*map(Text, cells))
         return table
@@ -254,7 +257,7 @@ def of_ranks(cells: Sequence[Cell]) -> Table:
                 | {"max_s": float(seconds.max())}
                 | {f"share_{stage}": share for stage, share in shares(chosen).items()}
             )
-    titles = {"load": "Loading", "read": "Reading", "compute": "Computing", "write": "Writing", REST: "Waiting, other"}
+    titles = {"load": "Loading", "read": "Reading", "compute": "Computing", "write": "Writing", REST: "Waiting"}
     columns = [
         *(_axis(name) for name in names),
         Column("start", "Start", as_text, text=True),
@@ -267,7 +270,7 @@ def of_ranks(cells: Sequence[Cell]) -> Table:
     caption = (
         f"Wall time of ranks over all runs of a cell. The mean leaves out outliers, {OUTLIERS}; median,"
         " 95th percentile, maximum and shares count every rank. A cold rank was the first of its process and loaded the"
-        " engine; cold and warm ranks are never averaged together. Shares are of the ranks' wall time; the last is what"
-        f" no stage accounts for. {SPREAD}"
+        " engine; cold and warm ranks are never averaged together. Shares are of the ranks' wall time; waiting is"
+        f" what no stage accounts for. {SPREAD}"
     )
     return Table("ranks", "Ranks: how long, and on what", columns, rows, caption)

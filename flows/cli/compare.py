@@ -39,7 +39,8 @@ def main(args: argparse.Namespace) -> int:
     else:
         for warning in comparison["warnings"]:
             say(f"WARNING {warning}", "yellow")
-        console().print(comparison_table(comparison).to_rich())
+        out = console()
+        out.print(comparison_table(comparison).to_rich(out.width))
         for sentence in comparison["tripped"]:
             say(f"GATE {sentence}", "red")
     return 1 if comparison["tripped"] else 0

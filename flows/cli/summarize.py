@@ -52,6 +52,7 @@ def main(args: argparse.Namespace) -> int:
         warnings = [{"run": name, "warning": told} for name, told in incomplete]
         print_json({"runs": rows, "repeats": list(repeats.rows) if repeats else [], "warnings": warnings})
         return 1 if incomplete else 0
+    out = console()
     if len(rows) == 1:
         table = Table(
             title=f"run {rows[0].get('result_path') or rows[0]['run']}", show_header=False, title_justify="left"
@@ -60,11 +61,11 @@ def main(args: argparse.Namespace) -> int:
             table.add_column(style=style, justify="left" if style else "right")
         for line in facts(rows[0]):
             table.add_row(*line)
-        console().print(table)
+        out.print(table)
     else:
         for each in (runs_table(rows), repeats):
             if each is not None:
-                console().print(each.to_rich())
+                out.print(each.to_rich(out.width))
     for name, told in incomplete:
         say(f"WARNING {name}: {told}", "yellow")
     return 1 if incomplete else 0

@@ -121,7 +121,7 @@ def test_every_form_shows_the_same_cells():
     assert [list(row.values()) for row in table.to_artifact()] == shown
     markdown = table.to_markdown()
     console = Console(width=200, record=True, file=io.StringIO())
-    console.print(table.to_rich())
+    console.print(table.to_rich(console.width))
     printed = console.export_text()
     for cell in (cell for row in shown for cell in row):
         assert cell in markdown
@@ -132,6 +132,6 @@ def test_hostile_text_is_shown_as_it_is():
     text = "[red]<b>|`x`"
     table = Table("x", "t", [Column("a", text, str, text=True)], [{"a": text}], "c")
     console = Console(width=80, record=True, file=io.StringIO())
-    console.print(table.to_rich())
+    console.print(table.to_rich(console.width))
     assert console.export_text().count(text) == 2
     assert "<b>" not in table.to_markdown()
