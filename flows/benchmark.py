@@ -2,6 +2,8 @@
 
 import json
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from datetime import UTC
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,12 @@ from inference.errors import CosmicError, RunIncomplete
 from inference.request import RunRequest
 from inference.store import Store
 from tasks.aws import credentials
+from tasks.comparison import GATES, check_gate
 from tasks.expectation import check_budget, expect
+from tasks.function_memory import memory_kept, set_memory
 from tasks.measurement import Measurement
+from tasks.nightly import compare_with_last_good
+from tasks.progress import told
 from tasks.survey import simulated
 from tasks.sweep import Cell, Sweep
 from tasks.sweep_report import publish_sweep
@@ -42,6 +48,8 @@ def benchmark(
     max_cost: float | None = None,
     results: str | None = None,
     aws_credentials: str | None = None,
+    fresh: bool = False,
+    fail_above: float | None = None,
 ) -> dict[str, Any]:
     """Run every cell of a sweep, a sub-flow run each, and publish tables, plots and findings.
 
@@ -52,23 +60,56 @@ def benchmark(
         max_cost: USD; a sweep that is expected to cost more is refused.
         results: folder for tables and plots; default `<sweep name>` below `sweeps/` in the sweep's bucket only.
         aws_credentials: name of an AwsCredentials block; default the standard credential chain.
+        fresh: measure every cell anew, with results in a folder named for the time this flow run was scheduled for;
+            a flow run that is retried goes on in its own folder.
+        fail_above: compare with the last good night (`tasks.nightly`), and raise a Prefect event when a cell is worse
+            by more than this ratio and by more than the noise.
 
     Returns:
         The sweep's document: a row a run, the failed ones with their reason.
 
     Raises:
-        BadInput: the sweep is wrong, or too expensive.
-        RunIncomplete: every cell failed.
+        BadInput: the sweep or the gate is wrong, the sweep is too expensive, or it varies the memory of a function
+            that is not there.
+        CosmicError: every run failed; the report is published before.
     """
+    check_gate(fail_above, GATES)
     loaded = load_sweep(sweep, changes)
+    if fresh:
+        night = flow_run.get_scheduled_start_time().astimezone(UTC)
+        loaded = loaded.model_copy(update={"results": f"{loaded.results}/{night:%Y-%m-%dT%H%M%SZ}"})
     check_budget(expect(loaded), max_cost)
     root = store if "://" in store else str(Path(store).expanduser().resolve())
-    with credentials(aws_credentials):
+    with credentials(aws_credentials), _memory_given_back(loaded):
         source = None
         if loaded.survey is not None and loaded.survey.samples is not None:
             source = simulated(loaded.survey.samples, loaded.survey.seed)
-        measured = [_measure(loaded, cell, repeat, root, aws_credentials) for repeat, cell in loaded.runs(source)]
-        return publish_sweep(loaded, measured, root, results)
+        runs = list(loaded.runs(source))
+        measured = []
+        for count, (repeat, cell) in enumerate(runs, 1):
+            told(f"run {count} of {len(runs)}: {cell.name}, repeat {repeat}")
+            measured.append(_measure(loaded, cell, repeat, root, aws_credentials))
+        document = publish_sweep(loaded, measured, root, results)
+        if fail_above is not None:
+            compare_with_last_good(document, str(loaded.request["bucket"]), root, fail_above)
+    if len(document["failed"]) == document["runs"]:
+        raise CosmicError(f"every run of the sweep failed, the first because {document['failed'][0]['error']}")
+    return document
+
+
+def _sets_memory(sweep: Sweep, cell: Cell) -> bool:
+    """Whether a run is to change its function's memory: a sweep that does not name the axis takes it as it is."""
+    return cell.executor != "local" and "memory_mb" in sweep.axes.model_fields_set
+
+
+def _memory_given_back(sweep: Sweep) -> AbstractContextManager[None]:
+    """The function, which all cells share, has the memory afterwards that it had before."""
+    cell = next((cell for cell in sweep.cells() if _sets_memory(sweep, cell)), None)
+    return nullcontext() if cell is None else memory_kept(_function_of(sweep, cell))
+
+
+def _function_of(sweep: Sweep, cell: Cell) -> str:
+    return RunRequest.read(cell.request_of(sweep.results, 1)).function_name
 
 
 def _measure(sweep: Sweep, cell: Cell, repeat: int, root: str, aws_credentials: str | None) -> Measurement:
@@ -79,6 +120,8 @@ def _measure(sweep: Sweep, cell: Cell, repeat: int, root: str, aws_credentials: 
         return Measurement(cell.axes, repeat, done, None)
     workers = sweep.workers if cell.executor == "local" else None
     try:
+        if _sets_memory(sweep, cell):
+            set_memory(_function_of(sweep, cell), cell.axes["memory_mb"])
         return Measurement(cell.axes, repeat, run(request, root, cell.executor, workers, False, aws_credentials), None)
     except RunIncomplete as error:
         return Measurement(cell.axes, repeat, error.document, str(error))

@@ -14,6 +14,11 @@ from rich.progress import (
 )
 
 
+def told(what: str) -> None:
+    """Say what comes next, on a line of its own."""
+    Console(stderr=True).print(what, style="dim", highlight=False, markup=False, soft_wrap=True)
+
+
 @contextmanager
 def waiting(what: str) -> Iterator[None]:
     """Say what is being waited for, while the block runs and nothing can be counted."""

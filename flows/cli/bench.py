@@ -2,15 +2,17 @@
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
 from flows.cli import prefect_api
 from flows.cli.common import add_aws_credentials, add_json, add_store, console, print_json, say
 from inference.errors import BadInput
-from tasks.expectation import HOW, Expectation, check_budget, expect
-from tasks.sweep import Sweep
+
+if TYPE_CHECKING:
+    from tasks.expectation import Expectation
+    from tasks.sweep import Sweep
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,6 +30,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Check, tell what is expected, run, show."""
+    prefect_api.hush(verbose=args.verbose)
+    from tasks.expectation import check_budget, expect
+    from tasks.sweep import Sweep
+
     if args.max_cost is not None and not args.max_cost >= 0:
         raise BadInput(f"--max-cost must be a sum of USD, not {args.max_cost}")
     changes = {"axes": {"executor": args.executor}} if args.executor else {}
@@ -51,8 +57,10 @@ def main(args: argparse.Namespace) -> int:
     return 1 if document["failed"] else 0
 
 
-def show_expected(sweep: Sweep, expected: list[Expectation], *, as_json: bool) -> None:
+def show_expected(sweep: "Sweep", expected: "list[Expectation]", *, as_json: bool) -> None:
     """Print the cells, the expected invocations and the expected cost."""
+    from tasks.expectation import HOW
+
     usd = sum(each.usd for each in expected)
     invocations = sum(each.invocations for each in expected)
     if as_json:

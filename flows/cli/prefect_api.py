@@ -20,6 +20,12 @@ def _answers(url: str, timeout_s: float) -> bool:
         return False
 
 
+def hush(*, verbose: bool) -> None:
+    """Keep Prefect's own log off the terminal; only before Prefect is imported does it take notice."""
+    if not verbose:
+        os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+
+
 @contextmanager
 def connected(*, verbose: bool) -> Iterator[None]:
     """Settle the server before the first flow starts.
@@ -27,8 +33,7 @@ def connected(*, verbose: bool) -> Iterator[None]:
     Raises:
         BadInput: PREFECT_API_URL names a server that does not answer.
     """
-    if not verbose:
-        os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+    hush(verbose=verbose)
     from prefect.settings import PREFECT_API_KEY, PREFECT_API_URL, temporary_settings
 
     url = PREFECT_API_URL.value()

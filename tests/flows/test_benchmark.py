@@ -5,7 +5,9 @@ import pytest
 from flows import benchmark as module
 from flows.benchmark import benchmark
 from inference.dataset import write_partition
-from inference.errors import BadInput
+from inference.errors import BadInput, CosmicError
+from tasks.function_memory import memory_of
+from tasks.nightly import LAST_GOOD
 from tests.surveys import random_survey
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect_api")]
@@ -61,3 +63,52 @@ def test_a_sweep_above_its_budget_runs_nothing(sweep, store):
     with pytest.raises(BadInput, match="more than the"):
         benchmark(sweep, {"axes": {"executor": "lambda"}}, str(store), max_cost=0.0)
     assert not (store / BUCKET / "results").exists()
+
+
+def test_a_sweep_whose_runs_all_fail_has_failed_after_its_report(sweep, store, tmp_path):
+    (store / BUCKET / "3MB").mkdir()
+    (store / BUCKET / "3MB" / "1.pt").write_bytes(b"damaged")
+    with pytest.raises(CosmicError, match="every run of the sweep failed, the first because"):
+        benchmark(sweep, None, str(store), results=str(tmp_path / "out"))
+    assert (tmp_path / "out" / "report.html").exists()
+
+
+def test_a_fresh_sweep_is_measured_anew_and_held_against_the_last_good_one(sweep, store):
+    nights = [benchmark(sweep, None, str(store), fresh=True, fail_above=100.0) for _ in range(2)]
+    places = [[run["document"]["request"]["result_path"] for run in night["measurements"]] for night in nights]
+    assert len({path.split("/")[1] for path in places[0]}) == 1, "one folder a night"
+    assert not set(places[0]) & set(places[1])
+    kept = json.loads((store / BUCKET / "sweeps" / "tiny" / LAST_GOOD).read_text())
+    assert kept["created"] == nights[1]["created"]
+
+
+def test_a_gate_that_cannot_be_is_refused_before_the_first_run(sweep, store):
+    with pytest.raises(BadInput, match="fail-above"):
+        benchmark(sweep, None, str(store), fail_above=0.5)
+    assert not (store / BUCKET / "results").exists()
+
+
+def test_a_sweep_over_memory_sets_the_functions_and_gives_it_back(stack):
+    sweep = {
+        "name": "memory",
+        "request": {"bucket": BUCKET, "data_bucket": BUCKET, "model": "models/tiny.safetensors"},
+        "survey": {"samples": 306},
+        "axes": {
+            "batch_size": 64,
+            "partition_size": "3MB",
+            "executor": ["lambda", "local"],
+            "memory_mb": [2048, 4096],
+        },
+        "repeats": 1,
+        "workers": 1,
+    }
+    before = memory_of("cosmic-executor")
+    document = benchmark(sweep, None, "s3://")
+    assert document["failed"] == []
+    given = {
+        run["axes"]["memory_mb"]: run["document"]["function_memory_mb"]
+        for run in document["measurements"]
+        if run["axes"]["executor"] == "lambda"
+    }
+    assert given == {2048: 2048, 4096: 4096}
+    assert memory_of("cosmic-executor") == before

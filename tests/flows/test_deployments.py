@@ -6,51 +6,139 @@ from pathlib import Path
 
 import pytest
 import yaml
+from prefect.client.schemas.schedules import CronSchedule
 
+from flows.benchmark import load_sweep
 from inference.request import RunRequest
+from inference.store import Store
+from tasks.emulator import environment as emulator_environment
 from tests.surveys import request_of
 
 ROOT = Path(__file__).parents[2]
 PREFECT = str(Path(sys.executable).with_name("prefect"))
+BUCKET = "cosmicai-test"
+DEPLOYMENTS = {
+    f"{deployment['entrypoint'].split(':')[1]}/{deployment['name']}": deployment
+    for deployment in yaml.safe_load((ROOT / "prefect.yaml").read_text().replace("{{ $COSMIC_BUCKET }}", BUCKET))[
+        "deployments"
+    ]
+}
+TINY_SWEEP = {
+    "request": {"bucket": BUCKET, "data_bucket": BUCKET, "model": "models/tiny.safetensors"},
+    "axes": {"batch_size": [16, 64], "partition_size": ["3MB", "5MB"], "data_size": "3MB"},
+    "survey": {"samples": 306},
+    "repeats": 1,
+    "workers": 1,
+}
+CUT_DOWN = {
+    "run/local": {"request": request_of(), "workers": 1},
+    "run/lambda": {"request": request_of(result_path="results/lambda", max_concurrency=2)},
+    "run/step-functions": {"request": request_of(result_path="results/step-functions", max_concurrency=2)},
+    "benchmark/nightly": {"changes": TINY_SWEEP, "fail_above": 100.0},
+    "benchmark/batch-size": {"changes": TINY_SWEEP},
+    "benchmark/partition-size": {"changes": TINY_SWEEP},
+    "benchmark/data-size": {"changes": TINY_SWEEP | {"survey": {"samples": 306}}},
+    "compare/local-vs-lambda": {
+        "request": request_of(result_path="results/both", max_concurrency=2),
+        "a": {"executor": "local", "workers": 1},
+        "repeats": 1,
+    },
+}
 
 
-def test_every_deployment_names_a_flow_that_there_is_and_a_request_that_is_one():
-    for deployment in yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]:
-        module, flow = deployment["entrypoint"].split(":")
+class TestTheFile:
+    def test_it_deploys_runs_sweeps_and_a_comparison(self):
+        assert set(DEPLOYMENTS) == set(CUT_DOWN)
+
+    @pytest.mark.parametrize("name", DEPLOYMENTS)
+    def test_a_deployment_names_a_flow_that_there_is_and_a_pool(self, name):
+        module, flow = DEPLOYMENTS[name]["entrypoint"].split(":")
         assert f"def {flow}(" in (ROOT / module).read_text()
-        assert RunRequest.read(deployment["parameters"]["request"])
-        assert deployment["work_pool"]["name"]
+        assert DEPLOYMENTS[name]["work_pool"]["name"] in {"local", "aws", "benchmark"}
+
+    @pytest.mark.parametrize("name", [name for name in DEPLOYMENTS if not name.startswith("benchmark/")])
+    def test_a_request_is_one(self, name):
+        assert RunRequest.read(DEPLOYMENTS[name]["parameters"]["request"])
+
+    @pytest.mark.parametrize("name", [name for name in DEPLOYMENTS if name.startswith("benchmark/")])
+    def test_a_sweep_is_one(self, name, monkeypatch):
+        monkeypatch.chdir(ROOT)
+        parameters = DEPLOYMENTS[name]["parameters"]
+        assert load_sweep(parameters["sweep"], parameters.get("changes")).cells()
+
+    def test_a_night_is_measured_anew_behind_a_gate_every_day(self):
+        nightly = DEPLOYMENTS["benchmark/nightly"]
+        assert nightly["parameters"]["fresh"] is True
+        assert nightly["parameters"]["fail_above"] == 1.1
+        assert CronSchedule(**nightly["schedules"][0]).cron == "0 2 * * *"
 
 
-@pytest.mark.slow
-def test_deployed_with_a_process_worker_the_run_is_brought_to_completed(prefect_server, store, tmp_path):
-    environment = os.environ | {"PREFECT_API_URL": prefect_server, "PREFECT_HOME": str(tmp_path / "home")}
+class Prefect:
+    """The `prefect` command at the project's root, against one server."""
 
-    def prefect(*words, timeout=240):
-        return subprocess.run(
+    def __init__(self, url, home, **more):
+        self.environment = os.environ | {"PREFECT_API_URL": url, "PREFECT_HOME": str(home)} | more
+
+    def __call__(self, *words, timeout=400):
+        done = subprocess.run(
             [PREFECT, "--no-prompt", *words],
             cwd=ROOT,
-            env=environment,
+            env=self.environment,
             text=True,
             capture_output=True,
             timeout=timeout,
         )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
 
-    made = prefect("work-pool", "create", "local", "--type", "process", "--overwrite")
-    assert made.returncode == 0, made.stderr
-    deployed = prefect("deploy", "--all")
-    assert deployed.returncode == 0, deployed.stdout + deployed.stderr
-    log = (tmp_path / "worker.log").open("w")
-    worker = subprocess.Popen(
-        [PREFECT, "worker", "start", "--pool", "local"], cwd=ROOT, env=environment, stdout=log, stderr=log
-    )
-    try:
-        parameters = {"store": str(store), "request": request_of(), "workers": 1}
-        words = [word for name, value in parameters.items() for word in ("--param", f"{name}={json.dumps(value)}")]
-        ran = prefect("deployment", "run", "run/local", *words, "--watch", "--watch-timeout", "200")
-        assert ran.returncode == 0, ran.stdout + (tmp_path / "worker.log").read_text()
-    finally:
-        worker.terminate()
-        worker.wait(timeout=60)
-        log.close()
-    assert (store / "cosmicai-test" / "results" / "test" / "report.html").is_file()
+    def deploy(self, *names):
+        for pool in {DEPLOYMENTS[name]["work_pool"]["name"] for name in names}:
+            self("work-pool", "create", pool, "--type", "process", "--overwrite")
+        for name in names:
+            self("deploy", "--name", name)
+
+    def bring_to_completed(self, name, log, **parameters):
+        """Run a deployment with a worker of its pool; the command fails unless the flow run ends Completed."""
+        words = [word for key, value in parameters.items() for word in ("--param", f"{key}={json.dumps(value)}")]
+        pool = DEPLOYMENTS[name]["work_pool"]["name"]
+        with log.open("w") as output:
+            worker = subprocess.Popen(
+                [PREFECT, "worker", "start", "--pool", pool],
+                cwd=ROOT,
+                env=self.environment,
+                stdout=output,
+                stderr=output,
+            )
+            try:
+                self("deployment", "run", name, *words, "--watch", "--watch-timeout", "380")
+            except AssertionError as error:
+                raise AssertionError(f"{error}\n{log.read_text()}") from None
+            finally:
+                worker.terminate()
+                worker.wait(timeout=60)
+
+
+@pytest.mark.slow
+def test_deployed_with_a_process_worker_the_run_is_brought_to_completed(prefect_server, store, tmp_path):
+    prefect = Prefect(prefect_server, tmp_path / "home")
+    prefect.deploy("run/local")
+    prefect.bring_to_completed("run/local", tmp_path / "worker.log", store=str(store), **CUT_DOWN["run/local"])
+    assert (store / BUCKET / "results" / "test" / "report.html").is_file()
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("name", DEPLOYMENTS)
+def test_every_deployment_is_brought_to_completed_on_the_emulator(name, prefect_server, stack, aws, tmp_path):
+    prefect = Prefect(prefect_server, tmp_path / "home", **emulator_environment(aws), COSMIC_BUCKET=BUCKET)
+    prefect.deploy(name)
+    prefect.bring_to_completed(name, tmp_path / "worker.log", store="s3://", **CUT_DOWN[name])
+    written = {item.key for item in Store("s3://").list(BUCKET, "")}
+    kind, _, deployment = name.partition("/")
+    if kind == "run":
+        assert f"{CUT_DOWN[name]['request']['result_path']}/report.html" in written
+    elif kind == "benchmark":
+        sweep = "smoke" if deployment == "nightly" else deployment
+        assert f"sweeps/{sweep}/report.html" in written
+        assert (f"sweeps/{sweep}/last-good.json" in written) == (deployment == "nightly")
+    else:
+        assert {f"results/both/{side}/1/summary.json" for side in "ab"} <= written
