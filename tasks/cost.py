@@ -17,35 +17,40 @@ from inference.request import RunRequest
 from inference.start import Start
 from inference.store import Store
 from tasks.executors.base import Invocation
+from tasks.express import Express, express_of
 from tasks.ledger import Ledger, keep_invocations, load_executions, load_invocations, of_records, transitions_of
 from tasks.plan import read_request
 from tasks.policy import STEP_RETRIES, worth_retrying
-from tasks.price_book import PriceBook, Tier, load_price_book
+from tasks.price_book import FreeTier, PriceBook, Tier, load_price_book
 from tasks.summarize import Summary
 
 METHODS = ("billed", "used-memory", "as-printed")
 MEANINGS = {
     "billed": "What AWS charges: allocated memory over every billed second, failed invocations included, plus"
-    " requests, S3, state transitions and storage above 512 MB.",
+    " requests, storage above 512 MB, S3, Step Functions and logs. This is the bill.",
     "used-memory": "The same with the memory that was used at most in place of the memory that was allocated: what a"
     " function of just the right size would cost.",
     "as-printed": "The formula of the report that this project starts from, kept to reconcile its table: invocations"
     " x total duration x used memory x $0.00001667. It counts the invocations twice, so it is no price.",
 }
 FREE_STORAGE_MB = 512
+LOG_BYTES = 512  # an invocation: START, END and REPORT with 26 bytes of overhead each, rounded up
 PRINTED_USD_PER_GB_S = 0.00001667  # contract, fault 9
 _MB_PER_GB = 1024  # as Lambda counts memory and storage
+_BYTES_PER_GB = 2**30
+_LOGS = f"estimate: {LOG_BYTES} bytes an invocation; what a staged script prints is not counted"
 
 
 @dataclass(frozen=True)
 class CostItem:
-    """One line of a bill: `usd` = `quantity` x `unit_usd`, both for one `unit`."""
+    """One line of a bill: `usd` = `quantity` x `unit_usd`, both for one `unit`; `how` tells counts from estimates."""
 
     name: str
     quantity: float
     unit: str
     unit_usd: float
     usd: float
+    how: str
 
 
 @dataclass(frozen=True)
@@ -80,10 +85,15 @@ def compute_cost(
     architecture: str = "x86_64",
     ephemeral_mb: int = FREE_STORAGE_MB,
     state_transitions: int = 0,
+    express: Express | None = None,
     s3_puts: int = 0,
     s3_gets: int = 0,
+    free_tier: bool = False,
 ) -> Cost:
     """Reckon what invocations cost.
+
+    Compute is allocated memory over billed time, each invocation's time in whole milliseconds, rounded up; since August
+    2025 AWS bills the initialisation of a cold one too, and its REPORT line says so (AWS Lambda pricing).
 
     Args:
         invocations: every one that was made, failed ones included.
@@ -93,32 +103,47 @@ def compute_cost(
         architecture: `x86_64` or `arm64`.
         ephemeral_mb: storage that the function was given, MB of 1,048,576 bytes.
         state_transitions: of Step Functions Standard.
+        express: EXPRESS executions (`tasks.express.express_of`).
         s3_puts: PUT, COPY, POST and LIST requests to S3.
         s3_gets: all other requests to S3.
+        free_tier: take off what is free each month, as if nothing else had used it.
 
     Raises:
-        BadInput: no such method, or the book lacks the region or the architecture.
+        BadInput: no such method, one that the free tier has no meaning for, or the book lacks the region or the
+            architecture.
     """
     if method not in METHODS:
         raise BadInput(f"the cost method must be one of {', '.join(METHODS)}, not {method!r:.40}")
     book = book or load_price_book()
     tiers = book.tiers(region, architecture)
+    source = _source(invocations)
     if method == "as-printed":
+        if free_tier:
+            raise BadInput("the free tier has no meaning for the method as-printed, which is no price")
         items = [_as_printed(invocations)]
     else:
-        prices = book.regions[region]
-        seconds = math.fsum(call.billed_s for call in invocations)
+        prices, free = book.regions[region], book.free_tier if free_tier else FreeTier()
+        express = express or Express()
         storage_gb = max(ephemeral_mb - FREE_STORAGE_MB, 0) / _MB_PER_GB
+        gb_s = math.fsum(_gb(call, method) * _billed_s(call) for call in invocations)
+        storage_gb_s = storage_gb * math.fsum(map(_billed_s, invocations))
+        logs_gb = len(invocations) * LOG_BYTES / _BYTES_PER_GB
+        transitions, transition_usd = state_transitions - free.transitions, prices.usd_per_1000_state_transitions / 1e3
+        million_usd = prices.usd_per_million_express_requests
+        express_usd = None if million_usd is None else million_usd / 1e6
         items = [
-            *_compute(math.fsum(_gb(call, method) * call.billed_s for call in invocations), tiers),
-            _item("requests", len(invocations), "requests", prices.usd_per_million_requests / 1e6),
-            _item("storage above 512 MB", storage_gb * seconds, "GB-s", prices.usd_per_storage_gb_s),
+            *_compute(max(gb_s - free.gb_s, 0.0), tiers, f"billed time {source}"),
+            _item("requests", len(invocations) - free.requests, "requests", prices.usd_per_million_requests / 1e6),
+            _item("storage above 512 MB", storage_gb_s, "GB-s", prices.usd_per_storage_gb_s, f"billed time {source}"),
             _item("S3 PUT and LIST", s3_puts, "requests", prices.usd_per_1000_s3_puts / 1e3),
             _item("S3 GET", s3_gets, "requests", prices.usd_per_1000_s3_gets / 1e3),
-            _item("state transitions", state_transitions, "transitions", prices.usd_per_1000_state_transitions / 1e3),
+            _item("state transitions", transitions, "transitions", transition_usd),
+            _item("EXPRESS requests", express.requests, "requests", express_usd),
+            _item("EXPRESS duration", express.gb_s, "GB-s", prices.usd_per_express_gb_s, express.how),
+            _item("log ingestion", logs_gb - free.logs_gb, "GB", prices.usd_per_gb_of_logs, _LOGS),
         ]
     estimate = any(not call.billed_how.startswith("REPORT") for call in invocations)
-    how = _how(invocations, method, book, f"{region} {architecture}")
+    how = _how(invocations, method, book, f"{region} {architecture}", free_tier=free_tier)
     return Cost(method, math.fsum(item.usd for item in items), tuple(items), estimate, how)
 
 
@@ -126,11 +151,19 @@ def _gb(call: Invocation, method: str) -> float:
     return (call.memory_mb if method == "billed" else call.max_memory_mb) / _MB_PER_GB
 
 
-def _item(name: str, quantity: float, unit: str, unit_usd: float) -> CostItem:
-    return CostItem(name, quantity, unit, unit_usd, quantity * unit_usd)
+def _billed_s(call: Invocation) -> float:
+    return math.ceil(round(call.billed_s * 1e3, 6)) / 1e3
 
 
-def _compute(gb_s: float, tiers: Sequence[Tier]) -> list[CostItem]:
+def _item(name: str, quantity: float, unit: str, unit_usd: float | None, how: str = "counted") -> CostItem:
+    """A line; what the free tier leaves below nothing is nothing, and what the book has no price of says so."""
+    if unit_usd is None:
+        unit_usd, how = 0.0, f"{how}; no price is known in this region, so it is not in the total"
+    quantity = max(quantity, 0)
+    return CostItem(name, quantity, unit, unit_usd, quantity * unit_usd, how)
+
+
+def _compute(gb_s: float, tiers: Sequence[Tier], how: str) -> list[CostItem]:
     """Compute, an item a tier that is reached, as if the month had begun with this run."""
     items: list[CostItem] = []
     below = 0.0
@@ -138,7 +171,7 @@ def _compute(gb_s: float, tiers: Sequence[Tier]) -> list[CostItem]:
         end = math.inf if tier.up_to_gb_s is None else tier.up_to_gb_s
         if not items or gb_s > below:
             name = "compute" if not items else f"compute above {below / 1e9:g} billion GB-s"
-            items.append(_item(name, min(gb_s, end) - below, "GB-s", tier.usd))
+            items.append(_item(name, min(gb_s, end) - below, "GB-s", tier.usd, how))
         below = end
     return items
 
@@ -149,19 +182,24 @@ def _as_printed(invocations: Sequence[Invocation]) -> CostItem:
     gb = math.fsum(told) / len(told) if told else 0.0
     seconds = math.fsum(call.billed_s for call in invocations)
     quantity = len(invocations) * seconds * gb
-    return _item("invocations x total duration x used memory", quantity, "GB-s", PRINTED_USD_PER_GB_S)
+    return _item("invocations x total duration x used memory", quantity, "GB-s", PRINTED_USD_PER_GB_S, "as then")
 
 
-def _how(invocations: Sequence[Invocation], method: str, book: PriceBook, where: str) -> str:
+def _source(invocations: Sequence[Invocation]) -> str:
+    """Who says how long the invocations took."""
     reported = sum(call.billed_how.startswith("REPORT") for call in invocations)
     total = len(invocations)
     if reported == total:
-        source = "as AWS reported it"
-    elif reported:
-        source = f"as AWS reported it for {reported} and as measured here for {total - reported}"
-    else:
-        source = "as measured here, not by AWS"
-    memory = "allocated memory" if method == "billed" else "the memory used at most"
+        return "as AWS reported it"
+    if reported:
+        return f"as AWS reported it for {reported} and as measured here for {total - reported}"
+    return "as measured here, not by AWS"
+
+
+def _how(invocations: Sequence[Invocation], method: str, book: PriceBook, where: str, *, free_tier: bool) -> str:
+    source, total = _source(invocations), len(invocations)
+    allocated = " and ".join(f"{memory:,} MB" for memory in sorted({call.memory_mb for call in invocations}))
+    memory = f"allocated memory ({allocated or 'none'})" if method == "billed" else "the memory used at most"
     silent = sum(call.max_memory_mb <= 0 for call in invocations)
     if method != "billed" and silent:
         memory += f" ({silent} told none)"
@@ -169,37 +207,48 @@ def _how(invocations: Sequence[Invocation], method: str, book: PriceBook, where:
         return f"The old report's formula and its price, over {memory} and the time of {total} invocations {source}."
     return (
         f"Prices of {book.as_of} for {where}, on {memory} and the billed time of {total} invocations {source};"
-        " the month's first price tier, no free tier, no data transfer and no logs are assumed."
+        f" the month's first price tier, {'an untouched' if free_tier else 'no'} free tier, no data transfer and"
+        f" {LOG_BYTES} bytes of log an invocation are assumed."
     )
 
 
 def _cost(
-    invocations: Sequence[Invocation], method: str, request: RunRequest, store: Store, results: Sequence[RankResult]
+    invocations: Sequence[Invocation],
+    method: str,
+    request: RunRequest,
+    store: Store,
+    results: Sequence[RankResult],
+    *,
+    free_tier: bool = False,
 ) -> Cost:
     """The bill of a run; S3 requests are those of its finished ranks, where the store is S3 at all."""
     counted = () if store.is_local else results
     writes = sum(result.store_writes + 1 for result in counted)  # a record cannot count its own writing
+    executions = load_executions(store, request.bucket, request.result_path)
     return compute_cost(
         invocations,
         method=method,
         region=request.region,
         architecture=request.architecture,
-        state_transitions=transitions_of(load_executions(store, request.bucket, request.result_path)),
+        state_transitions=transitions_of(executions),
+        express=express_of(executions, invocations),
         s3_puts=writes,
         s3_gets=sum(result.store_requests - result.store_writes for result in counted),
+        free_tier=free_tier,
     )
 
 
-def cost_of_run(store_root: str, bucket: str, result_path: str, method: str) -> Cost:
+def cost_of_run(store_root: str, bucket: str, result_path: str, method: str, *, free_tier: bool = False) -> Cost:
     """The bill of a run that lies in the store.
 
     Raises:
-        BadInput: no run ended there.
+        BadInput: no run ended there, or `compute_cost` refuses.
     """
     store = Store(store_root)
     invocations = load_invocations(store, bucket, result_path)
     results = read_combined(store, bucket, result_path)
-    return _cost(invocations, method, read_request(store, bucket, result_path), store, results)
+    request = read_request(store, bucket, result_path)
+    return _cost(invocations, method, request, store, results, free_tier=free_tier)
 
 
 @task(

@@ -56,18 +56,35 @@ class RegionPrices(_Checked):
         return self
 
 
+class FreeTier(_Checked):
+    """What is free in every month, not in an account's first year only; nothing by default.
+
+    Attributes:
+        gb_s: of Lambda compute, either architecture; `requests` of Lambda.
+        transitions: of Step Functions Standard; EXPRESS has none.
+        logs_gb: ingested into CloudWatch Logs.
+    """
+
+    gb_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    requests: Annotated[int, Field(ge=0)] = 0
+    transitions: Annotated[int, Field(ge=0)] = 0
+    logs_gb: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+
+
 class PriceBook(_Checked):
     """Prices of AWS at a date.
 
     Attributes:
         as_of: when they held.
         source: pages to check them against; `note` says how they are known.
+        free_tier: the same in every region.
         regions: by the region's name.
     """
 
     as_of: date
     source: tuple[str, ...]
     note: str
+    free_tier: FreeTier
     regions: dict[str, RegionPrices]
 
     def tiers(self, region: str, architecture: str) -> tuple[Tier, ...]:

@@ -142,11 +142,12 @@ def report_markdown(summary: Mapping[str, Any], ranks: pd.DataFrame, costs: Sequ
     if summary.get("metrics"):
         parts += ["## Redshifts", markdown_table(("", "", f"With {DELTA}"), _metrics(summary["metrics"]))]
     lines = [
-        (item.name, number(item.quantity, item.unit, 4), unit_price(item.unit_usd), usd(item.usd))
+        (item.name, number(item.quantity, item.unit, 4), item.how, unit_price(item.unit_usd), usd(item.usd))
         for item in bill.items
     ]
-    lines.append((f"total, {bill.method}{', an estimate' if bill.estimate else ''}", "", "", usd(bill.usd)))
-    parts += ["## Bill", markdown_table(("Item", "Quantity", "USD a unit", "USD"), lines), plain(bill.how)]
+    lines.append((f"total, {bill.method}{', an estimate' if bill.estimate else ''}", "", "", "", usd(bill.usd)))
+    columns = ("Item", "Quantity", "How obtained", "USD a unit", "USD")
+    parts += ["## Bill", markdown_table(columns, lines), plain(bill.how)]
     meanings = [(cost.method, usd(cost.usd), MEANINGS[cost.method]) for cost in others]
     parts.append(markdown_table(("Other method", "USD", "Meaning"), meanings))
     if summary.get("notes"):

@@ -1,13 +1,15 @@
 import dataclasses
 import json
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from inference.errors import BadInput
-from tasks.cost import MEANINGS, METHODS, compute_cost
+from tasks.cost import LOG_BYTES, MEANINGS, METHODS, compute_cost
 from tasks.executors.base import Invocation
+from tasks.express import Express
 from tasks.price_book import load_price_book
 
 # partition size in MB: invocations, total duration in s, used memory in GB, USD as printed (contract, fault 9)
@@ -126,7 +128,7 @@ def test_an_invocation_that_told_no_memory_is_named_where_memory_used_counts():
 def test_a_bill_becomes_json():
     document = json.loads(json.dumps(compute_cost([CALL]).to_dict(), allow_nan=False))
     assert document.keys() == {"method", "usd", "items", "estimate", "how"}
-    assert document["items"][0].keys() == {"name", "quantity", "unit", "unit_usd", "usd"}
+    assert document["items"][0].keys() == {"name", "quantity", "unit", "unit_usd", "usd", "how"}
 
 
 def test_every_method_says_what_it_means():
@@ -152,3 +154,51 @@ def test_what_was_used_never_costs_more_than_what_was_allocated(seconds, memory,
     used = compute_cost(invocations, method="used-memory", architecture=architecture)
     billed = compute_cost(invocations, method="billed", architecture=architecture)
     assert 0 <= used.usd <= billed.usd
+
+
+def test_a_duration_counts_in_whole_milliseconds_rounded_up():
+    cost = compute_cost([dataclasses.replace(CALL, billed_s=1.0001)])
+    assert item(cost, "compute").quantity == pytest.approx(2 * 1.001, abs=1e-12)
+
+
+def test_express_executions_and_logs_are_on_the_bill_as_estimates():
+    cost = compute_cost([CALL] * 1000, express=Express(1000, 125.0, "estimate: so many"))
+    assert item(cost, "EXPRESS requests").usd == pytest.approx(0.001)
+    assert item(cost, "EXPRESS duration").usd == pytest.approx(125 * 0.00001667)
+    assert item(cost, "EXPRESS duration").how == "estimate: so many"
+    assert item(cost, "log ingestion").usd == pytest.approx(1000 * LOG_BYTES / 2**30 * 0.50)
+    assert item(cost, "log ingestion").how.startswith("estimate")
+
+
+def test_what_has_no_price_in_a_region_is_told_and_left_out():
+    line = item(compute_cost([CALL], region="eu-central-1", express=Express(5, 1.0)), "EXPRESS requests")
+    assert (line.quantity, line.usd) == (5, 0.0)
+    assert "no price is known" in line.how
+
+
+def test_the_free_tier_is_taken_off_only_when_asked_and_never_below_nothing():
+    month = [dataclasses.replace(CALL, billed_s=250.0)] * 1000  # 500,000 GB-s
+    full, free = (compute_cost(month, state_transitions=5000, free_tier=asked) for asked in (False, True))
+    assert item(full, "compute").quantity - item(free, "compute").quantity == 400_000
+    assert item(free, "requests").quantity == 0
+    assert item(free, "state transitions").quantity == 1000
+    assert item(free, "log ingestion").usd == 0
+    assert "no free tier" in full.how
+    assert "an untouched free tier" in free.how
+    with pytest.raises(BadInput, match="free tier has no meaning"):
+        compute_cost(month, method="as-printed", free_tier=True)
+
+
+def test_the_memory_behind_a_bill_is_named():
+    assert "allocated memory (2,048 MB)" in compute_cost([CALL]).how
+    other = dataclasses.replace(CALL, memory_mb=10_240)
+    assert "allocated memory (2,048 MB and 10,240 MB)" in compute_cost([CALL, other]).how
+
+
+def test_the_page_about_the_bill_has_the_figures_that_the_formulas_give():
+    page = (Path(__file__).parents[2] / "docs" / "cost.md").read_text()
+    for size, (count, seconds, used_gb, printed) in PRINTED.items():
+        invocations = calls(count, seconds, used_gb)
+        found = [compute_cost(invocations, method=method).usd for method in ("as-printed", "used-memory", "billed")]
+        row = [f"{size} MB", f"{count}", f"{seconds:,.1f} s", f"{used_gb} GB", f"${printed:.2f}"]
+        assert "| " + " | ".join(row + [f"${usd:.2f}" for usd in found]) + " |" in page
