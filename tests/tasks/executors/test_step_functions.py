@@ -15,6 +15,7 @@ from inference.store import Store
 from tasks.aws import client
 from tasks.emulator import REGION
 from tasks.executors.step_functions import StepFunctionsExecutor
+from tasks.express import express_of
 from tasks.ledger import Ledger
 from tests.fixtures import EVENT, RESULT
 from tests.histories import DISTRIBUTED, INLINE, RETRIED
@@ -275,6 +276,14 @@ def test_failed_children_of_a_map_run_are_told_by_rank_with_their_causes(answers
     assert "EXPRESS ends at five minutes" in ledger.last_error(2)
     assert "stopped, with the map" in ledger.last_error(3)
     assert {call.rank: call.request_id for call in ledger.invocations if call.error}[1] == "request-9"
+
+
+def test_express_children_are_billed_by_requests_and_seconds(answers, tmp_path):
+    answers(**distributed([("SUCCEEDED", rank, None, None) for rank in range(3)], "EXPRESS"))
+    execution, ledger, _ = run(events_in(tmp_path, done=(0, 1, 2)))
+    kept = json.loads(json.dumps(execution.to_dict()))
+    express = express_of([kept], ledger.invocations)
+    assert (express.requests, express.gb_s) == (3, pytest.approx(3 * 300 * 64 / 1024))
 
 
 def test_standard_children_add_their_own_states_to_the_bill(answers, tmp_path):
