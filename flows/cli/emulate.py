@@ -49,7 +49,8 @@ def main(args: argparse.Namespace) -> int:
             del os.environ[name]
         buckets = _upload(args.folder) if args.folder is not None else []
         install("cosmic-flows", (buckets or [_BUCKET])[0], {})
-        say(f"AWS emulator at {endpoint}, stack deployed, {len(buckets)} buckets uploaded", "dim", stderr=True)
+        uploaded = f", {', '.join(buckets)} uploaded" if buckets else ""
+        say(f"AWS emulator at {endpoint}, stack deployed{uploaded}", "dim", stderr=True)
         return _run(command)
 
 
