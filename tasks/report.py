@@ -90,7 +90,7 @@ COLUMNS = (
     Column("Billed s", "billed_s", seconds),
     Column("Attempt", "attempt", number),
     Column("Start", "cold", lambda cold: "cold" if cold else "warm", is_text=True),
-    Column("Worker", "worker", str, is_text=True),
+    Column("Worker", "worker", lambda worker: str(worker)[:8], is_text=True),
     Column("Run", "resumed", lambda resumed: "earlier" if resumed else "this", is_text=True),
 )
 
