@@ -21,26 +21,15 @@ from inference.request import RunRequest
 from inference.store import Store
 from tasks import display
 from tasks.cost import MEANINGS, Cost
-from tasks.display import bit_rate, markdown_table, number, percent, plain, ranks_of, seconds, spans, unit_price, usd
+from tasks.display import bit_rate, markdown_table, number, plain, ranks_of, seconds, spans, unit_price, usd
 from tasks.figures import density, of_this_run, rank_time_histogram, timeline
+from tasks.photoz import DELTA, METRICS
+from tasks.photoz_plots import distributions, residuals
 from tasks.policy import STEP_RETRIES, worth_retrying
 from tasks.summarize import Summary
 
 ALL_RANKS = 60  # a table of up to so many ranks shows them all, a longer one the slowest and the first SOME_RANKS
 SOME_RANKS = 20
-DELTA = "d = (z_pred - z_spec) / (1 + z_spec)"
-METRICS: tuple[tuple[str, str, Callable[[Any], str], str], ...] = (
-    ("nmad", "NMAD", number, "1.48 x median of |d - median(d)|, the scatter about the median"),
-    ("precision", "Scatter about zero", number, "1.48 x median of |d|, what the replaced system called NMAD"),
-    ("bias", "Bias", number, "mean of d"),
-    ("mae", "MAE", number, "mean of |z_pred - z_spec|"),
-    ("mse", "MSE", number, "mean of (z_pred - z_spec) squared"),
-    ("r2", "R²", number, "1 - squared errors over squared deviations of z_spec from its mean"),
-    ("outlier_fraction", "Outliers", percent, "share of galaxies with |d| above 0.15"),
-    ("outlier_fraction_005", "Beyond 0.05", percent, "share of galaxies with |d| above 0.05"),
-    ("samples", "Galaxies compared", number, "those whose spectroscopic redshift is known"),
-    ("unknown", "Left out", number, "galaxies without a spectroscopic redshift"),
-)
 PHASES = (("initialize_s", "Initialize"), ("map_s", "Map"), ("summarize_s", "Summarize"))
 TEMPLATES = Environment(
     loader=FileSystemLoader(Path(__file__).parent / "templates"),
@@ -64,6 +53,13 @@ class Stat(NamedTuple):
     label: str
     value: str
     how: str
+
+
+class Picture(NamedTuple):
+    """A plot as SVG, and what it shows."""
+
+    svg: str
+    caption: str
 
 
 class Column(NamedTuple):
@@ -120,8 +116,8 @@ def render_report(
         in_timeline=len(of_this_run(ranks)),
         timeline=timeline(ranks) if len(ranks) else None,
         histogram=rank_time_histogram(ranks) if len(ranks) else None,
-        density=density(predictions, metrics) if metrics and predictions is not None else None,
-        metrics=_metrics(metrics or {}),
+        redshift_plots=_redshift_plots(predictions, metrics),
+        metrics=_metrics(summary),
         delta=DELTA,
         costs=costs,
         meanings=MEANINGS,
@@ -140,7 +136,7 @@ def report_markdown(summary: Mapping[str, Any], ranks: pd.DataFrame, costs: Sequ
     parts.append(markdown_table(("", "", "How obtained"), _headline(summary, bill)))
     parts += ["## Speed", markdown_table(("", "", "How obtained"), _speed(summary, ranks))]
     if summary.get("metrics"):
-        parts += ["## Redshifts", markdown_table(("", "", f"With {DELTA}"), _metrics(summary["metrics"]))]
+        parts += ["## Redshifts", markdown_table(("", "", f"With {DELTA}"), _metrics(summary))]
     lines = [
         (item.name, number(item.quantity, item.unit, 4), item.how, unit_price(item.unit_usd), usd(item.usd))
         for item in bill.items
@@ -220,8 +216,36 @@ def _speed(summary: Mapping[str, Any], ranks: pd.DataFrame) -> list[Stat]:
     return stats
 
 
-def _metrics(metrics: Mapping[str, float | None]) -> list[Stat]:
-    return [Stat(label, show(metrics[key]), how) for key, label, show, how in METRICS if key in metrics]
+def _metrics(summary: Mapping[str, Any]) -> list[Stat]:
+    metrics, spread = summary.get("metrics") or {}, summary.get("metrics_intervals") or {}
+    stats = []
+    for metric in METRICS:
+        if metric.key in metrics:
+            ends = [metric.show(end) for end in spread.get(metric.key, ())]
+            told = f"{' to '.join(ends)} (95 % interval); " if ends else ""
+            stats.append(Stat(metric.label, metric.show(metrics[metric.key]), told + metric.how))
+    return stats
+
+
+def _redshift_plots(predictions: pd.DataFrame | None, metrics: Mapping[str, float | None] | None) -> list[Picture]:
+    """What there is to draw of the redshifts; without known ones their distribution alone."""
+    if predictions is None or predictions.empty:
+        return []
+    pictures = []
+    if metrics:
+        pictures += [
+            Picture(
+                density(predictions, metrics),
+                "Predicted against spectroscopic redshift; darker cells hold more galaxies, on a logarithmic scale.",
+            ),
+            Picture(
+                residuals(predictions),
+                "Residuals, z_pred - z_spec over 1 + z_spec, with their running median and the central 68 %.",
+            ),
+        ]
+    told = "N(z): how many galaxies are predicted at which redshift"
+    pictures.append(Picture(distributions(predictions), f"{told}{', and how many have it' if metrics else ''}."))
+    return pictures
 
 
 def _trouble(summary: Mapping[str, Any]) -> dict[str, Any] | None:

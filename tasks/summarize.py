@@ -26,6 +26,7 @@ from inference.request import RunRequest
 from inference.start import Start
 from inference.store import Store
 from tasks.ledger import Ledger
+from tasks.photoz import intervals
 from tasks.policy import STEP_RETRIES, worth_retrying
 
 SCHEMA = pa.schema(
@@ -195,7 +196,9 @@ def summarize(request: RunRequest, start: Start, ledger: Ledger, store_root: str
         except BadInput as error:
             raise StoreError(f"{error}: remove the file, and the same request runs its rank anew") from None
     document["objects"] = len(predictions)
-    document["metrics"] = photoz_metrics(predictions["z_pred"].to_numpy(), predictions["z_spec"].to_numpy())
+    z_pred, z_spec = (predictions[name].to_numpy() for name in ("z_pred", "z_spec"))
+    document["metrics"] = photoz_metrics(z_pred, z_spec)
+    document["metrics_intervals"] = intervals(z_pred, z_spec)
     ranks = rank_table(found.results, start.resumed)
     shown = [
         "rank",

@@ -28,6 +28,8 @@ def test_an_example_worked_by_hand():
             "mse": 0.21 / 4,
             "bias": 0.1,
             "nmad": 1.48 * 0.05,
+            "nmad_14826": 1.4826 * 0.05,
+            "sigma68": 0.1,  # half of 0.2 - 0: the second galaxy of four is beyond the lowest 15.87 %
             "precision": 1.48 * 0.1,
             "r2": 1 - 0.21 / 6,
             "outlier_fraction": 1 / 4,
@@ -84,6 +86,7 @@ def test_a_shift_of_all_deltas_moves_the_bias_and_not_the_scatter(redshifts, shi
     before, after = photoz_metrics(pred, spec), photoz_metrics(pred + shift * (1 + spec), spec)
     assert after["bias"] == pytest.approx(before["bias"] + shift, abs=1e-9)
     assert after["nmad"] == pytest.approx(before["nmad"], abs=1e-9)
+    assert after["sigma68"] == pytest.approx(before["sigma68"], abs=1e-9)
 
 
 @given(REDSHIFTS)
@@ -97,7 +100,10 @@ def test_the_scatter_of_gaussian_errors_is_their_sigma():
     random = np.random.default_rng(0)
     spec = random.uniform(0, 1, 200_000)
     pred = spec + random.normal(0, 0.01, spec.size) * (1 + spec)
-    assert photoz_metrics(pred, spec)["nmad"] == pytest.approx(0.01, rel=0.01)
+    metrics = photoz_metrics(pred, spec)
+    for name in ("nmad", "nmad_14826", "sigma68", "precision"):
+        assert metrics[name] == pytest.approx(0.01, rel=0.01)
+    assert metrics["nmad_14826"] / metrics["nmad"] == pytest.approx(1.4826 / 1.48)
 
 
 @pytest.mark.parametrize("unknown", [np.nan, np.inf, -np.inf, -9999.0, -1.0])

@@ -9,10 +9,16 @@ import pandas as pd
 import pytest
 from matplotlib.colors import to_rgb
 
+from tasks import photoz_plots
 from tasks.figures import COLD, PALE, STAGES, WARM, density, rank_time_histogram, timeline
+from tasks.photoz import binned
 from tests.tasks.reported import METRICS, predictions_of, ranks_of
 
+_ROWS = binned(*(predictions_of(3000)[name].to_numpy() for name in ("z_spec", "z_pred", "z_spec")))
 DRAW = {
+    "residuals": lambda: photoz_plots.residuals(predictions_of(3000)),
+    "distributions": lambda: photoz_plots.distributions(predictions_of(3000)),
+    "binned metrics": lambda: photoz_plots.binned_metrics(_ROWS, "redshift", "bins-z"),
     "timeline": lambda: timeline(ranks_of(41)),
     "rank times": lambda: rank_time_histogram(ranks_of(41)),
     "density": lambda: density(predictions_of(3000), METRICS),

@@ -106,8 +106,8 @@ class TestAWholeRun:
     def test_it_shows_every_rank_of_a_short_table(self, whole):
         assert ranks_in(whole) == list(range(41))
 
-    def test_it_draws_three_figures_that_share_no_id(self, whole):
-        assert sum(tag == "svg" for tag, _ in whole.tags) == 3
+    def test_it_draws_five_figures_that_share_no_id(self, whole):
+        assert sum(tag == "svg" for tag, _ in whole.tags) == 5
         ids = [attributes["id"] for _, attributes in whole.tags if "id" in attributes]
         assert len(ids) == len(set(ids))
 
@@ -251,7 +251,8 @@ class TestWhatIsNotKnown:
         predictions = predictions_of(10).assign(z_spec=np.nan)
         page = page_of(ranks_of(3), predictions, metrics=None)
         assert "No spectroscopic redshifts are known" in page.text
-        assert sum(tag == "svg" for tag, _ in page.tags) == 2
+        assert sum(tag == "svg" for tag, _ in page.tags) == 3  # N(z) of the predictions is among them
+        assert "how many have it" not in page.text
 
     def test_a_metric_that_is_none_is_a_dash(self):
         page = page_of(ranks_of(1), metrics={"nmad": 0.1, "r2": None})
