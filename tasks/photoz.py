@@ -80,6 +80,7 @@ METRICS = (
     PhotozMetric("samples", "Galaxies compared", number, "those whose spectroscopic redshift is known"),
     PhotozMetric("unknown", "Left out", number, "galaxies without a spectroscopic redshift"),
 )
+_IN_TABLE = ("bias", "nmad", "sigma68", "outlier_fraction", "outlier_fraction_005")
 _IN_BINS = ("bias", "nmad", "sigma68", "mae", "outlier_fraction", "outlier_fraction_005")
 
 
@@ -96,6 +97,9 @@ def intervals(
     Of more than 50,000 galaxies a resample holds m = 50,000, and its deviations from the metric of all N galaxies are
     scaled by sqrt(m / N), since each of these metrics converges as 1 / sqrt(N) (Bickel, Goetze & van Zwet 1997,
     Statistica Sinica 7, 1: the m out of n bootstrap).
+
+    Of a share that is none or all the bootstrap knows no spread; there the other end is 3 / N away (the rule of three,
+    Hanley & Lippman-Hand 1983, JAMA 249, 1743).
 
     Args:
         z_pred: predicted redshifts, (N,), finite.
@@ -122,6 +126,10 @@ def intervals(
     ends = {name: np.quantile(values, [tail, 1 - tail]) for name, values in drawn.items()}
     if size < count:
         ends = {name: value + scale * (ends[name] - value) for name, value in centre.items() if value is not None}
+    for name in ("outlier_fraction", "outlier_fraction_005"):
+        share = centre[name]
+        if share in {0.0, 1.0}:  # no resample differs, and yet nobody knows that there are none
+            ends[name] = np.sort(np.abs([share, share - min(3 / count, 1.0)]))
     return {name: (float(low), float(high)) for name, (low, high) in ends.items()}
 
 
@@ -146,8 +154,7 @@ def edges_of(values: np.ndarray, bins: int = BINS) -> np.ndarray:
     power = 10.0 ** math.floor(math.log10(width))
     step = next(step * power for step in (1.0, 2.0, 2.5, 5.0, 10.0) if step * power >= width * (1 - 1e-9))
     inner = np.arange(math.floor(low / step) + 1, math.ceil(high / step)) * step
-    inner = inner[(inner > ends[0]) & (inner < ends[1])]
-    return np.array([ends[0], *inner.round(12).tolist(), ends[1]])
+    return np.array([ends[0], *inner[(inner > ends[0]) & (inner < ends[1])], ends[1]])
 
 
 def binned(values: np.ndarray, z_pred: np.ndarray, z_spec: np.ndarray, bins: int = BINS, seed: int = SEED) -> list[Row]:
@@ -211,11 +218,11 @@ def metrics_table(metrics: Mapping[str, float | None], spread: Mapping[str, Sequ
 
 def bins_table(name: str, title: str, rows: Sequence[Row]) -> Table:
     """The metrics in bins of one quantity."""
-    ranges = [{"range": f"{number(row['low'])} to {number(row['high'])}"} | row for row in rows]
+    ranges = [{"range": f"{row['low']:.3g} to {row['high']:.3g}"} | row for row in rows]
     columns = (
         Column("range", title, str, text=True),
         Column("samples", "Galaxies"),
-        *(Column(m.key, m.label, m.show, spread=True) for m in METRICS if m.key in _IN_BINS),
+        *(Column(m.key, m.label, m.show, spread=True) for m in METRICS if m.key in _IN_TABLE),
     )
-    caption = f"After ±, half the width of {INTERVAL}; none below {FEWEST} galaxies."
+    caption = f"After ±, half the width of the 95 % bootstrap interval; none below {FEWEST} galaxies."
     return Table(name, f"In bins of {title}", columns, ranges, caption)

@@ -18,6 +18,8 @@ COMMANDS = {
     "compare": "two runs or sweeps side by side: ratios, and whether they exceed the noise",
     "summarize": "the tables of any combined_data.json, ours or the replaced system's",
     "cost": "what a finished run costs, by one of three methods",
+    "catalogue": "a run's redshifts as one file: Parquet, FITS, VOTable or CSV, with units and provenance",
+    "metrics": "how good redshifts are, as the field reports it: with intervals, in bins, as a page",
     "import-checkpoint": "a published checkpoint, a pickled module, as .safetensors; nothing of it is executed",
     "deploy": "functions, state machine, roles and logs on AWS, from one template",
     "destroy": "remove what deploy made; buckets only with --with-data",

@@ -110,6 +110,18 @@ class TestAWholeRun:
             np.testing.assert_allclose(rows["z_pred"], expected, atol=1e-5)
             np.testing.assert_array_equal(rows["z_spec"], np.asarray(part.redshifts).ravel())
 
+    def test_its_catalogue_and_its_metrics_are_those_of_its_redshifts(self, done):
+        document, results = done
+        root = results.parents[2]
+        catalogue = read_catalogue(Store(root), "cosmicai-test", "results/test")
+        assert len(catalogue.rows) == document["objects"]
+        assert catalogue.provenance["model_sha256"] == document["model"]["sha256"]
+        quality = quality_of(with_magnitudes(Store(root), catalogue), "the run")
+        assert quality.metrics == document["metrics"]
+        assert {name: list(ends) for name, ends in quality.spread.items()} == {
+            name: list(ends) for name, ends in document["metrics_intervals"].items()
+        }
+
     def test_the_report_and_the_summary_lie_beside_the_results(self, done):
         document, results, _ = done
         assert read_json(results / "summary.json")["samples"] == sum(SIZES)

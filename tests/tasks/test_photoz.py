@@ -58,6 +58,11 @@ class TestIntervals:
         assert intervals(*galaxies(9)) == {}
         assert intervals(*galaxies(10)) != {}
 
+    def test_a_share_of_none_is_not_taken_for_certain(self):
+        pred, spec = galaxies(300, sigma=0.001)
+        assert intervals(pred, spec)["outlier_fraction"] == (0.0, 0.01)
+        assert intervals(pred + 1, spec)["outlier_fraction"] == (0.99, 1.0)
+
     def test_a_metric_that_is_not_known_has_none(self):
         pred, _ = galaxies(30)
         assert "r2" not in intervals(pred, np.full(30, 0.2))

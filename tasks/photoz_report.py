@@ -1,0 +1,208 @@
+"""How good redshifts are, from a run or any catalogue: the tables, the pictures and a page of both."""
+
+import io
+import json
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from inference.errors import BadInput, BadPartition
+from inference.metrics import photoz_metrics
+from inference.store import Store
+from inference.stream import default_access, open_access
+from tasks.catalogue import Catalogue
+from tasks.figures import density
+from tasks.photoz import BINS, LEVEL, SEED, binned, bins_table, intervals, metrics_table, resamples_for
+from tasks.photoz_plots import binned_metrics, distributions, residuals
+from tasks.report import TEMPLATES
+from tasks.tables import Row, Table
+
+MAGNITUDE = "mag_r"
+_R = "ugriz".index("r")
+QUANTITIES = {"z_spec": "spectroscopic redshift", "z_pred": "predicted redshift", MAGNITUDE: "r magnitude"}
+
+
+@dataclass(frozen=True)
+class Quality:
+    """Metrics, their intervals, and the same in bins.
+
+    Attributes:
+        of: what was looked at.
+        rows: z_pred, z_spec and, where known, mag_r.
+        metrics: by name (`inference.metrics`).
+        spread: low and high end of each metric's 95 % interval.
+        bins: rows of `tasks.photoz.binned` by quantity.
+    """
+
+    of: str
+    rows: pd.DataFrame
+    metrics: dict[str, float | None]
+    spread: dict[str, tuple[float, float]]
+    bins: dict[str, list[Row]]
+
+    def tables(self) -> list[Table]:
+        """The metrics, then a table for each quantity."""
+        more = [bins_table(name.replace("_", "-"), QUANTITIES[name], rows) for name, rows in self.bins.items()]
+        return [metrics_table(self.metrics, self.spread), *more]
+
+    def pictures(self) -> dict[str, tuple[str, str]]:
+        """SVG and caption by name."""
+        drawn = {
+            "density": (
+                density(self.rows, self.metrics),
+                "Predicted against spectroscopic redshift; darker cells hold more galaxies, on a logarithmic scale.",
+            ),
+            "residuals": (residuals(self.rows), "Residuals, with their running median and the central 68 %."),
+            "distributions": (distributions(self.rows), "N(z): how many are predicted where, and how many are there."),
+        }
+        for name, rows in self.bins.items():
+            file = f"bins-{name.replace('_', '-')}"
+            caption = f"Metrics in bins of {QUANTITIES[name]}, placed at each bin's median, with 95 % intervals."
+            drawn[file] = binned_metrics(rows, QUANTITIES[name], file), caption
+        return drawn
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON: the metrics, their intervals and how these were obtained, the bins."""
+        compared = int(self.metrics["samples"] or 0)
+        how = {"level": LEVEL, "method": "percentile bootstrap over galaxies", "resamples": resamples_for(compared)}
+        return {
+            "of": self.of,
+            "metrics": self.metrics,
+            "intervals": {name: list(ends) for name, ends in self.spread.items()},
+            "interval": how | {"seed": SEED},
+            "bins": self.bins,
+        }
+
+
+def quality_of(rows: pd.DataFrame, of: str, bins: int = BINS) -> Quality:
+    """Measure.
+
+    Args:
+        rows: z_pred and z_spec (not finite, or not above -1, where unknown), mag_r where known; a row an object.
+        of: what they are, for messages and headings.
+        bins: about how many in each quantity.
+
+    Raises:
+        BadInput: no spectroscopic redshift is known, or a prediction is not finite.
+    """
+    pred, spec = rows["z_pred"].to_numpy(np.float64), rows["z_spec"].to_numpy(np.float64)
+    metrics = photoz_metrics(pred, spec)
+    if metrics is None:
+        raise BadInput(f"{of} knows no spectroscopic redshift, so there is nothing to compare with")
+    there = [name for name in QUANTITIES if name in rows]
+    return Quality(
+        of,
+        rows,
+        metrics,
+        intervals(pred, spec),
+        {name: found for name in there if (found := binned(rows[name].to_numpy(np.float64), pred, spec, bins))},
+    )
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """z_pred, z_spec and, where it is there, mag_r of a catalogue in Parquet, FITS, VOTable, ECSV or CSV.
+
+    Raises:
+        BadInput: naming the file: it cannot be read, lacks a column, or holds no numbers there.
+    """
+    try:
+        table = pd.read_parquet(path) if path.suffix == ".parquet" else _astropy_table(path)
+    except Exception as error:  # noqa: BLE001 - each reader has errors of its own
+        raise BadInput(
+            f"cannot read {path} as a table: {str(error).splitlines()[0] if str(error) else error!r:.160}"
+        ) from None
+    lacking = [name for name in ("z_pred", "z_spec") if name not in table]
+    if lacking:
+        raise BadInput(
+            f"{path} has no column {lacking[0]}; it has {', '.join(map(str, table.columns))[:200] or 'none'}"
+        )
+    columns = [name for name in QUANTITIES if name in table]
+    try:
+        rows = table[columns].astype(np.float64)
+    except (TypeError, ValueError):
+        raise BadInput(f"{path} holds something that is no number in {', '.join(columns)}") from None
+    if rows.empty:
+        raise BadInput(f"{path} has no rows")
+    return rows
+
+
+def _astropy_table(path: Path) -> pd.DataFrame:
+    from astropy.table import Table
+
+    form = {".fits": "fits", ".vot": "votable", ".xml": "votable", ".ecsv": "ascii.ecsv"}.get(path.suffix)
+    if form is None:
+        head = path.open("rb").read(8) if path.is_file() else b""
+        form = "ascii.ecsv" if head.startswith(b"# %ECSV") else "ascii.csv"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a second table, of units that no standard knows
+        table = Table.read(io.BytesIO(path.read_bytes()) if form == "votable" else path, format=form)
+    wanted = [name for name in table.colnames if name in QUANTITIES]
+    return table[wanted].to_pandas() if wanted else pd.DataFrame(columns=table.colnames)
+
+
+def with_magnitudes(
+    store: Store, catalogue: Catalogue, progress: Callable[[int], None] = lambda done: None
+) -> pd.DataFrame:
+    """The catalogue's rows and their r magnitudes, read from the partitions of the run.
+
+    Args:
+        store: where the partitions lie.
+        catalogue: of the run.
+        progress: told how many partitions are done.
+
+    Raises:
+        BadInput: a partition is gone, or has changed since the run.
+        StoreError: the store refused.
+    """
+    bucket = str(catalogue.provenance["data"]).split("/", 1)[0]
+    found = []
+    for done, (key, etag) in enumerate(zip(catalogue.partitions["key"], catalogue.partitions["etag"], strict=True)):
+        stored = store.head(bucket, key)
+        if stored is None or (etag and stored.etag != etag):
+            what = "is gone" if stored is None else "has changed since the run"
+            raise BadInput(f"the partition {bucket}/{key} {what}: leave the magnitudes out with --no-magnitudes")
+        try:
+            partition = open_access(store, bucket, key, stored, default_access(store))
+        except BadPartition as error:
+            raise BadInput(str(error)) from None
+        column = np.asarray(partition.magnitudes)[:, _R].astype(np.float64)
+        found.append(pd.DataFrame({"partition": key, "row": np.arange(len(column)), MAGNITUDE: column}))
+        progress(done + 1)
+    return catalogue.rows.merge(pd.concat(found), how="left", on=["partition", "row"], validate="one_to_one")
+
+
+def page(quality: Quality) -> str:
+    """All of it as one HTML document without scripts or outside resources."""
+    return TEMPLATES.get_template("photoz.html").render(
+        of=quality.of, tables=quality.tables(), pictures=list(quality.pictures().values())
+    )
+
+
+def write(quality: Quality, folder: Path) -> list[Path]:
+    """Write metrics.json, metrics.csv and a CSV for each quantity's bins, the pictures as SVG, and metrics.html.
+
+    Raises:
+        BadInput: the folder cannot be written.
+    """
+    files: dict[str, str] = {"metrics.html": page(quality), "metrics.json": json.dumps(quality.to_dict(), indent=1)}
+    ends = {name: quality.spread.get(name, (None, None)) for name in quality.metrics}
+    plain = [
+        {"metric": name, "value": value, "low": ends[name][0], "high": ends[name][1]}
+        for name, value in quality.metrics.items()
+    ]
+    files["metrics.csv"] = pd.DataFrame(plain).to_csv(index=False)
+    for name, rows in quality.bins.items():
+        files[f"bins-{name.replace('_', '-')}.csv"] = pd.DataFrame(rows).to_csv(index=False)
+    files |= {f"{name}.svg": svg for name, (svg, _) in quality.pictures().items()}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, text in files.items():
+            (folder / name).write_text(text)
+    except OSError as error:
+        raise BadInput(f"cannot write {folder}: {error.strerror}") from None
+    return [folder / name for name in files]
