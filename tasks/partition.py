@@ -11,7 +11,7 @@ from prefect import task
 from prefect.artifacts import create_table_artifact
 
 from inference.dataset import Partition, open_partition, partition_bytes, samples_of_size, split
-from inference.errors import BadInput, BadPartition
+from inference.errors import BadInput, BadPartition, StoreError
 from inference.fields import checked_int
 from inference.plan import SUFFIXES
 from inference.request import PartitionRequest, RunRequest
@@ -30,6 +30,29 @@ class Target:
     def key(self, name: str) -> str:
         """Key of an object in the folder."""
         return f"{self.prefix}/{name}" if self.prefix else name
+
+    def beside(self, suffix: str) -> Path | str:
+        """What is about the folder and no partition lies beside it, under its name and a suffix: a key, or a file."""
+        return f"{self.prefix}{suffix}" if self.prefix else Path(self.store.root) / f"{self.bucket}{suffix}"
+
+    def write_beside(self, suffix: str, data: bytes) -> None:
+        """Write it, replacing what was there."""
+        place = self.beside(suffix)
+        if isinstance(place, str):
+            self.store.write(self.bucket, place, data)
+            return
+        try:
+            place.write_bytes(data)
+        except OSError as error:
+            raise StoreError(f"cannot write {place}: {error.strerror}") from None
+
+    def remove_beside(self, suffix: str) -> None:
+        """Remove it, if it is there."""
+        place = self.beside(suffix)
+        if isinstance(place, str):
+            self.store.delete(self.bucket, [place])
+        else:
+            place.unlink(missing_ok=True)
 
     def partitions(self) -> list[StoredObject]:
         """The partitions that lie there already."""

@@ -26,11 +26,7 @@ def main(args: argparse.Namespace) -> int:
     """Cut and write."""
     survey = open_survey(args.source)
     each = samples_of_size(args.size) if args.size is not None else samples_each(args.samples)
-    target = _target(args.to)
-    check_writable(target.store)
-    there = target.partitions()
-    if there:
-        raise BadInput(f"{args.to} holds {len(there)} partitions already: choose another folder, or empty it first")
+    target = empty_target(args.to)
     done = 0
     with bar("galaxies", len(survey)) as show:
 
@@ -45,6 +41,20 @@ def main(args: argparse.Namespace) -> int:
         f" {sum(stored.size for stored in written) / 1e6:.1f} MB"
     )
     return 0
+
+
+def empty_target(to: str) -> Target:
+    """The folder or URL that partitions go to.
+
+    Raises:
+        BadInput: it is of another form, cannot be written, or holds partitions already.
+    """
+    target = _target(to)
+    check_writable(target.store)
+    there = target.partitions()
+    if there:
+        raise BadInput(f"{to} holds {len(there)} partitions already: choose another folder, or empty it first")
+    return target
 
 
 def _target(to: str) -> Target:
