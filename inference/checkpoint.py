@@ -55,21 +55,29 @@ def content_hash(path: Path) -> str:
         raise BadCheckpoint(f"cannot read {path}: {error.strerror}") from None
 
 
-def save(path: Path, model: "AstroMAE", metadata: Mapping[str, Any] | None = None) -> None:
+def save(path: Path, model: "AstroMAE", metadata: Mapping[str, Any] | None = None, *, half: bool = False) -> None:
     """Write weights and config, replacing what was there in one step; the same weights give the same bytes.
 
     Args:
         path: the file, by custom `.safetensors`.
         model: its weights, on any device.
         metadata: facts for the header's card, such as seed and metrics; anything that JSON holds.
+        half: in half precision, at half the size; `load` widens it again.
 
     Raises:
+        BadInput: a weight is beyond what half precision holds.
         StoreError: the file cannot be written.
     """
     import safetensors.torch
+    import torch
 
     header = {"format": _FORMAT, "config": model.config.to_dict(), "card": dict(metadata or {})}
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    if half:
+        tensors = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
+        for name, tensor in tensors.items():
+            if tensor.dtype == torch.float16 and not tensor.isfinite().all():
+                raise BadInput(f"the tensor {name} is beyond what half precision holds (65,504)")
     data = safetensors.torch.save(tensors, {_KEY: json.dumps(header)})
     _replace(path, lambda partial: partial.write_bytes(data))
 

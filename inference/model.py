@@ -50,19 +50,29 @@ class Block(nn.Module):
             nn.Linear(config.width, config.mlp_hidden), nn.GELU(), nn.Linear(config.mlp_hidden, config.width)
         )
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """Attention, the convolutions, then the MLP, each added to what came before."""
+    def forward(self, tokens: Tensor, places: Tensor | None = None) -> Tensor:
+        """Attention, the convolutions, then the MLP, each added to what came before.
+
+        Args:
+            tokens: of all patches, or of some of them.
+            places: which patches these are, (B, K); to the convolutions the others are zero. None where all are there.
+        """
         mixed = tokens + self.attention(self.norm_attention(tokens))
         if self.convolution is not None:
-            mixed = mixed + self._convolved(tokens, self.convolution)
+            mixed = mixed + self._convolved(tokens, self.convolution, places)
         out: Tensor = mixed + self.mlp(self.norm_mlp(mixed))
         return out
 
-    def _convolved(self, tokens: Tensor, convolution: nn.Module) -> Tensor:
+    def _convolved(self, tokens: Tensor, convolution: nn.Module, places: Tensor | None) -> Tensor:
         """The block's input as an image of patches, convolved; the class token, which has no place in it, gets zero."""
         patches = tokens[:, 1:] if self.class_token else tokens
+        if places is not None:
+            where = places[..., None].expand_as(patches)
+            patches = patches.new_zeros(len(patches), self.grid**2, patches.shape[-1]).scatter(1, where, patches)
         image = patches.transpose(1, 2).reshape(tokens.shape[0], -1, self.grid, self.grid)
         convolved: Tensor = convolution(image).flatten(2).transpose(1, 2)
+        if places is not None:
+            convolved = convolved.gather(1, where)
         return functional.pad(convolved, (0, 0, 1, 0)) if self.class_token else convolved
 
 

@@ -1,72 +1,63 @@
-"""Training of a small AstroMAE on simulated galaxies: `python -m inference.train` makes the demo weights anew.
+"""Training of an AstroMAE on galaxies with known redshifts: pre-training of its encoder if asked, then the whole.
 
-Everything is drawn from seeds: the survey, its split, the initial weights, the order of batches, flips and turns.
 Inputs are scaled during training only; the scaling is folded into the first layers afterwards, exactly, so that the
-finished model takes images in nanomaggies and magnitudes as they are.
+finished model takes images in nanomaggies and magnitudes as they are. Everything is drawn from the recipe's seed.
 """
 
-import argparse
-import math
-import sys
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from inference.architecture import SMALL, AstroMAEConfig
-from inference.checkpoint import save
+from inference.architecture import AstroMAEConfig
+from inference.fitting import Phase, device_of, fit, identity_of
+from inference.galaxy_set import GalaxySet, Split
 from inference.metrics import photoz_metrics
 from inference.model import AstroMAE
-from inference.simulate import Survey, simulate
+from inference.pretrain import MaskedAutoencoder, reconstruction_loss
+from inference.recipe import Recipe
 
-WEIGHTS = Path(__file__).parent / "weights" / "demo.safetensors"
+_SCALE_ROWS = 20_000  # galaxies whose pixels tell the spread of each band
+_SCORED = 512  # galaxies a batch when the model is only looked at
+Progress = Callable[[str, dict[str, Any]], None]
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """All that a training run depends on.
+class Scaled(nn.Module):
+    """The model behind a fixed scaling of its inputs, which `fold` moves into the first layers.
 
-    Attributes:
-        samples: galaxies simulated; `held_out` of them, the last, are never trained on, and half of those pick nothing
-            either: the first half of the held-out ones is looked at after each epoch, the second half gives the card.
-        survey_seed: of the simulation; not the demo survey's.
-        seed: of weights, order and augmentation.
-        epochs, batch_size, learning_rate, weight_decay: of AdamW with one cycle of the learning rate.
-        averaging: decay of the moving average of the weights, which is what is kept.
+    Args:
+        model: on the CPU.
+        pixel: spread of each band's pixels, (5,).
+        magnitudes: (N, 5), whose mean and spread are taken.
     """
 
-    samples: int = 24_000
-    held_out: int = 4_000
-    survey_seed: int = 20_250
-    seed: int = 1
-    epochs: int = 14
-    batch_size: int = 128
-    learning_rate: float = 2e-3
-    weight_decay: float = 1e-3
-    averaging: float = 0.99
-
-
-class _Scaled(nn.Module):
-    """The model behind a fixed scaling of its inputs, which `fold` moves into the first layers."""
-
-    def __init__(self, model: AstroMAE, survey: Survey) -> None:
+    def __init__(self, model: AstroMAE, pixel: np.ndarray, magnitudes: np.ndarray) -> None:
         super().__init__()
         self.model = model
-        pixels = survey.images.std(axis=(0, 2, 3))
-        self.register_buffer("pixel", torch.tensor(pixels, dtype=torch.float32).reshape(1, -1, 1, 1))
-        self.register_buffer("centre", torch.tensor(survey.magnitudes.mean(axis=0), dtype=torch.float32))
-        self.register_buffer("spread", torch.tensor(survey.magnitudes.std(axis=0), dtype=torch.float32))
+        self.register_buffer("pixel", torch.tensor(pixel, dtype=torch.float32).reshape(1, -1, 1, 1))
+        self.register_buffer("centre", torch.tensor(magnitudes.mean(axis=0), dtype=torch.float32))
+        self.register_buffer("spread", torch.tensor(magnitudes.std(axis=0), dtype=torch.float32))
 
-    def forward(self, images: torch.Tensor, magnitudes: torch.Tensor) -> torch.Tensor:
+    def forward(self, images: Tensor, magnitudes: Tensor) -> Tensor:
+        """Redshifts, (B, 1)."""
         pixel, centre, spread = (self.get_buffer(name) for name in ("pixel", "centre", "spread"))
-        redshift: torch.Tensor = self.model(images / pixel, (magnitudes - centre) / spread)
+        redshift: Tensor = self.model(images / pixel, (magnitudes - centre) / spread)
         return redshift
+
+    def train(self, mode: bool = True) -> "Scaled":
+        """An encoder that is frozen stays in evaluation mode, the running means of its batch norms too."""
+        super().train(mode)
+        if not any(parameter.requires_grad for parameter in self.model.encoder.parameters()):
+            self.model.encoder.eval()
+        return self
 
 
 @torch.no_grad()
-def fold(scaled: _Scaled) -> AstroMAE:
+def fold(scaled: Scaled) -> AstroMAE:
     """The model with the scaling in its first layers; they pad nothing, so the result is the same function."""
     model = scaled.model
     pixel, centre, spread = scaled.get_buffer("pixel"), scaled.get_buffer("centre"), scaled.get_buffer("spread")
@@ -78,148 +69,160 @@ def fold(scaled: _Scaled) -> AstroMAE:
     return model
 
 
-def _augmented(images: torch.Tensor, chance: torch.Generator) -> torch.Tensor:
-    """The images turned by a quarter and mirrored, all alike: a galaxy has no up."""
-    turns, mirror = torch.randint(4, (1,), generator=chance).item(), torch.randint(2, (1,), generator=chance).item()
-    images = torch.rot90(images, int(turns), (2, 3))
-    return images.flip(3) if mirror else images
+@dataclass(frozen=True)
+class Trained:
+    """What came of a training.
+
+    Attributes:
+        model: in evaluation mode, on the CPU, for raw inputs.
+        metrics: on the galaxies that nothing was chosen by (`inference.metrics`).
+        z_pred, z_spec: of these galaxies.
+        history: entries of `inference.fitting.fit` by phase, "pretraining" (or none) and "training".
+        device: what it ran on.
+    """
+
+    model: AstroMAE
+    metrics: dict[str, float | None]
+    z_pred: np.ndarray
+    z_spec: np.ndarray
+    history: dict[str, list[dict[str, Any]]]
+    device: str
 
 
 def train(
-    config: AstroMAEConfig, recipe: Recipe, survey: Survey, progress: Callable[[int, float], None] = lambda *_: None
-) -> tuple[AstroMAE, dict[str, float | None]]:
-    """Train on all but the last `held_out` galaxies of the survey.
+    config: AstroMAEConfig,
+    recipe: Recipe,
+    galaxies: GalaxySet,
+    split: Split,
+    *,
+    state: Path | None = None,
+    device: str | None = None,
+    progress: Progress = lambda phase, entry: None,
+) -> Trained:
+    """Train on the split's `known` galaxies, after pre-training on those `seen` if the recipe has it.
 
     Args:
         config: of the model.
         recipe: how to.
-        survey: images (N, 5, 32, 32), magnitudes (N, 5), redshifts (N,).
-        progress: told the epoch, from 1, and the NMAD on the first half of the held-out galaxies.
+        galaxies: the set.
+        split: of it.
+        state: folder for what is needed to go on after an interruption.
+        device: "cpu" or "cuda"; default the GPU where there is one.
+        progress: told the phase and each epoch's entry.
 
-    Returns:
-        The model, in evaluation mode, and its metrics on the second half of the held-out galaxies.
+    Raises:
+        BadPartition: a galaxy cannot be used.
+        BadCheckpoint: the state is damaged.
+        CosmicError: the loss is no number any more.
+        StoreError: the state cannot be written.
     """
+    place = device_of(device)
+    identity = identity_of({"config": config.to_dict(), "recipe": recipe.to_dict()}, galaxies)
+    pixel = galaxies.images(split.known[:_SCALE_ROWS]).std(axis=(0, 2, 3))
     torch.manual_seed(recipe.seed)
     chance = torch.Generator().manual_seed(recipe.seed)
-    train_size = len(survey.redshifts) - recipe.held_out
-    images = torch.from_numpy(survey.images)
-    magnitudes = torch.from_numpy(survey.magnitudes).float()
-    redshifts = torch.from_numpy(survey.redshifts).float()
-    model = _Scaled(AstroMAE(config), _part(survey, slice(0, train_size)))
-    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    kept = torch.optim.swa_utils.AveragedModel(
-        model,
-        multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(recipe.averaging),  # type: ignore[no-untyped-call]
-        use_buffers=True,
+    model = AstroMAE(config)
+    history: dict[str, list[dict[str, Any]]] = {"pretraining": []}
+    if recipe.pretraining is not None:
+        history["pretraining"] = _pretrain(
+            model, recipe, galaxies, split, pixel, identity, chance, place, state, progress
+        )
+        model.encoder.requires_grad_(not recipe.frozen_encoder)
+    scaled = Scaled(model, pixel, galaxies.magnitudes[split.known]).to(place)
+    scaled.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    phase = Phase(
+        name="training",
+        epochs=recipe.epochs,
+        batch_size=recipe.batch_size,
+        learning_rate=recipe.learning_rate,
+        weight_decay=recipe.weight_decay,
+        averaging=recipe.averaging,
+        precision=recipe.precision,
+        identity=identity,
     )
-    optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
-    steps = -(-train_size // recipe.batch_size)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, recipe.learning_rate, total_steps=steps * recipe.epochs, pct_start=0.15
+
+    def watch(module: nn.Module) -> dict[str, float | None]:
+        return score(module, galaxies, split.watched)[0]
+
+    averaged, history["training"] = fit(
+        scaled,
+        phase,
+        galaxies,
+        split.known,
+        redshift_loss,
+        chance,
+        watch=watch,
+        state=None if state is None else state / "training.safetensors",
+        progress=lambda entry: progress("training", entry),
     )
-    looked_at = _part(survey, slice(train_size, train_size + recipe.held_out // 2))
-    for epoch in range(1, recipe.epochs + 1):
-        model.train()
-        order = torch.randperm(train_size, generator=chance)
-        for rows in torch.split(order, recipe.batch_size):
-            turned = _augmented(images[rows], chance).contiguous(memory_format=torch.channels_last)  # 1.6 x as fast
-            predicted = model(turned, magnitudes[rows])[:, 0]
-            delta = (predicted - redshifts[rows]) / (1 + redshifts[rows])
-            loss = nn.functional.smooth_l1_loss(delta, torch.zeros_like(delta), beta=0.02)
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            optimizer.step()
-            schedule.step()
-            kept.update_parameters(model)
-        progress(epoch, _score(kept.module, looked_at)["nmad"] or math.nan)
-    averaged: _Scaled = kept.module  # type: ignore[assignment]
-    finished = fold(averaged)
-    return finished, _score(finished, _part(survey, slice(train_size + recipe.held_out // 2, None)))
+    finished = fold(averaged.to("cpu")).eval()  # type: ignore[arg-type]
+    finished.requires_grad_(True)
+    metrics, z_pred = score(finished, galaxies, split.judged)
+    return Trained(finished, metrics, z_pred, galaxies.redshifts[split.judged], history, place.type)
 
 
-def _part(survey: Survey, rows: slice) -> Survey:
-    return Survey(survey.images[rows], survey.magnitudes[rows], survey.redshifts[rows])
+def _pretrain(
+    model: AstroMAE,
+    recipe: Recipe,
+    galaxies: GalaxySet,
+    split: Split,
+    pixel: np.ndarray,
+    identity: str,
+    chance: torch.Generator,
+    place: torch.device,
+    state: Path | None,
+    progress: Progress,
+) -> list[dict[str, Any]]:
+    """Pre-train the model's encoder in place."""
+    how = recipe.pretraining
+    assert how is not None  # noqa: S101 - the caller looked
+    autoencoder = MaskedAutoencoder(model.encoder, model.config, how, pixel).to(place)
+    phase = Phase(
+        name="pretraining",
+        epochs=how.epochs,
+        batch_size=how.batch_size,
+        learning_rate=how.learning_rate,
+        weight_decay=how.weight_decay,
+        averaging=recipe.averaging,
+        precision=recipe.precision,
+        identity=identity,
+    )
+    averaged, history = fit(
+        autoencoder,
+        phase,
+        galaxies,
+        split.seen,
+        reconstruction_loss,
+        chance,
+        state=None if state is None else state / "pretraining.safetensors",
+        progress=lambda entry: progress("pretraining", entry),
+    )
+    model.encoder.load_state_dict(averaged.encoder.state_dict())  # type: ignore[union-attr]
+    model.to("cpu")
+    return history
+
+
+def redshift_loss(
+    module: nn.Module, images: Tensor, magnitudes: Tensor, redshifts: Tensor, chance: torch.Generator
+) -> Tensor:
+    """Smooth L1 of delta, which is quadratic below 0.02."""
+    predicted = module(images, magnitudes)[:, 0].float()
+    delta = (predicted - redshifts) / (1 + redshifts)
+    return nn.functional.smooth_l1_loss(delta, torch.zeros_like(delta), beta=0.02)
 
 
 @torch.inference_mode()
-def _score(model: nn.Module, survey: Survey) -> dict[str, float | None]:
-    model.eval()
-    images, magnitudes = torch.from_numpy(survey.images), torch.from_numpy(survey.magnitudes).float()
-    inputs = zip(torch.split(images, 512), torch.split(magnitudes, 512), strict=True)
-    predicted = torch.cat([model(images, magnitudes) for images, magnitudes in inputs])
-    return photoz_metrics(predicted.numpy(), survey.redshifts) or {}
-
-
-def card(config: AstroMAEConfig, recipe: Recipe, metrics: dict[str, float | None], size: int) -> str:
-    """The model card, as Markdown."""
-    judged = recipe.held_out - recipe.held_out // 2
-    rows = {
-        "MAE": ("mae", ".4f"),
-        "MSE": ("mse", ".2e"),
-        "bias, mean of delta": ("bias", "+.5f"),
-        "NMAD, 1.48 x median of abs(delta - median)": ("nmad", ".4f"),
-        "R2": ("r2", ".4f"),
-        "outlier fraction, abs(delta) > 0.15": ("outlier_fraction", ".4f"),
-        "outlier fraction, abs(delta) > 0.05": ("outlier_fraction_005", ".4f"),
-    }
-    table = "\n".join(f"| {name} | {metrics[key]:{form}} |" for name, (key, form) in rows.items())
-    parameters = sum(weights.numel() for weights in AstroMAE(config).parameters())
-    return f"""# The demo weights
-
-A small AstroMAE (all three branches, every width shrunk: {parameters:,} parameters, {size / 1e6:.2f} MB) that gives
-redshifts of simulated galaxies. It is for the demo, for tests and for trying things out, not for science: it has
-seen no real galaxy.
-
-**Data.** {recipe.samples:,} galaxies of `cosmic simulate` with seed {recipe.survey_seed} (the demo's survey has another
-seed): five-band images in nanomaggies, asinh magnitudes with noise, redshifts 0.01 to 0.6, as deep as the co-added
-images of SDSS Stripe 82. Single SDSS exposures are two magnitudes noisier and hold less about redshift.
-
-**Split.** By index: the first {recipe.samples - recipe.held_out:,} for training, the next {recipe.held_out // 2:,}
-to look at after each epoch, the last {judged:,} for the figures below. Nothing was chosen on the last ones.
-
-**Training.** `python -m inference.train`, seed {recipe.seed}, {recipe.epochs} epochs, batches of {recipe.batch_size},
-AdamW with one cycle up to {recipe.learning_rate:g}, quarter turns and mirroring, a moving average of the weights
-({recipe.averaging}). All branches are trained together from scratch: unlike the published model, the encoder is neither
-pre-trained as a masked autoencoder nor frozen. The same command on the same machine gives the same file; another
-processor or number of threads rounds differently.
-
-**Quality** on the {judged:,} held-out galaxies, delta = (z_pred - z_spec) / (1 + z_spec):
-
-| metric | value |
-| --- | ---: |
-{table}
-
-**Licence.** Apache-2.0, as the project.
-"""
-
-
-def main() -> int:
-    """Simulate, train, write weights and card."""
-    parser = argparse.ArgumentParser(prog="python -m inference.train", description="Make the demo weights anew.")
-    parser.add_argument("--out", type=Path, default=WEIGHTS, help="default: the project's own demo weights")
-    recipe = Recipe()
-    arguments = parser.parse_args()
-    torch.use_deterministic_algorithms(True)
-    done = 0
-
-    def simulated(count: int) -> None:
-        nonlocal done
-        done += count
-        if done % 4000 < count:
-            print(f"simulated {done:,} of {recipe.samples:,} galaxies", flush=True)  # noqa: T201
-
-    def trained(epoch: int, nmad: float) -> None:
-        print(f"epoch {epoch} of {recipe.epochs}: NMAD {nmad:.4f}", flush=True)  # noqa: T201
-
-    survey = simulate(recipe.samples, recipe.survey_seed, progress=simulated)
-    model, metrics = train(SMALL, recipe, survey, trained)
-    save(arguments.out, model, {"recipe": asdict(recipe), "metrics": metrics})
-    text = card(SMALL, recipe, metrics, arguments.out.stat().st_size)
-    arguments.out.with_suffix(".md").write_text(text)
-    print(text)  # noqa: T201
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+def score(module: nn.Module, galaxies: GalaxySet, rows: np.ndarray) -> tuple[dict[str, float | None], np.ndarray]:
+    """Metrics and redshifts of some galaxies, in float32: (metrics, (B,))."""
+    module.eval()
+    device = next(module.parameters()).device
+    parts = []
+    for start in range(0, len(rows), _SCORED):
+        part = rows[start : start + _SCORED]
+        images, magnitudes = (
+            torch.from_numpy(galaxies.images(part)),
+            torch.from_numpy(galaxies.magnitudes[part]).float(),
+        )
+        parts.append(module(images.to(device), magnitudes.to(device))[:, 0].float().cpu().numpy())
+    predicted = np.concatenate(parts)
+    return photoz_metrics(predicted, galaxies.redshifts[rows]) or {}, predicted

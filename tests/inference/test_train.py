@@ -4,16 +4,22 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 
-from inference.architecture import SMALL
-from inference.checkpoint import load, read_config
+from inference import fitting
+from inference.dataset import Partition
+from inference.errors import BadCheckpoint, CosmicError
+from inference.galaxy_set import GalaxySet
 from inference.metrics import photoz_metrics
-from inference.simulate import Survey, simulate
-from inference.train import WEIGHTS, Recipe, _Scaled, card, fold, train
+from inference.recipe import Pretraining, Recipe
+from inference.train import Scaled, fold, train
 from tests.models import TINY, random_model
 from tests.surveys import random_survey
 
-RECIPE = Recipe(samples=200, held_out=40, epochs=1, batch_size=64)
+RECIPE = Recipe(held_out=0.2, epochs=2, batch_size=64, averaging=0.9)
+BOTH = dataclasses.replace(
+    RECIPE, pretraining=Pretraining(epochs=2, batch_size=64, decoder_width=24, decoder_depth=1, decoder_heads=2)
+)
 
 
 def survey_of(samples=200, seed=0):
@@ -21,10 +27,20 @@ def survey_of(samples=200, seed=0):
     images, magnitudes, redshifts = random_survey(samples, seed)
     images *= np.array([0.02, 0.5, 3.0, 40.0, 7.0], np.float32)[:, None, None]
     magnitudes[:, 0] = 22 - 8 * redshifts
-    return Survey(images, magnitudes, redshifts)
+    return images, magnitudes, redshifts
 
 
-@pytest.fixture
+def trained(recipe=RECIPE, survey=None, **options):
+    galaxies = GalaxySet([Partition("1.pt", *(survey or survey_of()))])
+    return train(TINY, recipe, galaxies, galaxies.split(recipe.held_out, recipe.seed), device="cpu", **options)
+
+
+def same(one, other):
+    weights = other.model.state_dict()
+    return all(torch.equal(tensor, weights[name]) for name, tensor in one.model.state_dict().items())
+
+
+@pytest.fixture(autouse=True)
 def one_thread():
     """A sum's rounding depends on how many threads share it."""
     threads = torch.get_num_threads()
@@ -36,96 +52,132 @@ def one_thread():
 class TestFolding:
     @pytest.mark.parametrize("seed", range(3))
     def test_the_folded_model_takes_raw_inputs_and_is_the_same_function(self, seed):
-        survey = survey_of(50, seed)
-        scaled = _Scaled(random_model(TINY, seed), survey).eval()
-        images, magnitudes = torch.from_numpy(survey.images), torch.from_numpy(survey.magnitudes).float()
+        images, magnitudes, _ = survey_of(50, seed)
+        scaled = Scaled(random_model(TINY, seed), images.std(axis=(0, 2, 3)), magnitudes).eval()
+        inputs = torch.from_numpy(images), torch.from_numpy(magnitudes).float()
         with torch.inference_mode():
-            before = scaled(images, magnitudes)
-            folded = fold(copy.deepcopy(scaled))
-            after = folded(images, magnitudes)
-            unscaled = scaled.model(images, magnitudes)
+            before = scaled(*inputs)
+            after = fold(copy.deepcopy(scaled))(*inputs)
+            unscaled = scaled.model(*inputs)
         torch.testing.assert_close(after, before, rtol=0, atol=1e-5)
         assert (unscaled - before).abs().max() > 1e-3, "the scaling matters"
         assert before.std() > 1e-3, "and so do the inputs"
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("one_thread")
 class TestTraining:
-    def test_the_same_seed_gives_the_same_weights_bit_for_bit_and_another_seed_others(self):
-        survey = survey_of()
-        first, metrics = train(TINY, RECIPE, survey)
+    @pytest.mark.parametrize("recipe", [RECIPE, BOTH])
+    def test_the_same_seed_gives_the_same_weights_bit_for_bit_and_another_seed_others(self, recipe):
+        first = trained(recipe)
         torch.rand(7)  # whatever was drawn before
-        second, again = train(TINY, RECIPE, survey)
-        other, _ = train(TINY, dataclasses.replace(RECIPE, seed=2), survey)
-        assert metrics == again
-        for name, tensor in first.state_dict().items():
-            assert torch.equal(tensor, second.state_dict()[name]), name
-        assert not torch.equal(first.head[0].weight, other.head[0].weight)
+        again = trained(recipe)
+        assert same(first, again)
+        assert first.metrics == again.metrics
+        assert not same(first, trained(dataclasses.replace(recipe, seed=2)))
 
-    def test_its_model_is_ready_to_use_on_raw_inputs_and_its_metrics_are_of_the_last_galaxies_only(self):
+    def test_its_model_is_ready_to_use_on_raw_inputs_and_its_metrics_are_of_the_judged_galaxies_only(self):
         survey = survey_of()
-        model, metrics = train(TINY, RECIPE, survey)
-        assert not model.training
-        assert model.config == TINY
-        assert metrics["samples"] == 20
-        last = slice(180, None)
+        result = trained(BOTH, survey)
+        judged = GalaxySet([Partition("1.pt", *survey)]).split(0.2, 1).judged
+        assert not result.model.training
+        assert all(parameter.requires_grad for parameter in result.model.parameters())
         with torch.inference_mode():
-            images, magnitudes = (
-                torch.from_numpy(survey.images[last]),
-                torch.from_numpy(survey.magnitudes[last]).float(),
-            )
-            predicted = model(images, magnitudes).numpy()
-        assert metrics == pytest.approx(photoz_metrics(predicted, survey.redshifts[last]), rel=1e-4)
+            images, magnitudes = torch.from_numpy(survey[0][judged]), torch.from_numpy(survey[1][judged]).float()
+            predicted = result.model(images, magnitudes).numpy()
+        assert result.metrics == pytest.approx(photoz_metrics(predicted, survey[2][judged]), rel=1e-4)
+        assert result.z_spec.tolist() == survey[2][judged].tolist()
 
-    def test_the_held_out_galaxies_do_not_touch_the_weights(self):
-        survey = survey_of()
-        other = Survey(survey.images.copy(), survey.magnitudes.copy(), survey.redshifts.copy())
-        for array in (other.images, other.magnitudes, other.redshifts):
-            array[160:] = array[160:][::-1] * 3
-        (first, _), (second, _) = train(TINY, RECIPE, survey), train(TINY, RECIPE, other)
-        for name, tensor in first.state_dict().items():
-            assert torch.equal(tensor, second.state_dict()[name]), name
+    @pytest.mark.parametrize("recipe", [RECIPE, BOTH])
+    def test_the_held_out_galaxies_do_not_touch_the_weights(self, recipe):
+        survey, other = survey_of(), survey_of()
+        split = GalaxySet([Partition("1.pt", *survey)]).split(0.2, 1)
+        for array in other:
+            array[split.watched] *= 1.5
+            array[split.judged] *= 0.5
+        assert same(trained(recipe, survey), trained(recipe, other))
 
-    def test_it_learns(self):
+    def test_it_learns_and_notes_it_epoch_by_epoch(self):
         told = []
-        recipe = dataclasses.replace(
-            RECIPE, samples=1200, held_out=200, epochs=8, batch_size=32, averaging=0.9, learning_rate=1e-2
-        )
-        _, metrics = train(TINY, recipe, survey_of(1200), lambda *words: told.append(words))
-        assert [epoch for epoch, _ in told] == list(range(1, 9))
-        assert metrics["r2"] > 0.8
-        assert told[-1][1] < told[0][1]
+        recipe = dataclasses.replace(RECIPE, epochs=8, batch_size=32, learning_rate=1e-2)
+        result = trained(recipe, survey_of(1200), progress=lambda *words: told.append(words))
+        assert [entry["epoch"] for _, entry in told] == list(range(1, 9))
+        assert result.metrics["r2"] > 0.8
+        history = result.history["training"]
+        assert history[-1]["loss"] < history[0]["loss"]
+        assert history[-1]["nmad"] < history[0]["nmad"]
+        assert all(entry["galaxies_per_s"] > 0 for entry in history)
+
+    def test_pretraining_changes_the_encoder_and_a_frozen_one_stays_as_it_left_it(self, tmp_path):
+        frozen = dataclasses.replace(BOTH, frozen_encoder=True)
+        result = trained(frozen, state=tmp_path)
+        with safe_open(tmp_path / "pretraining.safetensors", "pt") as file:
+            kept = file.get_tensor("average.module.encoder.blocks.0.mlp.0.weight")
+        assert torch.equal(result.model.encoder.blocks[0].mlp[0].weight, kept)
+        assert not torch.equal(trained(BOTH).model.encoder.blocks[0].mlp[0].weight, kept)
+        assert [len(result.history[phase]) for phase in ("pretraining", "training")] == [2, 2]
+
+    def test_reduced_precision_trains_too_and_keeps_weights_in_float32(self):
+        reduced = dataclasses.replace(BOTH, precision="bf16")
+        result = trained(reduced)
+        assert {tensor.dtype for tensor in result.model.parameters()} == {torch.float32}
+        assert not same(result, trained(BOTH))
+        assert result.metrics["mae"] == pytest.approx(trained(BOTH).metrics["mae"], rel=0.2)
+
+    def test_a_learning_rate_that_is_far_too_large_is_told(self):
+        with pytest.raises(CosmicError, match=r"diverged in epoch 1: choose a smaller learning rate than 1e"):
+            trained(dataclasses.replace(RECIPE, learning_rate=1e30))
 
 
-def test_the_card_names_split_seeds_recipe_and_metrics():
-    metrics = photoz_metrics(np.array([0.1, 0.2, 0.32, 0.41]), np.array([0.1, 0.21, 0.3, 0.4]))
-    recipe = Recipe(samples=1200, held_out=300, survey_seed=4321, seed=77, epochs=9)
-    text = card(SMALL, recipe, metrics, 881_660)
-    for fact in ("1,200 galaxies", "seed 4321", "first 900", "next 150", "last 150", "seed 77", "9 epochs", "0.88 MB"):
-        assert fact in text, fact
-    for name in ("mae", "r2"):
-        assert f"{metrics[name]:.4f}" in text
-    assert "not for science" in text
+class Interrupted(Exception):
+    pass
 
 
-class TestTheDemoWeights:
-    def test_they_are_small_and_of_the_small_config(self):
-        assert WEIGHTS.stat().st_size < 1_000_000
-        assert read_config(WEIGHTS) == SMALL
-        assert load(WEIGHTS).config == SMALL
+@pytest.mark.slow
+class TestATrainingThatIsBrokenOff:
+    @pytest.mark.parametrize(
+        ("phase", "epoch"), [("pretraining", 1), ("pretraining", 2), ("training", 1), ("training", 2)]
+    )
+    def test_goes_on_after_its_last_epoch_and_ends_in_the_same_bits(self, tmp_path, phase, epoch):
+        done = []
 
-    def test_their_card_tells_the_recipe_that_is_in_the_source(self):
-        text = WEIGHTS.with_suffix(".md").read_text()
-        recipe = Recipe()
-        for fact in (f"{recipe.samples:,} galaxies", f"seed {recipe.survey_seed}", f"{recipe.epochs} epochs"):
-            assert fact in text, fact
+        def interrupt(where, entry):
+            if (where, entry["epoch"]) == (phase, epoch):
+                raise Interrupted
 
-    @pytest.mark.slow
-    def test_they_know_the_redshift_of_galaxies_that_nobody_has_seen(self):
-        survey = simulate(300, seed=987_654)
-        with torch.inference_mode():
-            predicted = load(WEIGHTS)(torch.from_numpy(survey.images), torch.from_numpy(survey.magnitudes))
-        metrics = photoz_metrics(predicted.numpy(), survey.redshifts)
-        assert metrics["r2"] >= 0.9
-        assert metrics["nmad"] < 0.05
+        with pytest.raises(Interrupted):
+            trained(BOTH, state=tmp_path, progress=interrupt)
+        resumed = trained(BOTH, state=tmp_path, progress=lambda where, entry: done.append((where, entry["epoch"])))
+        whole = [(where, number) for where in ("pretraining", "training") for number in (1, 2)]
+        assert done == whole[whole.index((phase, epoch)) + 1 :]
+        undisturbed = trained(BOTH)
+        assert same(resumed, undisturbed)
+        assert [entry["loss"] for entry in resumed.history["training"]] == [
+            entry["loss"] for entry in undisturbed.history["training"]
+        ]
+
+    @pytest.mark.parametrize("change", [{"batch_size": 32}, {"seed": 2}, {"averaging": 0.5}])
+    def test_begins_anew_under_another_recipe(self, tmp_path, change):
+        trained(RECIPE, state=tmp_path)
+        other = dataclasses.replace(RECIPE, **change)
+        assert same(trained(other, state=tmp_path), trained(other))
+
+    def test_begins_anew_with_other_galaxies(self, tmp_path):
+        trained(RECIPE, state=tmp_path)
+        assert same(trained(RECIPE, survey_of(seed=5), state=tmp_path), trained(RECIPE, survey_of(seed=5)))
+
+    @pytest.mark.parametrize("share", [0.0, 0.001, 0.3, 0.99])
+    def test_says_when_its_state_is_damaged(self, tmp_path, share):
+        trained(RECIPE, state=tmp_path)
+        path = tmp_path / "training.safetensors"
+        path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
+        with pytest.raises(BadCheckpoint, match=r"training.safetensors is damaged .* train with --fresh"):
+            trained(RECIPE, state=tmp_path)
+
+    def test_leaves_no_half_written_state(self, tmp_path, monkeypatch):
+        def full(*_):
+            raise OSError("no space left on device")
+
+        monkeypatch.setattr(fitting, "save_file", full)
+        with pytest.raises(CosmicError, match=r"cannot write .*training.safetensors: no space left"):
+            trained(RECIPE, state=tmp_path)
+        assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,50 @@
+"""The training: from a recipe and galaxies to weights, a model card and curves."""
+
+from pathlib import Path
+from typing import Any
+
+from prefect import flow
+
+from inference.store import Store
+from tasks.plan import check_writable
+from tasks.train import open_galaxies, publish_model, read_recipe, train_model
+
+DEFAULT_STORE = ".cosmic/store"
+
+
+@flow(name="train", validate_parameters=False)
+def train(
+    data: str,
+    to: str,
+    recipe: dict[str, Any],
+    store: str = DEFAULT_STORE,
+    half: bool = False,
+    fresh: bool = False,
+    device: str | None = None,
+) -> dict[str, Any]:
+    """Train an AstroMAE.
+
+    Args:
+        data: a partition, a folder of partitions, or bucket/prefix in the store.
+        to: folder for weights, card, curves and, while it lasts, the training's state.
+        recipe: `tasks.train.read_recipe`.
+        store: root of the object store, a folder or `s3://`.
+        half: write the weights in half precision, too.
+        fresh: begin anew, also where a training was broken off.
+        device: "cpu" or "cuda"; default the GPU where there is one.
+
+    Returns:
+        Facts, metrics, history and files.
+
+    Raises:
+        BadInput: recipe or galaxies cannot be used; nothing was written.
+        CosmicError: the training failed on the way; the same call goes on after its last epoch.
+    """
+    config, checked = read_recipe(recipe)
+    folder = Path(to).expanduser().resolve()
+    root = store if "://" in store else str(Path(store).expanduser().resolve())
+    open_galaxies(data, Store(root)).split(checked.held_out, checked.seed)
+    check_writable(Store(folder.parent))
+    folder.mkdir(parents=True, exist_ok=True)
+    trained, facts = train_model(config, checked, data, root, folder, fresh, device)
+    return publish_model(trained, facts, folder, half)

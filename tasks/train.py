@@ -1,0 +1,177 @@
+"""train: a recipe and galaxies into weights, a model card and curves."""
+
+import json
+import shutil
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from prefect import task
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.cache_policies import NO_CACHE
+
+from inference.architecture import SMALL, AstroMAEConfig
+from inference.checkpoint import content_hash, save
+from inference.dataset import Partition, open_partition
+from inference.errors import BadInput, BadPartition, StoreError
+from inference.galaxy_set import GalaxySet
+from inference.keys import natural_order
+from inference.plan import SUFFIXES
+from inference.recipe import Recipe
+from inference.store import Store
+from inference.stream import open_access
+from inference.train import Trained, train
+from tasks.policy import STEP_RETRIES, worth_retrying
+from tasks.progress import bar
+from tasks.training_page import card, curves, facts_of, page
+
+MODELS = {"small": SMALL, "published": AstroMAEConfig()}
+WEIGHTS, HALF, CARD, PAGE, FACTS = (
+    "model.safetensors",
+    "model-half.safetensors",
+    "card.md",
+    "training.html",
+    "training.json",
+)
+STATE = "state"
+
+
+def read_recipe(document: object) -> tuple[AstroMAEConfig, Recipe]:
+    """A model and how to train it, from a recipe file's document.
+
+    Its key `model` is `small`, `published`, or a config; all others are of `inference.recipe.Recipe`.
+
+    Raises:
+        BadInput: naming what is wrong.
+    """
+    if not isinstance(document, Mapping):
+        raise BadInput(f"a recipe must be a JSON object, not {type(document).__name__}")
+    model = document.get("model", "small")
+    if isinstance(model, str):
+        if model not in MODELS:
+            raise BadInput(f"model must be {' or '.join(MODELS)} or a config, not {model!r:.60}")
+        config = MODELS[model]
+    else:
+        config = AstroMAEConfig.from_dict(model)
+    return config, Recipe.from_dict({key: value for key, value in document.items() if key != "model"})
+
+
+def open_galaxies(data: str, store: Store) -> GalaxySet:
+    """The galaxies of a partition, of a folder of partitions, or of `bucket/prefix` in the store.
+
+    Partitions of a remote store are copied to the scratch folder; in memory are only those galaxies that are asked for.
+
+    Raises:
+        BadInput: nothing is there, or a partition cannot be used.
+        StoreError: the store cannot be read.
+    """
+    place = Path(data)
+    try:
+        if place.is_file():
+            return GalaxySet([open_partition(place, str(place))])
+        if place.is_dir():
+            files = sorted(
+                (p for p in place.iterdir() if p.name.endswith(SUFFIXES)), key=lambda p: natural_order(p.name)
+            )
+            parts = [open_partition(path, str(path)) for path in files]
+        else:
+            parts = _stored(data, store)
+        if not parts:
+            raise BadInput(f"there are no partitions (.pt or .safetensors) in {data}")
+        return GalaxySet(parts)
+    except BadPartition as error:
+        raise BadInput(str(error)) from None
+
+
+def _stored(data: str, store: Store) -> list[Partition]:
+    bucket, _, prefix = data.partition("/")
+    if not prefix or not store.has_bucket(bucket):
+        raise BadInput(f"there is no file, folder or bucket/prefix {data}")
+    found = [stored for stored in store.list(bucket, prefix) if stored.key.endswith(SUFFIXES)]
+    with bar("partitions", len(found)) as show:
+        parts = []
+        for stored in found:
+            parts.append(open_access(store, bucket, stored.key, stored, "memory-map"))
+            show(len(parts))
+    return parts
+
+
+@task(
+    name="train", retries=STEP_RETRIES, retry_delay_seconds=1, retry_condition_fn=worth_retrying, cache_policy=NO_CACHE
+)
+def train_model(
+    config: AstroMAEConfig, recipe: Recipe, data: str, store_root: str, folder: Path, fresh: bool, device: str | None
+) -> tuple[Trained, dict[str, Any]]:
+    """Pre-train and train; another try goes on after the last whole epoch.
+
+    Returns:
+        The outcome, and the card's facts.
+
+    Raises:
+        BadInput: the galaxies cannot be used.
+        CosmicError: the training diverged, or its state is damaged or cannot be written.
+    """
+    state = folder / STATE
+    if fresh:
+        shutil.rmtree(state, ignore_errors=True)
+    galaxies = open_galaxies(data, Store(store_root))
+    split = galaxies.split(recipe.held_out, recipe.seed)
+    totals = {"pretraining": recipe.pretraining.epochs if recipe.pretraining else 0, "training": recipe.epochs}
+    with ExitStack() as bars:
+        shows = {phase: bars.enter_context(bar(f"{phase}, epochs", total)) for phase, total in totals.items() if total}
+
+        def progress(phase: str, entry: dict[str, Any]) -> None:
+            shows[phase](entry["epoch"])
+
+        trained = train(config, recipe, galaxies, split, state=state, device=device, progress=progress)
+    about = {
+        "name": data,
+        "galaxies": len(galaxies),
+        "seen": len(split.seen),
+        "known": len(split.known),
+        "watched": len(split.watched),
+        "judged": len(split.judged),
+    }
+    return trained, facts_of(trained, recipe.to_dict(), config.to_dict(), about)
+
+
+@task(
+    name="publish model",
+    retries=STEP_RETRIES,
+    retry_delay_seconds=1,
+    retry_condition_fn=worth_retrying,
+    cache_policy=NO_CACHE,
+)
+def publish_model(trained: Trained, facts: dict[str, Any], folder: Path, half: bool) -> dict[str, Any]:
+    """Write weights, card, curves and page; publish card and history as artifacts; the training's state is removed.
+
+    Returns:
+        The facts, with the files written and the weights' SHA-256.
+
+    Raises:
+        StoreError: the folder cannot be written.
+    """
+    files = {WEIGHTS: folder / WEIGHTS} | ({HALF: folder / HALF} if half else {})
+    noted = {key: facts[key] for key in ("recipe", "data", "metrics")}
+    for name, path in files.items():
+        save(path, trained.model, noted, half=name == HALF)
+    text = card(facts, {name: path.stat().st_size for name, path in files.items()})
+    document = facts | {"history": trained.history, "sha256": content_hash(folder / WEIGHTS)}
+    pictures = {f"curve-{phase}.svg": svg for phase, svg in curves(trained.history).items()}
+    try:
+        for name, content in (
+            {CARD: text, PAGE: page(trained, facts), FACTS: json.dumps(document, indent=1)} | pictures
+        ).items():
+            (folder / name).write_text(content)
+    except OSError as error:
+        raise StoreError(f"cannot write {folder}: {error.strerror}") from None
+    shutil.rmtree(folder / STATE, ignore_errors=True)
+    create_markdown_artifact(text, key="cosmic-model-card", description=str(folder))
+    rows = [{"phase": phase} | entry for phase, entries in trained.history.items() for entry in entries]
+    create_table_artifact(rows, key="cosmic-training", description="an entry an epoch")
+    return document | {
+        "files": {name: str(path) for name, path in files.items()},
+        "page": str(folder / PAGE),
+        "card": str(folder / CARD),
+    }

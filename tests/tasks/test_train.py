@@ -1,0 +1,187 @@
+import json
+
+import numpy as np
+import pytest
+from safetensors import safe_open
+
+from inference.architecture import SMALL, AstroMAEConfig
+from inference.checkpoint import load
+from inference.dataset import write_partition
+from inference.errors import BadInput
+from inference.recipe import Recipe
+from inference.store import Store
+from inference.train import Trained
+from tasks import train as steps
+from tasks.train import open_galaxies, read_recipe
+from tasks.training_page import card, curves, facts_of, page
+from tests.models import TINY, random_model
+from tests.surveys import SIZES, random_survey, write_survey
+from tests.test_house import ROOT
+
+
+class TestARecipeFile:
+    @pytest.mark.parametrize("name", ["small", "full"])
+    def test_that_is_shipped_can_be_read(self, name):
+        config, recipe = read_recipe(json.loads((ROOT / f"deployments/training/{name}.json").read_text()))
+        assert config == {"small": SMALL, "full": AstroMAEConfig()}[name]
+        assert (recipe.pretraining is not None) == (name == "full")
+
+    def test_may_hold_a_config_of_its_own(self):
+        assert read_recipe({"model": TINY.to_dict(), "epochs": 3}) == (TINY, Recipe(epochs=3))
+
+    @pytest.mark.parametrize(
+        ("document", "told"),
+        [
+            ([], "a recipe must be a JSON object"),
+            ({"model": "huge"}, "model must be small or published or a config, not 'huge'"),
+            ({"model": 3}, "the config must be an object"),
+            ({"model": {"depht": 3}}, "the config has no field 'depht'"),
+            ({"epoch": 3}, "the recipe has no field 'epoch'"),
+        ],
+    )
+    def test_that_is_wrong_is_refused_by_name(self, document, told):
+        with pytest.raises(BadInput, match=told):
+            read_recipe(document)
+
+
+class TestGalaxies:
+    def test_come_from_a_file_a_folder_or_a_bucket(self, tmp_path):
+        write_survey(tmp_path / "store/cosmicai-test/survey")
+        store = Store(tmp_path / "store")
+        folder = tmp_path / "store/cosmicai-test/survey"
+        assert len(open_galaxies(str(folder), store)) == sum(SIZES)
+        assert len(open_galaxies("cosmicai-test/survey", store)) == sum(SIZES)
+        assert len(open_galaxies(str(folder / "2.pt"), store)) == SIZES[1]
+
+    def test_are_in_natural_order(self, tmp_path):
+        for number in (1, 2, 10):
+            write_partition(tmp_path / f"{number}.safetensors", *random_survey(number, seed=number))
+        galaxies = open_galaxies(str(tmp_path), Store(tmp_path))
+        np.testing.assert_array_equal(galaxies.redshifts[3:], random_survey(10, seed=10)[2])
+
+    @pytest.mark.parametrize(
+        ("data", "told"),
+        [
+            ("nowhere", "there is no file, folder or bucket/prefix nowhere"),
+            ("cosmicai-none/survey", "there is no file, folder or bucket/prefix cosmicai-none/survey"),
+            ("cosmicai-test/none", "there are no partitions .* in cosmicai-test/none"),
+        ],
+    )
+    def test_that_are_not_there_are_named(self, tmp_path, data, told):
+        (tmp_path / "cosmicai-test").mkdir()
+        with pytest.raises(BadInput, match=told):
+            open_galaxies(data, Store(tmp_path))
+
+    def test_in_a_damaged_file_are_refused(self, tmp_path):
+        (tmp_path / "1.pt").write_bytes(b"PK no")
+        with pytest.raises(BadInput, match=r"1.pt"):
+            open_galaxies(str(tmp_path), Store(tmp_path))
+
+
+@pytest.fixture
+def outcome():
+    """A training that was not done, and the card's facts."""
+    rng = np.random.default_rng(0)
+    spec = rng.uniform(0.05, 0.5, 80)
+    entry = {"loss": 0.5, "learning_rate": 1e-3, "seconds": 2.0, "galaxies_per_s": 400.0}
+    watched = {"nmad": 0.02, "r2": 0.9}
+    history = {
+        "pretraining": [entry | {"epoch": number} for number in (1, 2)],
+        "training": [entry | watched | {"epoch": number, "loss": 0.1 / number} for number in (1, 2, 3)],
+    }
+    from inference.metrics import photoz_metrics
+
+    pred = spec + 0.01 * rng.normal(size=80)
+    trained = Trained(random_model(TINY, 0), photoz_metrics(pred, spec), pred, spec, history, "cpu")
+    recipe = Recipe.from_dict({"pretraining": {"epochs": 2}, "epochs": 3, "seed": 77})
+    data = {"name": "<b>my survey</b>", "galaxies": 800, "seen": 720, "known": 640, "watched": 80, "judged": 80}
+    return trained, facts_of(trained, recipe.to_dict(), TINY.to_dict(), data)
+
+
+def test_the_card_names_data_split_recipe_speed_and_figures_with_intervals(outcome):
+    _, facts = outcome
+    text = card(facts, {"model.safetensors": 1_234_567})
+    for told in (
+        *("800 galaxies", "640 of them trained on", "80 looked at", "80 kept", "seed 77", "75% of the patches hidden"),
+        *("1.2 MB", "| pretraining | 2 | 4 s | 400 galaxies/s |", " to ", "on cpu", '"epochs": 3'),
+    ):
+        assert told in text, told
+    assert f"{facts['parameters']:,} parameters" in text
+
+
+def test_a_recipe_without_pretraining_is_told_as_such(outcome):
+    _, facts = outcome
+    text = card(facts | {"recipe": Recipe().to_dict()}, {})
+    assert "without pre-training" in text
+
+
+def test_each_phase_has_its_curves(outcome):
+    trained, _ = outcome
+    drawn = curves(trained.history)
+    assert list(drawn) == ["pretraining", "training"]
+    assert "NMAD of the galaxies looked at" in drawn["training"]
+    assert list(curves({"pretraining": [], "training": trained.history["training"]})) == ["training"]
+
+
+def test_the_page_escapes_what_it_shows_and_needs_nothing_else(outcome):
+    text = page(*outcome)
+    assert "<b>my survey</b>" not in text
+    assert "&lt;b&gt;my survey&lt;/b&gt;" in text
+    assert text.count("<svg") == 5
+    assert "<script" not in text
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("prefect_api")
+class TestTheFlow:
+    def flow(self, tmp_path, **options):
+        from flows.train import train
+
+        document = {"model": TINY.to_dict(), "epochs": 2, "batch_size": 32, "pretraining": {"epochs": 1}}
+        if not (tmp_path / "survey").exists():
+            write_survey(tmp_path / "survey", (60, 40))
+        return train(str(tmp_path / "survey"), str(tmp_path / "out"), document, str(tmp_path), device="cpu", **options)
+
+    def test_leaves_weights_card_curves_and_page(self, tmp_path):
+        document = self.flow(tmp_path, half=True)
+        out = tmp_path / "out"
+        assert {path.name for path in out.iterdir()} == {
+            *("model.safetensors", "model-half.safetensors", "card.md", "training.html", "training.json"),
+            *("curve-pretraining.svg", "curve-training.svg"),
+        }
+        assert load(out / "model.safetensors").config == TINY
+        assert document["data"]["known"] == 80
+        assert document["metrics"]["samples"] == 10
+        assert json.loads((out / "training.json").read_text())["sha256"] == document["sha256"]
+
+    def test_weights_in_half_precision_are_half_as_large_and_predict_alike(self, tmp_path):
+        self.flow(tmp_path, half=True)
+        whole, half = (tmp_path / "out" / f"model{end}.safetensors" for end in ("", "-half"))
+        floats = sum(tensor.numel() for tensor in load(whole).state_dict().values() if tensor.is_floating_point())
+        assert whole.stat().st_size - half.stat().st_size == pytest.approx(
+            2 * floats, abs=512
+        )  # headers differ a little
+        with safe_open(half, "pt") as file:
+            assert file.get_slice("head.0.weight").get_dtype() == "F16"
+        for name, tensor in load(whole).state_dict().items():
+            np.testing.assert_allclose(load(half).state_dict()[name], tensor, rtol=1e-3, atol=1e-6)
+
+    def test_publishes_card_and_history_as_artifacts(self, tmp_path):
+        from prefect.artifacts import Artifact
+
+        self.flow(tmp_path)
+        assert Artifact.get("cosmic-model-card").data.startswith("# Model card")
+        rows = json.loads(Artifact.get("cosmic-training").data)
+        assert [(row["phase"], row["epoch"]) for row in rows] == [("pretraining", 1), ("training", 1), ("training", 2)]
+
+    def test_goes_on_where_it_was_broken_off(self, tmp_path, monkeypatch):
+        whole = self.flow(tmp_path)
+        monkeypatch.setattr(steps, "save", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            self.flow(tmp_path)
+        assert (tmp_path / "out/state/training.safetensors").exists()
+        monkeypatch.undo()
+        again = self.flow(tmp_path)
+        assert again["sha256"] != ""
+        assert again["metrics"] == pytest.approx(whole["metrics"], rel=1e-3)
+        assert not (tmp_path / "out/state").exists()
