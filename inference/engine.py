@@ -5,12 +5,12 @@ Importing this module imports neither; each is imported when an engine of it is 
 
 import os
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
 from inference.architecture import AstroMAEConfig
-from inference.checkpoint import export_onnx, load, read_config
+from inference.checkpoint import export_onnx, read_config
 from inference.errors import BadCheckpoint, BadInput
 
 ENGINES = ("onnxruntime", "torch")
@@ -23,12 +23,14 @@ class Engine(Protocol):
         name: one of `ENGINES`.
         device: "cpu" or "cuda".
         precision: of its arithmetic.
+        precision_error: largest difference from float32's redshifts that was seen.
         config: the model's.
     """
 
     name: str
     device: str
     precision: str
+    precision_error: float
     config: AstroMAEConfig
 
     def predict(self, images: np.ndarray, magnitudes: np.ndarray) -> np.ndarray:
@@ -47,7 +49,9 @@ class Engine(Protocol):
         ...
 
 
-def open_engine(name: str, weights: Path, graph: Path | None = None, threads: int = 0) -> Engine:
+def open_engine(
+    name: str, weights: Path, graph: Path | None = None, threads: int = 0, precision: str = "float32"
+) -> Engine:
     """Load a model into an engine.
 
     Args:
@@ -56,9 +60,10 @@ def open_engine(name: str, weights: Path, graph: Path | None = None, threads: in
         graph: the graph exported from it, which spares the onnxruntime engine torch; None looks for it, and exports it
             if need be. The torch engine needs none.
         threads: how many it computes with; 0 is one for every core.
+        precision: of the arithmetic; other than float32 only with torch (`inference.torch_engine`).
 
     Raises:
-        BadInput: no such engine, or a negative number of threads.
+        BadInput: no such engine, no such precision, or a negative number of threads.
         BadCheckpoint: weights or graph are broken, or the graph is another model's.
     """
     if name not in ENGINES:
@@ -67,7 +72,11 @@ def open_engine(name: str, weights: Path, graph: Path | None = None, threads: in
         raise BadInput(f"threads must be 0, for all cores, or more, not {threads}")
     threads = threads or os.cpu_count() or 1
     if name == "torch":
-        return _TorchEngine(weights, threads)
+        from inference.torch_engine import TorchEngine
+
+        return TorchEngine(weights, threads, precision)
+    if precision != "float32":
+        raise BadInput(f"precision {precision!r:.40} is the torch engine's; onnxruntime computes in float32")
     return _OnnxEngine(read_config(weights), export_onnx(weights) if graph is None else graph, threads)
 
 
@@ -75,6 +84,7 @@ class _OnnxEngine:
     name = "onnxruntime"
     device = "cpu"
     precision = "float32"
+    precision_error = 0.0
 
     def __init__(self, config: AstroMAEConfig, graph: Path, threads: int) -> None:
         import onnxruntime
@@ -98,39 +108,17 @@ class _OnnxEngine:
             raise BadCheckpoint(f"{graph} is not the graph of the weights it was given with")
 
     def predict(self, images: np.ndarray, magnitudes: np.ndarray) -> np.ndarray:
-        images, magnitudes = _checked(self.config, images, magnitudes)
+        images, magnitudes = checked(self.config, images, magnitudes)
         redshifts: np.ndarray = self._session.run(None, {"images": images, "magnitudes": magnitudes})[0]
         return redshifts[:, 0]
 
 
-class _TorchEngine:
-    name = "torch"
-    precision = "float32"
+def checked(config: AstroMAEConfig, images: np.ndarray, magnitudes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Both inputs as float32, if they are what the model takes.
 
-    def __init__(self, weights: Path, threads: int) -> None:
-        # Read once, when torch is loaded: its threads, too, would spin (with a busy neighbour, 4 to 13 times slower).
-        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-        import torch
-
-        torch.set_num_threads(threads)
-        # The shortened float32 of CUDA's convolutions is off by 1e-3, and the engines must agree.
-        torch.backends.cudnn.allow_tf32 = False
-        self.device = "cuda" if torch.cuda.is_available() else "cpu"
-        self._model: Any = load(weights).to(self.device)
-        self.config: AstroMAEConfig = self._model.config
-
-    def predict(self, images: np.ndarray, magnitudes: np.ndarray) -> np.ndarray:
-        import torch
-
-        # Copied, because partitions are read-only views of a file and torch warns of such arrays.
-        tensors = [torch.tensor(array, device=self.device) for array in _checked(self.config, images, magnitudes)]
-        with torch.inference_mode():
-            redshifts: np.ndarray = self._model(*tensors)[:, 0].cpu().numpy()
-        return redshifts
-
-
-def _checked(config: AstroMAEConfig, images: np.ndarray, magnitudes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Both inputs as float32, if they are what the model takes."""
+    Raises:
+        BadInput: they are not.
+    """
     image = (config.bands, config.image_size, config.image_size)
     if images.ndim != 4 or images.shape[1:] != image or images.dtype != np.float32:
         raise BadInput(f"images must be float32 (B, {', '.join(map(str, image))}), not {images.dtype} {images.shape}")

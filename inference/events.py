@@ -227,6 +227,8 @@ class RankResult:
         cold: this process had run no rank before; `request_id` and `worker` say which invocation and which process.
         store_*: requests to the object store, their seconds and bytes, first start and last end (since the epoch);
             memory-mapped reading of a local store makes none. `store_writes` of them wrote, the others read.
+        precision_error: largest difference from float32's redshifts, over the first batch that the worker computed in
+            a reduced precision; 0 in float32.
         script_record: what a script wrote down itself, under the contract's keys and its own; None from the built-in
             engine. `engine` is then "script", there are no predictions, and what the script did not tell is 0.
     """
@@ -274,6 +276,7 @@ class RankResult:
     store_bytes_read: int
     store_bytes_written: int
     store_writes: int
+    precision_error: float = 0.0
     script_record: Mapping[str, Any] | None = None
 
     @property
@@ -326,6 +329,8 @@ class RankResult:
             raise BadInput("a rank result must be a JSON object")
         values: dict[str, Any] = {}
         for field in _RECORDED:
+            if field.name not in wire and field.default is not dataclasses.MISSING:
+                continue  # written before there was such a field
             if field.name not in wire:
                 raise BadInput(f"the rank result lacks {field.name}")
             values[field.name] = checked_as(field.name, wire[field.name], field.type)

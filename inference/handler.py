@@ -84,6 +84,7 @@ def lambda_handler(event: object, context: Any) -> dict[str, Any]:
         device=engine.device,
         engine=engine.name,
         precision=engine.precision,
+        precision_error=engine.precision_error,
         model_sha256=rank.model_sha256,
         model_mb=_model_size(rank.store, rank) / 1e6,
         started_at=clock.started_at,
@@ -160,17 +161,17 @@ def _open_store(root: str) -> Store:
 
 
 def _warm_engine(store: str, rank: RankEvent) -> Engine:
-    return _engine(store, rank.bucket, rank.model, rank.model_sha256, rank.graph, rank.engine)
+    return _engine(store, rank.bucket, rank.model, rank.model_sha256, rank.graph, rank.engine, rank.precision)
 
 
 @lru_cache(maxsize=2)  # a process serves one model, or two while one is replaced
-def _engine(root: str, bucket: str, model: str, sha256: str, graph: str | None, engine: str) -> Engine:
+def _engine(root: str, bucket: str, model: str, sha256: str, graph: str | None, engine: str, precision: str) -> Engine:
     store = _open_store(root)
     weights = _fetched(store, bucket, model, sha256)
     if content_hash(weights) != sha256:
         raise StoreError(f"the model {bucket}/{model} is not the one that the run was planned with")
     local_graph = None if graph is None else _fetched(store, bucket, graph, sha256)
-    return open_engine(engine, weights, local_graph, _threads())
+    return open_engine(engine, weights, local_graph, _threads(), precision)
 
 
 def _threads() -> int:

@@ -81,7 +81,8 @@ class RunRequest(BaseModel):
         world_size: ranks; default min(file_limit, files there are). More ranks than files reuse files round robin.
         order: of the files: `natural` (2 before 10) or `lexicographic` (as the replaced system listed them).
         model: weights, as a key in `bucket` or a file; default the demo weights that come with this project.
-        engine, precision: how redshifts are computed.
+        engine: computes redshifts: `onnxruntime` on CPUs, `torch` on a GPU where there is one.
+        precision: of the arithmetic; `tf32` (on a GPU) and `bf16` are the torch engine's, and report their error.
         access: how a rank reads its partitions: `download` whole first, `stream`, or `memory-map` a file; default by
             the store. It changes no redshift, so it is not part of the fingerprint.
         partition: make the partitions first.
@@ -108,7 +109,7 @@ class RunRequest(BaseModel):
     order: Literal["natural", "lexicographic"] = "natural"
     model: str | None = None
     engine: Literal["onnxruntime", "torch"] = "onnxruntime"
-    precision: Literal["float32"] = "float32"
+    precision: Literal["float32", "tf32", "bf16"] = "float32"
     access: Literal["download", "stream", "memory-map"] | None = None
     partition: PartitionRequest | None = None
     max_concurrency: Annotated[int, _whole(1, 10_000)] | None = None
@@ -147,6 +148,12 @@ class RunRequest(BaseModel):
             self.script_at("")
             if self.result_path == self.S3_object_name or self.result_path.startswith(f"{self.S3_object_name}/"):
                 raise BadInput(f"result_path {self.result_path!r} lies in S3_object_name; results would change it")
+        return self
+
+    @model_validator(mode="after")
+    def _precision_of_the_engine(self) -> Self:
+        if self.precision != "float32" and (self.engine != "torch" or self.script is not None):
+            raise BadInput(f"precision {self.precision} needs engine torch")
         return self
 
     def script_at(self, sha256: str) -> Script | None:

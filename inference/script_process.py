@@ -140,7 +140,8 @@ def run_process(command: Sequence[str], folder: Path, environment: Mapping[str, 
     with process.stdout:
         output.finish()
     peak_mb = usage.ru_maxrss * 1024 / 1e6
-    if peak_mb <= peak_memory_mb():  # Linux counts from the size of the process that started it: this one's
+    # Linux counts from the size of the process that started it, this one's, and counts that only roughly.
+    if peak_mb <= 1.05 * peak_memory_mb():
         peak_mb = high_water_mb or peak_mb
     return Ended(
         code=process.returncode,

@@ -1,7 +1,8 @@
 """Redshifts as pictures beside the density plot: residuals, the distributions N(z), the metrics in bins."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from typing import NamedTuple
 
 import matplotlib as mpl
 import numpy as np
@@ -12,9 +13,17 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
 from inference.metrics import compared
-from tasks.figures import INK, OUTLIER, STYLE, WARM, WIDTH, legend_above, svg_of
+from tasks.figures import INK, OUTLIER, STYLE, WARM, WIDTH, density, legend_above, svg_of
 from tasks.photoz import edges_of
 from tasks.tables import Row
+
+
+class Picture(NamedTuple):
+    """A plot as SVG, and what it shows."""
+
+    svg: str
+    caption: str
+
 
 SHADES = LinearSegmentedColormap.from_list("depth", ["#bcd9ee", "#5aa7d6", WARM, "#0d2f52", "#05101f"])
 _LIMIT, _BAND = "#b3470b", "#e69f00"
@@ -79,6 +88,27 @@ def _running(spec: np.ndarray, delta: np.ndarray) -> tuple[np.ndarray, np.ndarra
             middles.append(np.median(spec[chosen]))
             rows.append(np.quantile(delta[chosen], [0.16, 0.5, 0.84]))
     return np.array(middles), np.array(rows).reshape(-1, 3)
+
+
+def redshift_pictures(predictions: pd.DataFrame | None, metrics: Mapping[str, float | None] | None) -> list[Picture]:
+    """What there is to draw of the redshifts; without known ones their distribution alone."""
+    if predictions is None or predictions.empty:
+        return []
+    pictures = []
+    if metrics:
+        pictures += [
+            Picture(
+                density(predictions, metrics),
+                "Predicted against spectroscopic redshift; darker cells hold more galaxies, on a logarithmic scale.",
+            ),
+            Picture(
+                residuals(predictions),
+                "Residuals, z_pred - z_spec over 1 + z_spec, with their running median and the central 68 %.",
+            ),
+        ]
+    told = "N(z): how many galaxies are predicted at which redshift"
+    pictures.append(Picture(distributions(predictions), f"{told}{', and how many have it' if metrics else ''}."))
+    return pictures
 
 
 def distributions(predictions: pd.DataFrame) -> str:

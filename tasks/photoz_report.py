@@ -16,9 +16,8 @@ from inference.metrics import photoz_metrics
 from inference.store import Store
 from inference.stream import default_access, open_access
 from tasks.catalogue import Catalogue
-from tasks.figures import density
 from tasks.photoz import BINS, LEVEL, SEED, binned, bins_table, intervals, metrics_table, resamples_for
-from tasks.photoz_plots import binned_metrics, distributions, residuals
+from tasks.photoz_plots import Picture, binned_metrics, redshift_pictures
 from tasks.report import TEMPLATES
 from tasks.tables import Row, Table
 
@@ -50,20 +49,14 @@ class Quality:
         more = [bins_table(name.replace("_", "-"), QUANTITIES[name], rows) for name, rows in self.bins.items()]
         return [metrics_table(self.metrics, self.spread), *more]
 
-    def pictures(self) -> dict[str, tuple[str, str]]:
+    def pictures(self) -> dict[str, Picture]:
         """SVG and caption by name."""
-        drawn = {
-            "density": (
-                density(self.rows, self.metrics),
-                "Predicted against spectroscopic redshift; darker cells hold more galaxies, on a logarithmic scale.",
-            ),
-            "residuals": (residuals(self.rows), "Residuals, with their running median and the central 68 %."),
-            "distributions": (distributions(self.rows), "N(z): how many are predicted where, and how many are there."),
-        }
+        names = ("density", "residuals", "distributions")
+        drawn = dict(zip(names, redshift_pictures(self.rows, self.metrics), strict=True))
         for name, rows in self.bins.items():
             file = f"bins-{name.replace('_', '-')}"
             caption = f"Metrics in bins of {QUANTITIES[name]}, placed at each bin's median, with 95 % intervals."
-            drawn[file] = binned_metrics(rows, QUANTITIES[name], file), caption
+            drawn[file] = Picture(binned_metrics(rows, QUANTITIES[name], file), caption)
         return drawn
 
     def to_dict(self) -> dict[str, Any]:

@@ -22,9 +22,9 @@ from inference.store import Store
 from tasks import display
 from tasks.cost import MEANINGS, Cost
 from tasks.display import bit_rate, markdown_table, number, plain, ranks_of, seconds, spans, unit_price, usd
-from tasks.figures import density, of_this_run, rank_time_histogram, timeline
+from tasks.figures import of_this_run, rank_time_histogram, timeline
 from tasks.photoz import DELTA, METRICS
-from tasks.photoz_plots import distributions, residuals
+from tasks.photoz_plots import redshift_pictures
 from tasks.policy import STEP_RETRIES, worth_retrying
 from tasks.summarize import Summary
 
@@ -53,13 +53,6 @@ class Stat(NamedTuple):
     label: str
     value: str
     how: str
-
-
-class Picture(NamedTuple):
-    """A plot as SVG, and what it shows."""
-
-    svg: str
-    caption: str
 
 
 class Column(NamedTuple):
@@ -116,7 +109,7 @@ def render_report(
         in_timeline=len(of_this_run(ranks)),
         timeline=timeline(ranks) if len(ranks) else None,
         histogram=rank_time_histogram(ranks) if len(ranks) else None,
-        redshift_plots=_redshift_plots(predictions, metrics),
+        redshift_plots=redshift_pictures(predictions, metrics),
         metrics=_metrics(summary),
         delta=DELTA,
         costs=costs,
@@ -178,6 +171,7 @@ def _facts(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
         "Store": summary.get("store"),
         "Executor": summary.get("executor"),
         "Engine": ", ".join(str(summary[key]) for key in ("engine", "precision") if summary.get(key)),
+        "Reduced precision": _precision_told(summary),
         "Model": model.get("key"),
         "SHA-256 of the weights": model.get("sha256"),
         "Parameters": number(model["parameters"]) if model.get("parameters") else None,
@@ -188,6 +182,13 @@ def _facts(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
         "Ranks": ", ".join(f"{number(summary.get(key))} {word}" for key, word in counts),
     }
     return [(label, str(value)) for label, value in facts.items() if value]
+
+
+def _precision_told(summary: Mapping[str, Any]) -> str | None:
+    if summary.get("precision") in {None, "float32"}:
+        return None
+    error = number(summary.get("precision_error"))
+    return f"redshifts differ from float32's by at most {error} (each worker's first galaxies, computed twice)"
 
 
 def _speed(summary: Mapping[str, Any], ranks: pd.DataFrame) -> list[Stat]:
@@ -225,27 +226,6 @@ def _metrics(summary: Mapping[str, Any]) -> list[Stat]:
             told = f"{' to '.join(ends)} (95 % interval); " if ends else ""
             stats.append(Stat(metric.label, metric.show(metrics[metric.key]), told + metric.how))
     return stats
-
-
-def _redshift_plots(predictions: pd.DataFrame | None, metrics: Mapping[str, float | None] | None) -> list[Picture]:
-    """What there is to draw of the redshifts; without known ones their distribution alone."""
-    if predictions is None or predictions.empty:
-        return []
-    pictures = []
-    if metrics:
-        pictures += [
-            Picture(
-                density(predictions, metrics),
-                "Predicted against spectroscopic redshift; darker cells hold more galaxies, on a logarithmic scale.",
-            ),
-            Picture(
-                residuals(predictions),
-                "Residuals, z_pred - z_spec over 1 + z_spec, with their running median and the central 68 %.",
-            ),
-        ]
-    told = "N(z): how many galaxies are predicted at which redshift"
-    pictures.append(Picture(distributions(predictions), f"{told}{', and how many have it' if metrics else ''}."))
-    return pictures
 
 
 def _trouble(summary: Mapping[str, Any]) -> dict[str, Any] | None:

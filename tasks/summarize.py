@@ -145,6 +145,7 @@ def describe(request: RunRequest, start: Start, found: Gathered, ledger: Ledger,
         "samples_per_s": rate and rate * sum(result.samples for result in timed),
         "throughput_bps": rate and rate * sum(result.bits for result in timed),
         "throughput_bps_sum_of_ranks": sum(r.bits / max(r.wall_loop_s, 1e-9) for r in timed),
+        "precision_error": max((result.precision_error for result in found.results), default=0.0),
         "cold_ranks": sum(result.cold for result in timed),
     }
 

@@ -12,10 +12,10 @@ from matplotlib.ticker import MaxNLocator
 
 from inference.train import Trained
 from tasks.display import markdown_table, number, percent
-from tasks.figures import COLD, STYLE, WARM, WIDTH, density, legend_above, svg_of
+from tasks.figures import COLD, STYLE, WARM, WIDTH, legend_above, svg_of
 from tasks.photoz import DELTA, INTERVAL, METRICS, intervals
-from tasks.photoz_plots import distributions, residuals
-from tasks.report import TEMPLATES, Picture
+from tasks.photoz_plots import Picture, redshift_pictures
+from tasks.report import TEMPLATES
 
 Facts = Mapping[str, Any]
 
@@ -142,13 +142,7 @@ def page(trained: Trained, facts: Facts) -> str:
     rows = pd.DataFrame({"z_pred": trained.z_pred, "z_spec": trained.z_spec})
     names = {"pretraining": "Pre-training: the loss is of the hidden patches.", "training": "Training: loss of delta."}
     pictures = [Picture(svg, names[phase]) for phase, svg in curves(trained.history).items()]
-    pictures += [
-        Picture(
-            density(rows, trained.metrics), "Predicted against spectroscopic redshift of the galaxies kept for this."
-        ),
-        Picture(residuals(rows), "Their residuals, with the running median and the central 68 %."),
-        Picture(distributions(rows), "N(z): how many are predicted where, and how many are there."),
-    ]
+    pictures += redshift_pictures(rows, trained.metrics)
     metrics = [
         (metric.label, metric.show(facts["metrics"][metric.key]), metric.how)
         for metric in METRICS

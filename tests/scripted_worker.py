@@ -26,6 +26,7 @@ def answer(word, event):
         data_path=event.data_paths[0],
         started_at=time.time(),
         ended_at=time.time(),
+        worker=os.environ.get("CUDA_VISIBLE_DEVICES", RESULT.worker),
     )
     match word:
         case "die":

@@ -6,6 +6,7 @@ from inference.store import S3_ROOT
 from tasks.executors.aws_lambda import LambdaExecutor
 from tasks.executors.local import LocalExecutor
 from tasks.executors.step_functions import StepFunctionsExecutor
+from tasks.gpus import visible_gpus
 
 AnyExecutor = LocalExecutor | LambdaExecutor | StepFunctionsExecutor
 EXECUTORS = ("local", "lambda", "step-functions")
@@ -24,7 +25,7 @@ def executor_of(name: str, request: RunRequest, store_root: str, workers: int | 
         name: one of EXECUTORS.
         request: the checked request.
         store_root: root of the store; functions reach no folder.
-        workers: processes of the local executor.
+        workers: processes of the local executor; default one a GPU where the engine computes on these, else a core.
 
     Raises:
         BadInput: there is no such executor, or the functions could not reach the store.
@@ -32,11 +33,13 @@ def executor_of(name: str, request: RunRequest, store_root: str, workers: int | 
     if name not in EXECUTORS:
         raise BadInput(f"executor must be one of {', '.join(EXECUTORS)}, not {name!r:.40}")
     if name == "local":
+        gpus = visible_gpus() if request.engine == "torch" and request.script is None else []
+        if workers is None and gpus:
+            workers = len(gpus)
         if workers is not None and request.max_concurrency is not None:
             workers = min(workers, request.max_concurrency)
-        return LocalExecutor(
-            request.max_concurrency if workers is None else workers, request.rank_timeout, request.memory_mb
-        )
+        workers = request.max_concurrency if workers is None else workers
+        return LocalExecutor(workers, request.rank_timeout, request.memory_mb, gpus=gpus)
     if store_root != S3_ROOT:
         raise BadInput(f"the {name} executor needs --store {S3_ROOT}: functions cannot reach the folder {store_root}")
     if workers is not None:

@@ -34,6 +34,7 @@ class LocalExecutor:
         timeout_s: seconds after which a rank is stopped; not enforced with 0 workers.
         memory_mb: of the Lambda function whose bill is estimated.
         command: starts a worker that speaks as `inference.worker` does.
+        gpus: names of CUDA devices, each worker seeing one; none leaves the workers what they find.
     """
 
     name = "local"
@@ -44,6 +45,7 @@ class LocalExecutor:
         timeout_s: float = 900.0,
         memory_mb: int = 10_240,
         command: Sequence[str] = (sys.executable, "-m", "inference.worker"),
+        gpus: Sequence[str] = (),
     ) -> None:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         self.workers = cores if workers is None else workers
@@ -52,6 +54,8 @@ class LocalExecutor:
         self._timeout_s = timeout_s
         self._memory_mb = memory_mb
         self._command = list(command)
+        self._gpus = list(gpus)
+        self._starting = threading.Lock()
         self._idle: SimpleQueue[_Worker | None] = SimpleQueue()
         self._alive: set[_Worker] = set()
         self._closed = False
@@ -103,8 +107,11 @@ class LocalExecutor:
             self._idle.put(worker if worker in self._alive else None)
 
     def _start(self) -> "_Worker":
-        worker = _Worker(self._command, self._scratch, self._threads, self._timeout_s)
-        self._alive.add(worker)
+        with self._starting:
+            taken = [worker.gpu for worker in self._alive]
+            gpu = min(self._gpus, key=taken.count, default=None)
+            worker = _Worker(self._command, self._scratch, self._threads, self._timeout_s, gpu)
+            self._alive.add(worker)
         return worker
 
     def _run_on(self, worker: "_Worker", event: RankEvent) -> Invocation:
@@ -160,13 +167,18 @@ def _read(reply: Mapping[str, Any], event: RankEvent) -> tuple[RankResult | None
 class _Worker:
     """One process of the pool: events go in as JSON lines, replies come back the same way."""
 
-    def __init__(self, command: list[str], scratch: Path, threads: int, timeout_s: float) -> None:
+    def __init__(
+        self, command: list[str], scratch: Path, threads: int, timeout_s: float, gpu: str | None = None
+    ) -> None:
+        self.gpu = gpu
         self._started = time.time()
         self._folder = Path(tempfile.mkdtemp(dir=scratch, prefix="worker-"))
         limits = dict.fromkeys(
             ("COSMIC_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"),
             str(threads),
         ) | {"COSMIC_RANK_TIMEOUT": str(timeout_s)}
+        if gpu is not None:
+            limits["CUDA_VISIBLE_DEVICES"] = gpu
         self._process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,

@@ -177,6 +177,16 @@ def test_whatever_comes_is_either_a_request_or_one_sentence(changes):
         assert RunRequest.read(request.document()) == request
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [{"precision": "bf16"}, {"precision": "tf32", "engine": "onnxruntime"}, {"precision": "bf16", "engine": ""}],
+)
+def test_a_reduced_precision_needs_the_engine_that_has_it(changes):
+    with pytest.raises(BadInput, match=r"precision (bf16|tf32) needs engine torch|engine"):
+        RunRequest.read(REQUEST | changes)
+    assert RunRequest.read(REQUEST | {"precision": "bf16", "engine": "torch"}).precision == "bf16"
+
+
 def test_the_committed_schema_is_the_generated_one():
     committed = Path(__file__).parents[2] / "docs" / "request.schema.json"
     assert committed.read_text() == json_schema()

@@ -115,6 +115,21 @@ def test_threads_are_divided_among_the_workers():
     assert LocalExecutor()._threads * LocalExecutor().concurrency <= cores
 
 
+def test_each_worker_sees_a_gpu_of_its_own(scripted):
+    scripted({rank: ["slow"] for rank in range(4)})
+    with pool(workers=2, gpus=["0", "GPU-abc"]) as executor:
+        seen = {invocation.result.worker for invocation in invoke_all(executor, events_of(4))}
+    assert seen == {"0", "GPU-abc"}
+
+
+def test_a_worker_in_a_dead_ones_place_takes_its_gpu(scripted):
+    scripted({0: ["die"], 1: ["slow", "slow"]})
+    with pool(workers=2, gpus=["0", "1"]) as executor:
+        invoke_all(executor, events_of(2))
+        again = invoke_all(executor, events_of(2))
+    assert {invocation.result.worker for invocation in again} == {"0", "1"}
+
+
 def test_no_workers_runs_ranks_in_this_process(tmp_path):
     with LocalExecutor(0) as executor:
         invocation = executor.invoke(events_of(1)[0])
