@@ -3,9 +3,10 @@
 import argparse
 from pathlib import Path
 
+from flows.cli import prefect_api
 from flows.cli.common import say
 from inference.dataset import write_partition
-from inference.errors import BadInput
+from inference.errors import BadInput, StoreError
 from inference.plan import SUFFIXES
 from inference.simulate import check, simulate
 from inference.store import Store
@@ -23,6 +24,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=0,
         metavar="S",
         help="same seed, same bytes (default %(default)s)",
+    )
+    parser.add_argument(
+        "--no-page", action="store_true", help="write no page of sample cut-outs and colours beside FILE"
     )
     parser.add_argument("--workers", type=int, metavar="N", help="processes (default one a core)")
 
@@ -44,6 +48,16 @@ def main(args: argparse.Namespace) -> int:
         survey = simulate(args.samples, args.seed, args.workers, progress)
     args.out.parent.mkdir(parents=True, exist_ok=True)
     write_partition(args.out, survey.images, survey.magnitudes, survey.redshifts)
+    if not args.no_page:
+        prefect_api.hush(verbose=False)
+        from tasks.survey_page import survey_page
+
+        page = args.out.with_suffix(".html")
+        try:
+            page.write_text(survey_page(survey, args.seed))
+        except OSError as error:
+            raise StoreError(f"cannot write {page}: {error.strerror}") from None
+        say(f"{page}: sample cut-outs, colours and noise to look at")
     say(
         f"{args.out}: {args.samples:,} galaxies, {args.out.stat().st_size / 1e6:.1f} MB,"
         f" redshift {survey.redshifts.min():.3f} to {survey.redshifts.max():.3f}"

@@ -29,6 +29,13 @@ def test_simulate_writes_a_survey_and_the_same_seed_the_same_bytes(tmp_path, cap
     assert (tmp_path / "one.pt").read_bytes() == (tmp_path / "two.pt").read_bytes()
     assert len(open_partition(tmp_path / "one.pt", "one")) == 5
     assert "5 galaxies" in capsys.readouterr().out
+    assert "<svg" in (tmp_path / "one.html").read_text()
+
+
+def test_simulate_writes_no_page_when_none_is_wanted(tmp_path):
+    words = ["simulate", "--samples", "2", "--workers", "1", "--out", str(tmp_path / "s.pt"), "--no-page"]
+    assert main(words) == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["s.pt"]
 
 
 @pytest.mark.parametrize("form", ["pt", "safetensors"])
