@@ -3,6 +3,7 @@
 import io
 import multiprocessing
 import os
+import signal
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
@@ -115,7 +116,13 @@ def _chunks(objects: Objects, bad: dict[int, str]) -> list[Chunk]:
 def _pool(workers: int) -> Any:
     if workers <= 1:
         return nullcontext()
-    return ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"))
+    # Ctrl-C reaches every process of a terminal; here it is this one's to handle.
+    return ProcessPoolExecutor(
+        workers,
+        multiprocessing.get_context("spawn"),
+        initializer=signal.signal,
+        initargs=(signal.SIGINT, signal.SIG_IGN),
+    )
 
 
 def _in_order(

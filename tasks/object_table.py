@@ -121,29 +121,29 @@ def read_objects(path: Path, folder: Path, columns: Columns) -> Objects:
     names = {str(name).lower(): str(name) for name in table.columns}
     used: dict[str, str] = {}
 
-    def column(what: str, asked: str | None, customary: Sequence[str], required: bool = True) -> pd.Series | None:
+    def column(what: str, asked: str | None, customary: Sequence[str], option: str | None = None) -> pd.Series | None:
         found = asked if asked in table else next((names[name] for name in customary if name in names), None)
         if asked is not None and asked not in table:
             raise BadInput(f"{path} has no column {asked!r:.60}; it has {', '.join(map(str, table.columns))[:200]}")
         if found is None:
-            if required:
-                have = ", ".join(map(str, table.columns))[:200]
-                raise BadInput(f"{path} has no column for the {what}: name it with --columns; it has {have}")
-            return None
+            if option is None:
+                return None
+            have = ", ".join(map(str, table.columns))[:200]
+            raise BadInput(f"{path} has no column for the {what}: name it with {option}; it has {have}")
         used[what] = found
         return table[found]
 
-    ids = column("object id", columns.object_id, _IDS)
+    ids = column("object id", columns.object_id, _IDS, "--id")
     assert ids is not None  # noqa: S101 - required
     magnitudes = []
     pattern = _magnitude_pattern(names) if columns.magnitudes is None else None
     for number, band in enumerate(BANDS):
         asked = columns.magnitudes[number] if columns.magnitudes is not None else None
-        values = column(f"{band} magnitude", asked, [] if pattern is None else [pattern.format(band)])
+        values = column(f"{band} magnitude", asked, [] if pattern is None else [pattern.format(band)], "--magnitudes")
         assert values is not None  # noqa: S101 - required
         magnitudes.append(_numbers(values, path, units, ("mag", "AB", "mag(AB)", "mag(ST)"), 1.0))
-    redshifts = column("redshift", columns.redshift, _REDSHIFTS, required=False)
-    ra, dec = (column(name, None, (name,), required=False) for name in ("ra", "dec"))
+    redshifts = column("redshift", columns.redshift, _REDSHIFTS)
+    ra, dec = (column(name, None, (name,)) for name in ("ra", "dec"))
     nothing = np.full(len(table), np.nan)
     z_spec = nothing if redshifts is None else _numbers(redshifts, path, units, ("",), 1.0)
     known = np.isfinite(z_spec) & (z_spec > -1)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from prefect import task
-from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
 from inference.architecture import SMALL, AstroMAEConfig
@@ -168,6 +168,7 @@ def publish_model(trained: Trained, facts: dict[str, Any], folder: Path, half: b
         raise StoreError(f"cannot write {folder}: {error.strerror}") from None
     shutil.rmtree(folder / STATE, ignore_errors=True)
     create_markdown_artifact(text, key="cosmic-model-card", description=str(folder))
+    create_link_artifact((folder / PAGE).as_uri(), key="cosmic-training-page", link_text=f"curves of {folder.name}")
     rows = [{"phase": phase} | entry for phase, entries in trained.history.items() for entry in entries]
     create_table_artifact(rows, key="cosmic-training", description="an entry an epoch")
     return document | {

@@ -171,6 +171,7 @@ class TestTheFlow:
 
         self.flow(tmp_path)
         assert Artifact.get("cosmic-model-card").data.startswith("# Model card")
+        assert "training.html" in Artifact.get("cosmic-training-page").data
         rows = json.loads(Artifact.get("cosmic-training").data)
         assert [(row["phase"], row["epoch"]) for row in rows] == [("pretraining", 1), ("training", 1), ("training", 2)]
 
