@@ -91,10 +91,15 @@ def find_table(folder: Path) -> Path:
 
 
 def _is_table(path: Path) -> bool:
-    """Whether a FITS file begins with a table; a cut-out begins with an image."""
+    """Whether a FITS file begins with a table; a cut-out begins with an image, or is an extension of one."""
     from astropy.io import fits
 
     try:
+        with path.open("rb") as start:
+            if f"NAXIS   = {0:20d}".encode() not in start.read(
+                2880
+            ):  # told from its first block: there may be millions
+                return False
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with fits.open(path) as file:
