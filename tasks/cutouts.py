@@ -148,14 +148,19 @@ def _pixels(path: Path, hdu: Any, unit: str | None) -> np.ndarray:
     told = str(hdu.header.get("BUNIT", "")).strip() or unit
     if not told:
         raise BadInput(f"{path} does not say in which unit its pixels are (BUNIT): name it with --unit")
-    pixels: np.ndarray = hdu.data * np.float64(_nanomaggies(told, path))
+    pixels: np.ndarray = hdu.data * np.float64(nanomaggies(told, path))
     return pixels
 
 
-def _nanomaggies(unit: str, path: Path) -> float:
+def nanomaggies(unit: str, where: Path | str) -> float:
+    """How many nanomaggies one of a unit is.
+
+    Raises:
+        BadInput: naming where it stands: it is no unit of flux density.
+    """
     factor = _factor(unit)
     if factor is None:
-        raise BadInput(f"{path} has pixels in {unit!r:.40}, which is no unit of flux: nanomaggies or janskys are")
+        raise BadInput(f"{where} has pixels in {unit!r:.40}, which is no unit of flux: nanomaggies or janskys are")
     return factor
 
 

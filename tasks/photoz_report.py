@@ -134,8 +134,10 @@ def _astropy_table(path: Path) -> pd.DataFrame:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of a second table, of units that no standard knows
         table = Table.read(io.BytesIO(path.read_bytes()) if form == "votable" else path, format=form)
-    wanted = [name for name in table.colnames if name in QUANTITIES]
-    return table[wanted].to_pandas() if wanted else pd.DataFrame(columns=table.colnames)
+    if not {"z_pred", "z_spec"} <= set(table.colnames):
+        return pd.DataFrame(columns=table.colnames)  # of which the caller tells
+    rows: pd.DataFrame = table[[name for name in table.colnames if name in QUANTITIES]].to_pandas()
+    return rows
 
 
 def with_magnitudes(

@@ -41,16 +41,16 @@ def add_aws_credentials(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def bucket_and_path(value: str) -> tuple[str, str]:
-    """Split RESULT_PATH, written `bucket/result_path`.
+def bucket_and_path(value: str, what: str = "RESULT_PATH", form: str = "bucket/result_path") -> tuple[str, str]:
+    """Split RESULT_PATH, written `bucket/result_path`, or what else is written alike.
 
     Raises:
         BadInput: it is not of that form.
     """
     bucket, _, path = value.partition("/")
     if not path:
-        raise BadInput(f"RESULT_PATH is written bucket/result_path, not {value!r}")
-    return checked_bucket(bucket, "RESULT_PATH"), checked_key(path, "RESULT_PATH")
+        raise BadInput(f"{what} is written {form}, not {value!r}")
+    return checked_bucket(bucket, what), checked_key(path, what)
 
 
 def console(*, stderr: bool = False) -> Console:

@@ -7,7 +7,7 @@ from flows.cli.common import add_json, print_json, say
 from flows.cli.partition import empty_target
 from inference.dataset import samples_of_size
 from inference.errors import BadInput
-from tasks.cutouts import BANDS
+from tasks.cutouts import BANDS, nanomaggies
 from tasks.ingest import ingest
 from tasks.object_table import Columns, find_table, read_objects
 from tasks.partition import samples_each
@@ -45,6 +45,8 @@ def main(args: argparse.Namespace) -> int:
         raise BadInput(f"--workers must be from 1 to 1024, not {args.workers}")
     if args.bands is not None and not set(BANDS) <= set(args.bands.lower()):
         raise BadInput(f"--bands must name u, g, r, i and z in the order of the planes, not {args.bands!r:.40}")
+    if args.unit is not None:
+        nanomaggies(args.unit, "--unit")
     magnitudes = None if args.magnitudes is None else args.magnitudes.split(",")
     if magnitudes is not None and len(magnitudes) != len(BANDS):
         raise BadInput(f"--magnitudes must name five columns, in the order u,g,r,i,z, not {args.magnitudes!r:.80}")

@@ -59,6 +59,6 @@ def empty_target(to: str) -> Target:
 
 def _target(to: str) -> Target:
     if to.startswith(S3_ROOT):
-        return Target(Store(S3_ROOT), *bucket_and_path(to.removeprefix(S3_ROOT)))
+        return Target(Store(S3_ROOT), *bucket_and_path(to.removeprefix(S3_ROOT), "--to", "s3://bucket/prefix"))
     folder = Path(to).expanduser().resolve()
     return Target(Store(folder.parent), folder.name, "")

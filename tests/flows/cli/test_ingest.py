@@ -52,6 +52,7 @@ def test_bad_rows_stop_it_and_are_skipped_and_named_when_asked(raw, capsys):
         (["nowhere"], "there is no folder or table nowhere"),
         (["raw", "--magnitudes", "a,b"], "--magnitudes must name five columns"),
         (["raw", "--bands", "griz"], "--bands must name u, g, r, i and z"),
+        (["raw", "--unit", "adu"], "--unit has pixels in 'adu', which is no unit of flux"),
         (["raw", "--workers", "0"], "--workers must be from 1"),
         (["raw", "--redshift", "zz"], "has no column 'zz'"),
         (["raw", "--size", "25"], "a size is written as 25MB"),

@@ -66,6 +66,7 @@ def test_any_table_with_both_redshifts_will_do(tmp_path, capsys, monkeypatch):
     ("text", "told"),
     [
         ("a,b\n1,2\n", "has no column z_pred; it has a, b"),
+        ("z_spec,b\n1,2\n", "has no column z_pred; it has z_spec, b"),
         ("z_pred,z_spec\n0.1,x\n", "something that is no number"),
         ("z_pred,z_spec\n", "has no rows"),
         ("z_pred,z_spec\n0.1,-9999\n", "knows no spectroscopic redshift"),
