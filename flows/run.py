@@ -14,7 +14,9 @@ from inference.request import RunRequest
 from inference.start import Start, root_lease
 from inference.store import Store
 from tasks.aws import credentials
+from tasks.cancellation import Cancellation
 from tasks.cost import compute_costs
+from tasks.dispatch import Limits
 from tasks.executors.choose import AnyExecutor, executor_of, placed
 from tasks.executors.step_functions import StepFunctionsExecutor
 from tasks.fanout import fan_out, map_out
@@ -41,14 +43,16 @@ def _tag(request: RunRequest, executor: str) -> None:
         client.update_flow_run(flow_run.id, tags=sorted(tags))
 
 
-def _dispatch(request: RunRequest, start: Start, pool: AnyExecutor, run_id: str) -> Ledger:
+def _dispatch(
+    request: RunRequest, start: Start, pool: AnyExecutor, run_id: str, limits: Limits, cancelled: Cancellation
+) -> Ledger:
     todo = [event for event in start.plan.events if event.rank not in start.resumed]
     if not todo:
         return Ledger()
     if isinstance(pool, StepFunctionsExecutor):
         model = {} if request.script else {"model": todo[0].model}
-        return map_out(request.document() | model | {"run_id": run_id}, todo, pool)
-    return fan_out(todo, pool, ranks_per_task(len(todo), request.ranks_per_task))
+        return map_out(request.document() | model | {"run_id": run_id}, todo, pool, limits, cancelled)
+    return fan_out(todo, pool, ranks_per_task(len(todo), request.ranks_per_task), limits, cancelled)
 
 
 @flow(name="run", flow_run_name=_name_of_run, validate_parameters=False)
@@ -86,6 +90,7 @@ def run(
         pool.check()
         checked = placed(checked, pool)
         check(checked, root)
+        limits = Limits.of(checked, hedging=executor == "lambda")
         run_id = str(flow_run.id)
         _tag(checked, executor)
         if checked.partition is not None:
@@ -93,7 +98,8 @@ def run(
         what = stage_scripts(checked, root)
         try:
             start = plan_ranks(checked, what, root, run_id, fresh)
-            ledger = _dispatch(checked, start, pool, run_id)
+            with Cancellation(flow_run.id) as cancelled:
+                ledger = _dispatch(checked, start, pool, run_id, limits, cancelled)
         finally:
             if checked.script is not None:
                 root_lease(Store(root), checked, run_id).release()
@@ -106,6 +112,6 @@ def run(
             document = publish_report(checked, summary, costs, billed, root, began)
         except StoreError as error:
             raise StoreError(f"{error}{ledger.failures()}; the results of the other ranks are kept") from error
-    if document["missing_ranks"]:
+    if document["missing_ranks"] and not document["tolerated"]:
         raise RunIncomplete(document)
     return document

@@ -50,8 +50,9 @@ class RunIncomplete(CosmicError):
         untold = len(document["missing_ranks"]) - sum(map(len, list(causes.values())[:5]))
         if untold:
             told.append(f"{untold} more" if told else "no cause is known")
+        stopped = f"the run was stopped: {document['stopped']}; " if document.get("stopped") else ""
         super().__init__(
-            f"{len(document['missing_ranks'])} of {document['ranks_planned']} ranks are missing ({'; '.join(told)});"
-            " the results of the others are kept, and the same request runs only the missing ones"
+            f"{stopped}{len(document['missing_ranks'])} of {document['ranks_planned']} ranks are missing"
+            f" ({'; '.join(told)}); the results of the others are kept, and the same request runs only the missing ones"
         )
         self.document = document

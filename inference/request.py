@@ -24,13 +24,6 @@ from inference.keys import checked_bucket, checked_key
 # Names as Lambda and Step Functions take them, alone or as an ARN.
 FUNCTION = r"^(arn:aws[\w-]*:lambda:[\w-]+:\d{12}:function:)?[\w-]{1,64}(:[\w$-]+)?$"
 STATE_MACHINE = r"^arn:aws[\w-]*:states:[\w-]+:\d{12}:stateMachine:[\w+=,.@-]{1,80}(:[\w-]+)?$"
-# Keys of the contract's later parts: known by name, so that nobody takes the refusal for a spelling mistake.
-NOT_YET = {
-    "hedging": "hedging",
-    "tolerated_failure_percentage": "tolerating failed ranks",
-    "tolerated_failure_count": "tolerating failed ranks",
-    "run_timeout": "a time limit for the run",
-}
 
 
 def _whole(low: int, high: int) -> BeforeValidator:
@@ -89,6 +82,11 @@ class RunRequest(BaseModel):
         max_concurrency: ranks in flight at most.
         ranks_per_task: ranks that one Prefect task run runs; default 1 up to 256 ranks.
         rank_timeout: seconds after which a rank is stopped and counts as failed.
+        run_timeout: seconds after which the run stops; what is done by then is kept.
+        hedging: late ranks get backups, which are billed; default yes on Lambda, no on local workers. A state machine
+            calls its ranks itself and makes none.
+        tolerated_failure_percentage, tolerated_failure_count: of the ranks, how many may fail. Up to there the run is
+            well though not whole; beyond it stops at once. Without either, all ranks are tried and none may be missing.
         memory_mb, architecture, region: of the Lambda function, for the bill.
         script, S3_object_name, object_type, exec_args: a script to run in place of the built-in engine, its folder (or
             only file) in the bucket, "folder" or "file", and its arguments (contract, "Run request").
@@ -115,6 +113,10 @@ class RunRequest(BaseModel):
     max_concurrency: Annotated[int, _whole(1, 10_000)] | None = None
     ranks_per_task: Count | None = None
     rank_timeout: Annotated[float, Field(gt=0, le=900)] = 900.0
+    run_timeout: Annotated[float, Field(gt=0, le=7 * 86_400)] | None = None
+    hedging: bool | None = None
+    tolerated_failure_percentage: Annotated[float, Field(ge=0, le=100)] | None = None
+    tolerated_failure_count: Annotated[int, _whole(0, MAX_RANKS)] | None = None
     memory_mb: Annotated[int, _whole(128, 10_240)] = 10_240
     architecture: Literal["x86_64", "arm64"] = "x86_64"
     region: str = "us-east-1"
@@ -175,9 +177,6 @@ class RunRequest(BaseModel):
         """
         if not isinstance(document, Mapping):
             raise BadInput("the request must be a JSON object")
-        for key, what in NOT_YET.items():
-            if key in document:
-                raise BadInput(f"{key}: {what} is not part of this version yet; leave it out")
         try:
             return cls.model_validate(dict(document))
         except ValidationError as error:

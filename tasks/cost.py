@@ -205,6 +205,9 @@ def _how(invocations: Sequence[Invocation], method: str, book: PriceBook, where:
         memory += f" ({silent} told none)"
     if method == "as-printed":
         return f"The old report's formula and its price, over {memory} and the time of {total} invocations {source}."
+    copies = [call for call in invocations if call.backup]
+    if copies:
+        source += f" ({len(copies)} of them backups of late ranks, {sum(map(_billed_s, copies)):.1f} s)"
     return (
         f"Prices of {book.as_of} for {where}, on {memory} and the billed time of {total} invocations {source};"
         f" the month's first price tier, {'an untouched' if free_tier else 'no'} free tier, no data transfer and"

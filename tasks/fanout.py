@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import wait
 from dataclasses import replace
 from typing import Any, cast
 from uuid import UUID
@@ -16,27 +16,30 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from inference.errors import RankFailed
 from inference.events import RankEvent
-from tasks.executors.base import Executor, Invocation
+from tasks.dispatch import Dispatch, Limits
+from tasks.executors.base import Executor
 from tasks.executors.step_functions import StepFunctionsExecutor
 from tasks.ledger import Ledger
 from tasks.policy import RANK_RETRIES, RANK_RETRY_DELAYS_S, worth_retrying
 from tasks.progress import bar
 
+_LOOK_S = 0.05  # between two looks at what is late, and whether to stop
+
 
 class _RanksFailed(RankFailed):
-    def __init__(self, failed: Sequence[Invocation]) -> None:
-        super().__init__(
-            "; ".join(f"rank {failure.rank}: {failure.error}" for failure in failed[:5])
-            + (f"; and {len(failed) - 5} more" if len(failed) > 5 else "")
-        )
-        self.retryable = any(failure.retryable for failure in failed)
+    """Ranks of a task run are not done; `retryable` says whether Prefect should run it again."""
+
+    def __init__(self, failed: Mapping[int, str], *, retryable: bool) -> None:
+        told = [f"rank {rank}: {error}" for rank, error in list(failed.items())[:5]]
+        super().__init__("; ".join(told) + (f"; and {len(failed) - 5} more" if len(failed) > 5 else ""))
+        self.retryable = retryable
 
 
 class Share:
     """The ranks of one task run, with what runs them; no dataclass, for the ledger's reason."""
 
-    def __init__(self, events: Sequence[RankEvent], executor: Executor, ledger: Ledger) -> None:
-        self.events, self.executor, self.ledger = events, executor, ledger
+    def __init__(self, events: Sequence[RankEvent], dispatch: Dispatch) -> None:
+        self.events, self.dispatch = events, dispatch
 
 
 @task(
@@ -52,25 +55,18 @@ def run_ranks(label: str, share: Share) -> None:
     """Run the share's ranks that are not done yet and wait for them; `label` is the task run's name.
 
     Raises:
-        RankFailed: naming the ranks that failed; the others are done.
+        RankFailed: naming the ranks that failed, or why the fan-out was stopped; the others are done.
     """
-    attempt = int(task_run.run_count or 1)
-    todo = [replace(event, attempt=attempt) for event in share.events if event.rank not in share.ledger.done]
-    side_by_side = min(len(todo), share.executor.concurrency)
-
-    def run(event: RankEvent) -> Invocation:
-        invocation = share.executor.invoke(event)
-        share.ledger.enter(invocation)
-        return invocation
-
-    if side_by_side <= 1:
-        ended = [run(event) for event in todo]
-    else:
-        with ThreadPoolExecutor(side_by_side) as threads:
-            ended = list(threads.map(run, todo))
+    attempt, dispatch = int(task_run.run_count or 1), share.dispatch
+    over = dispatch.ledger.done | dispatch.given_up
+    ended = dispatch.run([replace(event, attempt=attempt) for event in share.events if event.rank not in over])
     failed = [invocation for invocation in ended if invocation.error is not None]
-    if failed:
-        raise _RanksFailed(failed)
+    dispatch.give_up(call.rank for call in failed if attempt > RANK_RETRIES or not call.retryable)
+    if dispatch.why is not None and any(event.rank not in dispatch.ledger.done for event in share.events):
+        raise _RanksFailed({event.rank: dispatch.why for event in share.events}, retryable=False)
+    lost = {event.rank: error for event in share.events if (error := dispatch.ledger.last_error(event.rank))}
+    if lost:
+        raise _RanksFailed(lost, retryable=not lost.keys() <= dispatch.given_up)
 
 
 def label_of(events: Sequence[RankEvent]) -> str:
@@ -82,39 +78,67 @@ def label_of(events: Sequence[RankEvent]) -> str:
     return f"rank {first} {of}" if len(events) == 1 else f"ranks {first}-{last} {of}"
 
 
-def fan_out(events: Sequence[RankEvent], executor: Executor, each: int) -> Ledger:
+def fan_out(
+    events: Sequence[RankEvent],
+    executor: Executor,
+    each: int,
+    limits: Limits | None = None,
+    cancelled: Callable[[], str | None] = lambda: None,
+) -> Ledger:
     """Run ranks as task runs of the flow that calls this, `each` ranks a task run.
 
+    Args:
+        events: of the ranks.
+        executor: runs them.
+        each: ranks a task run.
+        limits: how long and with how many failures the run goes on, and whether late ranks get backups.
+        cancelled: tells why the run is to stop at once, as a clause, or None.
+
     Returns:
-        The ledger of all invocations; failed ranks are told there, not raised.
+        The ledger of all invocations; failed ranks are told there, not raised, and so is why the fan-out was stopped.
     """
     ledger = Ledger()
     groups = [events[start : start + each] for start in range(0, len(events), each)]
+    dispatch = Dispatch(executor, ledger, events, limits, cancelled)
     artifact = _ProgressArtifact(lambda: len(ledger.done), len(events))
-    shares = [Share(group, executor, ledger) for group in groups]
-    with bar("ranks", len(events)) as show, artifact:
-        if executor.concurrency == 1:
-            with executor:
-                for share in shares:
-                    _account(share, run_ranks(label_of(share.events), share, return_state=True))
-                    show(len(ledger.done))
-                    artifact.refresh()
-        else:
-            width = min(len(groups), executor.concurrency)
-            # The executor is left first, also when interrupted, so that no thread waits for a rank any more.
-            pool: ThreadPoolTaskRunner[None] = ThreadPoolTaskRunner(max_workers=width)
-            with pool as runner, executor:
-                runs = {
-                    runner.submit(run_ranks, {"label": label_of(share.events), "share": share}).wrapped_future: share
-                    for share in shares
-                }
-                waiting = set(runs)
-                while waiting:
-                    waiting = wait(waiting, timeout=0.2).not_done
-                    show(len(ledger.done))
-                    artifact.refresh()
-            for future, share in runs.items():
-                _account(share, future.exception() or cast(State[None], future.result()))
+    shares = [Share(group, dispatch) for group in groups]
+    try:
+        with bar("ranks", len(events)) as show, artifact:
+            if executor.in_process:
+                with dispatch:
+                    for share in shares:
+                        if dispatch.why is None:
+                            _account(share, run_ranks(label_of(share.events), share, return_state=True))
+                        show(len(ledger.done))
+                        artifact.refresh()
+                    ledger.stopped = dispatch.why
+            else:
+                width = min(len(groups), executor.concurrency)
+                # The dispatch is left first, also when interrupted, so that no thread waits for a rank any more.
+                pool: ThreadPoolTaskRunner[None] = ThreadPoolTaskRunner(max_workers=width)
+                with pool as runner, dispatch:
+                    runs = {
+                        runner.submit(
+                            run_ranks, {"label": label_of(share.events), "share": share}
+                        ).wrapped_future: share
+                        for share in shares
+                    }
+                    waiting = set(runs)
+                    while waiting:
+                        waiting = wait(waiting, timeout=_LOOK_S).not_done
+                        dispatch.look()
+                        show(len(ledger.done))
+                        artifact.refresh()
+                        if dispatch.why is not None:
+                            waiting = {future for future in waiting if not future.cancel()}
+                    ledger.stopped = dispatch.why
+                for future, share in runs.items():
+                    if not future.cancelled():
+                        _account(share, future.exception() or cast(State[None], future.result()))
+    finally:
+        dispatch.write_off()
+    if ledger.stopped is not None:
+        ledger.never_run([event.rank for event in events], f"stopped: {ledger.stopped}")
     ledger.invocations = executor.settle(ledger.invocations)
     return ledger
 
@@ -147,13 +171,23 @@ def run_state_machine(label: str, errand: Errand) -> None:
         raise RankFailed(execution.why)
 
 
-def map_out(document: Mapping[str, Any], events: Sequence[RankEvent], executor: StepFunctionsExecutor) -> Ledger:
+def map_out(
+    document: Mapping[str, Any],
+    events: Sequence[RankEvent],
+    executor: StepFunctionsExecutor,
+    limits: Limits | None = None,
+    cancelled: Callable[[], str | None] = lambda: None,
+) -> Ledger:
     """Run ranks through a state machine, as one task run of the flow that calls this.
+
+    How many failed ranks stop the map is for the machine to say (the stack's ToleratedFailurePercentage).
 
     Args:
         document: the machine's input.
         events: the ranks that are not done.
         executor: starts and follows the execution.
+        limits: how long it may take.
+        cancelled: tells why the run is to stop at once, as a clause, or None.
 
     Returns:
         The ledger of what became of the ranks; failed ranks are told there, not raised.
@@ -168,26 +202,28 @@ def map_out(document: Mapping[str, Any], events: Sequence[RankEvent], executor: 
             done = count
             show(done)
             artifact.refresh()
+            ledger.stopped = (limits or Limits()).over(0, 1) or cancelled()
+            if ledger.stopped is not None:
+                raise RankFailed(f"stopped: {ledger.stopped}")
 
         errand = Errand(document, events, executor, ledger, progress)
         end = run_state_machine(f"{len(events)} ranks", errand, return_state=True)
         if not end.is_completed():
             error = end.result(raise_on_failure=False)
-            _note(events, ledger, str(error) if isinstance(error, RankFailed) else f"{end.name}: {end.message}")
+            why = str(error) if isinstance(error, RankFailed) else f"{end.name}: {end.message}"
+            ledger.never_run([event.rank for event in events], why)
     return ledger
 
 
 def _account(share: Share, end: State[None] | BaseException) -> None:
-    """Say of ranks whose task run ended without trying them how it ended."""
+    """Say of ranks whose task run ended without trying them how it ended, unless the fan-out was stopped."""
+    if share.dispatch.ledger.stopped is not None:
+        return
+    ranks, ledger = [event.rank for event in share.events], share.dispatch.ledger
     if isinstance(end, BaseException):
-        _note(share.events, share.ledger, f"its task run did not start: {end!r}")
+        ledger.never_run(ranks, f"its task run did not start: {end!r}")
     elif not end.is_completed():
-        _note(share.events, share.ledger, f"its task run ended {end.name}: {end.message}")
-
-
-def _note(events: Sequence[RankEvent], ledger: Ledger, why: str) -> None:
-    tried = {invocation.rank for invocation in ledger.invocations}
-    ledger.never_run([event.rank for event in events if event.rank not in tried], why)
+        ledger.never_run(ranks, f"its task run ended {end.name}: {end.message}")
 
 
 class _ProgressArtifact:

@@ -27,7 +27,7 @@ from inference.start import Start
 from inference.store import Store
 from tasks.ledger import Ledger
 from tasks.photoz import intervals
-from tasks.policy import STEP_RETRIES, worth_retrying
+from tasks.policy import STEP_RETRIES, exceeded, worth_retrying
 
 SCHEMA = pa.schema(
     [
@@ -127,6 +127,9 @@ def describe(request: RunRequest, start: Start, found: Gathered, ledger: Ledger,
         if (error := ledger.last_error(rank)) is not None
     ]
     rate = 1.0 / makespan if makespan > 0 else None
+    percentage, count = request.tolerated_failure_percentage, request.tolerated_failure_count
+    limited = percentage is not None or count is not None
+    within = limited and exceeded(len(found.missing), plan.world_size, percentage, count) is None
     return {
         **run,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -139,7 +142,10 @@ def describe(request: RunRequest, start: Start, found: Gathered, ledger: Ledger,
         "ranks_resumed": len(start.resumed),
         "missing_ranks": list(found.missing),
         "failed_ranks": failed,
-        "notes": [*plan.notes, *run.get("notes", ())],
+        "tolerated": bool(found.missing) and within and ledger.stopped is None,
+        "stopped": ledger.stopped,
+        "backups": ledger.backups(),
+        "notes": [*plan.notes, *run.get("notes", ()), *ledger.notes()],
         "samples": sum(result.samples for result in found.results),
         "makespan_s": makespan if timed else None,
         "samples_per_s": rate and rate * sum(result.samples for result in timed),

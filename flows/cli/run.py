@@ -72,6 +72,10 @@ def show(document: dict[str, Any]) -> None:
     out = console()
     out.print(_headline(document))
     out.print(_ranks(document))
+    if document["tolerated"]:
+        missing = document["missing_ranks"]
+        told = ", ".join(map(str, missing[:10])) + (f" and {len(missing) - 10} more" if len(missing) > 10 else "")
+        say(f"{len(missing)} of {document['ranks_planned']} ranks are missing, which is tolerated: {told}", "yellow")
     for note in document["notes"]:
         say(f"note: {note}", "dim")
     say(f"report: {document['report']}")

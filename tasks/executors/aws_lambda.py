@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from queue import SimpleQueue
 from types import TracebackType
 from typing import Any, Self
 
@@ -59,6 +58,7 @@ class LambdaExecutor:
     """
 
     name = "lambda"
+    in_process = False
 
     def __init__(
         self,
@@ -73,9 +73,7 @@ class LambdaExecutor:
         self._timeout_s = timeout_s
         self._refused_for_s = refused_for_s
         self._lost_for_s = lost_for_s
-        self._places = threading.Semaphore(self.concurrency)
         self._left = threading.Event()
-        self._waiting: set[SimpleQueue[_Reply | None]] = set()
         self._configuration: dict[str, Any] = {}
         self._region = ""
         self._jitter = random.Random()  # noqa: S311 - spreads retries, keeps no secret
@@ -109,7 +107,7 @@ class LambdaExecutor:
         if self._limit_s < self._timeout_s:
             limits = f"after {self._limit_s:g} s, before rank_timeout ({self._timeout_s:g} s)"
             notes = [f"the function {self.function_name} stops a rank {limits}"]
-        return {"function": self.function_name, "function_memory_mb": self._memory_mb, "notes": notes}
+        return {"function": self.function_name, "function_memory_mb": self.memory_mb, "notes": notes}
 
     def place(self) -> dict[str, str]:
         """Region and architecture of the function, which prices depend on; known after `check`."""
@@ -117,7 +115,8 @@ class LambdaExecutor:
         return {"region": self._region, "architecture": str(kinds[0])}
 
     @property
-    def _memory_mb(self) -> int:
+    def memory_mb(self) -> int:
+        """What the function was given; known after `check`."""
         return int(self._configuration.get("MemorySize", 0))
 
     @property
@@ -146,8 +145,6 @@ class LambdaExecutor:
         trace: TracebackType | None,
     ) -> None:
         self._left.set()
-        for queue in list(self._waiting):
-            queue.put(None)
 
     def settle(self, invocations: Sequence[Invocation]) -> list[Invocation]:
         """The same invocations, with what CloudWatch knows of those whose REPORT line did not come with the reply."""
@@ -156,18 +153,15 @@ class LambdaExecutor:
     def invoke(self, event: RankEvent) -> Invocation:
         """Run one rank and wait for it; a failure is told in the invocation, not raised."""
         payload = json.dumps(event.to_wire()).encode()
-        with self._places:
-            started = time.time()
-            if len(payload) > MAX_PAYLOAD:
-                reply = _Reply(started, started)
-                return self._told(
-                    event, reply, None, "the rank's list of partitions exceeds 6 MB: use more ranks", True
-                )
-            try:
-                reply = self._sent(payload)
-            except RankFailed as error:
-                return self._told(event, _Reply(started, time.time()), None, str(error), final=False)
-            return self._answered(event, reply)
+        started = time.time()
+        if len(payload) > MAX_PAYLOAD:
+            reply = _Reply(started, started)
+            return self._told(event, reply, None, "the rank's list of partitions exceeds 6 MB: use more ranks", True)
+        try:
+            reply = self._sent(payload)
+        except RankFailed as error:
+            return self._told(event, _Reply(started, time.time()), None, str(error), final=False)
+        return self._answered(event, reply)
 
     def _sent(self, payload: bytes) -> _Reply:
         """The reply to a call that Lambda took; it is offered again while Lambda refuses.
@@ -177,7 +171,9 @@ class LambdaExecutor:
         """
         until, refusals = time.monotonic() + self._refused_for_s, 0
         while True:
-            reply = self._call(payload)
+            if self._left.is_set():
+                raise RankFailed("the run is over")
+            reply = self._request(payload)
             if reply.failure is None or not _is_refusal(reply.failure):
                 return reply
             refusals += 1
@@ -187,21 +183,6 @@ class LambdaExecutor:
                 raise RankFailed(f"Lambda refused the rank for {self._refused_for_s:g} s: {why}")
             if self._left.wait(pause):
                 raise RankFailed("the run is over")
-
-    def _call(self, payload: bytes) -> _Reply:
-        """One HTTP request, in a thread of its own: an executor that is left waits for no reply."""
-        queue: SimpleQueue[_Reply | None] = SimpleQueue()
-        self._waiting.add(queue)
-        try:
-            if self._left.is_set():
-                raise RankFailed("the run is over")
-            threading.Thread(target=lambda: queue.put(self._request(payload)), daemon=True).start()
-            reply = queue.get()
-        finally:
-            self._waiting.discard(queue)
-        if reply is None:
-            raise RankFailed("the run is over; the function may still be running")
-        return reply
 
     def _request(self, payload: bytes) -> _Reply:
         reply = _Reply(time.time())
@@ -242,7 +223,7 @@ class LambdaExecutor:
             started_at=reply.started_at,
             ended_at=reply.ended_at,
             request_id=reply.request_id,
-            memory_limit_mb=self._memory_mb,
+            memory_limit_mb=self.memory_mb,
         )
 
     def _failure(self, document: object) -> tuple[str, bool]:
@@ -253,7 +234,7 @@ class LambdaExecutor:
         if ill == TIME_OUT:
             return f"the function ran out of time after {self._limit_s:g} s: {HINTS[ill]}", False
         if ill == NO_MEMORY:
-            return f"the function ran out of memory ({self._memory_mb:,} MB): {HINTS[ill]}", False
+            return f"the function ran out of memory ({self.memory_mb:,} MB): {HINTS[ill]}", False
         return message[:2000], kind in FINAL_ERRORS
 
     def _broken(self, event: RankEvent, reply: _Reply) -> Invocation:
@@ -288,7 +269,7 @@ class LambdaExecutor:
             init_s=0.0,
             billed_s=0.0 if never_ran else seconds,
             billed_how=_MEASURED,
-            memory_mb=self._memory_mb,
+            memory_mb=self.memory_mb,
             max_memory_mb=result.peak_rss_mb * 1e6 / 2**20 if result else 0.0,
             cold=result.cold if result else False,
             request_id=(result.request_id if result else "") or reply.request_id,

@@ -25,6 +25,7 @@ class Invocation:
         worker: the process that served it.
         result: what the handler returned, None when it failed.
         error: one sentence, None when it did not fail; `retryable` says whether another try may help.
+        backup: it was a second copy of a rank that was late.
     """
 
     rank: int
@@ -43,6 +44,7 @@ class Invocation:
     result: RankResult | None = None
     error: str | None = None
     retryable: bool = True
+    backup: bool = False
 
 
 # A function's errors that the same input brings about every time.
@@ -83,10 +85,21 @@ def result_of(document: object, event: RankEvent) -> RankResult:
 
 
 class Executor(Protocol):
-    """Runs ranks, at most `concurrency` at a time; may be called from that many threads at once."""
+    """Runs ranks, at most `concurrency` at a time; may be called from that many threads at once.
+
+    Attributes:
+        in_process: ranks run in the thread that calls, one after the other.
+        memory_mb: of the function, for the bill; known after `check`.
+    """
 
     name: str
     concurrency: int
+    in_process: bool
+
+    @property
+    def memory_mb(self) -> int:
+        """See above."""
+        ...
 
     def check(self) -> None:
         """Look whether ranks can be run at all; nothing is written before.
@@ -103,7 +116,9 @@ class Executor(Protocol):
         kind: type[BaseException] | None,
         error: BaseException | None,
         trace: TracebackType | None,
-    ) -> None: ...
+    ) -> None:
+        """End what can be ended at once and wait for nothing; again, it does nothing."""
+        ...
 
     def invoke(self, event: RankEvent) -> Invocation:
         """Run one rank and wait for it; a failure is told in the invocation, not raised."""

@@ -44,6 +44,8 @@ def executor_of(name: str, request: RunRequest, store_root: str, workers: int | 
         raise BadInput(f"the {name} executor needs --store {S3_ROOT}: functions cannot reach the folder {store_root}")
     if workers is not None:
         raise BadInput(f"--workers is of the local executor; max_concurrency in the request limits {name}")
+    if name == "step-functions" and request.hedging:
+        raise BadInput("hedging: a state machine calls its ranks itself and makes no backups; use --executor lambda")
     if name == "lambda":
         return LambdaExecutor(request.function_name, request.max_concurrency, request.rank_timeout)
     return StepFunctionsExecutor(request.state_machine_arn, request.function_name)

@@ -50,9 +50,10 @@ class LocalExecutor:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         self.workers = cores if workers is None else workers
         self.concurrency = max(self.workers, 1)
+        self.in_process = self.workers == 0
         self._threads = max(cores // self.concurrency, 1)
         self._timeout_s = timeout_s
-        self._memory_mb = memory_mb
+        self.memory_mb = memory_mb
         self._command = list(command)
         self._gpus = list(gpus)
         self._starting = threading.Lock()
@@ -143,7 +144,7 @@ class LocalExecutor:
             init_s=init_s,
             billed_s=duration + init_s,
             billed_how=_HOW,
-            memory_mb=self._memory_mb,
+            memory_mb=self.memory_mb,
             max_memory_mb=result.peak_rss_mb * 1e6 / 2**20 if result else 0.0,
             cold=result.cold if result else init_s > 0,
             request_id=str(reply.get("request_id", "")),

@@ -25,7 +25,7 @@ from tasks.ledger import Ledger
 from tasks.outcome import enter_ranks
 
 MACHINE = "cosmic-flows"  # as the stack calls it
-_FIRST_LOOK_S, _SLOWEST_LOOK_S, _SLOWER = 0.2, 5.0, 1.3
+_FIRST_LOOK_S, _SLOWEST_LOOK_S, _SLOWER = 0.2, 2.0, 1.3
 _APPEARS_WITHIN_S = 30.0  # DescribeExecution is eventually consistent
 _MEMORY_MB = 10_240
 _OVER = {"ValidationException", "ExecutionDoesNotExist"}  # it has ended, or was never started
@@ -112,7 +112,8 @@ class StepFunctionsExecutor:
             request_document: the machine's input; `run_id` in it names the execution.
             events: the ranks that are not done.
             ledger: the run's.
-            progress: called with the number of items that have ended well, now and then.
+            progress: called with the number of items that have ended well, every two seconds at least; what it raises
+                stops the execution.
 
         Returns:
             The execution, ended, however it ended.

@@ -65,10 +65,30 @@ def test_results_may_lie_beside_data_of_a_similar_name():
     assert RunRequest.read(REQUEST | {"result_path": "100MB-results"})
 
 
-@pytest.mark.parametrize("key", ["hedging", "tolerated_failure_count", "run_timeout"])
-def test_a_key_of_a_later_version_says_so(key):
-    with pytest.raises(BadInput, match=f"{key}: .* not part of this version"):
-        RunRequest.read(REQUEST | {key: "x"})
+@pytest.mark.parametrize(
+    ("key", "value", "told"),
+    [
+        ("hedging", "perhaps", "hedging: input should be a valid boolean"),
+        ("tolerated_failure_count", -1, "tolerated_failure_count must lie between 0 and"),
+        ("tolerated_failure_count", "few", "tolerated_failure_count must be a whole number"),
+        (
+            "tolerated_failure_percentage",
+            101,
+            "tolerated_failure_percentage: input should be less than or equal to 100",
+        ),
+        ("tolerated_failure_percentage", float("nan"), "tolerated_failure_percentage: input should be"),
+        ("run_timeout", 0, "run_timeout: input should be greater than 0"),
+        ("run_timeout", "soon", "run_timeout: input should be a valid number"),
+    ],
+)
+def test_limits_of_a_run_that_make_no_sense_are_refused_by_name(key, value, told):
+    with pytest.raises(BadInput, match=f"^{told}"):
+        RunRequest.read(REQUEST | {key: value})
+
+
+def test_limits_may_arrive_as_text():
+    checked = RunRequest.read(REQUEST | {"tolerated_failure_percentage": "2.5", "tolerated_failure_count": "3"})
+    assert (checked.tolerated_failure_percentage, checked.tolerated_failure_count) == (2.5, 3)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from prefect.runtime import flow_run
 from prefect.utilities.collections import visit_collection
 
 from inference.events import RankEvent
+from tasks.dispatch import Dispatch
 from tasks.executors.local import LocalExecutor
 from tasks.fanout import Share, _account, fan_out, label_of
 from tasks.ledger import Ledger
@@ -39,7 +40,7 @@ def test_task_runs_are_named_for_their_ranks():
 
 def test_ranks_whose_task_run_ended_without_trying_them_are_told_with_the_reason():
     ledger = Ledger()
-    share = Share(events_of(3), None, ledger)
+    share = Share(events_of(3), Dispatch(LocalExecutor(1), ledger, events_of(3)))
     _account(share, RuntimeError("no room for a thread"))
     assert "no room for a thread" in ledger.last_error(2)
     assert "rank 1: its task run did not start" in ledger.failures()
@@ -47,7 +48,7 @@ def test_ranks_whose_task_run_ended_without_trying_them_are_told_with_the_reason
 
 def test_prefect_does_not_walk_through_what_other_threads_are_changing():
     seen = []
-    share = Share(events_of(3), None, Ledger())
+    share = Share(events_of(3), Dispatch(LocalExecutor(1), Ledger(), events_of(3)))
     visit_collection({"label": "x", "share": share}, visit_fn=seen.append, return_data=False)
     assert not any(isinstance(item, set | list | RankEvent) for item in seen)
 

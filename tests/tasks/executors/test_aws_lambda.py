@@ -5,7 +5,6 @@ import json
 import re
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 
 import boto3
 import pytest
@@ -14,7 +13,9 @@ from botocore.config import Config
 from inference.errors import BadInput
 from inference.events import RankEvent, Script
 from inference.store import Store
+from tasks.dispatch import Dispatch
 from tasks.executors.aws_lambda import LambdaExecutor
+from tasks.ledger import Ledger
 from tests.conftest import events_of
 from tests.fixtures import EVENT, RESULT
 from tests.scripted_lambda import Answer, serving
@@ -256,8 +257,9 @@ def test_a_slow_rank_is_one_execution_where_the_sdks_own_settings_make_several(e
 def test_no_more_ranks_are_in_flight_than_wished(endpoint, events):
     for event in events:
         endpoint.script(event.rank, Answer(wait_s=0.1))
-    with executor(concurrency=3) as lambdas, ThreadPoolExecutor(8) as threads:
-        calls = list(threads.map(lambdas.invoke, events))
+    lambdas = executor(concurrency=3)
+    with Dispatch(lambdas, Ledger(), events) as dispatch:
+        calls = dispatch.run(events)
     assert all(call.error is None for call in calls)
     assert endpoint.most_at_once <= 3
 
@@ -265,23 +267,19 @@ def test_no_more_ranks_are_in_flight_than_wished(endpoint, events):
 def test_leaving_the_executor_waits_for_no_reply_and_for_no_pause(endpoint, events):
     endpoint.script(0, Answer(wait_s=20))
     endpoint.script(1, *[Answer(status=429)] * 1000)
-    calls = {}
-    with executor() as lambdas:
-
-        def run(event):
-            calls[event.rank] = lambdas.invoke(event)
-
-        threads = [threading.Thread(target=run, args=(event,)) for event in events[:2]]
-        for thread in threads:
-            thread.start()
+    ledger = Ledger()
+    dispatch = Dispatch(executor(), ledger, events[:2])
+    with dispatch:
+        waiting = threading.Thread(target=dispatch.run, args=(events[:2],))
+        waiting.start()
         while len({rank for rank, _ in endpoint.calls}) < 2:
             time.sleep(0.01)
-    for thread in threads:
-        thread.join(timeout=15)
-        assert not thread.is_alive()
-    assert "the run is over" in calls[0].error
-    assert "the run is over" in calls[1].error
-    assert "the run is over" in lambdas.invoke(events[2]).error
+    waiting.join(timeout=15)
+    assert not waiting.is_alive()
+    dispatch.write_off()
+    assert ledger.last_error(0) == "stopped: the run is over"
+    assert ledger.last_error(1) is not None
+    assert sorted({call.rank for call in ledger.invocations}) == [0, 1]
 
 
 def test_an_event_beyond_lambdas_limit_is_told_before_it_is_sent(endpoint, events):
