@@ -14,7 +14,7 @@ from inference.request import RunRequest
 from inference.start import Start, root_lease
 from inference.store import Store
 from tasks.aws import credentials
-from tasks.cancellation import Cancellation
+from tasks.cancellation import Cancellation, confirm
 from tasks.cost import compute_costs
 from tasks.dispatch import Limits
 from tasks.executors.choose import AnyExecutor, executor_of, placed
@@ -55,7 +55,7 @@ def _dispatch(
     return fan_out(todo, pool, ranks_per_task(len(todo), request.ranks_per_task), limits, cancelled)
 
 
-@flow(name="run", flow_run_name=_name_of_run, validate_parameters=False)
+@flow(name="run", flow_run_name=_name_of_run, validate_parameters=False, on_cancellation=[confirm])
 def run(
     request: dict[str, Any],
     store: str = DEFAULT_STORE,

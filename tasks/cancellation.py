@@ -6,6 +6,8 @@ from typing import Self
 from uuid import UUID
 
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import FlowRun
+from prefect.states import Cancelled
 
 _EVERY_S = 1.5
 
@@ -48,3 +50,9 @@ class Cancellation:
             except Exception:  # noqa: BLE001, S112 - a server that does not answer has not cancelled anything
                 continue
             self._cancelled = state is not None and (state.is_cancelling() or state.is_cancelled())
+
+
+def confirm(flow: object, flow_run: FlowRun, state: object) -> None:
+    """Tell the server that a cancelled flow run has ended; a hook of the flow: without a worker nobody else does."""
+    with get_client(sync_client=True) as client:
+        client.set_flow_run_state(flow_run.id, Cancelled(message="what was done is kept"), force=True)

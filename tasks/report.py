@@ -242,8 +242,11 @@ def _trouble(summary: Mapping[str, Any]) -> dict[str, Any] | None:
             causes.setdefault("there is no result, and no error was told", []).append({"rank": rank})
     struck = f"{len(missing) or len(failed):,} of {ranks_of(summary['ranks_planned'])}"
     verb = "is" if len(missing) == 1 else "are"
+    head = "NOT WHOLE, as tolerated" if summary.get("tolerated") else "INCOMPLETE"
+    if summary.get("stopped"):
+        head = f"STOPPED, {summary['stopped']}"
     return {
-        "title": f"INCOMPLETE: {struck} {verb} missing" if missing else f"{struck} failed",
+        "title": f"{head}: {struck} {verb} missing" if missing else f"{struck} failed",
         "causes": [
             {
                 "ranks": spans([hit["rank"] for hit in hits]),

@@ -1,0 +1,68 @@
+"""What a run may lose and still be well, and what stops it: the flow as a whole, on local workers."""
+
+import pytest
+
+from flows.run import run
+from inference.errors import BadInput, RunIncomplete
+from tests.surveys import SIZES, read_json, request_of
+
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect_api")]
+
+
+@pytest.fixture
+def results(store):
+    return store / "cosmicai-test" / "results" / "test"
+
+
+def spoil(store, *numbers):
+    for number in numbers:
+        (store / "cosmicai-test" / "survey" / f"{number}.pt").write_bytes(b"no partition")
+
+
+def test_a_run_with_as_few_failures_as_are_tolerated_is_well_but_never_called_whole(store, results):
+    spoil(store, 2)
+    document = run(request_of(tolerated_failure_count=1), str(store), workers=2)
+    assert (document["ranks_done"], document["missing_ranks"], document["tolerated"]) == (3, [1], True)
+    assert document["samples"] == sum(SIZES) - SIZES[1]
+    assert "2.pt" in document["failed_ranks"][0]["error"]
+    assert (results / "combined_data.partial.json").exists()
+    assert not (results / "combined_data.json").exists()
+    assert (results / "predictions.partial.parquet").exists()
+    assert "NOT WHOLE, as tolerated: 1 of 4 ranks is missing" in (results / "report.html").read_text()
+    assert read_json(results / "summary.json")["tolerated"] is True
+
+
+def test_the_same_request_goes_on_with_what_was_missing(store):
+    spoil(store, 2)
+    request = request_of(tolerated_failure_percentage=25)
+    content = (store / "cosmicai-test" / "survey" / "1.pt").read_bytes()
+    assert run(request, str(store), workers=2)["tolerated"]
+    (store / "cosmicai-test" / "survey" / "2.pt").write_bytes(content)
+    document = run(request, str(store), workers=2)
+    assert (document["ranks_resumed"], document["missing_ranks"], document["tolerated"]) == (3, [], False)
+
+
+def test_more_failures_than_tolerated_stop_the_run_before_it_has_tried_everything(store):
+    spoil(store, 1, 2)
+    with pytest.raises(
+        RunIncomplete, match="the run was stopped: 1 failed ranks are more than the 0 tolerated"
+    ) as told:
+        run(request_of(tolerated_failure_count=0), str(store), workers=1)
+    document = told.value.document
+    assert document["stopped"].endswith("(tolerated_failure_count)")
+    assert document["missing_ranks"] == [0, 1, 2, 3]
+    assert [failure["error"] for failure in document["failed_ranks"]][1:] == [f"stopped: {document['stopped']}"] * 3
+    assert "ranks 1, 2, 3: stopped" in str(told.value), "causes are grouped"
+
+
+def test_without_limits_every_rank_is_tried_and_none_may_be_missing(store):
+    spoil(store, 1, 2)
+    with pytest.raises(RunIncomplete) as told:
+        run(request_of(), str(store), workers=1)
+    assert told.value.document["missing_ranks"] == [0, 1]
+    assert told.value.document["stopped"] is None
+
+
+def test_backups_are_for_functions_a_state_machine_has_none():
+    with pytest.raises(BadInput, match=r"^hedging: a state machine"):
+        run(request_of(hedging=True), "s3://", executor="step-functions")
