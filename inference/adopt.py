@@ -6,7 +6,6 @@ any other; what the record does not tell is 0, never guessed.
 
 import dataclasses
 import json
-import math
 import uuid
 from collections.abc import Mapping
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 from inference.combine import result_key
 from inference.errors import RankFailed
 from inference.events import SCRIPT_ENGINE, RankEvent, RankResult
+from inference.fields import brief, is_number, legible
 from inference.store import Store, request_figures
 
 _TIME, _RATE = "total_cpu_time (seconds)", "sample_persec"
@@ -57,7 +57,8 @@ def adopt(
     data_path = event.to_wire()["DATA_PATH"]
     if record.get("data_path", data_path) not in (data_path, list(event.data_paths)):
         raise RankFailed(
-            f"rank {event.rank}: the script's result is of {record['data_path']!r:.80}, not of {data_path!r:.80}"
+            f"rank {event.rank}: the script's result is of {brief(record['data_path'], 80)},"
+            f" not of {brief(data_path, 80)}"
         )
     loop = _positive(record, _TIME, event.rank)
     samples = round(_positive(record, _RATE, event.rank) * loop)
@@ -78,7 +79,7 @@ def adopt(
         samples=samples,
         batch_size=event.batch_size,
         num_batches=_count(record.get("num_batches"), samples, event.batch_size),
-        device=str(record.get("device", "unknown"))[:100],
+        device=legible(record.get("device", "unknown"))[:100],
         engine=SCRIPT_ENGINE,
         precision="",
         model_sha256="",
@@ -86,7 +87,7 @@ def adopt(
         started_at=started_at,
         ended_at=ended_at,
         wall_loop_s=loop,
-        wall_total_s=ended_at - started_at,
+        wall_total_s=max(ended_at - started_at, 0.0),
         cold=cold,
         request_id=request_id,
         worker=worker or uuid.uuid4().hex[:12],
@@ -111,7 +112,7 @@ def _record(data: bytes, rank: int) -> Mapping[str, Any]:
 
 def _positive(record: Mapping[str, Any], name: str, rank: int) -> float:
     value = record.get(name)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value <= 0:
+    if value == 0 or not is_number(value, 0):
         told = "lacks" if name not in record else "has a wrong"
         raise RankFailed(f"rank {rank}: the script's result {told} {name!r}")
     return float(value)

@@ -1,13 +1,47 @@
 """Fields of JSON documents from outside, checked where they enter."""
 
-import math
 import re
+import reprlib
+import unicodedata
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 from inference.errors import BadInput
 
 _WHOLE = re.compile(r"\s*-?\d{1,18}\s*")
+_LARGEST = 1e18  # beyond any count, time or size that a record tells; sums and products of such stay finite
+_USERINFO = re.compile(r"(?<=://)[^/?#\s'\"]*@")
+_DEEPER = reprlib.Repr()
+_DEEPER.maxlevel = 3  # a document as deep as JSON may be cannot be written out whole
+
+
+def brief(value: object, length: int = 60) -> str:
+    """A value from outside as a message shows it: on one line, cut short, and never walked through whole."""
+    if isinstance(value, list | tuple | dict | set):
+        return _DEEPER.repr(value)[:length]
+    if isinstance(value, int) and value.bit_length() > 512:
+        return f"a number of {value.bit_length()} bits"[:length]
+    return repr(value[: length + 1] if isinstance(value, str | bytes) else value)[:length]
+
+
+def legible(text: object) -> str:
+    """Text of somebody else's as a terminal, a log or a page may have it.
+
+    Line ends stay; other control characters, what reorders or hides text, and halves of characters are written as
+    Python writes them, so that nothing moves a cursor or breaks an encoding. User and password of an address go.
+    """
+    shown = "".join(
+        each
+        if each.isprintable() or each == "\n" or unicodedata.category(each) == "Zs"
+        else each.encode("unicode_escape").decode()
+        for each in str(text)
+    )
+    return _USERINFO.sub("***@", shown)
+
+
+def is_number(value: object, low: float = -_LARGEST, high: float = _LARGEST) -> TypeGuard[float]:
+    """Whether a value is a number, not NaN, and within the bounds; whole ones may be too long for a float."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
 
 
 def checked_int(value: object, field: str, low: int, high: int) -> int:
@@ -22,9 +56,9 @@ def checked_int(value: object, field: str, low: int, high: int) -> int:
     elif (isinstance(value, float) and value.is_integer()) or (isinstance(value, str) and _WHOLE.fullmatch(value)):
         number = int(value)
     if number is None:
-        raise BadInput(f"{field} must be a whole number, not {value!r:.60}")
+        raise BadInput(f"{field} must be a whole number, not {brief(value)}")
     if not low <= number <= high:
-        raise BadInput(f"{field} must lie between {low} and {high}, not {number}")
+        raise BadInput(f"{field} must lie between {low} and {high}, not {brief(number)}")
     return number
 
 
@@ -44,20 +78,21 @@ def checked_as(name: str, value: object, kind: object) -> object:
     """A rank result's field of the kind that its dataclass names.
 
     Raises:
-        BadInput: it is of another kind, or a number that is negative where it counts, or not finite.
+        BadInput: it is of another kind, a number that is negative where it counts, not finite or beyond
+            reason, or text that nothing could show.
     """
     good: bool
     if kind is bool:
         good = isinstance(value, bool)
     elif kind is int:
-        good = isinstance(value, int) and not isinstance(value, bool) and value >= 0
+        good = isinstance(value, int) and is_number(value, 0)
     elif kind is float:
-        good = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        good = is_number(value)
     elif kind is str:
-        good = isinstance(value, str)
+        good = isinstance(value, str) and value.isprintable()
     else:  # data_path: str | list[str]
         parts = value if isinstance(value, list) else [value]
-        good = bool(parts) and all(isinstance(part, str) for part in parts)
+        good = bool(parts) and all(isinstance(part, str) and part.isprintable() for part in parts)
     if not good:
-        raise BadInput(f"the rank result has a wrong {name}: {value!r:.60}")
+        raise BadInput(f"the rank result has a wrong {name}: {brief(value)}")
     return float(value) if kind is float else value  # type: ignore[arg-type]

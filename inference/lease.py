@@ -5,6 +5,7 @@ import time
 from dataclasses import dataclass
 
 from inference.errors import StoreError
+from inference.fields import brief
 from inference.store import Store
 
 SECONDS = 3_900.0  # a state machine's hour and five minutes (contract, "State machine")
@@ -39,7 +40,7 @@ class Lease:
         left = expires - time.time()
         if holder != self.holder and left > 0:
             raise StoreError(
-                f"{self.bucket}/{self.key}: run {holder} holds this bucket for {left:.0f} s more;"
+                f"{self.bucket}/{self.key}: run {brief(holder, 80)[1:-1]} holds this bucket for {left:.0f} s more;"
                 " wait for it, or remove that object if the run is dead"
             )
         self.store.write(self.bucket, self.key, data)
@@ -55,5 +56,5 @@ class Lease:
         try:
             document = json.loads(self.store.read(self.bucket, self.key))
             return str(document["holder"]), float(document["expires"])
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
             return "", 0.0  # damaged: nobody's

@@ -1,12 +1,12 @@
 """How to train: all that a model's weights depend on besides the galaxies, as data."""
 
 import dataclasses
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Self, get_args
 
 from inference.errors import BadInput
+from inference.fields import brief, is_number
 
 Precision = Literal["float32", "bf16"]
 
@@ -35,7 +35,7 @@ class Pretraining:
     def __post_init__(self) -> None:
         _check(self)
         if not 0 < self.mask_ratio < 1:
-            raise BadInput(f"pretraining.mask_ratio must lie between 0 and 1, not {self.mask_ratio!r:.40}")
+            raise BadInput(f"pretraining.mask_ratio must lie between 0 and 1, not {brief(self.mask_ratio, 40)}")
         if self.decoder_width % self.decoder_heads:
             raise BadInput(
                 f"decoder_heads must divide decoder_width {self.decoder_width}, and {self.decoder_heads} does not"
@@ -76,17 +76,18 @@ class Recipe:
     def __post_init__(self) -> None:
         _check(self)
         if not 0 < self.held_out <= 0.9:
-            raise BadInput(f"held_out must be above 0 and at most 0.9, not {self.held_out!r:.40}")
+            raise BadInput(f"held_out must be above 0 and at most 0.9, not {brief(self.held_out, 40)}")
         if not 0 <= self.averaging < 1:
-            raise BadInput(f"averaging must be at least 0 and below 1, not {self.averaging!r:.40}")
+            raise BadInput(f"averaging must be at least 0 and below 1, not {brief(self.averaging, 40)}")
         if not isinstance(self.frozen_encoder, bool):
-            raise BadInput(f"frozen_encoder must be true or false, not {self.frozen_encoder!r:.40}")
+            raise BadInput(f"frozen_encoder must be true or false, not {brief(self.frozen_encoder, 40)}")
         if self.frozen_encoder and self.pretraining is None:
             raise BadInput("frozen_encoder without pretraining would keep an encoder that has learned nothing")
         if self.precision not in get_args(Precision):
-            raise BadInput(f"precision must be one of {', '.join(get_args(Precision))}, not {self.precision!r:.40}")
+            known = ", ".join(get_args(Precision))
+            raise BadInput(f"precision must be one of {known}, not {brief(self.precision, 40)}")
         if self.pretraining is not None and not isinstance(self.pretraining, Pretraining):
-            raise BadInput(f"pretraining must be an object, not {self.pretraining!r:.40}")
+            raise BadInput(f"pretraining must be an object, not {brief(self.pretraining, 40)}")
 
     def to_dict(self) -> dict[str, Any]:
         """The recipe as a JSON object, every field written out."""
@@ -111,7 +112,7 @@ def _fields(kind: type, document: object, what: str) -> dict[str, Any]:
     known = {field.name for field in dataclasses.fields(kind)}
     for name in document:
         if name not in known:
-            raise BadInput(f"{what} has no field {name!r:.60}; it has {', '.join(sorted(known))}")
+            raise BadInput(f"{what} has no field {brief(name)}; it has {', '.join(sorted(known))}")
     return dict(document)
 
 
@@ -122,10 +123,8 @@ def _check(recipe: Any) -> None:
         if field.type is int:
             least = 0 if field.name == "seed" else 1
             if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= 2**32 - 1:
-                raise BadInput(f"{field.name} must be a whole number from {least}, not {value!r:.40}")
-        elif field.type is float and (
-            not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value) or value < 0
-        ):
-            raise BadInput(f"{field.name} must be a number and not negative, not {value!r:.40}")
+                raise BadInput(f"{field.name} must be a whole number from {least}, not {brief(value, 40)}")
+        elif field.type is float and not is_number(value, 0):
+            raise BadInput(f"{field.name} must be a number and not negative, not {brief(value, 40)}")
     if not recipe.learning_rate > 0:
-        raise BadInput(f"learning_rate must be above 0, not {recipe.learning_rate!r:.40}")
+        raise BadInput(f"learning_rate must be above 0, not {brief(recipe.learning_rate, 40)}")

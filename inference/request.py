@@ -18,7 +18,7 @@ from pydantic import (
 
 from inference.errors import BadInput
 from inference.events import MAX_BATCH_SIZE, MAX_RANKS, Script
-from inference.fields import checked_int
+from inference.fields import brief, checked_int
 from inference.keys import checked_bucket, checked_key
 
 # Names as Lambda and Step Functions take them, alone or as an ARN.
@@ -221,13 +221,13 @@ def _sentence(error: ValidationError) -> str:
     first = error.errors()[0]
     field = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
-        return f"unknown key in the request: {field!r:.80}"
+        return f"unknown key in the request: {brief(field, 80)}"
     if first["type"] == "missing":
         return f"the request lacks {field}"
     cause = first.get("ctx", {}).get("error")
     if cause is not None:
         return str(cause)
-    return f"{field}: {first['msg'][0].lower()}{first['msg'][1:]}, not {first['input']!r:.60}"
+    return f"{field}: {first['msg'][0].lower()}{first['msg'][1:]}, not {brief(first['input'])}"
 
 
 def json_schema() -> str:

@@ -5,6 +5,7 @@ import re
 from typing import Any
 
 from inference.errors import StoreError
+from inference.fields import legible
 
 _SAID = re.compile(r"<Code>(\w+)</Code>")
 _STATUS = re.compile(r"status code: (\d{3})")
@@ -71,8 +72,8 @@ def reason_of(error: BaseException) -> str:
     code = code_of(error)
     if code in _REASONS:
         return _REASONS[code]
-    text = str(error).split("\n", 1)[0]
+    text = legible(str(error).split("\n", 1)[0])
     if "error sending request" in text:
         endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or "S3"
-        return f"nothing answers at {endpoint}"
+        return legible(f"nothing answers at {endpoint}")
     return f"{code}: {text}" if code else text

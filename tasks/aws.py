@@ -18,6 +18,7 @@ from botocore.exceptions import (
 )
 
 from inference.errors import BadInput
+from inference.fields import legible
 
 _DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation"}
 _EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired"}
@@ -55,10 +56,10 @@ def explain(error: BaseException) -> str:
         case ProfileNotFound():
             return f"there is no AWS profile {os.environ.get('AWS_PROFILE', '')!r:.80} (AWS_PROFILE)"
         case EndpointConnectionError():
-            return f"nothing answers at {error.kwargs.get('endpoint_url', 'AWS')}"
+            return legible(f"nothing answers at {error.kwargs.get('endpoint_url', 'AWS')}")
         case ClientError():
             return _refusal(error)
-    return " ".join(str(error).split())[:300] or type(error).__name__
+    return legible(" ".join(str(error).split())[:300]) or type(error).__name__
 
 
 def _refusal(error: ClientError) -> str:
@@ -70,7 +71,7 @@ def _refusal(error: ClientError) -> str:
         return "the AWS credentials have expired: sign in again"
     if code in _UNKNOWN:
         return "AWS does not know these credentials: check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
-    message = " ".join(str(told.get("Message", "")).split())[:300]
+    message = legible(" ".join(str(told.get("Message", "")).split())[:300])
     return f"{what} was refused: {code}{': ' if message else ''}{message}"
 
 

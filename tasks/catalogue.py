@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from inference.errors import BadInput, StoreError
+from inference.fields import brief, legible
 from inference.store import Store
 from tasks.display import spans
 from tasks.summarize import SCHEMA
@@ -125,7 +126,7 @@ def _document(store: Store, bucket: str, key: str, absent: str) -> dict[str, Any
 def _of(document: Mapping[str, Any], field: str, kind: type, where: str) -> Any:
     value = document.get(field)
     if not isinstance(value, kind):
-        raise BadInput(f"what {where} says of itself is damaged: {field} is {value!r:.60}")
+        raise BadInput(f"what {where} says of itself is damaged: {field} is {brief(value)}")
     return value
 
 
@@ -150,7 +151,7 @@ def read_parquet(data: bytes, name: str) -> pa.Table:
     try:
         return pq.read_table(io.BytesIO(data))
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise BadInput(f"{name} is not a Parquet table, or damaged: {str(error).splitlines()[0]:.120}") from None
+        raise BadInput(f"{name} is not a Parquet table, or damaged: {legible(str(error).splitlines()[0]):.120}") from None
 
 
 def _default_ids(rows: pd.DataFrame) -> pd.DataFrame:
@@ -177,7 +178,7 @@ def _objects(store: Store, request: Mapping[str, Any], given: bytes | None) -> p
     try:
         typed = table.select([field.name for field in known]).cast(pa.schema(known))
     except (pa.ArrowException, ValueError) as error:
-        raise BadInput(f"{name} holds a column of another type: {str(error).splitlines()[0]:.120}") from None
+        raise BadInput(f"{name} holds a column of another type: {legible(str(error).splitlines()[0]):.120}") from None
     rows: pd.DataFrame = typed.to_pandas()
     if rows[["file", "index", "object_id"]].isna().to_numpy().any():
         raise BadInput(f"{name} is damaged: a file, index or object_id is missing")

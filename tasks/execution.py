@@ -11,6 +11,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from inference.errors import BadInput
+from inference.fields import legible
 from tasks.executors.base import HINTS, illness
 from tasks.history import Attempt, History, Phase, parsed, peak, rank_in
 
@@ -254,7 +255,7 @@ def failure(error: str | None, cause: str | None) -> tuple[str, str]:
     found = re.search(r"RequestId: ([0-9a-f-]{36})", text)
     ill = illness(error or "", cause or "")
     hint = f": {HINTS[ill]}" if ill else ""
-    return " ".join(text.split())[:500] + hint, request_id or (found[1] if found else "")
+    return legible(" ".join(text.split())[:500]) + hint, request_id or (found[1] if found else "")
 
 
 def _ends(status: str, children: str | None) -> str:

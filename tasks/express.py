@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from inference.errors import BadInput
-from inference.fields import checked_int
+from inference.fields import brief, checked_int, is_number
 from tasks.executors.base import Invocation
 
 MEMORY_MB = 64  # the least that is billed, and what an execution of one state and a small input has
@@ -41,7 +41,7 @@ def express_of(executions: Iterable[Mapping[str, Any]], invocations: Sequence[In
     """
     told = [each for each in executions if each.get("children") == "EXPRESS"]
     requests = sum(_started(each) for each in told)
-    seconds = [_seconds(value) for each in told for value in each.get("item_seconds") or ()][:requests]
+    seconds = [_seconds(value) for each in told for value in _of(each, "item_seconds", list)][:requests]
     untold = requests - len(seconds)
     mean = math.fsum(call.ended_at - call.started_at for call in invocations) / len(invocations) if invocations else 0.0
     total = math.fsum(map(_in_steps, seconds)) + untold * _in_steps(max(mean, 0.0))
@@ -50,14 +50,21 @@ def express_of(executions: Iterable[Mapping[str, Any]], invocations: Sequence[In
 
 
 def _started(execution: Mapping[str, Any]) -> int:
-    items = execution.get("items") or {}
+    items = _of(execution, "items", dict)
     total, pending = (checked_int(items.get(name, 0), f"items.{name}", 0, 10**9) for name in ("total", "pending"))
     return max(total - pending, 0)
 
 
+def _of(execution: Mapping[str, Any], field: str, kind: type) -> Any:
+    value = execution.get(field) or kind()
+    if not isinstance(value, list | tuple if kind is list else kind):
+        raise BadInput(f"{field} of a kept execution is damaged: {brief(value, 40)}")
+    return value
+
+
 def _seconds(value: object) -> float:
-    if not isinstance(value, int | float) or not 0 <= value < math.inf:
-        raise BadInput(f"item_seconds of a kept execution must be seconds, not {value!r:.40}")
+    if not is_number(value, 0):
+        raise BadInput(f"item_seconds of a kept execution must be seconds, not {brief(value, 40)}")
     return float(value)
 
 

@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from inference.dataset import SAMPLES_PER_MB, samples_of_size
 from inference.errors import BadInput
+from inference.fields import brief, is_number
 from tasks.display import DASH
 from tasks.run_metrics import checked_document, figures_of
 
@@ -72,12 +73,12 @@ class Measurement:
             raise BadInput(f"{where} is no measurement: it has no axes")
         axes, repeat, failed = wire["axes"], wire.get("repeat"), wire.get("failed")
         for axis, value in axes.items():
-            if axis not in AXES or not isinstance(value, str | int | None):
-                raise BadInput(f"{where} has a wrong axis {axis!r:.40}: {value!r:.40}")
+            if axis not in AXES or not (isinstance(value, str | None) or (isinstance(value, int) and is_number(value))):
+                raise BadInput(f"{where} has a wrong axis {brief(axis, 40)}: {brief(value, 40)}")
             if axis in _SIZES and value is not None:
                 samples_of_size(str(value))
         if not isinstance(repeat, int) or repeat < 1:
-            raise BadInput(f"{where} has a wrong repeat: {repeat!r:.40}")
+            raise BadInput(f"{where} has a wrong repeat: {brief(repeat, 40)}")
         if failed is not None:
             return cls(axes, repeat, {}, str(failed))
         return cls(axes, repeat, checked_document(wire.get("document"), where))

@@ -11,7 +11,7 @@ from typing import Any
 
 from inference.dataset import BITS_PER_SAMPLE
 from inference.errors import BadInput
-from inference.fields import checked_int
+from inference.fields import brief, checked_int, is_number
 
 SECONDS, RATE, BITS_RATE = "total_cpu_time (seconds)", "sample_persec", "throughput_bps"  # contract, "Rank result"
 LISTING_ENDS = 1000  # an S3 listing's page, at which the replaced system stopped (contract, fault 1)
@@ -94,11 +94,11 @@ def read_record(wire: object, where: str) -> Record:
     paths = wire.get("data_path")
     listed = [paths] if isinstance(paths, str) else paths
     if not isinstance(listed, list) or not listed or not all(isinstance(path, str) and path for path in listed):
-        raise BadInput(f"{where} has a wrong data_path: {paths!r:.60}")
-    where = f"{where} ({listed[0]:.80})"
+        raise BadInput(f"{where} has a wrong data_path: {brief(paths)}")
+    where = f"{where} ({brief(listed[0], 80)[1:-1]})"
     result_path = wire.get("result_path")
     if not isinstance(result_path, str):
-        raise BadInput(f"{where} has a wrong result_path: {result_path!r:.60}")
+        raise BadInput(f"{where} has a wrong result_path: {brief(result_path)}")
     # A script's record under our stamp may lack the old system's keys; then ours stand in for them.
     seconds = _positive(wire, SECONDS if SECONDS in wire else "wall_loop_s", where)
     if "samples" in wire:
@@ -206,8 +206,8 @@ def _positive(wire: Mapping[str, Any], key: str, where: str) -> float:
     value = wire.get(key)
     if value is None:
         raise BadInput(f"{where} lacks {key!r}")
-    if not isinstance(value, int | float) or isinstance(value, bool) or not (math.isfinite(value) and value > 0):
-        raise BadInput(f"{where} has a wrong {key!r}: {value!r:.40}")
+    if value == 0 or not is_number(value, 0):
+        raise BadInput(f"{where} has a wrong {key!r}: {brief(value, 40)}")
     return float(value)
 
 

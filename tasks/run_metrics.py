@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 from inference.errors import BadInput
-from inference.fields import checked_int
+from inference.fields import brief, checked_int, is_number
 from tasks.statistics import without_outliers
 
 STAGES = ("load", "read", "compute", "write")
@@ -58,8 +58,8 @@ def checked_document(document: object, where: str) -> Mapping[str, Any]:
             raise BadInput(f"{where}: row {place} of its ranks is no object")
         for name in _RANK_NUMBERS:
             if row.get(name) is None:
-                raise BadInput(f"{where}: rank {row.get('rank')!s:.20} lacks {name}")
-            _check_number(row[name], name, f"{where}: rank {row.get('rank')!s:.20}")
+                raise BadInput(f"{where}: rank {brief(row.get('rank'), 20)} lacks {name}")
+            _check_number(row[name], name, f"{where}: rank {brief(row.get('rank'), 20)}")
         if not isinstance(row.get("cold"), bool):
             raise BadInput(f"{where}: rank {row['rank']} does not say whether it was cold")
     return document
@@ -68,8 +68,8 @@ def checked_document(document: object, where: str) -> Mapping[str, Any]:
 def _check_number(value: object, name: str, where: str) -> None:
     if value is None:
         return
-    if not isinstance(value, int | float) or isinstance(value, bool) or not (math.isfinite(value) and value >= 0):
-        raise BadInput(f"{where} has a wrong {name}: {value!r:.40}")
+    if not is_number(value, 0):
+        raise BadInput(f"{where} has a wrong {name}: {brief(value, 40)}")
 
 
 class Metric(NamedTuple):

@@ -11,6 +11,7 @@ from rich import box
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from inference.fields import legible
 from tasks.display import DASH, known, markdown_table, number, percent, usd
 from tasks.measurement import AXES, Cell, groups_along, rank_of_value, told, varying
 from tasks.run_metrics import METRICS, REST, STAGES, ranks_of_run, shares
@@ -94,7 +95,7 @@ class Table:
             justify: Literal["left", "right"] = "left" if column.text else "right"
             table.add_column(Text(column.title), justify=justify, overflow="fold", min_width=room if fits else None)
         for cells in self.cells():
-            table.add_row(*map(Text, cells))
+            table.add_row(*(Text(legible(cell)) for cell in cells))
         return table
 
     def to_artifact(self) -> list[dict[str, str]]:

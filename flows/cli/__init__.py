@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 
 from inference.errors import BadInput, CosmicError
+from inference.fields import legible
 
 COMMANDS = {
     "init": "make a bucket with scripts/ and results/",
@@ -75,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return int(module.main(parser.parse_args(rest)))
     except CosmicError as error:
-        print(f"cosmic {name}: {error}", file=sys.stderr)  # noqa: T201
+        print(f"cosmic {name}: {legible(error)}", file=sys.stderr)  # noqa: T201
         return 2 if isinstance(error, BadInput) else 1
     except KeyboardInterrupt:
         print(f"cosmic {name}: interrupted; what was written so far is kept", file=sys.stderr)  # noqa: T201

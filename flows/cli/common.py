@@ -6,8 +6,10 @@ import sys
 from typing import Any
 
 from rich.console import Console
+from rich.text import Text
 
 from inference.errors import BadInput
+from inference.fields import brief, legible
 from inference.keys import checked_bucket, checked_key
 
 DEFAULT_STORE = ".cosmic/store"
@@ -49,19 +51,28 @@ def bucket_and_path(value: str, what: str = "RESULT_PATH", form: str = "bucket/r
     """
     bucket, _, path = value.partition("/")
     if not path:
-        raise BadInput(f"{what} is written {form}, not {value!r}")
+        raise BadInput(f"{what} is written {form}, not {brief(value, 120)}")
     return checked_bucket(bucket, what), checked_key(path, what)
+
+
+class _Literal(Console):
+    """Shows text letter for letter: brackets and colons in a path are no markup, and nothing moves the cursor."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        return super().render_str(legible(text), **options)
 
 
 def console(*, stderr: bool = False) -> Console:
     """A terminal to print tables on; as wide as a table needs where no terminal tells its width."""
-    out = Console(stderr=stderr)
-    return out if out.is_terminal else Console(stderr=stderr, width=120)
+    out = _Literal(stderr=stderr, markup=False, emoji=False)
+    if not out.is_terminal:
+        out.width = 120
+    return out
 
 
 def say(sentence: str, style: str = "", *, stderr: bool = False) -> None:
-    """Print one line as it is: brackets are no markup; only the terminal wraps it, so that paths can be copied."""
-    console(stderr=stderr).print(sentence, style=style, markup=False, emoji=False, highlight=False, soft_wrap=True)
+    """Print one line as it is; only the terminal wraps it, so that paths can be copied."""
+    console(stderr=stderr).print(sentence, style=style, highlight=False, soft_wrap=True)
 
 
 def print_json(document: Any) -> None:

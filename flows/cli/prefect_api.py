@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 from flows.cli.common import say
 from inference.errors import BadInput
+from inference.fields import legible
 
 LOCAL_SERVER = "http://127.0.0.1:4200/api"
 
@@ -39,7 +40,8 @@ def connected(*, verbose: bool) -> Iterator[None]:
     url = PREFECT_API_URL.value()
     if url:
         if not PREFECT_API_KEY.value() and not _answers(url, 5.0):
-            raise BadInput(f"no Prefect server answers at {url} (PREFECT_API_URL): start it, or unset the variable")
+            told = legible(url)
+            raise BadInput(f"no Prefect server answers at {told} (PREFECT_API_URL): start it, or unset the variable")
         yield
     elif _answers(LOCAL_SERVER, 0.5):
         say(f"Using the Prefect server at {LOCAL_SERVER}", "dim", stderr=True)

@@ -16,6 +16,7 @@ from inference.adopt import adopt
 from inference.combine import read_result
 from inference.errors import BadInput, CosmicError, RankFailed
 from inference.events import RankEvent, RankResult
+from inference.fields import legible
 from inference.store import Store
 from tasks.aws import client, explain
 from tasks.executors.base import FINAL_ERRORS, HINTS, NO_MEMORY, TIME_OUT, Invocation, illness, result_of
@@ -235,7 +236,7 @@ class LambdaExecutor:
             return f"the function ran out of time after {self._limit_s:g} s: {HINTS[ill]}", False
         if ill == NO_MEMORY:
             return f"the function ran out of memory ({self.memory_mb:,} MB): {HINTS[ill]}", False
-        return message[:2000], kind in FINAL_ERRORS
+        return legible(message[:2000]), kind in FINAL_ERRORS
 
     def _broken(self, event: RankEvent, reply: _Reply) -> Invocation:
         """A call that was sent and not answered: the rank may be running, or may even be done."""

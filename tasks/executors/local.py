@@ -17,6 +17,7 @@ from typing import Any, Self
 
 from inference.errors import RankFailed
 from inference.events import RankEvent, RankResult
+from inference.fields import legible
 from inference.worker import reply_to
 from tasks.executors.base import FINAL_ERRORS, Invocation, result_of
 
@@ -158,7 +159,7 @@ class LocalExecutor:
 def _read(reply: Mapping[str, Any], event: RankEvent) -> tuple[RankResult | None, str | None, bool]:
     """The reply's result, or its error and whether another try is pointless."""
     if "errorType" in reply:
-        return None, str(reply["errorMessage"]), reply["errorType"] in FINAL_ERRORS
+        return None, legible(reply.get("errorMessage", "")), reply["errorType"] in FINAL_ERRORS
     try:
         return result_of(reply.get("result"), event), None, False
     except RankFailed as error:

@@ -1,0 +1,84 @@
+"""Documents and bytes that mean harm, made from good ones: what every reader of the project is fed."""
+
+import copy
+import json
+import random
+import string
+
+NUMBERS = (
+    *(0, -1, 1, 2**31, 2**63, 10**18, 10**30, 10**400, -(10**400), 0.5, -0.5, 1e300, -1e300, 1e-320),
+    *(float("nan"), float("inf"), float("-inf")),
+)
+TEXTS = (
+    *("", " ", "\0", "..", "../../etc/passwd", "/etc/passwd", "a\\b", "a\nb", "\x1b[2J\x07", "\ud800", "\u202e"),
+    *("<script>alert(1)</script>", "[/red]", "[bold", "$x^$", "| a `b` [c](javascript:d)", "=cmd()", "%s{0}"),
+    *("9" * 30, "1e999", "NaN", "٣", "x" * 5000, "a/" * 2000, "1" * 10_000),
+)
+VALUES = (None, True, False, *NUMBERS, *TEXTS, [], {}, [[]], [None], {"": None}, ["a"] * 300, {"a": {"a": {"a": 1}}})
+
+
+def harmed(document: object, chance: random.Random) -> object:
+    """The document with one to three of its parts replaced, removed, repeated or renamed."""
+    changed = json.loads(json.dumps(document))
+    for _ in range(chance.choice((1, 1, 1, 2, 3))):
+        places = list(_places(changed))
+        if not places:
+            return chance.choice(VALUES)
+        inside, key = chance.choice(places)
+        match chance.choice(("replace", "replace", "replace", "remove", "repeat", "rename")):
+            case "replace":
+                inside[key] = copy.deepcopy(chance.choice(VALUES))
+            case "remove":
+                del inside[key]
+            case "repeat" if isinstance(inside, list):
+                inside.append(copy.deepcopy(inside[key]))
+            case _ if isinstance(inside, dict):
+                inside[chance.choice(TEXTS)] = inside.pop(key)
+    return chance.choice((*([changed] * 20), [changed], {"a": changed}, None))
+
+
+def _places(document):
+    if isinstance(document, dict | list):
+        for key, value in document.items() if isinstance(document, dict) else enumerate(document):
+            yield document, key
+            yield from _places(value)
+
+
+def harmed_bytes(data: bytes, chance: random.Random) -> bytes:
+    """The bytes with some flipped, cut off, cut out, put in or doubled."""
+    changed = bytearray(data)
+    for _ in range(chance.choice((1, 1, 2, 4))):
+        place = chance.randrange(len(changed) + 1)
+        match chance.choice(("flip", "flip", "flip", "cut", "out", "in", "double", "number")):
+            case "flip" if place < len(changed):
+                changed[place] ^= 1 << chance.randrange(8)
+            case "cut":
+                del changed[place:]
+            case "out":
+                del changed[place : place + chance.randrange(1, 40)]
+            case "in":
+                changed[place:place] = chance.randbytes(chance.randrange(1, 12))
+            case "double":
+                changed[place:place] = changed[place : place + chance.randrange(1, 200)]
+            case "number":
+                changed[place : place + 8] = chance.choice((b"\xff" * 8, b"\0" * 8, b"\xff" * 7 + b"\x7f"))
+    return bytes(changed)
+
+
+def harmed_json(document: object, chance: random.Random) -> bytes:
+    """The document as JSON, harmed in what it says, or in its letters."""
+    match chance.randrange(10):
+        case 0:
+            return harmed_bytes(json.dumps(document).encode(), chance)
+        case 1:
+            deep = chance.choice((b"[", b'{"a":')) * chance.choice((500, 100_000))
+            return chance.choice((deep, b"[" + deep, json.dumps(document).encode() + deep))
+        case _:
+            return json.dumps(harmed(document, chance)).encode()
+
+
+def harmed_text(text: str, chance: random.Random) -> str:
+    """The text with pieces put in, left out or repeated many times."""
+    place, end = sorted(chance.randrange(len(text) + 1) for _ in range(2))
+    piece = chance.choice((*TEXTS, text[place:end], chance.choice(string.printable), "REPORT RequestId: ", " ms", "1."))
+    return text[:place] + piece * chance.choice((1, 1, 2, 1000)) + text[chance.choice((place, end)) :]
