@@ -151,7 +151,9 @@ def read_parquet(data: bytes, name: str) -> pa.Table:
     try:
         return pq.read_table(io.BytesIO(data))
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise BadInput(f"{name} is not a Parquet table, or damaged: {legible(str(error).splitlines()[0]):.120}") from None
+        raise BadInput(
+            f"{name} is not a Parquet table, or damaged: {legible(str(error).splitlines()[0]):.120}"
+        ) from None
 
 
 def _default_ids(rows: pd.DataFrame) -> pd.DataFrame:

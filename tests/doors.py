@@ -33,13 +33,13 @@ from tasks.scripts import parse_manifest
 from tasks.summarize import rank_table
 from tasks.sweep import Sweep
 from tests.fixtures import EVENT, RESULT
+from tests.histories import INLINE
 from tests.hostile import harmed_bytes, harmed_json, harmed_text
 from tests.surveys import random_survey, request_of
 from tests.tasks.archived import old_record
 from tests.tasks.swept import measured
 from tests.tasks.test_ledger import invocation
 from tests.tasks.test_report_line import COLD
-from tests.histories import INLINE
 
 BUCKET, PATH = "cosmicai-test", "results/test"
 
@@ -50,6 +50,12 @@ class Door:
 
     good: object
     enter: Callable[..., object]
+
+    def whole(self):
+        """The good thing as bytes."""
+        if isinstance(self.good, bytes):
+            return self.good
+        return (self.good if isinstance(self.good, str) else json.dumps(self.good)).encode()
 
     def harmed(self, chance):
         """The good thing with something wrong in it."""
@@ -103,6 +109,18 @@ def _used(result):
 def _records(data):
     records = read_records(data, "combined_data.json")
     return shortfalls(records, plan_by_name(records))
+
+
+def _cause(data):
+    return failure("x", data.decode("utf-8", "replace"))
+
+
+def _manifest(data):
+    return parse_manifest(data, "s")
+
+
+def _partition(path):
+    return _batches(open_partition(path, path.name))
 
 
 def _executions(store):
@@ -177,7 +195,7 @@ DOORS = {
     "summary function": Door(
         PLAN, _stored("payload.json", lambda _: functions.summarize({"bucket": BUCKET, "result_path": PATH}, None))
     ),
-    "lease": Door({"holder": "you", "expires": 9e9}, _stored("l", lambda s: Lease(s, BUCKET, f"{PATH}/l", "me").take())),
+    "lease": Door({"holder": "me", "expires": 9e9}, _stored("l", lambda s: Lease(s, BUCKET, f"{PATH}/l", "me").take())),
     "invocations": Door(
         [{"fingerprint": "f", "invocation": INVOCATION}],
         _stored("invocations.json", lambda store: load_invocations(store, BUCKET, PATH)),
@@ -185,14 +203,14 @@ DOORS = {
     "executions": Door([EXECUTION], _stored("executions.json", _executions)),
     "sweep": Door(SWEEP, _filed("sweep.yaml", Sweep.load)),
     "history": Door(INLINE, _parsed(lambda events: History(events).item_seconds if isinstance(events, list) else None)),
-    "cause": Door({"errorMessage": "x", "requestId": "y"}, _plain(lambda data: failure("x", data.decode("utf-8", "replace")))),
+    "cause": Door({"errorMessage": "x", "requestId": "y"}, _plain(_cause)),
     "index of scripts": Door({"a/b": ["s3://", "etag", 1, 2]}, _plain(parse_index)),
-    "manifest of scripts": Door({"s/a": {"sha256": "a", "etag": "e", "size": 1}}, _plain(lambda d: parse_manifest(d, "s"))),
+    "manifest of scripts": Door({"s/a": {"sha256": "a", "etag": "e", "size": 1}}, _plain(_manifest)),
     "summary": Door(measured(repeats=1)[0].document, _filed("summary.json", _side)),
     "sweep's results": Door({"measurements": [m.to_dict() for m in measured(repeats=2)]}, _filed("sweep.json", _side)),
     "REPORT line": Door(COLD, _plain(lambda data: parse_report(data.decode()))),
     "predictions": Door(_predictions(), _plain(lambda data: decode(data, "predictions.safetensors"))),
-    "partition .pt": Door(partition_bytes(*SURVEY, ".pt"), _filed("1.pt", lambda path: _batches(open_partition(path, "1.pt")))),
+    "partition .pt": Door(partition_bytes(*SURVEY, ".pt"), _filed("1.pt", _partition)),
     "partition .safetensors": Door(
         partition_bytes(*SURVEY, ".safetensors"), _plain(lambda data: _batches(open_partition(data, "1.safetensors")))
     ),
