@@ -11,6 +11,7 @@ from inference.errors import BadInput
 _WHOLE = re.compile(r"\s*-?\d{1,18}\s*")
 _LARGEST = 1e18  # beyond any count, time or size that a record tells; sums and products of such stay finite
 _USERINFO = re.compile(r"(?<=://)[^/?#\s'\"]*@")
+_SECRET = re.compile(r"([A-Z0-9_]*(?:SECRET|TOKEN|PASSWORD|API_KEY)[A-Z0-9_]*['\"]?\s*[=:]\s*['\"]?)[^\s'\",;}]+")
 _DEEPER = reprlib.Repr()
 _DEEPER.maxlevel = 3  # a document as deep as JSON may be cannot be written out whole
 
@@ -28,7 +29,8 @@ def legible(text: object) -> str:
     """Text of somebody else's as a terminal, a log or a page may have it.
 
     Line ends stay; other control characters, what reorders or hides text, and halves of characters are written as
-    Python writes them, so that nothing moves a cursor or breaks an encoding. User and password of an address go.
+    Python writes them, so that nothing moves a cursor or breaks an encoding. User and password of an address, and the
+    value of what is called a secret, as somebody's environment printed in an error has some, are left out.
     """
     shown = "".join(
         each
@@ -36,7 +38,7 @@ def legible(text: object) -> str:
         else each.encode("unicode_escape").decode()
         for each in str(text)
     )
-    return _USERINFO.sub("***@", shown)
+    return _SECRET.sub(r"\1***", _USERINFO.sub("***@", shown))
 
 
 def is_number(value: object, low: float = -_LARGEST, high: float = _LARGEST) -> TypeGuard[float]:

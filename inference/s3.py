@@ -3,6 +3,9 @@
 import os
 import re
 from typing import Any
+from urllib.parse import urlsplit
+
+from obstore.exceptions import BaseError
 
 from inference.errors import StoreError
 from inference.fields import legible
@@ -32,10 +35,11 @@ def options() -> dict[str, Any]:
     boto3's business, which is imported only then.
 
     Raises:
-        StoreError: there are no credentials.
+        StoreError: there are no credentials, or the endpoint has some in it.
     """
     found: dict[str, Any] = {}
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    check_endpoint(endpoint)
     if endpoint:
         found |= {
             "endpoint": endpoint,
@@ -53,6 +57,24 @@ def options() -> dict[str, Any]:
             )
         found["credential_provider"] = Boto3CredentialProvider(session)
     return found
+
+
+def check_endpoint(endpoint: str | None) -> None:
+    """See that an address has no user and no password, which nothing sends and everything prints.
+
+    Raises:
+        StoreError: it has; it is not repeated.
+    """
+    if "@" in urlsplit(endpoint or "").netloc:
+        raise StoreError("AWS_ENDPOINT_URL has a user or a password in it, which AWS clients do not send: leave it out")
+
+
+def bare(error: BaseException) -> BaseException:
+    """The error without what S3 repeats of the request, such as a session token: it ends up in tracebacks."""
+    if not isinstance(error, BaseError):
+        return error
+    code = code_of(error)
+    return type(error)(f"<Code>{code}</Code>" if code else reason_of(error))
 
 
 def code_of(error: BaseException) -> str:

@@ -1,6 +1,7 @@
 """A process run to its end or to its time limit: output streamed through, its last lines kept, nothing left behind."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -18,7 +19,8 @@ from inference.meter import peak_memory_mb
 _TICK_S = 0.02
 _CHUNK = 1 << 16
 _LAST_LINES, _LINE_LENGTH = 20, 400
-_SECRET = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+_SECRET = re.compile("SECRET|TOKEN|PASSWORD|API_KEY")
+_SHORT = 6  # characters; a shorter value would blot out words
 
 
 def say(line: str) -> None:
@@ -78,6 +80,12 @@ class Output:
             self._last.append(text.rpartition("\r")[2][:_LINE_LENGTH])
 
 
+def secrets_of(environment: Mapping[str, str]) -> list[str]:
+    """Values of an environment that are secret by their names, the longest first: one may be a part of another."""
+    found = {value for name, value in environment.items() if _SECRET.search(name.upper()) and len(value) >= _SHORT}
+    return sorted(found, key=len, reverse=True)
+
+
 @dataclass(frozen=True)
 class Ended:
     """How a process ended.
@@ -106,7 +114,7 @@ def run_process(command: Sequence[str], folder: Path, environment: Mapping[str, 
     Args:
         command: program and arguments; no shell.
         folder: where it runs.
-        environment: all that it gets; the AWS credentials in it never reach the log.
+        environment: all that it gets; the secrets in it never reach the log.
         limit_s: seconds.
 
     Raises:
@@ -126,7 +134,7 @@ def run_process(command: Sequence[str], folder: Path, environment: Mapping[str, 
         watch(process.pid)
         assert process.stdout is not None  # noqa: S101 - opened as a pipe
         os.set_blocking(process.stdout.fileno(), False)
-        output = Output(process.stdout, [environment[name] for name in _SECRET if environment.get(name)])
+        output = Output(process.stdout, secrets_of(environment))
         while not (ended := os.wait4(process.pid, os.WNOHANG))[0]:
             if not late and time.perf_counter() - started > limit_s:
                 late = True

@@ -127,7 +127,7 @@ class Store:
             if requests is not None:
                 requests.append(request)
         except (BaseError, OSError, ValueError) as error:
-            raise StoreError(f"cannot {what} {bucket}/{key}: {s3.reason_of(error)}") from error
+            raise StoreError(f"cannot {what} {bucket}/{key}: {s3.reason_of(error)}") from s3.bare(error)
 
     def list(self, bucket: str, prefix: str) -> list[StoredObject]:
         """Every object under the folder `prefix` (never `prefix-old/`; "" for all), at any depth, in natural order."""

@@ -17,8 +17,9 @@ from botocore.exceptions import (
     ProfileNotFound,
 )
 
-from inference.errors import BadInput
+from inference.errors import BadInput, StoreError
 from inference.fields import legible
+from inference.s3 import check_endpoint
 
 _DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation"}
 _EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired"}
@@ -34,14 +35,18 @@ def client(service: str, region: str | None = None, **config: Any) -> Any:
         config: of botocore's `Config`.
 
     Raises:
-        BadInput: there are no credentials, no such profile, or no region.
+        BadInput: there are no credentials, no such profile, or no region; or the endpoint has credentials in it.
     """
     try:
         session = boto3.Session()
         if session.get_credentials() is None:
             raise NoCredentialsError
         where = session.region_name or os.environ.get("AWS_REGION") or region
-        return session.client(service, region_name=where, config=Config(**config))
+        made = session.client(service, region_name=where, config=Config(**config))
+        check_endpoint(made.meta.endpoint_url)
+        return made
+    except StoreError as error:
+        raise BadInput(str(error)) from None
     except (BotoCoreError, ValueError) as error:
         raise BadInput(explain(error)) from None
 
