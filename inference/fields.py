@@ -10,6 +10,7 @@ from inference.errors import BadInput
 
 _WHOLE = re.compile(r"\s*-?\d{1,18}\s*")
 _LARGEST = 1e18  # beyond any count, time or size that a record tells; sums and products of such stay finite
+_STEERING = {"Cc", "Cf", "Cs", "Zl", "Zp"}  # Unicode categories: control, format, half characters, line separators
 _USERINFO = re.compile(r"(?<=://)[^/?#\s'\"]*@")
 _SECRET = re.compile(r"([A-Z0-9_]*(?:SECRET|TOKEN|PASSWORD|API_KEY)[A-Z0-9_]*['\"]?\s*[=:]\s*['\"]?)[^\s'\",;}]+")
 _DEEPER = reprlib.Repr()
@@ -33,9 +34,7 @@ def legible(text: object) -> str:
     value of what is called a secret, as somebody's environment printed in an error has some, are left out.
     """
     shown = "".join(
-        each
-        if each.isprintable() or each == "\n" or unicodedata.category(each) == "Zs"
-        else each.encode("unicode_escape").decode()
+        each.encode("unicode_escape").decode() if unicodedata.category(each) in _STEERING and each != "\n" else each
         for each in str(text)
     )
     return _SECRET.sub(r"\1***", _USERINFO.sub("***@", shown))

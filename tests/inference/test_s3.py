@@ -1,3 +1,7 @@
+import threading
+import traceback
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
 import pytest
 
 from inference import s3
@@ -79,3 +83,43 @@ def test_a_profiles_credentials_are_used_where_the_environment_has_none(nowhere,
     (tmp_path / "credentials").write_text("[default]\naws_access_key_id = key\naws_secret_access_key = secret\n")
     nowhere.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
     assert s3.options()["credential_provider"]()["access_key_id"] == "key"
+
+
+def test_an_endpoint_with_a_password_is_refused_and_not_repeated(nowhere):
+    nowhere.setenv("AWS_ACCESS_KEY_ID", "x")
+    nowhere.setenv("AWS_SECRET_ACCESS_KEY", "x")
+    nowhere.setenv("AWS_ENDPOINT_URL", "http://user:canary@127.0.0.1:9")
+    with pytest.raises(StoreError, match="has a user or a password") as told:
+        Store("s3://").read("cosmicai-test", "a")
+    assert "canary" not in "".join(traceback.format_exception(told.value))
+
+
+def test_what_s3_repeats_of_a_request_stays_out_of_tracebacks(nowhere):
+    """S3 answers a bad token with the token in its reply, which the store's own errors quote."""
+
+    class Answers(BaseHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+        def do_GET(self):
+            token = self.headers["X-Amz-Security-Token"]
+            body = f"<Error><Code>InvalidToken</Code><Token-0>{token}</Token-0></Error>".encode()
+            self.send_response(400)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Answers)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        nowhere.setenv(name, "x")
+    nowhere.setenv("AWS_SESSION_TOKEN", "canary-token")
+    nowhere.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
+    try:
+        with pytest.raises(StoreError, match="the session token is not valid") as told:
+            Store("s3://").read("cosmicai-test", "a")
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert "InvalidToken" in str(told.value.__cause__)
+    assert "canary" not in "".join(traceback.format_exception(told.value))

@@ -94,3 +94,13 @@ def test_no_block_changes_nothing():
     before = dict(os.environ)
     with credentials(None):
         assert dict(os.environ) == before
+
+
+def test_an_endpoint_with_a_password_is_refused_and_not_repeated(nowhere):
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        nowhere.setenv(name, "x")
+    nowhere.setenv("AWS_REGION", "eu-west-1")
+    nowhere.setenv("AWS_ENDPOINT_URL_LAMBDA", f"http://user:{CANARY}@127.0.0.1:9")
+    with pytest.raises(BadInput, match="has a user or a password") as told:
+        client("lambda")
+    assert CANARY not in str(told.value)

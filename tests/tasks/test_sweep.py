@@ -173,3 +173,21 @@ class TestWhatItWillTake:
             check_budget(expected, 0.10)
         check_budget(expected, 10.0)
         check_budget(expected, None)
+
+
+@pytest.mark.timeout(30)
+def test_a_few_lines_that_stand_for_gigabytes_are_refused_at_once(tmp_path):
+    lines = ["name: b", "request:", "  bucket: cosmicai", "  rank_timeout:", "    a0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1]"]
+    lines += [f"    a{level}: &a{level} [{', '.join([f'*a{level - 1}'] * 9)}]" for level in range(1, 12)]
+    path = tmp_path / "sweep.yaml"
+    path.write_text("\n".join(lines))
+    with pytest.raises(BadInput, match="has an alias"):
+        Sweep.load(path)
+
+
+@pytest.mark.parametrize("tag", ["!!python/object/apply:os.system ['true']", "!!python/name:os.system"])
+def test_a_sweep_names_no_code(tmp_path, tag):
+    path = tmp_path / "sweep.yaml"
+    path.write_text(f"name: {tag}\n")
+    with pytest.raises(BadInput, match="is not YAML"):
+        Sweep.load(path)

@@ -1,0 +1,133 @@
+"""Canary secrets are given to runs that go wrong; afterwards nothing that anybody can read holds one."""
+
+import json
+import os
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from inference.store import Store
+from tests.surveys import request_of
+
+pytestmark = pytest.mark.slow
+BUCKET = "cosmicai-test"
+CANARIES = {
+    "AWS_ACCESS_KEY_ID": "AKIDOFTHETEST",
+    "AWS_SECRET_ACCESS_KEY": "canary-secret/of+the=caller",
+    "AWS_SESSION_TOKEN": "canary-session-of-the-caller",
+    "GITHUB_TOKEN": "canary-token-of-something-else",
+    "AWS_REGION": "us-east-1",
+}
+CARELESS = """
+import json, os, sys
+print(dict(os.environ))
+print(json.dumps(dict(os.environ)), file=sys.stderr)
+print("\\x1b[2Jgone", *(f"{name}={value}" for name, value in os.environ.items()), sep="\\n")
+raise SystemExit(f"no luck: {os.environ['AWS_SECRET_ACCESS_KEY']}")
+"""
+
+
+@pytest.fixture
+def cosmic(prefect_server, tmp_path):
+    """Run the command; returns its exit code and all that it printed."""
+
+    def run(request, *words, **environment):
+        path = tmp_path / "request.json"
+        path.write_text(json.dumps(request))
+        ended = subprocess.run(
+            [Path(sys.executable).with_name("cosmic"), "run", path, *words],
+            env=os.environ | CANARIES | {"PREFECT_API_URL": prefect_server} | environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=240,
+        )
+        return ended.returncode, ended.stdout + ended.stderr
+
+    return run
+
+
+def told_by(prefect_server):
+    """All that the server tells of runs: parameters, states, logs, artifacts, blocks as its API shows them."""
+    texts = []
+    for what in ("flow_runs", "task_runs", "logs", "artifacts", "block_documents"):
+        offset, page = 0, [None]
+        while page:
+            asked = urllib.request.Request(
+                f"{prefect_server}/{what}/filter",
+                json.dumps({"offset": offset, "limit": 200}).encode(),
+                {"Content-Type": "application/json"},
+            )
+            with urllib.request.urlopen(asked) as reply:
+                text = reply.read().decode()
+            page = json.loads(text)
+            texts.append(text)
+            offset += len(page)
+    return "\n".join(texts)
+
+
+def lying_in(folder):
+    return b"\n".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
+
+
+def test_a_script_that_prints_its_environment_and_fails_tells_no_secret(cosmic, store, prefect_server):
+    folder = store / BUCKET / "scripts"
+    folder.mkdir()
+    (folder / "run.py").write_text(CARELESS)
+    request = {name: value for name, value in request_of(file_limit=1).items() if name != "model"}
+    script = {"script": "/tmp/scripts/run.py", "S3_object_name": "scripts", "result_path": "results/careless"}
+    code, printed = cosmic(request | script, "--store", str(store), "--verbose")
+    assert code == 1, printed
+    assert "no luck: ***" in printed, "the message must come through, or nothing is shown here"
+    folder = store / BUCKET / "results" / "careless"
+    assert b"no luck: ***" in lying_in(folder)
+    server = told_by(prefect_server)
+    assert "results/careless" in server
+    assert "no luck: ***" in server
+    for text in (printed, server, lying_in(folder).decode("utf-8", "replace")):
+        assert "canary" not in text
+    assert "\x1b[2J" not in lying_in(folder).decode("utf-8", "replace") + server
+
+
+def test_a_function_that_fails_with_its_environment_in_the_message_tells_no_secret(
+    cosmic, replaced, stack, aws, prefect_server, monkeypatch, prefect_api
+):
+    from prefect_aws import AwsCredentials
+
+    keys = {"aws_access_key_id": "test", "aws_secret_access_key": "canary-of-the-block", "region_name": "us-east-1"}
+    AwsCredentials(**keys).save("telltale", overwrite=True)
+    replaced("telltale")
+    request = request_of(result_path="results/telltale", file_limit=1)
+    code, printed = cosmic(
+        request,
+        "--store",
+        "s3://",
+        "--executor",
+        "lambda",
+        "--aws-credentials",
+        "telltale",
+        "--verbose",
+        AWS_ENDPOINT_URL=aws,
+    )
+    assert code == 1, printed
+    assert "AWS_SECRET_ACCESS_KEY': '***" in printed
+    store = Store("s3://")
+    written = b"\n".join(store.read(BUCKET, each.key) for each in store.list(BUCKET, "results/telltale"))
+    assert b"AWS_SECRET_ACCESS_KEY" in written
+    server = told_by(prefect_server)
+    assert "results/telltale" in server
+    assert "telltale" in server
+    for text in (printed, server, written.decode("utf-8", "replace")):
+        assert "canary" not in text
+        assert "\x1b[2J" not in text
+
+
+@pytest.mark.parametrize("executor", ["local", "lambda"])
+def test_an_endpoint_with_a_password_is_refused_and_not_repeated(cosmic, executor):
+    words = ("--store", "s3://", "--executor", executor)
+    code, printed = cosmic(request_of(), *words, AWS_ENDPOINT_URL="http://user:canary-of-the-address@127.0.0.1:9")
+    assert (code, "AWS_ENDPOINT_URL has a user or a password in it" in printed) == (2, True)
+    assert "canary" not in printed
