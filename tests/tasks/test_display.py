@@ -7,7 +7,7 @@ from markdown_it import MarkdownIt
 
 from tasks.display import DASH, bit_rate, markdown_table, number, percent, plain, ranks_of, spans, unit_price, usd
 
-READABLE = st.text(st.characters(exclude_categories=["Cc", "Cs"]), max_size=60)
+READABLE = st.text(st.characters(exclude_categories=["Cc", "Cf", "Cs"]), max_size=60)
 
 
 def shown_by(markdown):
