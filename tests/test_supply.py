@@ -1,0 +1,102 @@
+"""What the project is made of: every version is pinned, every licence is known, no secret lies in the repository."""
+
+import re
+import subprocess
+from importlib.metadata import distribution, version
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).parents[1]
+PINS = {
+    canonicalize_name(name): pinned.strip()
+    for name, _, pinned in (line.partition("==") for line in (ROOT / "constraints.txt").read_text().splitlines())
+    if pinned
+}
+FREE = re.compile(r"MIT|BSD|Apache|Python Software Foundation|PSF|ISC|MPL|Mozilla Public|Artistic|HPND|Unlicense|Zlib")
+UNTOLD = {"numpy", "obstore", "onnxruntime", "pydantic", "safetensors"}  # looked up by hand (docs/decisions/0014)
+SECRETS = {
+    "an AWS access key": r"\b(AKIA|ASIA)[0-9A-Z]{16}\b",
+    "an AWS secret key": r"(?i)aws_?secret_?access_?key[\"']?\s*[=:]\s*[\"']?[A-Za-z0-9/+]{40}",
+    "a private key": r"-----BEGIN [A-Z ]*PRIVATE KEY-----",
+    "a GitHub token": r"\b(gh[pousr]_[A-Za-z0-9]{36}|github_pat_[A-Za-z0-9_]{40,})",
+    "a GitLab token": r"\bglpat-[A-Za-z0-9_-]{20}",
+    "a Slack token": r"\bxox[abprs]-[A-Za-z0-9-]{10,}",
+    "a package index token": r"\bpypi-AgE[A-Za-z0-9_-]{20,}",
+    "a Prefect key": r"\bpn[ub]_[A-Za-z0-9]{30,}",
+    "an API key": r"\b(sk-[A-Za-z0-9_-]{32,}|AIza[A-Za-z0-9_-]{35})",
+    "a signed token": r"\beyJ[A-Za-z0-9_-]{15,}\.eyJ[A-Za-z0-9_-]{15,}\.",
+    "a password in an address": r"[a-z]+://[^/\s:@'\"{}<>]+:(?!canary|pass@|\*)[^/\s:@'\"{}<>]+@[a-z0-9.-]+",
+}
+
+
+def closure():
+    """Every distribution that the project, its development and its emulator come to here."""
+    found, todo = set(), [("cosmic-flows", frozenset({"dev", "emulator"}))]
+    while todo:
+        name, extras = todo.pop()
+        for text in distribution(name).requires or ():
+            wanted = Requirement(text)
+            if wanted.marker is None or any(wanted.marker.evaluate({"extra": extra}) for extra in extras | {""}):
+                key = canonicalize_name(wanted.name), frozenset(wanted.extras)
+                if key not in found:
+                    found.add(key)
+                    todo.append(key)
+    return sorted({name for name, _ in found})
+
+
+CLOSURE = closure()
+
+
+def test_whatever_is_installed_for_the_project_is_pinned_and_nothing_else_is():
+    assert set(CLOSURE) == set(PINS)
+
+
+def test_what_is_installed_is_what_is_pinned():
+    wrong = {name: version(name) for name in PINS if version(name).partition("+")[0] != PINS[name].partition("+")[0]}
+    assert wrong == {}
+
+
+def licence(name):
+    told = distribution(name).metadata
+    classified = [each for each in told.get_all("Classifier") or () if each.startswith("License")]
+    return told.get("License-Expression") or "; ".join(classified) or told.get("License") or ""
+
+
+@pytest.mark.parametrize("name", sorted(set(CLOSURE) - UNTOLD))
+def test_every_library_may_be_used_and_passed_on(name):
+    assert FREE.search(licence(name)), licence(name)[:200]
+
+
+@pytest.fixture(scope="module")
+def tracked():
+    listed = subprocess.run(["/usr/bin/env", "git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=False)
+    if listed.returncode:
+        pytest.skip("this copy of the project is no git repository")
+    paths = [ROOT / name.decode() for name in listed.stdout.split(b"\0") if name]
+    return {path: path.read_bytes().decode("latin-1") for path in paths if path.is_file()}
+
+
+@pytest.mark.parametrize("what", SECRETS)
+def test_no_secret_lies_in_the_repository(tracked, what):
+    wanted = re.compile(SECRETS[what])
+    found = [
+        f"{path.relative_to(ROOT)}: {match[0][:12]}..."
+        for path, text in tracked.items()
+        if path != Path(__file__)
+        for match in wanted.finditer(text)
+    ]
+    assert found == []
+
+
+def test_the_patterns_find_what_they_look_for():
+    samples = (
+        *("AKIA" + "A1B2" * 4, "AWS_SECRET_ACCESS_KEY=" + "aB3/" * 10, "-----BEGIN RSA " + "PRIVATE KEY-----"),
+        *("ghp_" + "a1B2" * 9, "glpat-" + "a1B2" * 5, "xoxb-" + "1234567890", "pypi-AgE" + "a1B2" * 6),
+        *("pnu_" + "a1B2" * 9, "sk-" + "a1B2" * 9, "eyJ" + "a1B2" * 5 + ".eyJ" + "a1B2" * 5 + ".x"),
+        "https://me:word" + "@example.org/x",
+    )
+    for sample, pattern in zip(samples, SECRETS.values(), strict=True):
+        assert re.search(pattern, sample), sample
