@@ -16,6 +16,7 @@ from inference.fields import checked_int
 from inference.plan import SUFFIXES
 from inference.request import PartitionRequest, RunRequest
 from inference.store import Store, StoredObject
+from tasks.display import plain
 from tasks.policy import STEP_RETRIES, worth_retrying
 
 
@@ -208,5 +209,5 @@ def partition_dataset(request: RunRequest, wanted: PartitionRequest, store_root:
     create_table_artifact(
         [{"partition": stored.key, "MB": round(stored.size / 1e6, 2)} for stored in written],
         key="cosmic-partitions",
-        description=f"{len(written)} partitions in {request.data_bucket}/{request.data_prefix}/",
+        description=f"{len(written)} partitions in {plain(f'{request.data_bucket}/{request.data_prefix}/')}",
     )

@@ -13,6 +13,7 @@ from inference.plan import Model, select_files
 from inference.request import RunRequest
 from inference.start import Start, begin
 from inference.store import Store
+from tasks.display import plain
 from tasks.partition import made_before
 from tasks.policy import STEP_RETRIES, worth_retrying
 from tasks.price_book import load_price_book
@@ -103,6 +104,6 @@ def plan_ranks(request: RunRequest, what: Model | Script, store_root: str, run_i
             for event in plan.events[:1000]
         ],
         key="cosmic-plan",
-        description="; ".join([f"{plan.world_size} ranks, {len(plan.files)} partitions", *plan.notes]),
+        description=plain("; ".join([f"{plan.world_size} ranks, {len(plan.files)} partitions", *plan.notes])),
     )
     return start

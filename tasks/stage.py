@@ -17,6 +17,7 @@ from inference.keys import checked_key
 from inference.plan import Model
 from inference.request import RunRequest
 from inference.store import Store
+from tasks.display import plain
 from tasks.policy import STEP_RETRIES, worth_retrying
 from tasks.progress import waiting
 from tasks.scripts import look_at_folder, stage_folder
@@ -140,12 +141,12 @@ def _stage_script(request: RunRequest, store: Store) -> tuple[Script, str]:
     if source is not None and request.S3_object_name is not None:
         done = stage_folder(store, request.bucket, request.S3_object_name, source)
         told = (
-            f"From `{source}`: {done.uploaded} files uploaded ({done.bytes / 1e6:.2f} MB), {done.unchanged} unchanged,"
-            f" {done.removed} removed."
+            f"From {plain(source)}: {done.uploaded} files uploaded ({done.bytes / 1e6:.2f} MB),"
+            f" {done.unchanged} unchanged, {done.removed} removed."
         )
     what = staged(store, request)
     assert isinstance(what, Script)  # noqa: S101 - the request has one
-    return what, f"Script `{what.key}` in bucket `{request.bucket}`. {told}"
+    return what, f"Script {plain(what.key)} in bucket `{request.bucket}`. {told}"
 
 
 @task(
@@ -168,10 +169,11 @@ def stage_scripts(request: RunRequest, store_root: str) -> Model | Script:
         return script
     weights = find_weights(request, store)
     model, written = put_weights(weights, request.bucket, store)
-    rows = [f"| weights | `{model.key}` | {weights.path.stat().st_size / 1e6:.2f} MB | {_state(model.key, written)} |"]
+    size = f"{weights.path.stat().st_size / 1e6:.2f} MB"
+    rows = [f"| weights | {plain(model.key)} | {size} | {_state(model.key, written)} |"]
     if weights.graph is not None and model.graph is not None:
         rows.append(
-            f"| graph for {request.engine} | `{model.graph}` | {weights.graph.stat().st_size / 1e6:.2f} MB"
+            f"| graph for {request.engine} | {plain(model.graph)} | {weights.graph.stat().st_size / 1e6:.2f} MB"
             f" | {_state(model.graph, written)} |"
         )
     create_markdown_artifact(

@@ -191,7 +191,7 @@ def _publish(
 ) -> None:
     """Artifacts under keys that stay the same from night to night, so that the UI shows their history."""
     key = f"sweep-{name}"
-    create_markdown_artifact(_markdown(document, tables), key=key, description=document["description"] or name)
+    create_markdown_artifact(_markdown(document, tables), key=key, description=plain(document["description"] or name))
     for table in tables:
         create_table_artifact(
             table.to_artifact(),

@@ -22,6 +22,7 @@ from inference.recipe import Recipe
 from inference.store import Store
 from inference.stream import open_access
 from inference.train import Trained, train
+from tasks.display import plain
 from tasks.policy import STEP_RETRIES, worth_retrying
 from tasks.progress import bar
 from tasks.training_page import card, curves, facts_of, page
@@ -167,8 +168,9 @@ def publish_model(trained: Trained, facts: dict[str, Any], folder: Path, half: b
     except OSError as error:
         raise StoreError(f"cannot write {folder}: {error.strerror}") from None
     shutil.rmtree(folder / STATE, ignore_errors=True)
-    create_markdown_artifact(text, key="cosmic-model-card", description=str(folder))
-    create_link_artifact((folder / PAGE).as_uri(), key="cosmic-training-page", link_text=f"curves of {folder.name}")
+    create_markdown_artifact(text, key="cosmic-model-card", description=plain(folder))
+    told = f"curves of {plain(folder.name)}"
+    create_link_artifact((folder / PAGE).as_uri(), key="cosmic-training-page", link_text=told)
     rows = [{"phase": phase} | entry for phase, entries in trained.history.items() for entry in entries]
     create_table_artifact(rows, key="cosmic-training", description="an entry an epoch")
     return document | {
