@@ -1,5 +1,6 @@
 """The REPORT line that Lambda writes at the end of every invocation: what is billed, in Lambda's own words."""
 
+import base64
 import re
 from dataclasses import dataclass
 
@@ -26,6 +27,14 @@ class Report:
     memory_mb: int
     max_memory_mb: int
     init_s: float
+
+
+def report_in(tail: str) -> Report | None:
+    """The REPORT line in the log tail that comes with a reply, base64 of UTF-8; None where that is damaged."""
+    try:
+        return parse_report(base64.b64decode(tail).decode("utf-8", "replace"))
+    except ValueError:
+        return None
 
 
 def parse_report(text: str) -> Report | None:

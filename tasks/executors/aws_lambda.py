@@ -1,6 +1,5 @@
 """Ranks on AWS Lambda: one invocation a rank, and never two where one was meant."""
 
-import base64
 import json
 import random
 import threading
@@ -22,9 +21,9 @@ from tasks.aws import client, explain
 from tasks.executors.base import FINAL_ERRORS, HINTS, NO_MEMORY, TIME_OUT, Invocation, illness, result_of
 from tasks.logs import billed, with_report
 from tasks.policy import full_jitter
-from tasks.report_line import Report, parse_report
+from tasks.report_line import Report, report_in
 
-MAX_PAYLOAD = 6 * 2**20  # bytes of a synchronous invocation's event (Lambda quotas)
+MAX_PAYLOAD = 6 * 2**20  # bytes of a synchronous invocation's event, and of its reply (Lambda quotas)
 ACCOUNT_CONCURRENCY = 1_000  # ranks in flight at most: an account's own limit, unless raised
 _MEASURED = "measured here, an estimate"
 _OVERHEAD_S = 30.0  # above the function's time limit, before this side gives up waiting
@@ -191,8 +190,10 @@ class LambdaExecutor:
             answer = self._client.invoke(FunctionName=self.function_name, Payload=payload, LogType="Tail")
             reply.request_id = str(answer["ResponseMetadata"].get("RequestId", ""))
             reply.error_kind = answer.get("FunctionError")
-            reply.report = parse_report(base64.b64decode(answer.get("LogResult", "")).decode("utf-8", "replace"))
-            reply.body = answer["Payload"].read()
+            reply.report = report_in(answer.get("LogResult", ""))
+            reply.body = answer["Payload"].read(MAX_PAYLOAD)
+            if answer["Payload"].read(1):
+                raise ValueError("the function's reply exceeds 6 MB")
         except Exception as error:  # noqa: BLE001 - whatever it is, the rank's thread must hear of it
             reply.failure = error
         reply.ended_at = time.time()

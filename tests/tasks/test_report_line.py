@@ -1,8 +1,10 @@
+import base64
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.report_line import Report, parse_report
+from tasks.report_line import Report, parse_report, report_in
 
 COLD = (
     "2026-11-17 02:41:24.412000+00:00 - REPORT RequestId: 0a1b2c3d-aa3a-4fd6-b4e7-5e7b46ae71f1"
@@ -65,3 +67,13 @@ def test_no_text_breaks_it(text):
 
 def test_a_very_long_line_takes_no_time():
     assert parse_report("REPORT RequestId: x " + "Duration: 1" * 200_000) is None
+
+
+def test_a_tail_that_is_damaged_tells_nothing_and_loses_nothing_else():
+    assert report_in(base64.b64encode(COLD.encode()).decode()) == EXPECTED
+    assert report_in("") is report_in("a") is report_in("é") is report_in("====") is None
+
+
+@given(st.text())
+def test_no_tail_breaks_it(tail):
+    report_in(tail)
