@@ -26,6 +26,7 @@ from inference.errors import BadCheckpoint, CosmicError, StoreError
 from inference.galaxy_set import GalaxySet
 
 _KEY = "cosmic-fit"
+_REACHES = 7  # the moving average reaches back over at most a seventh of the steps: e^-7 of it is the random start
 Loss = Callable[[nn.Module, Tensor, Tensor, Tensor, torch.Generator], Tensor]
 Watch = Callable[[nn.Module], dict[str, float | None]]
 
@@ -37,7 +38,7 @@ class Phase:
     Attributes:
         name: "pretraining" or "training".
         epochs, batch_size, learning_rate, weight_decay: see `inference.recipe`.
-        averaging: decay of the moving average; 0 keeps the weights as they are.
+        averaging: decay of the moving average, less where the training is short; 0 keeps the weights as they are.
         precision: "float32" or "bf16".
         identity: of everything the result depends on; another one's state is not taken up.
     """
@@ -100,14 +101,15 @@ def fit(
         StoreError: the state cannot be written.
     """
     device = next(module.parameters()).device
+    steps = -(-len(rows) // phase.batch_size)
+    decay = min(phase.averaging, max(0.0, 1 - _REACHES / (steps * phase.epochs)))
     average = torch.optim.swa_utils.AveragedModel(
         module,
-        multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(phase.averaging),  # type: ignore[no-untyped-call]
+        multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(decay),  # type: ignore[no-untyped-call]
         use_buffers=True,
     )
     trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=phase.learning_rate, weight_decay=phase.weight_decay)
-    steps = -(-len(rows) // phase.batch_size)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, phase.learning_rate, total_steps=steps * phase.epochs, pct_start=0.15
     )

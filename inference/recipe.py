@@ -53,7 +53,7 @@ class Recipe:
         epochs: passes over the galaxies with a redshift.
         batch_size: galaxies a step.
         learning_rate, weight_decay: of AdamW with one cycle of the learning rate.
-        averaging: decay of the moving average of the weights, which is what is kept.
+        averaging: decay of the moving average of the weights, which is what is kept; less in a short training.
         frozen_encoder: whether the pre-trained encoder stays as it is, as the published model's did.
         precision: of the arithmetic; weights and their sums are float32 in either.
         pretraining: None trains all branches together from scratch.

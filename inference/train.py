@@ -117,8 +117,10 @@ def train(
         StoreError: the state cannot be written.
     """
     place = device_of(device)
-    identity = identity_of({"config": config.to_dict(), "recipe": recipe.to_dict()}, galaxies)
     pixel = galaxies.images(split.known[:_SCALE_ROWS]).std(axis=(0, 2, 3))
+    # Of the pixels their spread stands for all: what was ingested anew in another unit is another set of galaxies.
+    facts = {"config": config.to_dict(), "recipe": recipe.to_dict(), "pixel": pixel.tolist()}
+    identity = identity_of(facts, galaxies)
     torch.manual_seed(recipe.seed)
     chance = torch.Generator().manual_seed(recipe.seed)
     model = AstroMAE(config)

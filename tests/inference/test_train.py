@@ -11,6 +11,7 @@ from inference.dataset import Partition
 from inference.errors import BadCheckpoint, CosmicError
 from inference.galaxy_set import GalaxySet
 from inference.metrics import photoz_metrics
+from inference.model import AstroMAE
 from inference.recipe import Pretraining, Recipe
 from inference.train import Scaled, fold, train
 from tests.models import TINY, random_model
@@ -123,6 +124,15 @@ class TestTraining:
         assert not same(result, trained(BOTH))
         assert result.metrics["mae"] == pytest.approx(trained(BOTH).metrics["mae"], rel=0.2)
 
+    @pytest.mark.parametrize("epochs", [1, 4])
+    def test_the_average_of_a_short_training_is_not_of_the_weights_that_it_began_with(self, epochs):
+        short = dataclasses.replace(RECIPE, epochs=epochs)
+        slow, none = (trained(dataclasses.replace(short, averaging=averaging)) for averaging in (0.9999, 0.0))
+        torch.manual_seed(short.seed)
+        began = AstroMAE(TINY).encoder.blocks[0].mlp[0].weight
+        moved, whole = ((one.model.encoder.blocks[0].mlp[0].weight - began).norm() for one in (slow, none))
+        assert moved > 0.7 * whole
+
     def test_a_learning_rate_that_is_far_too_large_is_told(self):
         with pytest.raises(CosmicError, match=r"diverged in epoch 1: choose a smaller learning rate than 1e"):
             trained(dataclasses.replace(RECIPE, learning_rate=1e30))
@@ -164,6 +174,12 @@ class TestATrainingThatIsBrokenOff:
     def test_begins_anew_with_other_galaxies(self, tmp_path):
         trained(RECIPE, state=tmp_path)
         assert same(trained(RECIPE, survey_of(seed=5), state=tmp_path), trained(RECIPE, survey_of(seed=5)))
+
+    def test_begins_anew_with_the_same_galaxies_in_other_units(self, tmp_path):
+        images, magnitudes, redshifts = survey_of()
+        trained(RECIPE, state=tmp_path)
+        other = (3.631 * images, magnitudes, redshifts)
+        assert same(trained(RECIPE, other, state=tmp_path), trained(RECIPE, other))
 
     @pytest.mark.parametrize("share", [0.0, 0.001, 0.3, 0.99])
     def test_says_when_its_state_is_damaged(self, tmp_path, share):
