@@ -152,7 +152,7 @@ def edges_of(values: np.ndarray, bins: int = BINS) -> np.ndarray:
     if not width > 0:
         return np.array(ends)
     power = 10.0 ** math.floor(math.log10(width))
-    step = next(step * power for step in (1.0, 2.0, 2.5, 5.0, 10.0) if step * power >= width * (1 - 1e-9))
+    step = min((step * power for step in (1.0, 2.0, 2.5, 5.0, 10.0)), key=lambda step: abs(math.log(step / width)))
     inner = np.arange(math.floor(low / step) + 1, math.ceil(high / step)) * step
     return np.array([ends[0], *inner[(inner > ends[0]) & (inner < ends[1])], ends[1]])
 
@@ -218,11 +218,33 @@ def metrics_table(metrics: Mapping[str, float | None], spread: Mapping[str, Sequ
 
 def bins_table(name: str, title: str, rows: Sequence[Row]) -> Table:
     """The metrics in bins of one quantity."""
-    ranges = [{"range": f"{row['low']:.3g} to {row['high']:.3g}"} | row for row in rows]
+    metrics = [metric for metric in METRICS if metric.key in _IN_TABLE]
     columns = (
         Column("range", title, str, text=True),
         Column("samples", "Galaxies"),
-        *(Column(m.key, m.label, m.show, spread=True) for m in METRICS if m.key in _IN_TABLE),
+        *(Column(metric.key, metric.label, str) for metric in metrics),
     )
-    caption = f"After ±, half the width of the 95 % bootstrap interval; none below {FEWEST} galaxies."
-    return Table(name, f"In bins of {title}", columns, ranges, caption)
+    cells = [
+        {"range": _range(row), "samples": row["samples"]} | {metric.key: _cell(metric, row) for metric in metrics}
+        for row in rows
+    ]
+    caption = (
+        "After ±, half the width of the 95 % bootstrap interval; of a share of none or all, how far it may reach."
+        f" Nothing below {FEWEST} galaxies."
+    )
+    return Table(name, f"In bins of {title}", columns, cells, caption)
+
+
+def _range(row: Row) -> str:
+    """The ends of a bin, with as many digits as tell them apart."""
+    texts = ([f"{row[end]:.{digits}g}" for end in ("low", "high")] for digits in range(3, 18))
+    return " to ".join(next(ends for ends in texts if ends[0] != ends[1]))
+
+
+def _cell(metric: PhotozMetric, row: Row) -> str:
+    """A metric and its interval; one that reaches to a single side has no half width."""
+    value, low, high = (row[f"{metric.key}{end}"] for end in ("", "_low", "_high"))
+    if metric.show is percent and value in {0.0, 1.0} and low is not None:
+        return f"{percent(value)} ({'up to' if value == 0 else 'from'} {percent(high if value == 0 else low)})"
+    ends = {"value": value, "value_low": low, "value_high": high}
+    return Column("value", metric.label, metric.show, spread=True).shown(ends)

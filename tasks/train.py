@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -118,13 +118,24 @@ def train_model(
         shutil.rmtree(state, ignore_errors=True)
     galaxies = open_galaxies(data, Store(store_root))
     split = galaxies.split(recipe.held_out, recipe.seed)
-    totals = {"pretraining": recipe.pretraining.epochs if recipe.pretraining else 0, "training": recipe.epochs}
-    with ExitStack() as bars:
-        shows = {phase: bars.enter_context(bar(f"{phase}, epochs", total)) for phase, total in totals.items() if total}
+    totals = {"training": recipe.epochs}
+    if recipe.pretraining is not None:
+        totals = {"pretraining": recipe.pretraining.epochs} | totals
+    with ExitStack() as drawn:
+        show: dict[str, Callable[[int], None]] = {}
+
+        def begin(phase: str) -> None:
+            drawn.close()  # one bar at a time, so that each tells its own phase's time
+            show[phase] = drawn.enter_context(bar(f"{phase}, epochs", totals[phase]))
 
         def progress(phase: str, entry: dict[str, Any]) -> None:
-            shows[phase](entry["epoch"])
+            if phase not in show:
+                begin(phase)
+            show[phase](entry["epoch"])
+            if phase == "pretraining" and entry["epoch"] == totals[phase]:
+                begin("training")
 
+        begin(next(iter(totals)))
         trained = train(config, recipe, galaxies, split, state=state, device=device, progress=progress)
     about = {
         "name": data,

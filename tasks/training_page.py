@@ -143,11 +143,12 @@ def page(trained: Trained, facts: Facts) -> str:
     names = {"pretraining": "Pre-training: the loss is of the hidden patches.", "training": "Training: loss of delta."}
     pictures = [Picture(svg, names[phase]) for phase, svg in curves(trained.history).items()]
     pictures += redshift_pictures(rows, trained.metrics)
-    metrics = [
-        (metric.label, metric.show(facts["metrics"][metric.key]), metric.how)
-        for metric in METRICS
-        if metric.key in facts["metrics"]
-    ]
+    metrics = []
+    for metric in METRICS:
+        if metric.key in facts["metrics"]:
+            ends = [metric.show(end) for end in facts["intervals"].get(metric.key, ())]
+            told = f"{' to '.join(ends)} (95 % interval); " if ends else ""
+            metrics.append((metric.label, metric.show(facts["metrics"][metric.key]), told + metric.how))
     return TEMPLATES.get_template("training.html").render(
         facts=facts, pictures=pictures, metrics=metrics, percent=percent
     )

@@ -81,8 +81,13 @@ def test_bins_hold_every_finite_value_once(values, bins):
 
 
 def test_inner_edges_of_bins_are_round_numbers():
-    inner = edges_of(np.linspace(0.013, 0.587, 1000))[1:-1]
-    assert inner.tolist() == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5])
+    inner = edges_of(np.linspace(0.013, 0.787, 1000))[1:-1]
+    assert inner.tolist() == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7])
+
+
+@pytest.mark.parametrize("asked", range(2, 41))
+def test_there_are_about_as_many_bins_as_were_asked_for(asked):
+    assert asked / 1.6 - 1 <= len(edges_of(np.linspace(0.0, 1.0, 10_001), asked)) - 1 <= asked * 1.6 + 1
 
 
 class TestBins:
@@ -107,6 +112,19 @@ class TestBins:
         (row,) = binned(np.full(5, 18.0), pred, spec)
         assert row["nmad_low"] is None
         assert "±" not in "".join(bins_table("r", "magnitude", [row]).cells()[0])
+
+    def test_tell_how_far_a_share_of_none_or_all_may_reach_and_not_half_of_it(self):
+        pred, spec = galaxies(300, sigma=0.001)
+        (none,) = bins_table("r", "magnitude", binned(np.full(300, 18.0), pred, spec)).rows
+        (all_,) = bins_table("r", "magnitude", binned(np.full(300, 18.0), pred + 1, spec)).rows
+        assert none["outlier_fraction"] == "0.00% (up to 1.00%)"
+        assert all_["outlier_fraction"] == "100.00% (from 99.00%)"
+
+    @pytest.mark.parametrize(("low", "high", "told"), [(19.5, 20.0, "19.5 to 20"), (20.0, 20.031, "20 to 20.03")])
+    def test_are_called_by_ends_that_can_be_told_apart(self, low, high, told):
+        pred, spec = galaxies(5)
+        (row,) = binned(np.full(5, 18.0), pred, spec)
+        assert bins_table("r", "magnitude", [row | {"low": low, "high": high}]).rows[0]["range"] == told
 
 
 def test_the_tables_show_value_interval_meaning_and_source():

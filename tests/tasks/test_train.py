@@ -11,6 +11,7 @@ from inference.errors import BadInput
 from inference.recipe import Recipe
 from inference.store import Store
 from inference.train import Trained
+from tasks import display
 from tasks import train as steps
 from tasks.train import open_galaxies, read_recipe
 from tasks.training_page import card, curves, facts_of, page
@@ -121,6 +122,12 @@ def test_each_phase_has_its_curves(outcome):
     assert list(drawn) == ["pretraining", "training"]
     assert "NMAD of the galaxies looked at" in drawn["training"]
     assert list(curves({"pretraining": [], "training": trained.history["training"]})) == ["training"]
+
+
+def test_the_page_gives_each_figure_with_its_interval(outcome):
+    trained, facts = outcome
+    low, high = facts["intervals"]["nmad"]
+    assert f"{display.number(low)} to {display.number(high)} (95 % interval)" in page(trained, facts)
 
 
 def test_the_page_escapes_what_it_shows_and_needs_nothing_else(outcome):
