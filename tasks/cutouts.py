@@ -4,10 +4,14 @@ An object is one file (a cube of five planes, or five image extensions) or five,
 about their centre, as the published set was (contract, "Data").
 """
 
+import gzip
+import io
+import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +19,24 @@ import numpy as np
 
 from inference.dataset import IMAGE_SHAPE
 from inference.errors import BadInput
+from tasks.table_file import first_line
 
 BANDS = "ugriz"
 SIDE = IMAGE_SHAPE[1]
 UNIT = "nanomaggy"
-_LARGEST_SIDE = 4096  # pixels; a cut-out is small, and a header may claim anything
-_PLURALS = {"nanomaggies": "nmgy", "nanomaggy": "nmgy", "maggies": "mgy", "nmaggy": "nmgy", "maggy": "mgy"}
+# A cut-out is small, and a header may claim anything.
+_MOST_PIXELS = 1 << 24  # five bands of 1,800 x 1,800
+_MOST_BYTES = 1 << 28  # with errors, masks and whatever else is in the file
+_MOST_EXTENSIONS = 100
+_GZIP = b"\x1f\x8b"
+_SPELLINGS = {
+    "nanomaggies": "nmgy",
+    "nanomaggy": "nmgy",
+    "nmgy": "nmgy",
+    "maggies": "mgy",
+    "nmaggy": "nmgy",
+    "maggy": "mgy",
+}
 _BAND_KEYWORDS = ("EXTNAME", "FILTER", "BAND", "FILTNAM")
 
 Chunk = tuple[list[int], list[tuple[Path, ...]]]  # rows of a table, and each one's files
@@ -67,10 +83,7 @@ def read_cutout(paths: Sequence[Path], unit: str | None = None, bands: str | Non
 
 
 def _one_file(path: Path, unit: str | None, bands: str | None) -> np.ndarray:
-    with _opened(path) as file:
-        images = [hdu for hdu in file if hdu.is_image and hdu.header.get("NAXIS", 0) > 0]
-        if not images:
-            raise BadInput(f"{path} holds no image")
+    with _opened(path) as images:
         first = images[0]
         if first.header["NAXIS"] == 2 and len(images) >= len(BANDS):
             return _extensions(path, images, unit)
@@ -120,10 +133,7 @@ def _extensions(path: Path, images: Sequence[Any], unit: str | None) -> np.ndarr
 
 
 def _plane(path: Path, unit: str | None) -> np.ndarray:
-    with _opened(path) as file:
-        images = [hdu for hdu in file if hdu.is_image and hdu.header.get("NAXIS", 0) > 0]
-        if not images:
-            raise BadInput(f"{path} holds no image")
+    with _opened(path) as images:
         return _flat(path, images[0], unit)
 
 
@@ -138,8 +148,10 @@ def _flat(path: Path, hdu: Any, unit: str | None) -> np.ndarray:
 
 def _shape(path: Path, hdu: Any) -> tuple[int, ...]:
     shape = tuple(int(side) for side in hdu.shape)
-    if any(side > _LARGEST_SIDE for side in shape) or len(shape) > 4:
-        raise BadInput(f"{path} has the shape {shape}; a cut-out has at most {_LARGEST_SIDE} pixels a side")
+    if len(shape) > 4:
+        raise BadInput(f"{path} holds an image of {len(shape)} axes; a cut-out has two or three")
+    if math.prod(shape) > _MOST_PIXELS:
+        raise BadInput(f"{path} has the shape {shape}; a cut-out has at most {_MOST_PIXELS:,} pixels")
     return shape
 
 
@@ -172,7 +184,7 @@ def _factor(text: str) -> float | None:
 
     try:
         with units.add_enabled_units(photometric):
-            unit = units.Unit(_PLURALS.get(text.lower(), text))
+            unit = units.Unit(_SPELLINGS.get(text.lower(), text))
             return float(
                 (1.0 * unit).to(units.Unit("nmgy"), equivalencies=units.zero_point_flux(1.0 * units.ABflux)).value
             )
@@ -200,27 +212,39 @@ def _checked(image: np.ndarray, paths: Sequence[Path]) -> np.ndarray:
     if bad.any():
         band = int(np.argmax(bad.any(axis=(1, 2))))
         path = paths[band] if len(paths) > 1 else paths[0]
-        raise BadInput(f"{path}: {int(bad[band].sum())} pixels of the band {BANDS[band]} are NaN or infinite")
+        count = int(bad[band].sum())
+        are = "pixels are" if count > 1 else "pixel is"
+        raise BadInput(f"{path}: {count:,} {are} NaN or infinite in the band {BANDS[band]}")
     return pixels
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Any]:
-    """The file's extensions; what goes wrong while they are read names the file."""
+def _opened(path: Path) -> Iterator[list[Any]]:
+    """The file's images; what goes wrong while they are read names the file.
+
+    It is read whole and only so far: the library would follow a header's claims, or a packed file, to any size.
+    """
     from astropy.io import fits
 
     try:
+        with path.open("rb") as file:
+            packed = file.read(2) == _GZIP
+            file.seek(0)
+            data = (gzip.GzipFile(fileobj=file) if packed else file).read(_MOST_BYTES + 1)
+        if len(data) > _MOST_BYTES:
+            raise BadInput(f"{path} holds more than {_MOST_BYTES:,} bytes, which is no cut-out")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of headers that bend the standard, of which there are many
-            with fits.open(path, memmap=False) as file:
-                yield file
+            with fits.open(io.BytesIO(data)) as units:
+                found = [
+                    hdu for hdu in islice(units, _MOST_EXTENSIONS) if hdu.is_image and hdu.header.get("NAXIS", 0) > 0
+                ]
+                if not found:
+                    raise BadInput(f"{path} holds no image")
+                yield found
     except BadInput:
         raise
     except FileNotFoundError:
         raise BadInput(f"there is no cut-out {path}") from None
     except Exception as error:  # noqa: BLE001 - what a damaged header does to its reader is anyone's guess
-        raise BadInput(f"{path} is no FITS file, or damaged: {_first_line(error)}") from None
-
-
-def _first_line(error: Exception) -> str:
-    return f"{(str(error) or type(error).__name__).splitlines()[0]:.160}"
+        raise BadInput(f"{path} is no FITS file, or damaged: {first_line(error)}") from None

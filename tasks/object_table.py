@@ -11,6 +11,7 @@ import pandas as pd
 
 from inference.errors import BadInput
 from tasks.cutouts import BANDS
+from tasks.table_file import numbers, read_table_file
 
 TABLES = (".parquet", ".fits", ".fit", ".csv", ".ecsv", ".vot", ".xml")
 IMAGES = (".fits", ".fit", ".fits.gz", ".fits.fz")
@@ -120,7 +121,7 @@ def read_objects(path: Path, folder: Path, columns: Columns) -> Objects:
     Raises:
         BadInput: naming table and column: unreadable, no rows, a column is missing, of another unit, or no numbers.
     """
-    table, units = _read(path)
+    table, units = read_table_file(path)
     if not len(table):
         raise BadInput(f"{path} has no rows")
     names = {str(name).lower(): str(name) for name in table.columns}
@@ -164,31 +165,6 @@ def read_objects(path: Path, folder: Path, columns: Columns) -> Objects:
     )
 
 
-def _read(path: Path) -> tuple[pd.DataFrame, dict[str, str]]:
-    """The table and the units of its columns."""
-    try:
-        if path.suffix == ".parquet":
-            return pd.read_parquet(path), {}
-        from astropy.table import Table
-
-        form = {".vot": "votable", ".xml": "votable", ".csv": "ascii.csv", ".ecsv": "ascii.ecsv"}.get(
-            path.suffix, "fits"
-        )
-        with path.open("rb") as file:
-            if file.read(8) == b"# %ECSV ":
-                form = "ascii.ecsv"
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            table = Table.read(path, format=form)
-        wide = [name for name in table.colnames if len(table[name].shape) > 1]
-        table.remove_columns(wide)
-        units = {name: str(table[name].unit) for name in table.colnames if table[name].unit is not None}
-        return table.to_pandas(), units
-    except Exception as error:  # noqa: BLE001 - each reader has errors of its own
-        told = f"{(str(error) or type(error).__name__).splitlines()[0]:.160}"
-        raise BadInput(f"cannot read {path} as a table: {told}") from None
-
-
 def _magnitude_pattern(names: dict[str, str]) -> str | None:
     """What the five magnitudes are called, all alike; `z` beside u, g, r, i is a band, and no redshift."""
     return next((pattern for pattern in _MAGNITUDES if all(pattern.format(band) in names for band in BANDS)), "mag_{}")
@@ -210,12 +186,12 @@ def _numbers(
     if unit and unit not in allowed:
         raise BadInput(f"{path}: the column {values.name} is in {unit!r:.40}, not in {allowed[0] or 'no unit'}")
     try:
-        numbers: np.ndarray = values.astype("Float64").to_numpy(np.float64, na_value=np.nan)
-    except (TypeError, ValueError):
+        found = numbers(values)
+    except ValueError:
         raise BadInput(f"{path}: the column {values.name} holds something that is no number") from None
-    if largest > 1 and (np.abs(numbers[np.isfinite(numbers)]) > largest).any():
+    if largest > 1 and (np.abs(found[np.isfinite(found)]) > largest).any():
         raise BadInput(f"{path}: the column {values.name} goes beyond {largest:g} degrees")
-    return numbers
+    return found
 
 
 def _cutouts(

@@ -1,8 +1,6 @@
 """How good redshifts are, from a run or any catalogue: the tables, the pictures and a page of both."""
 
-import io
 import json
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +17,7 @@ from tasks.catalogue import Catalogue
 from tasks.photoz import BINS, LEVEL, SEED, binned, bins_table, intervals, metrics_table, resamples_for
 from tasks.photoz_plots import Picture, binned_metrics, redshift_pictures
 from tasks.report import TEMPLATES
+from tasks.table_file import numbers, read_table_file
 from tasks.tables import Row, Table
 
 MAGNITUDE = "mag_r"
@@ -103,41 +102,21 @@ def read_table(path: Path) -> pd.DataFrame:
     Raises:
         BadInput: naming the file: it cannot be read, lacks a column, or holds no numbers there.
     """
-    try:
-        table = pd.read_parquet(path) if path.suffix == ".parquet" else _astropy_table(path)
-    except Exception as error:  # noqa: BLE001 - each reader has errors of its own
-        raise BadInput(
-            f"cannot read {path} as a table: {str(error).splitlines()[0] if str(error) else error!r:.160}"
-        ) from None
+    table, _ = read_table_file(path)
     lacking = [name for name in ("z_pred", "z_spec") if name not in table]
     if lacking:
         raise BadInput(
             f"{path} has no column {lacking[0]}; it has {', '.join(map(str, table.columns))[:200] or 'none'}"
         )
-    columns = [name for name in QUANTITIES if name in table]
-    try:
-        rows = table[columns].astype(np.float64)
-    except (TypeError, ValueError):
-        raise BadInput(f"{path} holds something that is no number in {', '.join(columns)}") from None
-    if rows.empty:
+    if table.empty:
         raise BadInput(f"{path} has no rows")
-    return rows
-
-
-def _astropy_table(path: Path) -> pd.DataFrame:
-    from astropy.table import Table
-
-    form = {".fits": "fits", ".vot": "votable", ".xml": "votable", ".ecsv": "ascii.ecsv"}.get(path.suffix)
-    if form is None:
-        head = path.open("rb").read(8) if path.is_file() else b""
-        form = "ascii.ecsv" if head.startswith(b"# %ECSV") else "ascii.csv"
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of a second table, of units that no standard knows
-        table = Table.read(io.BytesIO(path.read_bytes()) if form == "votable" else path, format=form)
-    if not {"z_pred", "z_spec"} <= set(table.colnames):
-        return pd.DataFrame(columns=table.colnames)  # of which the caller tells
-    rows: pd.DataFrame = table[[name for name in table.colnames if name in QUANTITIES]].to_pandas()
-    return rows
+    rows = {}
+    for name in (name for name in QUANTITIES if name in table):
+        try:
+            rows[name] = numbers(table[name])
+        except ValueError:
+            raise BadInput(f"{path} holds something that is no number in its column {name}") from None
+    return pd.DataFrame(rows)
 
 
 def with_magnitudes(

@@ -1,3 +1,5 @@
+import gzip
+
 import numpy as np
 import pytest
 from astropy.io import fits
@@ -5,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inference.errors import BadInput
+from tasks import cutouts
 from tasks.cutouts import BANDS, read_cutout
 from tests.fits_survey import images_of, write_bands, write_cube, write_extensions
 
@@ -65,7 +68,7 @@ class TestUnits:
         ("unit", "factor"),
         [
             ("nanomaggies", 1.0),
-            ("nMgy", None),
+            ("nMgy", 1.0),
             ("nmgy", 1.0),
             ("maggy", 1e9),
             ("Jy", 1e9 / 3630.78),
@@ -75,11 +78,7 @@ class TestUnits:
     )
     def test_of_flux_are_converted_by_the_zero_point_of_the_ab_system(self, path, unit, factor):
         write_cube(path, IMAGE, BUNIT=unit)
-        if factor is None:
-            with pytest.raises(BadInput, match="is no unit of flux"):
-                read_cutout([path])
-        else:
-            np.testing.assert_allclose(read_cutout([path]), factor * MIDDLE, rtol=1e-5)
+        np.testing.assert_allclose(read_cutout([path]), factor * MIDDLE, rtol=1e-5)
 
     @pytest.mark.parametrize("unit", ["adu", "electron/s", "mag", "K", "bananas", "1e6"])
     def test_of_anything_else_are_refused(self, path, unit):
@@ -104,7 +103,6 @@ class TestIsRefusedInOneSentence:
             (IMAGE[:, :, :50], r"is 64 x 50 pixels: a cut-out that is not square is not centred on its galaxy"),
             (IMAGE[:, :31, :31], r"is 31 x 31 pixels; 32 x 32 are needed"),
             (IMAGE[None], r"holds one image of shape"),
-            (np.zeros((5, 2, 4097), np.float32), r"a cut-out has at most 4096 pixels a side"),
         ],
     )
     def test_a_cube_of_another_shape(self, path, image, told):
@@ -153,14 +151,14 @@ class TestIsRefusedInOneSentence:
         np.testing.assert_array_equal(read_cutout([path]), MIDDLE)
         image[2, 30:32, 30] = value
         write_cube(path, image)
-        with pytest.raises(BadInput, match=r"J0001.fits: 2 pixels of the band r are NaN or infinite"):
+        with pytest.raises(BadInput, match=r"J0001.fits: 2 pixels are NaN or infinite in the band r"):
             read_cutout([path])
 
     def test_blank_integers_are_no_pixels(self, path):
         image = np.ones((5, 32, 32), np.int16)
         image[0, 3, 3] = -99
         write_cube(path, image, BLANK=-99)
-        with pytest.raises(BadInput, match="1 pixels of the band u"):
+        with pytest.raises(BadInput, match="1 pixel is NaN or infinite in the band u"):
             read_cutout([path])
 
     @pytest.mark.parametrize("share", [0.0, 0.02, 0.1, 0.5, 0.95])
@@ -168,8 +166,40 @@ class TestIsRefusedInOneSentence:
         write_cube(path, IMAGE)
         data = path.read_bytes()
         path.write_bytes(data[: int(share * len(data))])
-        with pytest.raises(BadInput, match=r"J0001.fits"):
+        with pytest.raises(BadInput, match=r"J0001.fits is no FITS file, or damaged"):
             read_cutout([path])
+
+    def test_a_file_that_ends_among_its_pixels_is_told_as_cut_short(self, path):
+        write_cube(path, IMAGE)
+        path.write_bytes(path.read_bytes()[:9000])
+        with pytest.raises(BadInput, match="it is cut short"):
+            read_cutout([path])
+
+    @pytest.mark.parametrize(
+        ("axes", "told"),
+        [
+            ((4096, 4096, 5), r"has the shape \(5, 4096, 4096\); a cut-out has at most 16,777,216 pixels"),
+            ((2**31, 2**31, 5), "J0001.fits"),
+            ((1,) * 999, "an image of 999 axes; a cut-out has two or three"),
+        ],
+    )
+    def test_a_header_that_claims_far_more_than_a_cutout_has(self, path, axes, told):
+        cards = {"SIMPLE": True, "BITPIX": -64, "NAXIS": len(axes)}
+        cards |= {f"NAXIS{number}": size for number, size in enumerate(axes, start=1)}
+        path.write_bytes(fits.Header(cards | {"BUNIT": "nanomaggy"}).tostring().encode() + bytes(2880))
+        with pytest.raises(BadInput, match=told) as caught:
+            read_cutout([path])
+        assert len(str(caught.value)) < 400
+
+    @pytest.mark.parametrize("name", ["J.fits", "J.fits.gz"])
+    def test_a_file_that_goes_on_without_end(self, tmp_path, name, monkeypatch):
+        monkeypatch.setattr(cutouts, "_MOST_BYTES", 1_000_000)
+        path = tmp_path / "J.fits"
+        write_cube(path, MIDDLE)
+        data = path.read_bytes() + bytes(2_000_000)
+        (tmp_path / name).write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
+        with pytest.raises(BadInput, match="holds more than 1,000,000 bytes, which is no cut-out"):
+            read_cutout([tmp_path / name])
 
     @pytest.mark.parametrize("data", [b"", b"hello", b"SIMPLE  = ", bytes(5760)])
     def test_a_file_that_is_none(self, path, data):

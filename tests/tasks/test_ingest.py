@@ -84,7 +84,7 @@ def test_bad_rows_are_named_and_nothing_is_left(tmp_path, survey):
         "row 4: ",
         "J0003.fits has the shape (4, 64, 64)",
         "row 6: there is no cut-out of the object 'J0005'",
-        "1 pixels of the band g are NaN",
+        "1 pixel is NaN or infinite in the band g",
         "--skip-bad",
     ):
         assert each in told

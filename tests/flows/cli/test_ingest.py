@@ -42,7 +42,7 @@ def test_bad_rows_stop_it_and_are_skipped_and_named_when_asked(raw, capsys):
     assert {name for name in snapshot(raw.parent) if name not in before} == set()
     assert main(["ingest", "raw", "--to", "parts", "--skip-bad"]) == 0
     told = capsys.readouterr()
-    assert "J0002.fits: 1024 pixels of the band u are NaN or infinite" in told.err.replace("\n", "")
+    assert "J0002.fits: 1,024 pixels are NaN or infinite in the band u" in told.err.replace("\n", "")
     assert "1 rows skipped, all named in" in told.out
 
 
