@@ -18,6 +18,7 @@ from tasks.report import TEMPLATES as PAGES
 
 ROWS, COLUMNS = 5, 8  # sample cut-outs
 _TRACKS = ("#b3470b", "#e69f00", "#10233c", "#7a8796")
+_WEIGHTS = (0.86, 1.0, 1.37)  # of i, r and g in a colour picture: galaxies of middling colour look white
 _R, _G, _I = BANDS.index("r"), BANDS.index("g"), BANDS.index("i")
 
 
@@ -31,8 +32,9 @@ def survey_page(survey: Survey, seed: int) -> str:
     pictures = [
         Picture(
             samples(survey),
-            "Galaxies across the survey, in the order of their redshift: i, r and g as red, green and blue, stretched"
-            " by asinh (Lupton et al. 2004, PASP 116, 133), all alike. Under each its redshift and r magnitude.",
+            "Galaxies across the survey, in the order of their redshift: i, r and g as red, green and blue, weighted"
+            f" {' : '.join(map(str, _WEIGHTS))} and stretched by asinh (Lupton et al. 2004, PASP 116, 133), all alike."
+            " Under each its redshift and r magnitude.",
         ),
         Picture(
             bands(survey),
@@ -93,10 +95,11 @@ def samples(survey: Survey) -> str:
             axes.set_axis_off()
         for axes, number in zip(panels, chosen, strict=False):
             image = survey.images[number]
-            shown = make_lupton_rgb(image[_I], image[_R], image[_G], stretch=0.6, Q=8)
+            red, green, blue = (weight * image[band] for weight, band in zip(_WEIGHTS, (_I, _R, _G), strict=True))
+            shown = make_lupton_rgb(red, green, blue, stretch=0.25, Q=8)
             axes.imshow(shown, origin="lower", interpolation="nearest")
-            told = f"{survey.redshifts[number]:.2f}   {survey.magnitudes[number, _R]:.1f}"
-            axes.set_title(told, y=-0.2, fontsize=8)
+            told = f"z {survey.redshifts[number]:.2f}, r {survey.magnitudes[number, _R]:.1f}"
+            axes.set_title(told, y=-0.22, fontsize=9)
         return svg_of(figure, "samples", f"{count} galaxies of the survey in colour")
 
 

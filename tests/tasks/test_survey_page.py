@@ -24,7 +24,7 @@ def test_the_page_shows_cutouts_colours_and_noise_and_needs_nothing_else(survey)
 
 
 def test_each_cutout_has_its_redshift_and_magnitude_in_the_order_of_redshift(survey):
-    told = [float(text.split()[0]) for text in re.findall(r">(\d\.\d\d +\d\d\.\d)<", samples(survey))]
+    told = [float(z) for z in re.findall(r">z (\d\.\d\d), r \d\d\.\d<", samples(survey))]
     assert len(told) == 40
     assert told == sorted(told)
     assert told[-1] == round(float(survey.redshifts.max()), 2)
