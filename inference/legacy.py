@@ -111,7 +111,7 @@ def _filled(saved: SavedFile, assigned: Assignment, inferred: Inferred) -> tuple
         raise BadInput(f"it holds the tensor {surplus[0]!r:.100}, for which an AstroMAE has no place")
     if missing:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-        raise BadInput(f"it lacks the weights of {missing[0]}{more}")
+        raise BadInput(f"it lacks the tensor {_theirs(missing[0], assigned)}{more}")
     _check_size(saved, [weight for _, weight in parts.values()])
     weights, converted = {}, Counter[str]()
     for ours, form in wanted.items():
@@ -132,6 +132,12 @@ def _filled(saved: SavedFile, assigned: Assignment, inferred: Inferred) -> tuple
     if inferred.convolution_kernel == 1:
         notes.append("the 1x1 convolutions beside attention stored as 3x3 with zeros around, which computes the same")
     return model.eval(), tuple(notes)
+
+
+def _theirs(ours: str, assigned: Assignment) -> str:
+    """What a tensor of the model is called in the file, where its layer is there; else what the model calls it."""
+    place, _, last = ours.rpartition(".")
+    return f"{assigned.layers[place].path}.{last}" if place in assigned.layers else ours
 
 
 def _converted(name: str, tensor: "torch.Tensor", form: "torch.Tensor") -> "torch.Tensor":

@@ -213,7 +213,7 @@ def _assign_norm(assigned: Assignment, layers: Sequence[Layer]) -> None:
         norms.remove(final[0])
         assigned.unused.update(dict.fromkeys(final[0].names(), "final norm of the masked autoencoder's encoder"))
     if len(norms) != 1:
-        raise BadInput(f"beside the blocks it has the layer norms {_paths(norms)}, where an AstroMAE has one")
+        raise BadInput(f"beside the blocks it has {_counted(norms, 'layer norm')}, where an AstroMAE has one")
     assigned.layers["encoder_head.0"] = norms[0]
 
 
@@ -289,8 +289,13 @@ def _one(
 def _exactly(count: int, layers: Sequence[Layer], kind: str, where: str) -> list[Layer]:
     found = [layer for layer in layers if layer.kind == kind]
     if len(found) != count:
-        raise BadInput(f"{where} has the {kind}s {_paths(found)}, where {count} are known")
+        are = "is" if count == 1 else "are"
+        raise BadInput(f"{where} has {_counted(found, kind)}, where {count} {are} known")
     return found
+
+
+def _counted(layers: Sequence[Layer], kind: str) -> str:
+    return f"the {kind}{'s' * (len(layers) > 1)} {_paths(layers)}" if layers else f"no {kind}"
 
 
 def _paths(layers: Sequence[Layer]) -> str:

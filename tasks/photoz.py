@@ -229,8 +229,8 @@ def bins_table(name: str, title: str, rows: Sequence[Row]) -> Table:
         for row in rows
     ]
     caption = (
-        "After ±, half the width of the 95 % bootstrap interval; of a share of none or all, how far it may reach."
-        f" Nothing below {FEWEST} galaxies."
+        "After ±, half the width of the 95 % bootstrap interval; where none of the galaxies is an outlier, or all are,"
+        f" the interval's other end is given. Neither below {FEWEST} galaxies."
     )
     return Table(name, f"In bins of {title}", columns, cells, caption)
 
@@ -245,6 +245,6 @@ def _cell(metric: PhotozMetric, row: Row) -> str:
     """A metric and its interval; one that reaches to a single side has no half width."""
     value, low, high = (row[f"{metric.key}{end}"] for end in ("", "_low", "_high"))
     if metric.show is percent and value in {0.0, 1.0} and low is not None:
-        return f"{percent(value)} ({'up to' if value == 0 else 'from'} {percent(high if value == 0 else low)})"
+        return f"< {percent(high)}" if value == 0 else f"> {percent(low)}"
     ends = {"value": value, "value_low": low, "value_high": high}
     return Column("value", metric.label, metric.show, spread=True).shown(ends)

@@ -277,12 +277,21 @@ def test_heads_that_cannot_be_are_refused(heads, named, refused):
 
 
 @pytest.mark.parametrize(
-    "name", ["blocks.1.norm2.bias", "blocks.0.attn.v_bias", "pos_embed", "vit_block.2.bias", "patch_embed.proj.weight"]
+    ("name", "told"),
+    [
+        ("blocks.1.norm2.bias", "it lacks the tensor blocks.1.norm2.bias"),
+        ("blocks.0.attn.v_bias", "it lacks the tensor encoder.blocks.0.attention.v_bias"),
+        ("pos_embed", "positional embedding (a tensor such as pos_embed)"),
+        ("vit_block.2.bias", "it lacks the tensor vit_block.2.bias"),
+        ("patch_embed.proj.weight", "patch embedding"),
+        ("fc_norm.weight", "beside the blocks it has no layer norm, where an AstroMAE has one"),
+        ("blocks.0.norm1.weight", "block blocks.0 has the layer norm blocks.0.norm2, where 2 are known"),
+    ],
 )
-def test_a_missing_tensor_is_missed(name, refused):
+def test_a_missing_tensor_is_missed(name, told, refused):
     state = legacy_model(CONVOLVED).state_dict()
     del state[name]
-    refused(state, heads=3)
+    assert told in refused(state, heads=3)
 
 
 @pytest.mark.slow
