@@ -45,6 +45,5 @@ def train(
     root = store if "://" in store else str(Path(store).expanduser().resolve())
     open_galaxies(data, Store(root)).split(checked.held_out, checked.seed)
     check_writable(Store(folder.parent))
-    folder.mkdir(parents=True, exist_ok=True)
     trained, facts = train_model(config, checked, data, root, folder, fresh, device)
     return publish_model(trained, facts, folder, half)

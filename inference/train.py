@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from inference.architecture import AstroMAEConfig
+from inference.errors import BadInput
 from inference.fitting import Phase, device_of, fit, identity_of
 from inference.galaxy_set import GalaxySet, Split
 from inference.metrics import photoz_metrics
@@ -111,13 +112,20 @@ def train(
         progress: told the phase and each epoch's entry.
 
     Raises:
+        BadInput: a band's pixels or magnitudes are all alike.
         BadPartition: a galaxy cannot be used.
         BadCheckpoint: the state is damaged.
         CosmicError: the loss is no number any more.
         StoreError: the state cannot be written.
     """
     place = device_of(device)
+    for rows in (split.watched, split.judged):  # these are looked at only after hours of training
+        for start in range(0, len(rows), _SCORED):
+            galaxies.images(rows[start : start + _SCORED])
     pixel = galaxies.images(split.known[:_SCALE_ROWS]).std(axis=(0, 2, 3))
+    for what, spread in (("pixels", pixel), ("magnitudes", galaxies.magnitudes[split.known].std(axis=0))):
+        if not (spread > 0).all():
+            raise BadInput(f"the {what} of band {np.argmin(spread)} are all alike: there is nothing to scale them by")
     # Of the pixels their spread stands for all: what was ingested anew in another unit is another set of galaxies.
     facts = {"config": config.to_dict(), "recipe": recipe.to_dict(), "pixel": pixel.tolist()}
     identity = identity_of(facts, galaxies)

@@ -136,7 +136,12 @@ def train_model(
                 begin("training")
 
         begin(next(iter(totals)))
-        trained = train(config, recipe, galaxies, split, state=state, device=device, progress=progress)
+        try:
+            trained = train(config, recipe, galaxies, split, state=state, device=device, progress=progress)
+        except (
+            BadPartition
+        ) as error:  # at the latest in the first epoch, which reads all galaxies and has written nothing
+            raise BadInput(str(error)) from None
     about = {
         "name": data,
         "galaxies": len(galaxies),

@@ -137,6 +137,8 @@ def test_a_thousand_names_are_counted(refused):
         b"ctorch.nn.modules.linear\nLinear\n",
         b"cblocks.photoz\nAnything\n",
         b"ctimm.layers.mlp\nMlp\n",
+        b"ctimm.layers.attention\nAttention\n",
+        b"ctimm.models.layers.drop\nDropPath\n",
         b"cNormalCell\nNormalCell\n",
         b"ctorch\ndevice\n",
     ],

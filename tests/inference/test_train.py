@@ -1,5 +1,8 @@
 import copy
 import dataclasses
+import multiprocessing
+import os
+import signal
 
 import numpy as np
 import pytest
@@ -7,8 +10,9 @@ import torch
 from safetensors import safe_open
 
 from inference import fitting
+from inference import train as training
 from inference.dataset import Partition
-from inference.errors import BadCheckpoint, CosmicError
+from inference.errors import BadCheckpoint, BadInput, BadPartition, CosmicError
 from inference.galaxy_set import GalaxySet
 from inference.metrics import photoz_metrics
 from inference.model import AstroMAE
@@ -133,9 +137,40 @@ class TestTraining:
         moved, whole = ((one.model.encoder.blocks[0].mlp[0].weight - began).norm() for one in (slow, none))
         assert moved > 0.7 * whole
 
+    @pytest.mark.parametrize("part", ["watched", "judged", "known"])
+    def test_a_galaxy_that_cannot_be_used_is_told_before_anything_is_trained(self, part):
+        survey, told = survey_of(), []
+        row = getattr(GalaxySet([Partition("1.pt", *survey)]).split(0.2, 1), part)[-1]
+        survey[0][row, 2, 3, 4] = np.nan
+        with pytest.raises(BadPartition, match=rf"1.pt: sample {row} has NaN or infinite pixels"):
+            trained(BOTH, survey, progress=lambda *words: told.append(words))
+        assert told == []
+
+    @pytest.mark.parametrize(("part", "told"), [(0, "pixels of band 2"), (1, "magnitudes of band 2")])
+    def test_a_band_that_says_nothing_is_told(self, part, told):
+        survey = survey_of()
+        survey[part][:, 2] = 1.0
+        with pytest.raises(BadInput, match=f"the {told} are all alike"):
+            trained(RECIPE, survey)
+
     def test_a_learning_rate_that_is_far_too_large_is_told(self):
         with pytest.raises(CosmicError, match=r"diverged in epoch 1: choose a smaller learning rate than 1e"):
             trained(dataclasses.replace(RECIPE, learning_rate=1e30))
+
+
+def killed_in_its_fifth_step(state):
+    """Train, three steps an epoch, until the process is killed in the second epoch of the last phase."""
+    torch.set_num_threads(1)
+    steps, loss = [], training.redshift_loss
+
+    def counted(*words):
+        steps.append(words)
+        if len(steps) == 5:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return loss(*words)
+
+    training.redshift_loss = counted
+    trained(BOTH, state=state)
 
 
 class Interrupted(Exception):
@@ -164,6 +199,18 @@ class TestATrainingThatIsBrokenOff:
         assert [entry["loss"] for entry in resumed.history["training"]] == [
             entry["loss"] for entry in undisturbed.history["training"]
         ]
+
+    @pytest.mark.timeout(120)
+    def test_by_a_kill_in_the_middle_of_an_epoch_ends_in_the_same_bits(self, tmp_path):
+        child = multiprocessing.get_context("spawn").Process(target=killed_in_its_fifth_step, args=(tmp_path,))
+        child.start()
+        child.join()
+        assert child.exitcode == -signal.SIGKILL
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["pretraining.safetensors", "training.safetensors"]
+        done = []
+        resumed = trained(BOTH, state=tmp_path, progress=lambda where, entry: done.append((where, entry["epoch"])))
+        assert done == [("training", 2)]
+        assert same(resumed, trained(BOTH))
 
     @pytest.mark.parametrize("change", [{"batch_size": 32}, {"seed": 2}, {"averaging": 0.5}])
     def test_begins_anew_under_another_recipe(self, tmp_path, change):

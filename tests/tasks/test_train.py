@@ -182,6 +182,15 @@ class TestTheFlow:
         rows = json.loads(Artifact.get("cosmic-training").data)
         assert [(row["phase"], row["epoch"]) for row in rows] == [("pretraining", 1), ("training", 1), ("training", 2)]
 
+    def test_writes_nothing_where_a_galaxy_cannot_be_used(self, tmp_path):
+        images, magnitudes, redshifts = random_survey(60)
+        images[-1, 0, 0, 0] = np.nan
+        (tmp_path / "survey").mkdir()
+        write_partition(tmp_path / "survey/1.safetensors", images, magnitudes, redshifts)
+        with pytest.raises(BadInput, match=r"1.safetensors: sample 59 has NaN or infinite pixels"):
+            self.flow(tmp_path)
+        assert not (tmp_path / "out").exists()
+
     def test_goes_on_where_it_was_broken_off(self, tmp_path, monkeypatch):
         whole = self.flow(tmp_path)
         monkeypatch.setattr(steps, "save", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
