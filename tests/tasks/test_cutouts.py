@@ -57,10 +57,11 @@ class TestAnObject:
     @given(st.integers(32, 70))
     def test_keeps_its_central_pixel_whatever_its_size(self, tmp_path_factory, side):
         image = np.zeros((5, side, side), np.float32)
-        image[:, (side - 1) // 2, (side - 1) // 2] = 1
+        middle = [(side - 1) // 2, side // 2]  # of an odd side the same pixel twice
+        image[:, middle, middle] = 1
         file = tmp_path_factory.mktemp("side") / "x.fits"
         write_cube(file, image)
-        assert read_cutout([file])[0, 15:17, 15:17].sum() == 1
+        assert read_cutout([file])[0, 15:17, 15:17].sum() == image[0].sum() > 0
 
 
 class TestUnits:
