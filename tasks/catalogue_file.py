@@ -117,7 +117,6 @@ def _fits_table(table: Any, fields: dict[str, Field] | None, name: str) -> Any:
                 _ascii(text, column)
     hdu = fits.table_to_hdu(table)
     hdu.name = name
-    hdu.header.remove("DATE", ignore_missing=True)
     for number, column in enumerate(table.colnames, start=1):
         about = (fields or PARTITION_FIELDS)[column]
         hdu.header.set(f"TCOMM{number}", about.description, after=f"TFORM{number}")

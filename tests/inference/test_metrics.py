@@ -40,6 +40,17 @@ def test_an_example_worked_by_hand():
     )
 
 
+def test_outliers_begin_just_above_their_limits():
+    delta = np.array([0.0499, 0.0501, -0.0501, 0.1499, 0.1501, -0.1501])
+    metrics = photoz_metrics(delta, np.zeros(6))
+    assert (metrics["outlier_fraction"], metrics["outlier_fraction_005"]) == (2 / 6, 5 / 6)
+
+
+def test_sigma_68_is_half_of_what_holds_one_sigma_of_a_gaussian_to_either_side():
+    evenly = (np.arange(100_000) + 0.5) / 100_000
+    assert photoz_metrics(evenly, np.zeros(100_000))["sigma68"] == pytest.approx(0.682689 / 2, abs=2e-5)
+
+
 @given(REDSHIFTS)
 def test_perfect_predictions_have_no_error(redshifts):
     _, spec = redshifts

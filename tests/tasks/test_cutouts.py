@@ -42,6 +42,10 @@ class TestAnObject:
         write_cube(path, IMAGE[::-1])
         np.testing.assert_array_equal(read_cutout([path], bands="zirgu"), MIDDLE)
 
+    def test_of_five_files_may_have_an_axis_of_one_plane(self, tmp_path):
+        write_bands(tmp_path, "J", IMAGE[:, None])
+        np.testing.assert_array_equal(read_cutout([tmp_path / f"J_{band}.fits" for band in BANDS]), MIDDLE)
+
     def test_of_the_right_size_already_is_taken_as_it_is(self, path):
         write_cube(path, MIDDLE)
         np.testing.assert_array_equal(read_cutout([path]), MIDDLE)
@@ -61,7 +65,9 @@ class TestAnObject:
         image[:, middle, middle] = 1
         file = tmp_path_factory.mktemp("side") / "x.fits"
         write_cube(file, image)
-        assert read_cutout([file])[0, 15:17, 15:17].sum() == image[0].sum() > 0
+        found = read_cutout([file])[0]
+        assert found[16, 16] == 1
+        assert found[15:17, 15:17].sum() == image[0].sum()
 
 
 class TestUnits:
@@ -92,6 +98,10 @@ class TestUnits:
         with pytest.raises(BadInput, match=r"does not say in which unit its pixels are \(BUNIT\): name it with --unit"):
             read_cutout([path])
         np.testing.assert_array_equal(read_cutout([path], unit="nanomaggy"), MIDDLE)
+
+    def test_that_a_file_tells_count_before_those_that_are_given(self, path):
+        write_cube(path, IMAGE)
+        np.testing.assert_array_equal(read_cutout([path], unit="uJy"), MIDDLE)
 
 
 class TestIsRefusedInOneSentence:

@@ -65,6 +65,11 @@ class TestColumns:
             table.remove_column("object_id")
             assert read(written(tmp_path, table, name)).ids.tolist() == [str(number), str(number + 1)]
 
+    def test_of_whole_numbers_that_came_as_fractions_have_no_decimal_point(self, tmp_path):
+        table = table_of(2, objid=[17.0, 18.0])
+        table.remove_column("object_id")
+        assert read(written(tmp_path, table, "t.parquet")).ids.tolist() == ["17", "18"]
+
     @pytest.mark.parametrize(
         ("change", "asked", "told"),
         [

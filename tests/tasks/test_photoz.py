@@ -36,6 +36,11 @@ class TestIntervals:
         ]
         assert 0.8 < np.mean(hits) <= 1.0  # 95 % of 60, and four sigmas below
 
+    def test_are_those_of_95_per_cent(self):
+        pred, spec = galaxies(2000)
+        error = np.std((pred - spec) / (1 + spec)) / np.sqrt(2000)
+        assert np.ptp(intervals(pred, spec)["bias"]) == pytest.approx(2 * 1.96 * error, rel=0.08)  # 90 %: 16 % less
+
     def test_are_half_as_wide_for_four_times_as_many_galaxies(self):
         wide, narrow = (np.ptp(intervals(*galaxies(count))["mae"]) for count in (1000, 4000))
         assert narrow == pytest.approx(wide / 2, rel=0.25)
@@ -100,6 +105,13 @@ class TestBins:
             assert row["nmad"] == photoz_metrics(pred[inside], spec[inside])["nmad"]
             assert row["nmad_low"] <= row["nmad"] <= row["nmad_high"]
             assert row["low"] <= row["median"] < row["high"]
+
+    def test_hold_a_galaxy_on_an_edge_once(self):
+        pred, spec = galaxies(400)
+        values = np.arange(400.0) % 9
+        rows = binned(values, pred, spec)
+        assert any(row["high"] in values for row in rows)
+        assert sum(row["samples"] for row in rows) == 400
 
     def test_leave_out_galaxies_without_the_quantity_or_the_redshift(self):
         pred, spec = galaxies(100)

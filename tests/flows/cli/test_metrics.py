@@ -1,10 +1,15 @@
 import json
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from flows.cli import main
+from inference.dataset import open_partition
 from inference.metrics import photoz_metrics
+from inference.store import Store
+from tasks.catalogue import read_catalogue
+from tasks.photoz_report import with_magnitudes
 from tests.surveys import SIZES
 from tests.tasks.finished import BUCKET, finished_run
 
@@ -28,6 +33,16 @@ def test_a_run_is_measured_with_intervals_and_in_bins_of_redshift_and_magnitude(
     assert set(found["bins"]) == {"z_spec", "z_pred", "mag_r"}
     for bins in found["bins"].values():
         assert sum(row["samples"] for row in bins) == sum(SIZES) - 4
+
+
+def test_bins_in_magnitude_are_of_the_r_band(rows, tmp_path):
+    store = Store(tmp_path / ".cosmic/store")
+    found = with_magnitudes(store, read_catalogue(store, BUCKET, "results/test"))
+    partitions = [
+        open_partition(tmp_path / f".cosmic/store/{BUCKET}/{key}", key) for key in found["partition"].unique()
+    ]
+    expected = np.concatenate([np.asarray(partition.magnitudes)[:, 2] for partition in partitions])
+    np.testing.assert_array_equal(found["mag_r"], expected)
 
 
 def test_the_catalogue_of_a_run_in_any_format_has_the_runs_metrics(rows, capsys):
