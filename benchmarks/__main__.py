@@ -1,31 +1,122 @@
-"""`make bench`: run the benchmarks named, or all, and write their tables under benchmarks/results/."""
+"""`make bench`: run the parts named, or all, write what they measured under benchmarks/results/, and print one table.
 
+A part is a module of this folder with `measure()`, run in a process of its own: it gives `what` it measured and how,
+`rows`, and `targets`, the ratios of the table (`benchmarks.target.Target` as dicts).
+"""
+
+import dataclasses
+import importlib
 import json
+import multiprocessing
+import subprocess
 import sys
+import time
+from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
-from benchmarks import read, run
-from tasks.machine import describe
+from rich.console import Console
+from rich.table import Table
 
-PARTS = {"run": run.measure, "read": read.measure}
-RESULTS = Path(__file__).parent / "results"
+from benchmarks.target import NotHere, Target, worse
+from tasks.machine import describe, described
+
+HERE = Path(__file__).parent
+RESULTS = HERE / "results"
+
+
+def parts() -> list[str]:
+    """Names of the parts that there are; none is imported."""
+    return sorted(path.stem for path in HERE.glob("*.py") if "\ndef measure()" in path.read_text())
+
+
+def committed(name: str) -> dict[str, Any]:
+    """The part's result as it was committed last, or as it lies here where there is no git; {} if there is none."""
+    path = RESULTS / f"{name}.json"
+    shown = subprocess.run(
+        ["git", "show", f"HEAD:./{path.relative_to(HERE.parent)}"],  # noqa: S607 - git is where the user has it
+        cwd=HERE.parent,
+        capture_output=True,
+        check=False,
+    )
+    try:
+        document = json.loads(shown.stdout if shown.returncode == 0 else path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
+def targets_of(document: dict[str, Any]) -> list[Target]:
+    """The ratios of a part's result; a committed one may be of an older form, and then has none."""
+    names = {field.name for field in dataclasses.fields(Target)}
+    return [Target(**found) for found in document.get("targets", []) if set(found) <= names]
+
+
+def _measured(name: str) -> dict[str, Any]:
+    table: dict[str, Any] = importlib.import_module(f"benchmarks.{name}").measure()
+    return table
+
+
+def _alone(name: str) -> dict[str, Any]:
+    """Measure in a new interpreter: no part pays for the imports, the memory or the threads of another."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
+        return process.submit(_measured, name).result()
+
+
+def _show(found: list[Target]) -> None:
+    table = Table(title="make bench", title_justify="left")
+    for name in ("what", "ours", "other"):
+        table.add_column(name, overflow="fold")
+    table.add_column("ratio, quartiles", justify="right")
+    table.add_column("to reach", justify="right")
+    table.add_column("reached")
+    table.add_column("floor", overflow="fold")
+    for row in found:
+        ratio = f"{row.ratio:.2f} ({row.low:.2f}-{row.high:.2f})"
+        goal = f"{'>=' if row.higher_is_better else '<='} {row.to_reach:g}"
+        reached = "yes" if row.reached else f"NO: {row.note}" if row.note else "NO"
+        table.add_row(row.what, row.ours, row.other, ratio, goal, reached, row.floor)
+    Console(width=None if sys.stdout.isatty() else 200).print(table)
 
 
 def main() -> int:
-    """Measure; print each table; exit 2 for a name that there is not."""
-    wanted = sys.argv[1:] or list(PARTS)
+    """Measure; 0 also where a goal is missed or a ratio is worse than before, which is told; 1 if a part failed."""
+    there = parts()
+    wanted = sys.argv[1:] or there
     for name in wanted:
-        if name not in PARTS:
-            print(f"there is no benchmark {name!r}; there are: {', '.join(PARTS)}", file=sys.stderr)
+        if name not in there:
+            print(f"there is no benchmark {name!r}; there are: {', '.join(there)}", file=sys.stderr)
             return 2
+    found: list[Target] = []
+    told: list[str] = []
+    failed = False
     for name in wanted:
-        table = PARTS[name]()
-        document = {"benchmark": name, "date": datetime.now(UTC).date().isoformat(), "machine": describe(), **table}
-        path = RESULTS / f"{name}.json"
-        path.write_text(json.dumps(document, indent=2) + "\n")
-        print(f"written: benchmarks/results/{name}.json")
-    return 0
+        before, began = committed(name), time.monotonic()
+        try:
+            measured = _alone(name)
+        except NotHere as error:
+            told.append(f"{name}: not measured here: {error}")
+            continue
+        except Exception as error:  # noqa: BLE001 - a part that fails takes no other with it, and is told
+            told.append(f"{name}: FAILED: {type(error).__name__}: {error}")
+            failed = True
+            continue
+        machine = describe()
+        document = {"benchmark": name, "date": datetime.now(UTC).date().isoformat(), "machine": machine, **measured}
+        (RESULTS / f"{name}.json").write_text(json.dumps(document, indent=2) + "\n")
+        print(f"written: benchmarks/results/{name}.json ({time.monotonic() - began:.0f} s)")
+        targets = targets_of(document)
+        found += targets
+        told += worse(targets_of(before), targets)
+        if before and before.get("machine") != machine:
+            told.append(f"{name}: the committed result is of another machine, or of other versions")
+    if found:
+        _show(found)
+    print(f"machine: {described(describe())}")
+    for line in told:
+        print(line)
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":

@@ -39,3 +39,24 @@ def quartiles(ratios: Sequence[float]) -> dict[str, float]:
     """`ratio`, `low` and `high` of a Target, from the ratio of each turn (two at least)."""
     low, middle, high = statistics.quantiles(ratios, n=4, method="inclusive")
     return {"ratio": middle, "low": low, "high": high}
+
+
+class NotHere(Exception):
+    """A part needs something that is not at hand, a GPU for instance; the message says what."""
+
+
+def worse(before: Sequence[Target], now: Sequence[Target]) -> list[str]:
+    """A line for each ratio that has become worse by more than the noise of both: their quartiles do not overlap.
+
+    Ratios are told apart by `what` they are of; one that there was not before, or is no more, is no regression.
+    """
+    then = {target.what: target for target in before}
+    lines = []
+    for target in now:
+        old = then.get(target.what)
+        if old is not None and (target.high < old.low if target.higher_is_better else target.low > old.high):
+            lines.append(
+                f"WORSE than committed: {target.what}: {target.ratio:.3g} ({target.low:.3g} to {target.high:.3g})"
+                f" against {old.ratio:.3g} ({old.low:.3g} to {old.high:.3g})"
+            )
+    return lines

@@ -1,0 +1,64 @@
+import dataclasses
+import json
+import sys
+
+import pytest
+
+from benchmarks import __main__ as bench
+from benchmarks.target import NotHere
+from tests.benchmarks.test_target import TIME, moved
+
+
+@pytest.fixture
+def parts(tmp_path, monkeypatch):
+    """Parts that answer what they are told to: a list of targets, or an error."""
+    answers = {}
+
+    def measured(name):
+        if isinstance(answers[name], Exception):
+            raise answers[name]
+        return {"what": "a test", "rows": [], "targets": [dataclasses.asdict(target) for target in answers[name]]}
+
+    monkeypatch.setattr(bench, "_alone", measured)
+    monkeypatch.setattr(bench, "parts", lambda: list(answers))
+    monkeypatch.setattr(bench, "RESULTS", tmp_path)
+    monkeypatch.setattr(bench, "committed", lambda name: {})
+    monkeypatch.setattr(sys, "argv", ["benchmarks"])
+    return answers
+
+
+def test_every_part_is_found_without_being_imported():
+    assert {"read", "run"} <= set(bench.parts())
+    assert not {"target", "slow_s3", "__main__"} & set(bench.parts())
+
+
+def test_a_part_that_fails_or_lacks_something_takes_no_other_with_it(parts, capsys, tmp_path):
+    parts |= {"broken": ValueError("no such thing"), "gpu": NotHere("there is no GPU"), "read": [TIME]}
+    assert bench.main() == 1
+    told = capsys.readouterr().out
+    assert "broken: FAILED: ValueError: no such thing" in told
+    assert "gpu: not measured here: there is no GPU" in told
+    assert [path.name for path in tmp_path.iterdir()] == ["read.json"]
+    assert json.loads((tmp_path / "read.json").read_text())["machine"]["cores"]
+
+
+def test_a_regression_against_the_committed_result_is_told_and_fails_nothing(parts, capsys, monkeypatch):
+    parts["read"] = [moved(TIME, 1.0)]
+    monkeypatch.setattr(bench, "committed", lambda name: {"targets": [dataclasses.asdict(TIME)]})
+    assert bench.main() == 0
+    told = capsys.readouterr().out
+    assert "WORSE than committed: read" in told
+    assert "of another machine" in told
+    assert "NO" in told
+
+
+def test_a_name_that_is_none_is_told_with_those_there_are(parts, capsys, monkeypatch):
+    parts["read"] = [TIME]
+    monkeypatch.setattr(sys, "argv", ["benchmarks", "reed"])
+    assert bench.main() == 2
+    assert "no benchmark 'reed'; there are: read" in capsys.readouterr().err
+
+
+def test_a_committed_result_of_an_older_form_has_no_ratios():
+    assert bench.targets_of({"rows": []}) == []
+    assert bench.targets_of({"targets": [{"unknown": 1}]}) == []
