@@ -1,7 +1,9 @@
 """The run: from a request to redshifts, a table, a bill and a report."""
 
 import time
+from importlib import import_module
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 from prefect import flow
@@ -15,7 +17,6 @@ from inference.start import Start, root_lease
 from inference.store import Store
 from tasks.aws import credentials
 from tasks.cancellation import Cancellation, confirm
-from tasks.cost import compute_costs
 from tasks.dispatch import Limits
 from tasks.executors.choose import AnyExecutor, executor_of, placed
 from tasks.executors.step_functions import StepFunctionsExecutor
@@ -24,9 +25,7 @@ from tasks.ledger import Ledger, keep_execution
 from tasks.partition import partition_dataset
 from tasks.plan import check, plan_ranks
 from tasks.policy import ranks_per_task
-from tasks.report import publish_report
 from tasks.stage import stage_scripts
-from tasks.summarize import summarize
 
 DEFAULT_STORE = ".cosmic/store"
 
@@ -49,6 +48,8 @@ def _dispatch(
     todo = [event for event in start.plan.events if event.rank not in start.resumed]
     if not todo:
         return Ledger()
+    # What comes after the ranks needs pandas and matplotlib: fetched while ranks run, for which nothing else is to do.
+    Thread(target=import_module, args=("tasks.report",), name="cosmic-import", daemon=True).start()
     if isinstance(pool, StepFunctionsExecutor):
         model = {} if request.script else {"model": todo[0].model}
         return map_out(request.document() | model | {"run_id": run_id}, todo, pool, limits, cancelled)
@@ -103,6 +104,10 @@ def run(
         finally:
             if checked.script is not None:
                 root_lease(Store(root), checked, run_id).release()
+        from tasks.cost import compute_costs
+        from tasks.report import publish_report
+        from tasks.summarize import summarize
+
         facts = {"run_id": run_id, "executor": executor, "store": root} | pool.facts()
         try:
             if facts.get("execution", {}).get("arn"):

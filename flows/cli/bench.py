@@ -44,9 +44,10 @@ def main(args: argparse.Namespace) -> int:
         check_budget(expected, args.max_cost)
         return 0
     check_budget(expected, args.max_cost)
-    with prefect_api.connected(verbose=args.verbose):
+    with prefect_api.connected(verbose=args.verbose) as ready:
         from flows.benchmark import benchmark
 
+        ready()
         document = benchmark(str(args.sweep), changes, args.store, args.max_cost, args.results, args.aws_credentials)
     if args.json:
         print_json(document)

@@ -3,10 +3,11 @@
 import os
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from flows.cli.common import say
+from flows.cli.temporary_server import TemporaryServer
 from inference.errors import BadInput
 from inference.fields import legible
 
@@ -28,30 +29,43 @@ def hush(*, verbose: bool) -> None:
 
 
 @contextmanager
-def connected(*, verbose: bool) -> Iterator[None]:
-    """Settle the server before the first flow starts.
+def connected(*, verbose: bool) -> Iterator[Callable[[], None]]:
+    """Settle the server; import flows and tasks inside, while a temporary one is coming up.
+
+    Yields:
+        What to call before the first flow starts: it waits until the server is there.
 
     Raises:
         BadInput: PREFECT_API_URL names a server that does not answer.
     """
     hush(verbose=verbose)
-    from prefect.settings import PREFECT_API_KEY, PREFECT_API_URL, temporary_settings
+    found = not os.environ.get("PREFECT_API_URL") and _answers(LOCAL_SERVER, 0.5)
+    # Begun before Prefect is imported, which takes a second and tells whether a profile names a server: then in vain.
+    temporary = None if found or os.environ.get("PREFECT_API_URL") else TemporaryServer()
+    try:
+        from prefect.settings import PREFECT_API_KEY, PREFECT_API_URL, temporary_settings
 
-    url = PREFECT_API_URL.value()
-    if url:
-        if not PREFECT_API_KEY.value() and not _answers(url, 5.0):
-            told = legible(url)
-            raise BadInput(f"no Prefect server answers at {told} (PREFECT_API_URL): start it, or unset the variable")
-        yield
-    elif _answers(LOCAL_SERVER, 0.5):
-        say(f"Using the Prefect server at {LOCAL_SERVER}", "dim", stderr=True)
-        with temporary_settings({PREFECT_API_URL: LOCAL_SERVER}):
-            yield
-    else:
-        say(
-            "No Prefect server is running: starting a temporary one (10 to 60 seconds, longest the first time)."
-            " `make ui` or `prefect server start` in another terminal avoids the wait and shows the run.",
-            "dim",
-            stderr=True,
-        )
-        yield
+        url = PREFECT_API_URL.value()
+        if url:
+            if temporary is not None:
+                temporary.kill()
+            if not PREFECT_API_KEY.value() and not _answers(url, 5.0):
+                told = legible(url)
+                raise BadInput(f"no Prefect server answers at {told} (PREFECT_API_URL): start it, or unset the variable")
+            yield lambda: None
+        elif temporary is None:
+            say(f"Using the Prefect server at {LOCAL_SERVER}", "dim", stderr=True)
+            with temporary_settings({PREFECT_API_URL: LOCAL_SERVER}):
+                yield lambda: None
+        else:
+            say(
+                "No Prefect server is running: starting a temporary one (about 5 seconds, longer the first time)."
+                " `make ui` or `prefect server start` in another terminal avoids the wait and shows the run.",
+                "dim",
+                stderr=True,
+            )
+            with temporary_settings({PREFECT_API_URL: temporary.url}):
+                yield temporary.wait
+    finally:
+        if temporary is not None:
+            temporary.stop()

@@ -41,7 +41,7 @@ def main(args: argparse.Namespace) -> int:
     if args.workers is not None and not 0 <= args.workers <= 1024:
         raise BadInput(f"--workers must lie between 0 and 1024, not {args.workers}")
     request = RunRequest.load(args.request)
-    with prefect_api.connected(verbose=args.verbose):
+    with prefect_api.connected(verbose=args.verbose) as ready:
         from flows.run import run
         from tasks.aws import credentials
         from tasks.executors.choose import executor_of, placed
@@ -51,6 +51,7 @@ def main(args: argparse.Namespace) -> int:
             pool = executor_of(args.executor, request, args.store, args.workers)
             pool.check()
             check(placed(request, pool), args.store)
+        ready()
         incomplete: RunIncomplete | None = None
         try:
             document = run(

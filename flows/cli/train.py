@@ -44,9 +44,10 @@ def main(args: argparse.Namespace) -> int:
 
         if not torch.cuda.is_available():
             raise BadInput("--device cuda: torch finds no CUDA device here")
-    with prefect_api.connected(verbose=args.verbose):
+    with prefect_api.connected(verbose=args.verbose) as ready:
         from flows.train import train
 
+        ready()
         document = train(args.data, args.to, recipe, args.store, args.half, args.fresh, args.device)
     if args.json:
         print_json(document)

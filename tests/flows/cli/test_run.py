@@ -145,14 +145,6 @@ def workers_of(parent):
                 yield int(folder.name)
 
 
-def test_without_a_server_the_first_run_on_a_fresh_home_says_what_it_waits_for_and_works(cosmic, tmp_path):
-    home = tmp_path / "prefect-home"
-    done = cosmic("run", "REQUEST", "--workers", "1", PREFECT_API_URL=None, PREFECT_HOME=str(home))
-    assert done.returncode == 0, done.stderr
-    assert "No Prefect server is running: starting a temporary one" in done.stderr
-    assert "make ui" in done.stderr
-
-
 def test_a_server_that_does_not_answer_is_named(cosmic):
     done = cosmic("run", "REQUEST", PREFECT_API_URL="http://127.0.0.1:9/api")
     assert done.returncode == 2

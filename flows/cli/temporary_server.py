@@ -1,0 +1,116 @@
+"""A Prefect server for as long as one command runs, started before the command has imported what it needs itself.
+
+The command opens the port and hands it over: from then on requests wait in it for the server, and nobody asks again
+and again whether it is there. The server ends when its standard input does, however the command came to its end.
+`python -m flows.cli.temporary_server FD` is the server.
+"""
+
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import urllib.error
+import urllib.request
+
+from inference.errors import CosmicError
+
+_READY_TIMEOUT_S = 120.0  # the first start on a machine makes the database
+_STOP_TIMEOUT_S = 15.0
+_ENVIRONMENT = {
+    "PREFECT_UI_ENABLED": "0",
+    "PREFECT__SERVER_EPHEMERAL": "1",  # as Prefect's own temporary server: no scheduler, no telemetry
+    "PREFECT__SERVER_FINAL": "1",
+    # A lasting server registers block types when it starts; doing it here imports boto3 and kin, for a second.
+    "PREFECT_SERVER_REGISTER_BLOCKS_ON_START": "0",
+}
+
+
+class TemporaryServer:
+    """A server process on a free port of this machine.
+
+    Attributes:
+        url: what PREFECT_API_URL is to be.
+    """
+
+    def __init__(self) -> None:
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the server
+        with socket.create_server(("127.0.0.1", 0), backlog=1024) as port:
+            self.url = f"http://127.0.0.1:{port.getsockname()[1]}/api"
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "flows.cli.temporary_server", str(port.fileno())],
+                stdin=subprocess.PIPE,
+                stdout=self._log,
+                stderr=self._log,
+                pass_fds=[port.fileno()],
+                env=os.environ | _ENVIRONMENT,
+                start_new_session=True,  # Ctrl-C is the command's to handle, and what the run then tells is to arrive
+            )
+
+    def wait(self) -> None:
+        """Wait until it answers.
+
+        Raises:
+            CosmicError: it ended before it did, or took two minutes; tells the last line that it wrote.
+        """
+        try:
+            with urllib.request.urlopen(f"{self.url}/health", timeout=_READY_TIMEOUT_S):  # noqa: S310 - ours
+                return
+        except (OSError, ValueError) as error:
+            self.kill()
+            raise CosmicError(f"the temporary Prefect server did not start: {self._last_line() or error}") from None
+
+    def stop(self) -> None:
+        """End it, once what this process has to tell has arrived there and is written down."""
+        from prefect.events.worker import EventsWorker
+        from prefect.logging.handlers import APILogWorker
+
+        if self._process.poll() is None:
+            APILogWorker.drain_all()
+            EventsWorker.drain_all()
+            assert self._process.stdin is not None  # noqa: S101 - it was asked for
+            self._process.stdin.close()
+            try:
+                self._process.wait(_STOP_TIMEOUT_S)
+            except subprocess.TimeoutExpired:
+                pass
+        self.kill()
+
+    def kill(self) -> None:
+        """End it at once."""
+        self._process.kill()
+        self._process.wait()
+
+    def _last_line(self) -> str:
+        self._log.seek(0)
+        lines = self._log.read().decode(errors="replace").split("\n")
+        return next((line.strip() for line in reversed(lines) if line.strip()), "")
+
+
+def main() -> None:
+    """Serve on the inherited port until standard input ends."""
+    import uvicorn
+
+    server = uvicorn.Server(
+        uvicorn.Config(
+            "prefect.server.api.server:create_app",
+            factory=True,
+            log_level="error",
+            lifespan="on",
+            timeout_graceful_shutdown=2,  # clients that stay connected have nothing more to say
+        )
+    )
+
+    def end_with_parent() -> None:
+        os.read(0, 1)
+        if not server.started:
+            os._exit(0)
+        server.should_exit = True
+
+    threading.Thread(target=end_with_parent, daemon=True).start()
+    server.run(sockets=[socket.socket(fileno=int(sys.argv[1]))])
+
+
+if __name__ == "__main__":
+    main()
