@@ -5,7 +5,8 @@ import argparse
 from rich.table import Table
 
 from flows.cli.common import add_json, add_store, bucket_and_path, console, print_json, say
-from tasks.cost import METHODS, cost_of_run
+
+METHODS = ("billed", "used-memory", "as-printed")  # tasks.cost's, which takes seconds to import
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,6 +20,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Read the run's invocations, print the bill."""
+    from tasks.cost import cost_of_run
+
     cost = cost_of_run(args.store, *bucket_and_path(args.result_path), args.method, free_tier=args.free_tier)
     if args.json:
         print_json(cost.to_dict())

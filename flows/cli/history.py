@@ -3,15 +3,16 @@
 import argparse
 import statistics
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from botocore.exceptions import BotoCoreError, ClientError
 from rich.table import Table
 
 from flows.cli.common import add_json, console, print_json, say
 from inference.errors import BadInput
-from tasks.aws import client, explain
 from tasks.display import DASH, number, seconds
-from tasks.execution import Execution, read_execution, region_of
+
+if TYPE_CHECKING:
+    from tasks.execution import Execution
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,6 +25,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Read the execution's history, print its phases."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    from tasks.aws import client, explain
+    from tasks.execution import read_execution, region_of
+
     region = region_of(args.execution_arn)
     states = client("stepfunctions", region)
     if states.meta.region_name != region:
@@ -49,7 +55,7 @@ def main(args: argparse.Namespace) -> int:
     return 0
 
 
-def _lines(execution: Execution) -> Iterator[str]:
+def _lines(execution: "Execution") -> Iterator[str]:
     if execution.items:
         told = ", ".join(f"{count:,} {status}" for status, count in execution.items.items() if count)
         yield f"items: {told or 'none'}"

@@ -5,13 +5,7 @@ from pathlib import Path
 
 from flows.cli.common import add_json, print_json, say
 from flows.cli.partition import empty_target
-from inference.dataset import samples_of_size
 from inference.errors import BadInput
-from tasks.cutouts import BANDS, nanomaggies
-from tasks.ingest import ingest
-from tasks.object_table import Columns, find_table, read_objects
-from tasks.partition import samples_each
-from tasks.progress import bar
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,6 +35,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Read, write."""
+    from inference.dataset import samples_of_size
+    from tasks.cutouts import BANDS, nanomaggies
+    from tasks.ingest import ingest
+    from tasks.object_table import Columns, find_table, read_objects
+    from tasks.partition import samples_each
+    from tasks.progress import bar
+
     if args.workers is not None and not 1 <= args.workers <= 1024:
         raise BadInput(f"--workers must be from 1 to 1024, not {args.workers}")
     if args.bands is not None and not set(BANDS) <= set(args.bands.lower()):

@@ -5,7 +5,6 @@ import argparse
 from flows.cli.common import add_store, say
 from inference.keys import checked_bucket
 from inference.store import Store
-from tasks.plan import check_writable
 
 FOLDERS = {
     "scripts/": "Script folders to run lie here.\n",
@@ -21,6 +20,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Make the bucket; what is there already stays."""
+    from tasks.plan import check_writable
+
     bucket = checked_bucket(args.bucket, "BUCKET")
     store = Store(args.store)
     check_writable(store)

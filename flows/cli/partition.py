@@ -2,14 +2,14 @@
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from flows.cli.common import bucket_and_path, say
-from inference.dataset import samples_of_size
 from inference.errors import BadInput
 from inference.store import S3_ROOT, Store
-from tasks.partition import Target, open_survey, samples_each, write_partitions
-from tasks.plan import check_writable
-from tasks.progress import bar
+
+if TYPE_CHECKING:
+    from tasks.partition import Target
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,6 +24,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Cut and write."""
+    from inference.dataset import samples_of_size
+    from tasks.partition import open_survey, samples_each, write_partitions
+    from tasks.progress import bar
+
     survey = open_survey(args.source)
     each = samples_of_size(args.size) if args.size is not None else samples_each(args.samples)
     target = empty_target(args.to)
@@ -43,12 +47,14 @@ def main(args: argparse.Namespace) -> int:
     return 0
 
 
-def empty_target(to: str) -> Target:
+def empty_target(to: str) -> "Target":
     """The folder or URL that partitions go to.
 
     Raises:
         BadInput: it is of another form, cannot be written, or holds partitions already.
     """
+    from tasks.plan import check_writable
+
     target = _target(to)
     check_writable(target.store)
     there = target.partitions()
@@ -57,7 +63,9 @@ def empty_target(to: str) -> Target:
     return target
 
 
-def _target(to: str) -> Target:
+def _target(to: str) -> "Target":
+    from tasks.partition import Target
+
     if to.startswith(S3_ROOT):
         return Target(Store(S3_ROOT), *bucket_and_path(to.removeprefix(S3_ROOT), "--to", "s3://bucket/prefix"))
     folder = Path(to).expanduser().resolve()

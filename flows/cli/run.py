@@ -9,7 +9,6 @@ from rich.table import Table
 from flows.cli import prefect_api
 from flows.cli.common import add_aws_credentials, add_json, add_store, console, print_json, say
 from inference.errors import BadInput, RunIncomplete
-from inference.request import RunRequest
 
 _SHOWN = 12  # ranks in the terminal; the report has them all
 
@@ -38,6 +37,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Check, run, show."""
+    from inference.request import RunRequest
+
     if args.workers is not None and not 0 <= args.workers <= 1024:
         raise BadInput(f"--workers must lie between 0 and 1024, not {args.workers}")
     request = RunRequest.load(args.request)

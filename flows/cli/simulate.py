@@ -5,13 +5,7 @@ from pathlib import Path
 
 from flows.cli import prefect_api
 from flows.cli.common import say
-from inference.dataset import write_partition
 from inference.errors import BadInput, StoreError
-from inference.plan import SUFFIXES
-from inference.simulate import check, simulate
-from inference.store import Store
-from tasks.plan import check_writable
-from tasks.progress import bar
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,6 +27,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Simulate and write."""
+    from inference.dataset import write_partition
+    from inference.plan import SUFFIXES
+    from inference.simulate import check, simulate
+    from inference.store import Store
+    from tasks.plan import check_writable
+    from tasks.progress import bar
+
     if args.out.suffix not in SUFFIXES:
         raise BadInput(f"--out must end in {' or '.join(SUFFIXES)}, not {args.out.name!r}")
     check(args.samples, args.seed, 1 if args.workers is None else args.workers)

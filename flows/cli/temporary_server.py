@@ -5,6 +5,7 @@ and again whether it is there. The server ends when its standard input does, how
 `python -m flows.cli.temporary_server FD` is the server.
 """
 
+import contextlib
 import os
 import socket
 import subprocess
@@ -71,10 +72,8 @@ class TemporaryServer:
             EventsWorker.drain_all()
             assert self._process.stdin is not None  # noqa: S101 - it was asked for
             self._process.stdin.close()
-            try:
+            with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(_STOP_TIMEOUT_S)
-            except subprocess.TimeoutExpired:
-                pass
         self.kill()
 
     def kill(self) -> None:

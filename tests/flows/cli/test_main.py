@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import pytest
 
 from flows.cli import COMMANDS, main
@@ -53,3 +56,22 @@ def test_wrong_words_are_one_sentence_with_exit_code_2_and_write_nothing(words, 
     assert named in shown.err
     assert shown.err.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_no_command_needs_heavy_libraries_to_explain_itself():
+    imports = "; ".join(f"import flows.cli.{name.replace('-', '_')}" for name in COMMANDS)
+    heavy = "{'prefect', 'pandas', 'matplotlib', 'torch', 'boto3', 'pydantic', 'pyarrow', 'astropy', 'galsim'}"
+    found = subprocess.run(
+        [sys.executable, "-c", f"import sys; {imports}; print(sorted({heavy} & set(sys.modules)))"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert found.stdout.strip() == "[]"
+
+
+def test_the_methods_of_the_bill_that_the_command_offers_are_those_there_are():
+    from flows.cli.cost import METHODS
+    from tasks import cost
+
+    assert METHODS == cost.METHODS
