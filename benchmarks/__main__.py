@@ -5,13 +5,10 @@ A part is a module of this folder with `measure()`, run in a process of its own:
 """
 
 import dataclasses
-import importlib
 import json
-import multiprocessing
 import subprocess
 import sys
 import time
-from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,6 +16,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.alone import alone, measured
 from benchmarks.target import NotHere, Target, worse
 from tasks.machine import describe, described
 
@@ -53,17 +51,6 @@ def targets_of(document: dict[str, Any]) -> list[Target]:
     return [Target(**found) for found in document.get("targets", []) if set(found) <= names]
 
 
-def _measured(name: str) -> dict[str, Any]:
-    table: dict[str, Any] = importlib.import_module(f"benchmarks.{name}").measure()
-    return table
-
-
-def _alone(name: str) -> dict[str, Any]:
-    """Measure in a new interpreter: no part pays for the imports, the memory or the threads of another."""
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
-        return process.submit(_measured, name).result()
-
-
 def _show(found: list[Target]) -> None:
     table = Table(title="make bench", title_justify="left")
     for name in ("what", "ours", "other"):
@@ -94,7 +81,7 @@ def main() -> int:
     for name in wanted:
         before, began = committed(name), time.monotonic()
         try:
-            measured = _alone(name)
+            found_out = alone(measured, name)
         except NotHere as error:
             told.append(f"{name}: not measured here: {error}")
             continue
@@ -103,7 +90,7 @@ def main() -> int:
             failed = True
             continue
         machine = describe()
-        document = {"benchmark": name, "date": datetime.now(UTC).date().isoformat(), "machine": machine, **measured}
+        document = {"benchmark": name, "date": datetime.now(UTC).date().isoformat(), "machine": machine, **found_out}
         (RESULTS / f"{name}.json").write_text(json.dumps(document, indent=2) + "\n")
         print(f"written: benchmarks/results/{name}.json ({time.monotonic() - began:.0f} s)")
         targets = targets_of(document)

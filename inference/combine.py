@@ -1,16 +1,16 @@
 """Gathering rank results: what was planned against what lies in the store."""
 
 import json
+import tempfile
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
+from inference.ahead import read_ahead
 from inference.errors import BadInput
 from inference.events import SCRIPT_ENGINE, RankEvent, RankResult
 from inference.keys import natural_order
 from inference.store import Store
-
-_READERS = 32  # an object store answers one request in ~20 ms; reading is waiting
 
 
 @dataclass(frozen=True)
@@ -76,8 +76,8 @@ def gather(store: Store, events: Sequence[RankEvent]) -> Gathered:
     """
     bucket, result_path = events[0].result_bucket, events[0].result_path
     planned = {event.rank: event for event in events}
-    there = dict.fromkeys(stored.key for stored in store.list(bucket, result_path))
-    keys = {rank: key for key in there if (rank := _rank_of(key, result_path)) is not None}
+    there = {stored.key for stored in store.list(bucket, result_path)}
+    keys = sorted((rank, key) for key in there if (rank := _rank_of(key, result_path)) is not None)
 
     def read(item: tuple[int, str]) -> RankResult | str:
         rank, key = item
@@ -91,15 +91,15 @@ def gather(store: Store, events: Sequence[RankEvent]) -> Gathered:
         )
         return result if counts else key
 
-    with ThreadPoolExecutor(_READERS) as readers:
-        found = list(readers.map(read, keys.items()))
-    results = sorted((result for result in found if isinstance(result, RankResult)), key=lambda r: r.rank)
+    results: list[RankResult] = []
+    stale: list[str] = []
+    for found in read_ahead(read, keys):
+        if isinstance(found, RankResult):
+            results.append(found)
+        else:
+            stale.append(found)
     done = {result.rank for result in results}
-    return Gathered(
-        results=tuple(results),
-        missing=tuple(sorted(planned.keys() - done)),
-        stale=tuple(key for key in found if isinstance(key, str)),
-    )
+    return Gathered(tuple(results), tuple(sorted(planned.keys() - done)), tuple(stale))
 
 
 def write_combined(store: Store, bucket: str, result_path: str, found: Gathered) -> str:
@@ -111,7 +111,14 @@ def write_combined(store: Store, bucket: str, result_path: str, found: Gathered)
         StoreError: the store refuses.
     """
     key = f"{result_path}/combined_data{'.partial' if found.missing else ''}.json"
-    store.write(bucket, key, json.dumps([result.to_wire() for result in found.results]).encode())
+    with tempfile.TemporaryDirectory(prefix="cosmic-") as scratch:
+        path = Path(scratch) / "combined_data.json"
+        with path.open("w") as file:  # record by record: ten thousand at once would take ten times their size
+            file.write("[")
+            for number, result in enumerate(found.results):
+                file.write((", " if number else "") + json.dumps(result.to_wire()))
+            file.write("]")
+        store.write(bucket, key, path)
     return key
 
 

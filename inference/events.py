@@ -209,7 +209,7 @@ class RankEvent:
         )
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class RankResult:
     """What one rank did, as it lies in `<result_path>/<rank>.json`.
 

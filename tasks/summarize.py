@@ -2,7 +2,7 @@
 
 import dataclasses
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +16,7 @@ from prefect import task
 from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
+from inference.ahead import read_ahead
 from inference.combine import Gathered, gather, write_combined
 from inference.errors import BadInput, StoreError
 from inference.events import SCRIPT_ENGINE, RankEvent, RankResult
@@ -36,12 +37,10 @@ SCHEMA = pa.schema(
         ("index", pa.int64()),
         ("z_pred", pa.float32()),
         ("z_spec", pa.float64()),
-        (
-            "repeat",
-            pa.bool_(),
-        ),  # the object stands under an earlier rank already: its file is reused
+        ("repeat", pa.bool_()),  # the object stands under an earlier rank already: its file is reused
     ]
 )
+_ROW_GROUP = 1 << 16  # rows, at least
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,7 @@ class Summary:
         document: the run's facts as JSON (`cosmic run --json`), the bill and the report's place still to come.
         results: of the finished ranks.
         ranks: a row a finished rank.
-        predictions: a row an object, repeats left out.
+        predictions: a row an object, repeats left out: z_pred, and z_spec where it is known.
     """
 
     document: dict[str, Any]
@@ -72,41 +71,65 @@ def rank_table(results: Sequence[RankResult], resumed: Sequence[int] = ()) -> pd
 
 
 def write_predictions(store: Store, bucket: str, results: Sequence[RankResult], key: str) -> pd.DataFrame:
-    """Write one Parquet file with the redshifts of all ranks, a row group a rank.
+    """Write one Parquet file with the redshifts of all ranks, in rank order, many small ranks to a row group.
+
+    The ranks' files are read side by side and written as they come; what stays in memory is the return value.
 
     Returns:
-        The rows, each object once: files that several ranks read count under the first.
+        z_pred and z_spec of each object once: files that several ranks read count under the first.
 
     Raises:
         BadInput: a predictions file is broken.
         StoreError: it is missing, or the Parquet file cannot be written.
     """
-    seen: set[str] = set()
-    once = []
+    once: dict[str, list[np.ndarray]] = {"z_pred": [], "z_spec": []}
     with tempfile.TemporaryDirectory(prefix="cosmic-") as scratch:
         path = Path(scratch) / "predictions.parquet"
         with pq.ParquetWriter(path, SCHEMA) as writer:
-            for result in results:
-                data = store.read(bucket, result.predictions_path)
-                files, columns = decode(data, result.predictions_path)
-                new = np.array([file not in seen for file in files])
-                seen.update(files)
-                table = pa.table(
-                    {
-                        "rank": np.full(len(columns["index"]), result.rank, np.int32),
-                        "file": np.array(files, dtype=object)[columns["file"]],
-                        "index": columns["index"],
-                        "z_pred": columns["z_pred"],
-                        "z_spec": columns["z_spec"],
-                        "repeat": ~new[columns["file"]],
-                    },
-                    schema=SCHEMA,
-                )
+            for table in _row_groups(_tables(store, bucket, results)):
                 writer.write_table(table)
-                once.append(table.filter(pa.compute.invert(table["repeat"])))
+                counted = table.filter(pa.compute.invert(table["repeat"]))
+                for name, parts in once.items():
+                    parts.append(counted[name].to_numpy())
         store.write(bucket, key, path)
-    rows: pd.DataFrame = pa.concat_tables(once).to_pandas()
-    return rows
+    return pd.DataFrame({name: np.concatenate(parts) for name, parts in once.items()})
+
+
+def _tables(store: Store, bucket: str, results: Sequence[RankResult]) -> Iterator[pa.Table]:
+    """Each rank's redshifts as SCHEMA has them."""
+
+    def read(result: RankResult) -> tuple[int, list[str], dict[str, np.ndarray]]:
+        return result.rank, *decode(store.read(bucket, result.predictions_path), result.predictions_path)
+
+    seen: set[str] = set()
+    for rank, files, columns in read_ahead(read, results):
+        new = np.array([file not in seen for file in files])
+        seen.update(files)
+        yield pa.table(
+            {
+                "rank": np.full(len(columns["index"]), rank, np.int32),
+                "file": np.array(files, dtype=object)[columns["file"]],
+                "index": columns["index"],
+                "z_pred": columns["z_pred"],
+                "z_spec": columns["z_spec"],
+                "repeat": ~new[columns["file"]],
+            },
+            schema=SCHEMA,
+        )
+
+
+def _row_groups(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
+    """Whole ranks together until they are worth a row group: its footer costs a reader and a writer 3 kB."""
+    waiting: list[pa.Table] = []
+    rows = 0
+    for table in tables:
+        waiting.append(table)
+        rows += len(table)
+        if rows >= _ROW_GROUP:
+            yield pa.concat_tables(waiting).combine_chunks()
+            waiting, rows = [], 0
+    if waiting:
+        yield pa.concat_tables(waiting).combine_chunks()
 
 
 def describe(request: RunRequest, start: Start, found: Gathered, ledger: Ledger, run: dict[str, Any]) -> dict[str, Any]:
@@ -194,7 +217,7 @@ def summarize(request: RunRequest, start: Start, ledger: Ledger, store_root: str
     part = ".partial" if found.missing else ""
     folder = request.result_path
     write_combined(store, request.bucket, folder, found)
-    predictions = SCHEMA.empty_table().to_pandas()
+    predictions = SCHEMA.empty_table().select(["z_pred", "z_spec"]).to_pandas()
     with_redshifts = [result for result in found.results if result.predictions_path]  # a script's have none
     if with_redshifts:
         key = f"{folder}/predictions{part}.parquet"

@@ -14,12 +14,12 @@ def parts(tmp_path, monkeypatch):
     """Parts that answer what they are told to: a list of targets, or an error."""
     answers = {}
 
-    def measured(name):
+    def alone(_, name):
         if isinstance(answers[name], Exception):
             raise answers[name]
         return {"what": "a test", "rows": [], "targets": [dataclasses.asdict(target) for target in answers[name]]}
 
-    monkeypatch.setattr(bench, "_alone", measured)
+    monkeypatch.setattr(bench, "alone", alone)
     monkeypatch.setattr(bench, "parts", lambda: list(answers))
     monkeypatch.setattr(bench, "RESULTS", tmp_path)
     monkeypatch.setattr(bench, "committed", lambda name: {})

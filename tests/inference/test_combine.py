@@ -3,7 +3,7 @@ import json
 
 import pytest
 
-from inference.combine import clear, gather, read_result
+from inference.combine import clear, gather, read_result, write_combined
 from inference.store import Store
 from tests.fixtures import EVENT, RESULT
 
@@ -96,3 +96,20 @@ def test_more_than_a_thousand_ranks_are_all_found(store):
     for rank in range(1200):
         put(store, rank, world_size=1200)
     assert len(gather(store, events).results) == 1200
+
+
+def test_the_combined_list_is_every_record_in_rank_order(store):
+    for rank in range(SIZE):
+        put(store, rank)
+    found = gather(store, EVENTS)
+    key = write_combined(store, "cosmicai-test", "results/test", found)
+    assert key == "results/test/combined_data.json"
+    records = json.loads(store.read("cosmicai-test", key))
+    assert [record["rank"] for record in records] == list(range(SIZE))
+    assert records == [result.to_wire() for result in found.results]
+
+
+def test_no_result_is_an_empty_list_under_the_name_of_a_part(store):
+    key = write_combined(store, "cosmicai-test", "results/test", gather(store, EVENTS))
+    assert key == "results/test/combined_data.partial.json"
+    assert json.loads(store.read("cosmicai-test", key)) == []
