@@ -60,7 +60,7 @@ def _show(found: list[Target]) -> None:
     table.add_column("reached")
     table.add_column("floor", overflow="fold")
     for row in found:
-        ratio = f"{row.ratio:.2f} ({row.low:.2f}-{row.high:.2f})"
+        ratio = f"{row.ratio:.3g} ({row.low:.3g} to {row.high:.3g})"
         goal = f"{'>=' if row.higher_is_better else '<='} {row.to_reach:g}"
         reached = "yes" if row.reached else f"NO: {row.note}" if row.note else "NO"
         table.add_row(row.what, row.ours, row.other, ratio, goal, reached, row.floor)
