@@ -68,8 +68,8 @@ class TemporaryServer:
         from prefect.logging.handlers import APILogWorker
 
         if self._process.poll() is None:
-            APILogWorker.drain_all()
-            EventsWorker.drain_all()
+            APILogWorker.drain_all(timeout=_STOP_TIMEOUT_S)
+            EventsWorker.drain_all(timeout=_STOP_TIMEOUT_S)
             assert self._process.stdin is not None  # noqa: S101 - it was asked for
             self._process.stdin.close()
             with contextlib.suppress(subprocess.TimeoutExpired):
