@@ -50,8 +50,8 @@ def connected(*, verbose: bool) -> Iterator[Callable[[], None]]:
             if temporary is not None:
                 temporary.kill()
             if not PREFECT_API_KEY.value() and not _answers(url, 5.0):
-                told = legible(url)
-                raise BadInput(f"no Prefect server answers at {told} (PREFECT_API_URL): start it, or unset the variable")
+                told = f"no Prefect server answers at {legible(url)} (PREFECT_API_URL)"
+                raise BadInput(f"{told}: start it, or unset the variable")
             yield lambda: None
         elif temporary is None:
             say(f"Using the Prefect server at {LOCAL_SERVER}", "dim", stderr=True)
