@@ -5,13 +5,10 @@ Reading a config, a content hash or the graph's place imports no torch; loading,
 
 import hashlib
 import json
-import logging
 import os
 import uuid
-import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from importlib.metadata import version
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,8 +25,7 @@ _KEY = "cosmic"
 _FORMAT = 1
 _MAX_HEADER = 1 << 20  # the full-size model's takes 40 kB; the format itself allows 100 MB
 _FLOATS = {"F32", "F16", "BF16"}
-_OPSET = 20
-_EXPORT = 1  # raised with every change to what is exported, so that no older graph is taken for it
+_EXPORT = 2  # raised with every change to what is exported, so that no older graph is taken for it
 
 
 def read_config(path: Path) -> AstroMAEConfig:
@@ -122,8 +118,7 @@ def onnx_path(weights: Path) -> Path:
     Raises:
         BadCheckpoint: the weights cannot be read.
     """
-    exporter = f"{_EXPORT}-opset{_OPSET}-torch{version('torch').split('+')[0]}"
-    name = f"{weights.stem}.{content_hash(weights)[:16]}-{exporter}.onnx"
+    name = f"{weights.stem}.{content_hash(weights)[:16]}-{_EXPORT}.onnx"
     beside = weights.with_name(name)
     if beside.exists() or os.access(weights.parent, os.W_OK):
         return beside
@@ -144,45 +139,12 @@ def export_onnx(weights: Path) -> Path:
     """
     graph = onnx_path(weights)
     if not graph.exists():
-        program = _graph(load(weights))
-        _replace(graph, lambda partial: program.save(partial, external_data=False))
+        from inference.graph import graph_of
+
+        model = load(weights)
+        data = graph_of(model.config, {name: tensor.numpy() for name, tensor in model.state_dict().items()})
+        _replace(graph, lambda partial: partial.write_bytes(data.SerializeToString()))
     return graph
-
-
-def _graph(model: "AstroMAE") -> Any:
-    """The model as the exporter's program, without what the exporter writes about this machine's files."""
-    import torch
-
-    config = model.config
-    images = torch.zeros(2, config.bands, config.image_size, config.image_size)
-    with _silence():
-        program: Any = torch.onnx.export(
-            model,
-            (images, torch.zeros(2, config.bands)),
-            dynamo=True,
-            opset_version=_OPSET,
-            input_names=["images", "magnitudes"],
-            output_names=["redshifts"],
-            dynamic_shapes={"images": {0: "batch"}, "magnitudes": {0: "batch"}},
-            verbose=False,
-        )
-    for node in program.model.graph.all_nodes():
-        node.metadata_props.clear()
-    return program
-
-
-@contextmanager
-def _silence() -> Iterator[None]:
-    """Keep the exporter's advice to its developers off the terminal."""
-    chatter = logging.getLogger("torch.onnx")
-    level = chatter.level
-    chatter.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        chatter.setLevel(level)
 
 
 def _opened(path: Path, framework: str) -> Any:
