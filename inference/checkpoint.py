@@ -109,7 +109,7 @@ def load(path: Path) -> "AstroMAE":
     return model.eval()
 
 
-def onnx_path(weights: Path) -> Path:
+def onnx_path(weights: Path, precision: str = "float32") -> Path:
     """Where the graph exported from these weights lies or will lie.
 
     Beside the weights, or under ~/.cache/cosmic-flows where nothing can be written there. The name holds the content
@@ -118,31 +118,33 @@ def onnx_path(weights: Path) -> Path:
     Raises:
         BadCheckpoint: the weights cannot be read.
     """
-    name = f"{weights.stem}.{content_hash(weights)[:16]}-{_EXPORT}.onnx"
+    kind = f"{_EXPORT}" if precision == "float32" else f"{_EXPORT}-{precision}"
+    name = f"{weights.stem}.{content_hash(weights)[:16]}-{kind}.onnx"
     beside = weights.with_name(name)
     if beside.exists() or os.access(weights.parent, os.W_OK):
         return beside
     return Path.home() / ".cache" / "cosmic-flows" / name
 
 
-def export_onnx(weights: Path) -> Path:
+def export_onnx(weights: Path, precision: str = "float32") -> Path:
     """Export the weights as an ONNX graph of any batch size, unless that was done before.
 
     Callers may race: each writes a file of its own, and the last to finish replaces the others' equal one.
 
     Returns:
-        The graph: inputs `images` and `magnitudes`, float32, output `redshifts` (B, 1); weights inside.
+        The graph (`inference.graph`) for "float32" or "int8"; weights inside.
 
     Raises:
         BadCheckpoint: see `load`.
         StoreError: the graph cannot be written.
     """
-    graph = onnx_path(weights)
+    graph = onnx_path(weights, precision)
     if not graph.exists():
         from inference.graph import graph_of
 
         model = load(weights)
-        data = graph_of(model.config, {name: tensor.numpy() for name, tensor in model.state_dict().items()})
+        tensors = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
+        data = graph_of(model.config, tensors, int8=precision == "int8")
         _replace(graph, lambda partial: partial.write_bytes(data.SerializeToString()))
     return graph
 

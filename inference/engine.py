@@ -11,9 +11,10 @@ import numpy as np
 
 from inference.architecture import AstroMAEConfig
 from inference.checkpoint import export_onnx, read_config
-from inference.errors import BadCheckpoint, BadInput
+from inference.errors import BadInput
 
 ENGINES = ("onnxruntime", "torch")
+PRECISIONS = {"onnxruntime": ("float32", "int8"), "torch": ("float32", "tf32", "bf16")}
 
 
 class Engine(Protocol):
@@ -60,7 +61,7 @@ def open_engine(
         graph: the graph exported from it, which spares the onnxruntime engine torch; None looks for it, and exports it
             if need be. The torch engine needs none.
         threads: how many it computes with; 0 is one for every core.
-        precision: of the arithmetic; other than float32 only with torch (`inference.torch_engine`).
+        precision: of the arithmetic, one of the engine's in `PRECISIONS`; the graph is exported for one.
 
     Raises:
         BadInput: no such engine, no such precision, or a negative number of threads.
@@ -70,47 +71,18 @@ def open_engine(
         raise BadInput(f"engine must be one of {', '.join(ENGINES)}, not {name!r:.60}")
     if threads < 0:
         raise BadInput(f"threads must be 0, for all cores, or more, not {threads}")
+    if precision not in PRECISIONS[name]:
+        raise BadInput(
+            f"precision must be one of {', '.join(PRECISIONS[name])} with engine {name}, not {precision!r:.40}"
+        )
     threads = threads or os.cpu_count() or 1
     if name == "torch":
         from inference.torch_engine import TorchEngine
 
         return TorchEngine(weights, threads, precision)
-    if precision != "float32":
-        raise BadInput(f"precision {precision!r:.40} is the torch engine's; onnxruntime computes in float32")
-    return _OnnxEngine(read_config(weights), export_onnx(weights) if graph is None else graph, threads)
+    from inference.onnx_engine import OnnxEngine
 
-
-class _OnnxEngine:
-    name = "onnxruntime"
-    device = "cpu"
-    precision = "float32"
-    precision_error = 0.0
-
-    def __init__(self, config: AstroMAEConfig, graph: Path, threads: int) -> None:
-        import onnxruntime
-
-        self.config = config
-        options = onnxruntime.SessionOptions()
-        options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-        options.inter_op_num_threads = 1
-        # Always a number: left to itself, each process would pin its threads to the same cores.
-        options.intra_op_num_threads = threads
-        # Threads that spin for work take the core from the other ranks' threads.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.log_severity_level = 4
-        try:
-            self._session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # noqa: BLE001 - its errors have no common base
-            raise BadCheckpoint(f"{graph} is no graph that onnxruntime can run: {_first_line(error)}") from None
-        size = config.image_size
-        wanted = {"images": [config.bands, size, size], "magnitudes": [config.bands]}
-        if {entry.name: entry.shape[1:] for entry in self._session.get_inputs()} != wanted:
-            raise BadCheckpoint(f"{graph} is not the graph of the weights it was given with")
-
-    def predict(self, images: np.ndarray, magnitudes: np.ndarray) -> np.ndarray:
-        images, magnitudes = checked(self.config, images, magnitudes)
-        redshifts: np.ndarray = self._session.run(None, {"images": images, "magnitudes": magnitudes})[0]
-        return redshifts[:, 0]
+    return OnnxEngine(read_config(weights), graph or export_onnx(weights, precision), threads, precision)
 
 
 def checked(config: AstroMAEConfig, images: np.ndarray, magnitudes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -127,7 +99,3 @@ def checked(config: AstroMAEConfig, images: np.ndarray, magnitudes: np.ndarray) 
             f"magnitudes must be floating ({len(images)}, {config.bands}), not {magnitudes.dtype} {magnitudes.shape}"
         )
     return images, magnitudes.astype(np.float32)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).split("\n", 1)[0]

@@ -16,6 +16,7 @@ from pydantic import (
     model_validator,
 )
 
+from inference.engine import PRECISIONS
 from inference.errors import BadInput
 from inference.events import MAX_BATCH_SIZE, MAX_RANKS, Script
 from inference.fields import brief, checked_int
@@ -75,7 +76,8 @@ class RunRequest(BaseModel):
         order: of the files: `natural` (2 before 10) or `lexicographic` (as the replaced system listed them).
         model: weights, as a key in `bucket` or a file; default the demo weights that come with this project.
         engine: computes redshifts: `onnxruntime` on CPUs, `torch` on a GPU where there is one.
-        precision: of the arithmetic; `tf32` (on a GPU) and `bf16` are the torch engine's, and report their error.
+        precision: of the arithmetic; `int8` is onnxruntime's, `tf32` (on a GPU) and `bf16` are the torch engine's;
+            all three report their error.
         access: how a rank reads its partitions: `download` whole first, `stream`, or `memory-map` a file; default by
             the store. It changes no redshift, so it is not part of the fingerprint.
         partition: make the partitions first.
@@ -107,7 +109,7 @@ class RunRequest(BaseModel):
     order: Literal["natural", "lexicographic"] = "natural"
     model: str | None = None
     engine: Literal["onnxruntime", "torch"] = "onnxruntime"
-    precision: Literal["float32", "tf32", "bf16"] = "float32"
+    precision: Literal["float32", "int8", "tf32", "bf16"] = "float32"
     access: Literal["download", "stream", "memory-map"] | None = None
     partition: PartitionRequest | None = None
     max_concurrency: Annotated[int, _whole(1, 10_000)] | None = None
@@ -154,8 +156,11 @@ class RunRequest(BaseModel):
 
     @model_validator(mode="after")
     def _precision_of_the_engine(self) -> Self:
-        if self.precision != "float32" and (self.engine != "torch" or self.script is not None):
-            raise BadInput(f"precision {self.precision} needs engine torch")
+        if self.precision not in PRECISIONS[self.engine]:
+            able = next(engine for engine, known in PRECISIONS.items() if self.precision in known)
+            raise BadInput(f"precision {self.precision} needs engine {able}")
+        if self.precision != "float32" and self.script is not None:
+            raise BadInput(f"precision {self.precision} is the built-in engine's, and a script takes its place")
         return self
 
     def script_at(self, sha256: str) -> Script | None:

@@ -62,16 +62,16 @@ def find_weights(request: RunRequest, store: Store) -> Weights:
     if request.engine == "torch":
         load(path)  # the export for the other engine looks at every tensor, too
     sha256 = content_hash(path)
-    graph = _graph(path) if request.engine == "onnxruntime" else None
+    graph = _graph(path, request.precision) if request.engine == "onnxruntime" else None
     return Weights(path, key or f"models/{path.stem}-{sha256[:16]}.safetensors", sha256, graph)
 
 
-def _graph(path: Path) -> Path:
-    graph = onnx_path(path)
+def _graph(path: Path, precision: str) -> Path:
+    graph = onnx_path(path, precision)
     if graph.exists():
         return graph
-    with waiting(f"Exporting {path.name} for onnxruntime, once for these weights (10 to 30 seconds)"):
-        return export_onnx(path)
+    with waiting(f"Exporting {path.name} for onnxruntime, once for these weights"):
+        return export_onnx(path, precision)
 
 
 def _locate(model: str, bucket: str, store: Store) -> tuple[Path, str | None]:

@@ -204,7 +204,16 @@ def test_whatever_comes_is_either_a_request_or_one_sentence(changes):
 def test_a_reduced_precision_needs_the_engine_that_has_it(changes):
     with pytest.raises(BadInput, match=r"precision (bf16|tf32) needs engine torch|engine"):
         RunRequest.read(REQUEST | changes)
-    assert RunRequest.read(REQUEST | {"precision": "bf16", "engine": "torch"}).precision == "bf16"
+    with pytest.raises(BadInput, match="precision int8 needs engine onnxruntime"):
+        RunRequest.read(REQUEST | {"precision": "int8", "engine": "torch"})
+    for engine, precision in (("torch", "bf16"), ("onnxruntime", "int8")):
+        assert RunRequest.read(REQUEST | {"precision": precision, "engine": engine}).precision == precision
+
+
+def test_a_script_has_no_precision():
+    script = {"script": "s/run.py", "S3_object_name": "s", "object_type": "folder", "precision": "int8"}
+    with pytest.raises(BadInput, match="precision int8 is the built-in engine's"):
+        RunRequest.read(REQUEST | script)
 
 
 def test_the_committed_schema_is_the_generated_one():
