@@ -7,7 +7,7 @@ import tempfile
 import zipfile
 from collections.abc import Iterator
 from importlib.resources import files
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from inference.errors import BadInput
 
@@ -50,10 +50,13 @@ def zip_package(libraries: Path | None) -> bytes:
     return buffer.getvalue()
 
 
+def is_wanted(path: PurePath) -> bool:
+    """Whether a function needs a library's file, by its name in the folder of libraries."""
+    return path.suffix != ".pyc" and not _LEFT_OUT & set(path.parts[:-1])
+
+
 def _wanted(folder: Path) -> Iterator[Path]:
-    for path in folder.rglob("*"):
-        if path.is_file() and path.suffix != ".pyc" and not _LEFT_OUT & set(path.relative_to(folder).parts[:-1]):
-            yield path
+    return (path for path in folder.rglob("*") if path.is_file() and is_wanted(path.relative_to(folder)))
 
 
 def install_libraries(folder: Path, requirements: Path, constraints: Path, architecture: str) -> None:
