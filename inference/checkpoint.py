@@ -144,7 +144,7 @@ def export_onnx(weights: Path, precision: str = "float32") -> Path:
 
         model = load(weights)
         tensors = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
-        data = graph_of(model.config, tensors, int8=precision == "int8")
+        data = graph_of(model.config, tensors, content_hash(weights), int8=precision == "int8")
         _replace(graph, lambda partial: partial.write_bytes(data.SerializeToString()))
     return graph
 

@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 
 from inference.architecture import AstroMAEConfig
-from inference.checkpoint import export_onnx, read_config
+from inference.checkpoint import content_hash, export_onnx, read_config
 from inference.errors import BadInput
 
 ENGINES = ("onnxruntime", "torch")
@@ -57,7 +57,7 @@ def open_engine(
 
     Args:
         name: one of `ENGINES`.
-        weights: the checkpoint; the onnxruntime engine reads its config only.
+        weights: the checkpoint; the onnxruntime engine reads its config and its content hash only.
         graph: the graph exported from it, which spares the onnxruntime engine torch; None looks for it, and exports it
             if need be. The torch engine needs none.
         threads: how many it computes with; 0 is one for every core.
@@ -80,9 +80,25 @@ def open_engine(
         from inference.torch_engine import TorchEngine
 
         return TorchEngine(weights, threads, precision)
+    read_config(weights)
+    return open_graph(graph or export_onnx(weights, precision), content_hash(weights), threads, precision)
+
+
+def open_graph(graph: Path, sha256: str, threads: int = 0, precision: str = "float32") -> Engine:
+    """Load an exported graph into the engine `onnxruntime`, which needs no weights beside it.
+
+    Args:
+        graph: exported for this precision.
+        sha256: content hash of the weights that it must have been exported from.
+        threads: how many it computes with; 0 is one for every core.
+        precision: what the graph was exported for.
+
+    Raises:
+        BadCheckpoint: the graph is broken, or not that one.
+    """
     from inference.onnx_engine import OnnxEngine
 
-    return OnnxEngine(read_config(weights), graph or export_onnx(weights, precision), threads, precision)
+    return OnnxEngine(graph, sha256, threads or os.cpu_count() or 1, precision)
 
 
 def checked(config: AstroMAEConfig, images: np.ndarray, magnitudes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -7,6 +7,7 @@ a token of all galaxies after the other: every linear map is then one `Gemm`, an
 In int8 the encoder's linear maps, four fifths of the published model's arithmetic, multiply whole numbers.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -19,12 +20,13 @@ OPSET = 20
 _BATCH_NORM_EPS = 1e-5  # torch's default, which the model keeps
 
 
-def graph_of(config: AstroMAEConfig, tensors: Mapping[str, Array], *, int8: bool = False) -> ModelProto:
+def graph_of(config: AstroMAEConfig, tensors: Mapping[str, Array], sha256: str, *, int8: bool = False) -> ModelProto:
     """Build the graph of a model.
 
     Args:
         config: the model's.
         tensors: its state, by the names of `inference.model.AstroMAE`; complete and finite.
+        sha256: content hash of the weights, written into the graph with the config.
         int8: the encoder multiplies whole numbers, unless a third input `exact`, one boolean, tells it not to.
 
     Returns:
@@ -34,7 +36,9 @@ def graph_of(config: AstroMAEConfig, tensors: Mapping[str, Array], *, int8: bool
     builder = _AstroMAE(config, tensors)
     mean = builder.either_encoder() if int8 else builder.encoder()
     builder.join([builder.encoder_branch(mean), builder.inception_branch(), builder.magnitude_branch()])
-    return builder.model(with_exact=int8)
+    graph = builder.model(with_exact=int8)
+    helper.set_model_props(graph, {"config": json.dumps(config.to_dict()), "weights": sha256})
+    return graph
 
 
 class _AstroMAE(GraphBuilder):

@@ -4,6 +4,7 @@ It reads one rank's event, predicts with a warm engine and writes redshifts and 
 Importing this module imports neither torch nor onnxruntime; the event's engine decides.
 """
 
+import hashlib
 import json
 import os
 import time
@@ -19,7 +20,7 @@ import numpy as np
 from inference.checkpoint import content_hash
 from inference.combine import read_result, result_key
 from inference.dataset import Partition
-from inference.engine import Engine, open_engine
+from inference.engine import Engine, open_engine, open_graph
 from inference.errors import BadPartition, RankFailed, StoreError
 from inference.events import RankEvent, RankResult
 from inference.meter import Clock, peak_memory_mb, reset_peak_memory
@@ -167,11 +168,12 @@ def _warm_engine(store: str, rank: RankEvent) -> Engine:
 @lru_cache(maxsize=2)  # a process serves one model, or two while one is replaced
 def _engine(root: str, bucket: str, model: str, sha256: str, graph: str | None, engine: str, precision: str) -> Engine:
     store = _open_store(root)
+    if graph is not None:  # all of the model is in it, so the weights stay where they are
+        return open_graph(_fetched(store, bucket, graph, sha256), sha256, _threads(), precision)
     weights = _fetched(store, bucket, model, sha256)
     if content_hash(weights) != sha256:
         raise StoreError(f"the model {bucket}/{model} is not the one that the run was planned with")
-    local_graph = None if graph is None else _fetched(store, bucket, graph, sha256)
-    return open_engine(engine, weights, local_graph, _threads(), precision)
+    return open_engine(engine, weights, None, _threads(), precision)
 
 
 def _threads() -> int:
@@ -186,7 +188,8 @@ def _fetched(store: Store, bucket: str, key: str, sha256: str) -> Path:
         if not local.is_file():
             raise StoreError(f"cannot read {bucket}/{key}: no such object")
         return local
-    copy = Path(gettempdir()) / f"cosmic-{sha256[:16]}{Path(key).suffix}"
+    name = hashlib.sha256(key.encode()).hexdigest()  # a model has a graph for each precision
+    copy = Path(gettempdir()) / f"cosmic-{sha256[:16]}-{name[:16]}{Path(key).suffix}"
     if not copy.exists():
         partial = copy.with_suffix(f".{uuid.uuid4().hex[:8]}")
         partial.write_bytes(store.read(bucket, key))
@@ -195,4 +198,4 @@ def _fetched(store: Store, bucket: str, key: str, sha256: str) -> Path:
 
 
 def _model_size(root: str, rank: RankEvent) -> int:
-    return _fetched(_open_store(root), rank.bucket, rank.model, rank.model_sha256).stat().st_size
+    return _fetched(_open_store(root), rank.bucket, rank.graph or rank.model, rank.model_sha256).stat().st_size

@@ -4,6 +4,7 @@ A part is small enough that what its layers hand on stays in a core's own cache,
 cores that share each layer wait for one another at its end.
 """
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
@@ -13,7 +14,7 @@ import onnxruntime
 
 from inference.architecture import AstroMAEConfig
 from inference.engine import checked
-from inference.errors import BadCheckpoint
+from inference.errors import BadCheckpoint, BadInput
 
 _PART = 32  # galaxies: 2 MB of the published model's widest activations
 _COMPARED = 256  # galaxies computed in float32 too, to tell what a reduced precision costs
@@ -27,8 +28,8 @@ class OnnxEngine:
             in float32, and before anything was predicted.
 
     Args:
-        config: the model's.
-        graph: exported from the model for this precision.
+        graph: exported for this precision; the model's config is in it.
+        sha256: content hash of the weights that it must have been exported from.
         threads: how many parts of a batch are computed at a time.
         precision: "float32"; or "int8", in the encoder's linear maps.
 
@@ -39,8 +40,8 @@ class OnnxEngine:
     name = "onnxruntime"
     device = "cpu"
 
-    def __init__(self, config: AstroMAEConfig, graph: Path, threads: int, precision: str = "float32") -> None:
-        self.config, self.precision, self.precision_error = config, precision, 0.0
+    def __init__(self, graph: Path, sha256: str, threads: int, precision: str = "float32") -> None:
+        self.precision, self.precision_error = precision, 0.0
         options = onnxruntime.SessionOptions()
         options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
         options.inter_op_num_threads = options.intra_op_num_threads = 1
@@ -49,13 +50,15 @@ class OnnxEngine:
             self._session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # noqa: BLE001 - its errors have no common base
             raise BadCheckpoint(f"{graph} is no graph that onnxruntime can run: {_first_line(error)}") from None
-        size = config.image_size
-        wanted = {"images": [config.bands, size, size], "magnitudes": [config.bands]}
-        inputs = {entry.name: entry.shape[1:] for entry in self._session.get_inputs()}
-        if ("exact" in inputs) != (precision == "int8"):
-            raise BadCheckpoint(f"{graph} was not exported for {precision}")
-        if inputs | wanted != inputs:
+        told = self._session.get_modelmeta().custom_metadata_map
+        if told.get("weights") != sha256 or "config" not in told:
             raise BadCheckpoint(f"{graph} is not the graph of the weights it was given with")
+        if ("exact" in {entry.name for entry in self._session.get_inputs()}) != (precision == "int8"):
+            raise BadCheckpoint(f"{graph} was not exported for {precision}")
+        try:
+            self.config = AstroMAEConfig.from_dict(json.loads(told["config"]))
+        except (ValueError, RecursionError, BadInput) as error:
+            raise BadCheckpoint(f"{graph} has a damaged config: {error}") from None
         self._compared = precision == "float32"
         self._threads = threads
         self._pool = ThreadPoolExecutor(threads, "cosmic-engine") if threads > 1 else None

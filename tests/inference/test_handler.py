@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from inference.checkpoint import content_hash, load, save
+from inference.checkpoint import content_hash, export_onnx, load, save
 from inference.dataset import open_partition, write_partition
 from inference.errors import BadCheckpoint, BadInput, BadPartition, CosmicError, RankFailed, StoreError
 from inference.events import RankResult
@@ -232,6 +232,27 @@ class TestARankThatCannotBeDone:
             call(event)
         away.rename(root / BUCKET / "survey/1.pt")
         assert call(event, attempt=2)["attempt"] == 2
+
+
+@pytest.mark.parametrize("precision", ["float32", "int8"])
+def test_with_a_graph_the_weights_are_not_touched(root, events, precision):
+    event, part = events()[0], open_partition(root / BUCKET / "survey/1.pt", "1.pt")
+    expected = predicted(root / BUCKET / MODEL, part)
+    graph = export_onnx(root / BUCKET / MODEL, precision)
+    (root / BUCKET / MODEL).unlink()
+    changes = {"engine": "onnxruntime", "precision": precision, "graph": f"models/{graph.name}"}
+    result = call(event, **changes)
+    _, columns = decode((root / BUCKET / result["predictions_path"]).read_bytes(), "predictions")
+    np.testing.assert_allclose(columns["z_pred"], expected, rtol=0, atol=1e-5 if precision == "float32" else 1e-2)
+    assert (result["precision"], result["precision_error"] > 0) == (precision, precision == "int8")
+    assert result["model_mb"] == graph.stat().st_size / 1e6
+
+
+def test_the_graph_of_other_weights_fails_the_rank(root, events, tmp_path):
+    save(tmp_path / "other.safetensors", random_model(TINY, seed=1))
+    shutil.copy(export_onnx(tmp_path / "other.safetensors"), root / BUCKET / "models" / "other.onnx")
+    changes = {"engine": "onnxruntime", "graph": "models/other.onnx"}
+    assert "is not the graph of the weights" in refused(CosmicError, root, events()[0], **changes)
 
 
 class TestWhatAResultTells:

@@ -1,7 +1,8 @@
 import numpy as np
+import onnx
 import pytest
 
-from inference.checkpoint import export_onnx, onnx_path, save
+from inference.checkpoint import content_hash, export_onnx, onnx_path, save
 from inference.demo_weights import WEIGHTS
 from inference.engine import open_engine
 from inference.errors import BadCheckpoint, BadInput
@@ -78,3 +79,12 @@ def test_int8_changes_the_scatter_of_the_demo_by_less_than_two_percent():
     nmad = {name: photoz_metrics(engine.predict(*inputs), survey.redshifts)["nmad"] for name, engine in engines.items()}
     assert nmad["int8"] == pytest.approx(nmad["float32"], rel=0.02)
     assert 0 < engines["int8"].precision_error < 1e-3
+
+
+@pytest.mark.parametrize("config", ["", "{", "[]", '{"width": 0}'])
+def test_a_graph_with_a_damaged_config_is_refused(tiny, tmp_path, config):
+    graph = onnx.load(export_onnx(tiny))
+    onnx.helper.set_model_props(graph, {"config": config, "weights": content_hash(tiny)})
+    onnx.save(graph, tmp_path / "damaged.onnx")
+    with pytest.raises(BadCheckpoint, match="damaged.onnx has a damaged config"):
+        open_engine("onnxruntime", tiny, tmp_path / "damaged.onnx", threads=1)
