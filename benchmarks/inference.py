@@ -34,7 +34,7 @@ def measure() -> dict[str, Any]:
         old_model, dataset = map(baseline.load, files)
         engines = {how: open_engine("onnxruntime", folder / "full.safetensors", precision=how) for how in PRECISIONS}
     images, magnitudes, _ = galaxies(SAMPLES)
-    difference = _same(baseline.predict(old_model, dataset).numpy(), engines["float32"].predict(images, magnitudes))
+    difference = _same(baseline.predict(old_model, dataset), engines["float32"].predict(images, magnitudes))
     engines["int8"].predict(images, magnitudes)
     gemm = BestGemm()
     rates: dict[str, list[float]] = {name: [] for name in ("old", *PRECISIONS, "gemm")}

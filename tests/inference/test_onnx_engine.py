@@ -86,5 +86,5 @@ def test_a_graph_with_a_damaged_config_is_refused(tiny, tmp_path, config):
     graph = onnx.load(export_onnx(tiny))
     onnx.helper.set_model_props(graph, {"config": config, "weights": content_hash(tiny)})
     onnx.save(graph, tmp_path / "damaged.onnx")
-    with pytest.raises(BadCheckpoint, match="damaged.onnx has a damaged config"):
+    with pytest.raises(BadCheckpoint, match=r"damaged\.onnx has a damaged config"):
         open_engine("onnxruntime", tiny, tmp_path / "damaged.onnx", threads=1)
