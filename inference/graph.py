@@ -189,8 +189,10 @@ class _AstroMAE(GraphBuilder):
         return self.add("ReduceMean", [patches, self.numbers(0)], keepdims=0)
 
     def _inception(self) -> str:
-        # The bare convolution sees one pixel at a time: of the halved image it gives the same, for a quarter of it.
-        images = self.conv(self.halved("images"), self._kernel("inception.0"))
+        # The bare convolution sees one pixel at a time, so it and the halving behind it are one convolution.
+        kernel, bias = self._kernel("inception.0")
+        four = self.constant(np.tile(kernel / 4, (2, 2)))
+        images = self.add("Conv", ["images", four, self.constant(bias)], strides=[2, 2])
         for number in (2, 3, 4, 5, 6, 7, 8):
             images = self.halved(images) if number in {4, 7} else self._inception_block(number, images)
         return images
