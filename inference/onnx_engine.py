@@ -5,6 +5,7 @@ cores that share each layer wait for one another at its end.
 """
 
 import json
+import math
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
@@ -17,6 +18,7 @@ from inference.engine import checked
 from inference.errors import BadCheckpoint, BadInput
 
 _PART = 32  # galaxies: 2 MB of the published model's widest activations
+_SMALLEST_PART, _SHARES = 8, 8
 _COMPARED = 256  # galaxies computed in float32 too, to tell what a reduced precision costs
 
 
@@ -60,7 +62,6 @@ class OnnxEngine:
         except (ValueError, RecursionError, BadInput) as error:
             raise BadCheckpoint(f"{graph} has a damaged config: {error}") from None
         self._compared = precision == "float32"
-        self._threads = threads
         self._pool = ThreadPoolExecutor(threads, "cosmic-engine") if threads > 1 else None
 
     def predict(self, images: np.ndarray, magnitudes: np.ndarray) -> np.ndarray:
@@ -81,16 +82,20 @@ class OnnxEngine:
             inputs = {"images": images[part], "magnitudes": magnitudes[part]}
             redshifts[part] = self._session.run(None, inputs | choice)[0][:, 0]
 
-        parts = _parts(len(images), self._threads)
+        parts = _parts(len(images))
         for _ in map(compute, parts) if self._pool is None else self._pool.map(compute, parts):
             pass
         return redshifts
 
 
-def _parts(count: int, threads: int) -> list[slice]:
-    """Parts of nearly one size, as many as the threads or a multiple of them."""
-    rounds = -(-count // (_PART * threads))
-    number = min(rounds * threads, count)
+def _parts(count: int) -> list[slice]:
+    """Parts of nearly one size: enough for a function's six cores if that leaves them any work to speak of.
+
+    They do not depend on the threads, so that the same batch gives the same redshifts, bit for bit, on any machine
+    with the same processor.
+    """
+    size = min(max(count / _SHARES, _SMALLEST_PART), _PART)
+    number = math.ceil(count / size)
     ends = [count * part // number for part in range(number + 1)] if number else [0]
     return [slice(start, end) for start, end in pairwise(ends)]
 

@@ -19,13 +19,21 @@ def tiny(tmp_path_factory):
     return path
 
 
-@pytest.mark.parametrize("threads", [1, 2, 3, 8])
-@pytest.mark.parametrize("count", [0, 1, 2, 31, 33, 100, 512])
-def test_parts_cover_a_batch_once_and_keep_all_threads_busy(threads, count):
-    parts = _parts(count, threads)
+@pytest.mark.parametrize("count", [0, 1, 2, 7, 9, 31, 33, 64, 65, 100, 512, 10_000])
+def test_parts_cover_a_batch_once_and_are_enough_for_a_functions_cores(count):
+    parts = _parts(count)
     assert [index for part in parts for index in range(part.start, part.stop)] == list(range(count))
     assert all(0 < part.stop - part.start <= 32 for part in parts)
-    assert len(parts) % threads == 0 or len(parts) == count
+    assert len(parts) >= 6 or count < 6 * 8
+
+
+@pytest.mark.parametrize("precision", ["float32", "int8"])
+def test_the_number_of_threads_changes_no_bit(tiny, precision):
+    galaxies = random_galaxies(TINY, 150)
+    engines = [open_engine("onnxruntime", tiny, threads=threads, precision=precision) for threads in (1, 2, 5)]
+    first, *others = (engine.predict(*galaxies) for engine in engines)
+    for other in others:
+        np.testing.assert_array_equal(first, other)
 
 
 @pytest.mark.parametrize("threads", [1, 2, 5])
