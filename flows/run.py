@@ -13,7 +13,7 @@ from prefect.runtime import flow_run
 from inference.errors import RunIncomplete, StoreError
 from inference.events import SCRIPT_ENGINE
 from inference.request import RunRequest
-from inference.start import Start, root_lease
+from inference.start import Start, hold, partitions_lease
 from inference.store import Store
 from tasks.aws import credentials
 from tasks.cancellation import Cancellation, confirm
@@ -93,30 +93,30 @@ def run(
         check(checked, root)
         limits = Limits.of(checked, hedging=executor == "lambda")
         run_id = str(flow_run.id)
-        _tag(checked, executor)
-        if checked.partition is not None:
-            partition_dataset(checked, checked.partition, root)
-        what = stage_scripts(checked, root)
-        try:
+        with hold(Store(root), checked, run_id) as leases:
+            _tag(checked, executor)
+            if checked.partition is not None:
+                with partitions_lease(Store(root), checked, run_id).keep():
+                    partition_dataset(checked, checked.partition, root)
+            what = stage_scripts(checked, root)
             start = plan_ranks(checked, what, root, run_id, fresh)
             with Cancellation(flow_run.id) as cancelled:
                 ledger = _dispatch(checked, start, pool, run_id, limits, cancelled)
-        finally:
-            if checked.script is not None:
-                root_lease(Store(root), checked, run_id).release()
-        from tasks.cost import compute_costs
-        from tasks.report import publish_report
-        from tasks.summarize import summarize
+            for lease in leases:
+                lease.check()
+            from tasks.cost import compute_costs
+            from tasks.report import publish_report
+            from tasks.summarize import summarize
 
-        facts = {"run_id": run_id, "executor": executor, "store": root} | pool.facts()
-        try:
-            if facts.get("execution", {}).get("arn"):
-                keep_execution(Store(root), checked.bucket, checked.result_path, facts["execution"])
-            summary = summarize(checked, start, ledger, root, facts)
-            costs, billed = compute_costs(checked, start, summary, ledger, root)
-            document = publish_report(checked, summary, costs, billed, root, began)
-        except StoreError as error:
-            raise StoreError(f"{error}{ledger.failures()}; the results of the other ranks are kept") from error
+            facts = {"run_id": run_id, "executor": executor, "store": root} | pool.facts()
+            try:
+                if facts.get("execution", {}).get("arn"):
+                    keep_execution(Store(root), checked.bucket, checked.result_path, facts["execution"])
+                summary = summarize(checked, start, ledger, root, facts)
+                costs, billed = compute_costs(checked, start, summary, ledger, root)
+                document = publish_report(checked, summary, costs, billed, root, began)
+            except StoreError as error:
+                raise StoreError(f"{error}{ledger.failures()}; the results of the other ranks are kept") from error
     if document["missing_ranks"] and not document["tolerated"]:
         raise RunIncomplete(document)
     return document

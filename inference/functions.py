@@ -42,7 +42,10 @@ def initialize(event: object, context: Any) -> dict[str, Any]:
     request = RunRequest.read({name: value for name, value in event.items() if name != "run_id"})
     store = _store()
     run_id = str(event.get("run_id") or getattr(context, "aws_request_id", "") or "by hand")
-    start = begin(store, request, staged(store, request), run_id)
+    what = staged(store, request)
+    if request.script is not None:
+        root_lease(store, request, run_id).take()
+    start = begin(store, request, what, run_id)
     todo = [event.to_wire() for event in start.plan.events if event.rank not in start.resumed]
     key = f"{request.result_path}/{ITEMS}"
     store.write(request.bucket, key, json.dumps(todo).encode())

@@ -5,7 +5,6 @@ Importing this module imports neither torch nor onnxruntime; the event's engine 
 """
 
 import hashlib
-import json
 import os
 import time
 import uuid
@@ -18,13 +17,13 @@ from typing import Any
 import numpy as np
 
 from inference.checkpoint import content_hash
-from inference.combine import read_result, result_key
 from inference.dataset import Partition
 from inference.engine import Engine, open_engine, open_graph
-from inference.errors import BadPartition, RankFailed, StoreError
+from inference.errors import BadPartition, StoreError
 from inference.events import RankEvent, RankResult
 from inference.meter import Clock, peak_memory_mb, reset_peak_memory
 from inference.predictions import Predictions
+from inference.publish import publish
 from inference.script import run_script
 from inference.store import Store, request_figures
 from inference.stream import default_access, open_access
@@ -100,26 +99,7 @@ def lambda_handler(event: object, context: Any) -> dict[str, Any]:
         **request_figures(store.requests),
         script_record=None,
     )
-    return _publish(store, rank, result).to_wire()
-
-
-def _publish(store: Store, rank: RankEvent, result: RankResult) -> RankResult:
-    """Write the result unless one of the same fingerprint is there; the first complete one wins."""
-    key = result_key(rank.result_path, rank.rank)
-    data = json.dumps(result.to_wire()).encode()
-    if not rank.fingerprint:  # an event of the replaced system: its functions overwrote, too
-        store.write(rank.result_bucket, key, data)
-        return result
-    if store.create(rank.result_bucket, key, data):
-        return result
-    first = read_result(store, rank)
-    store.delete(rank.result_bucket, [result.predictions_path])
-    if first is None:
-        raise RankFailed(
-            f"rank {rank.rank}: {key} holds the result of another run, or none at all;"
-            " run with --fresh, or give this run a result_path of its own"
-        )
-    return first
+    return publish(store, rank, result).to_wire()
 
 
 def _partitions(rank: RankEvent) -> Iterator[tuple[str, str]]:

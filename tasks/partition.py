@@ -9,6 +9,7 @@ from typing import Any
 
 from prefect import task
 from prefect.artifacts import create_table_artifact
+from prefect.cache_policies import NO_CACHE
 
 from inference.dataset import Partition, open_partition, partition_bytes, samples_of_size, split
 from inference.errors import BadInput, BadPartition, StoreError
@@ -202,6 +203,7 @@ def make_partitions(request: RunRequest, wanted: PartitionRequest, store: Store)
     retries=STEP_RETRIES,
     retry_delay_seconds=1,
     retry_condition_fn=worth_retrying,
+    cache_policy=NO_CACHE,  # a retried flow run looks again at what lies in the store
 )
 def partition_dataset(request: RunRequest, wanted: PartitionRequest, store_root: str) -> None:
     """`make_partitions` as a step of a run; publishes how they came out."""

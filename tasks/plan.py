@@ -6,6 +6,7 @@ from pathlib import Path
 
 from prefect import task
 from prefect.artifacts import create_table_artifact
+from prefect.cache_policies import NO_CACHE
 
 from inference.errors import BadInput, StoreError
 from inference.events import Script
@@ -80,6 +81,7 @@ def read_request(store: Store, bucket: str, result_path: str) -> RunRequest:
     retries=STEP_RETRIES,
     retry_delay_seconds=1,
     retry_condition_fn=worth_retrying,
+    cache_policy=NO_CACHE,  # a retried flow run looks again at what lies in the store
 )
 def plan_ranks(request: RunRequest, what: Model | Script, store_root: str, run_id: str, fresh: bool) -> Start:
     """Assign partitions to ranks, write payload.json, and clear away results of another plan.

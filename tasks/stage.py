@@ -7,6 +7,7 @@ from pathlib import Path
 
 from prefect import task
 from prefect.artifacts import create_markdown_artifact
+from prefect.cache_policies import NO_CACHE
 
 from inference.checkpoint import content_hash, export_onnx, load, onnx_path, read_config
 from inference.dataset import IMAGE_SHAPE
@@ -154,6 +155,7 @@ def _stage_script(request: RunRequest, store: Store) -> tuple[Script, str]:
     retries=STEP_RETRIES,
     retry_delay_seconds=1,
     retry_condition_fn=worth_retrying,
+    cache_policy=NO_CACHE,  # a retried flow run looks again at what lies in the store
 )
 def stage_scripts(request: RunRequest, store_root: str) -> Model | Script:
     """Stage the request's script or model in its bucket; publishes what was staged as an artifact.

@@ -3,11 +3,10 @@ import json
 
 import pytest
 
-from inference.errors import StoreError
-from inference.events import Script
+from inference.lease import Held
 from inference.plan import Model, events_of
 from inference.request import RunRequest
-from inference.start import EXECUTIONS, INVOCATIONS, SUMMARIES, begin
+from inference.start import EXECUTIONS, INVOCATIONS, SUMMARIES, begin, hold
 from inference.store import Store
 from tests.fixtures import RESULT
 from tests.surveys import read_json, request_of, write_survey
@@ -86,11 +85,32 @@ def test_a_models_plan_stays_away_from_the_buckets_root(store, tmp_path):
     assert not (tmp_path / BUCKET / "payload.json").exists()
 
 
-def test_a_script_that_meets_another_runs_plan_changes_nothing(store, results, tmp_path):
-    script = Script(folder="A B", entry="/tmp/A B/run.py", sha256="c" * 64)
-    asked = request(model=None, script=script.entry, S3_object_name=script.folder)
-    begin(store, asked, script, "one")
-    with pytest.raises(StoreError, match="run one holds"):
-        begin(store, asked.model_copy(update={"result_path": "results/other"}), script, "two")
-    assert read_json(tmp_path / BUCKET / "payload.json")["result_path"] == "results/test"
-    assert not (results.parent / "other").exists()
+def test_a_fresh_run_that_is_retried_keeps_what_it_did_before(store, results):
+    finish(store, begin(store, request(), MODEL, "one", fresh=True), 2)
+    assert begin(store, request(), MODEL, "one", fresh=True).resumed == (2,)
+    assert begin(store, request(), MODEL, "two", fresh=True).resumed == ()
+
+
+def refuses(store, asked, told):
+    with pytest.raises(Held, match=told), hold(store, asked, "two"):
+        pass
+
+
+class TestWhatIsHeld:
+    def test_two_runs_under_one_result_path_exclude_each_other(self, store):
+        with hold(store, request(), "one"):
+            refuses(store, request(), "cosmicai-test/results/test is held by run one")
+        with hold(store, request(), "two"):
+            pass
+
+    def test_runs_under_different_result_paths_do_not(self, store):
+        with hold(store, request(), "one"), hold(store, request(result_path="results/test/deeper"), "two"):
+            pass
+
+    def test_scripts_of_one_bucket_do_because_they_share_payload_json(self, store):
+        first = request(model=None, script="/tmp/A B/run.py", S3_object_name="A B")
+        second = first.model_copy(update={"result_path": "results/other"})
+        with hold(store, first, "one"):
+            refuses(store, second, r"payload\.json at the root .* run one")
+        with hold(store, second, "two"):  # the first lease of the one that was refused is not left behind
+            pass
