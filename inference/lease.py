@@ -187,8 +187,9 @@ class Lease:
     def _told(self, entry: _Entry) -> str:
         until = time.strftime("%H:%M:%S UTC", time.gmtime(entry.expires))
         left = entry.expires - time.time()
+        holder = f"run {brief(entry.holder, 80)[1:-1]}{_where(entry)}"
         return (
-            f"{self.what} is held by run {brief(entry.holder, 80)[1:-1]}{_where(entry)}, for {left:.0f} s more (until {until}), and"
+            f"{self.what} is held by {holder}, for {left:.0f} s more (until {until}), and"
             " longer while it lives; nothing was written: wait for it, or stop it"
         )
 

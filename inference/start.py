@@ -37,8 +37,7 @@ def begin(store: Store, request: RunRequest, what: Model | Script, run_id: str, 
     """Plan a run against what lies under its result path, clear away results of another plan, write payload.json.
 
     Whoever calls holds the run's leases (`hold`). Summaries go first, so that none ever stands for results that
-    are gone. A script reads its plan from payload.json at the root of the bucket (contract, "Rank event"): a copy goes
-    there.
+    are gone. A script reads its plan at the bucket's root (contract, "Rank event"): a copy of payload.json goes there.
 
     Args:
         store: the object store.

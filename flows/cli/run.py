@@ -37,11 +37,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Check, run, show."""
+    from inference.finished import stored_summary
     from inference.request import RunRequest
 
     if args.workers is not None and not 0 <= args.workers <= 1024:
         raise BadInput(f"--workers must lie between 0 and 1024, not {args.workers}")
     request = RunRequest.load(args.request)
+    known = None if args.fresh or args.aws_credentials else stored_summary(request, args.store)
+    if known is not None:
+        say("Every rank is done, from these partitions, model and settings; this is their summary.", "dim", stderr=True)
+        print_json(known) if args.json else show(known)
+        return 0
     with prefect_api.connected(verbose=args.verbose) as ready:
         from flows.run import run
         from tasks.aws import credentials
@@ -74,7 +80,7 @@ def show(document: dict[str, Any]) -> None:
     out = console()
     out.print(_headline(document))
     out.print(_ranks(document))
-    if document["tolerated"]:
+    if document.get("tolerated"):
         missing = document["missing_ranks"]
         told = ", ".join(map(str, missing[:10])) + (f" and {len(missing) - 10} more" if len(missing) > 10 else "")
         say(f"{len(missing)} of {document['ranks_planned']} ranks are missing, which is tolerated: {told}", "yellow")

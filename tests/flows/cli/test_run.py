@@ -45,6 +45,18 @@ def test_json_is_the_only_thing_on_standard_output(cosmic):
     assert Path(document["report"]).is_file()
 
 
+def test_a_finished_request_is_answered_with_the_stored_summary_before_prefect_is_asked(cosmic, store):
+    first = cosmic("run", "REQUEST", "--workers", "2", "--json")
+    before = snapshot(store)
+    again = cosmic("run", "REQUEST", "--json", PREFECT_API_URL="http://127.0.0.1:9/api")
+    assert again.returncode == 0, again.stderr
+    assert json.loads(again.stdout) == json.loads(first.stdout)
+    assert again.stderr == "Every rank is done, from these partitions, model and settings; this is their summary.\n"
+    assert snapshot(store) == before
+    changed = cosmic("run", "REQUEST", request=request_of(batch_size=17), PREFECT_API_URL="http://127.0.0.1:9/api")
+    assert (changed.returncode, "no Prefect server answers" in changed.stderr) == (2, True)
+
+
 def test_a_person_sees_tables_with_units_and_where_the_report_is(cosmic, store):
     done = cosmic("run", "REQUEST", "--workers", "1")
     assert done.returncode == 0, done.stderr
