@@ -26,6 +26,7 @@ from inference.predictions import decode
 from inference.request import RunRequest
 from inference.start import Start
 from inference.store import Store
+from tasks.clocks import on_one_clock
 from tasks.ledger import Ledger
 from tasks.photoz import intervals
 from tasks.policy import STEP_RETRIES, exceeded, worth_retrying
@@ -213,7 +214,9 @@ def summarize(request: RunRequest, start: Start, ledger: Ledger, store_root: str
     """
     store = Store(store_root)
     found = gather(store, start.plan.events)
-    document = describe(request, start, found, ledger, run)
+    results, notes = on_one_clock(found.results, ledger.invocations)
+    told = run | {"notes": [*run.get("notes", ()), *notes]}
+    document = describe(request, start, dataclasses.replace(found, results=results), ledger, told)
     part = ".partial" if found.missing else ""
     folder = request.result_path
     write_combined(store, request.bucket, folder, found)
@@ -229,7 +232,7 @@ def summarize(request: RunRequest, start: Start, ledger: Ledger, store_root: str
     z_pred, z_spec = (predictions[name].to_numpy() for name in ("z_pred", "z_spec"))
     document["metrics"] = photoz_metrics(z_pred, z_spec)
     document["metrics_intervals"] = intervals(z_pred, z_spec)
-    ranks = rank_table(found.results, start.resumed)
+    ranks = rank_table(results, start.resumed)
     shown = [
         "rank",
         "data_path",

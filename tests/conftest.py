@@ -144,6 +144,31 @@ def deployed(emulator_url, tiny_weights, tmp_path_factory):
         return install("cosmic-flows", "cosmicai-test", {}).outputs
 
 
+@pytest.fixture(scope="session")
+def filled_bucket(emulator_url, tiny_weights, tmp_path_factory):
+    """A bucket on the emulator, with a survey and the weights and no stack; its name."""
+    from inference.store import Store
+    from tasks.deploy import make_bucket
+
+    folder = tmp_path_factory.mktemp("survey")
+    write_survey(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        point_at(emulator_url, patch)
+        make_bucket("cosmicai-plain")
+        store = Store("s3://")
+        for prefix, paths in (("survey", folder.iterdir()), ("models", tiny_weights.parent.iterdir())):
+            for path in paths:
+                store.write("cosmicai-plain", f"{prefix}/{path.name}", path)
+    return "cosmicai-plain"
+
+
+@pytest.fixture
+def plain_bucket(aws, filled_bucket, monkeypatch):
+    """That bucket, for a test whose AWS clients talk to the emulator; its name."""
+    monkeypatch.setattr("tasks.logs.WAIT_S", 1.0)
+    return filled_bucket
+
+
 @pytest.fixture
 def stack(aws, deployed, monkeypatch):
     """The stack, for a test whose AWS clients talk to the emulator, whose log is there at once; its outputs."""

@@ -6,6 +6,7 @@ import socket
 import struct
 import threading
 import time
+from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -22,21 +23,23 @@ class Answer:
 
     Attributes:
         status: of HTTP.
-        body: bytes, or None for the handler's own result.
+        body: bytes, or what makes them of the event; None for the handler's own result.
         function_error: the header that says that the function failed.
         tail: whether the log tail comes with the reply.
         drop: `before` anything is read of it, or `after`, the rank being done meanwhile or not.
         wait_s: before it answers.
         cut: bytes left out at the end of the body.
+        do: what the function does with the event before this body, given as it is, is its answer.
     """
 
     status: int = 200
-    body: bytes | None = None
+    body: bytes | Callable[[dict], bytes] | None = None
     function_error: str | None = None
     tail: bool = True
     drop: str | None = None
     wait_s: float = 0.0
     cut: int = 0
+    do: Callable[[dict], object] | None = None
 
 
 class ScriptedLambda:
@@ -116,6 +119,8 @@ def handler_of(endpoint):
             if answer.drop != "before":
                 endpoint.executions.append(int(event["RANK"]))
                 result = endpoint.work(event, request_id) if answer.body is None else None
+                if answer.do is not None:
+                    answer.do(event)
             time.sleep(answer.wait_s)
             if answer.drop:
                 linger = struct.pack("ii", 1, 0)  # closed with a reset, as a broken line is
@@ -123,6 +128,7 @@ def handler_of(endpoint):
                 self.close_connection = True
                 return None
             body = answer.body if answer.body is not None else json.dumps(result).encode()
+            body = body(event) if callable(body) else body
             headers = {"x_amzn_RequestId": request_id, "Content_Type": "application/json"}
             if answer.function_error:
                 headers["X_Amz_Function_Error"] = answer.function_error

@@ -36,6 +36,10 @@ def request_of(**changes):
     } | changes
 
 
+def in_bucket(bucket, **changes):
+    return request_of(bucket=bucket, data_bucket=bucket, **changes)
+
+
 def snapshot(root):
     """Every file under `root` with its content's time and size."""
     return {
