@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from prefect import task
-from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
 from inference.combine import read_combined
@@ -16,6 +15,7 @@ from inference.events import RankResult
 from inference.request import RunRequest
 from inference.start import Start
 from inference.store import Store
+from tasks.artifacts import create_table_artifact
 from tasks.executors.base import Invocation
 from tasks.express import Express, express_of
 from tasks.ledger import Ledger, keep_invocations, load_executions, load_invocations, of_records, transitions_of

@@ -8,7 +8,6 @@ from typing import Any, cast
 from uuid import UUID
 
 from prefect import task
-from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.runtime import task_run
@@ -16,6 +15,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from inference.errors import RankFailed
 from inference.events import RankEvent
+from tasks.artifacts import create_progress_artifact, update_progress_artifact
 from tasks.dispatch import Dispatch, Limits
 from tasks.executors.base import Executor
 from tasks.executors.step_functions import StepFunctionsExecutor

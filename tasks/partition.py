@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from prefect import task
-from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
 from inference.dataset import Partition, open_partition, partition_bytes, samples_of_size, split
@@ -17,6 +16,7 @@ from inference.fields import checked_int
 from inference.plan import SUFFIXES
 from inference.request import PartitionRequest, RunRequest
 from inference.store import Store, StoredObject
+from tasks.artifacts import create_table_artifact
 from tasks.display import plain
 from tasks.policy import STEP_RETRIES, worth_retrying
 

@@ -5,7 +5,6 @@ import tempfile
 from pathlib import Path
 
 from prefect import task
-from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
 from inference.errors import BadInput, StoreError
@@ -14,6 +13,7 @@ from inference.plan import Model, select_files
 from inference.request import RunRequest
 from inference.start import Start, begin
 from inference.store import Store
+from tasks.artifacts import create_table_artifact
 from tasks.display import plain
 from tasks.partition import made_before
 from tasks.policy import STEP_RETRIES, worth_retrying

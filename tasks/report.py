@@ -13,13 +13,13 @@ from typing import Any, NamedTuple
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from prefect import task
-from prefect.artifacts import create_link_artifact, create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
 from inference.dataset import BITS_PER_SAMPLE
 from inference.request import RunRequest
 from inference.store import Store
 from tasks import display
+from tasks.artifacts import create_link_artifact, create_markdown_artifact
 from tasks.cost import MEANINGS, Cost
 from tasks.display import bit_rate, markdown_table, number, plain, ranks_of, seconds, spans, unit_price, usd
 from tasks.figures import of_this_run, rank_time_histogram, timeline

@@ -6,7 +6,6 @@ from importlib.resources import files
 from pathlib import Path
 
 from prefect import task
-from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
 from inference.checkpoint import content_hash, export_onnx, load, onnx_path, read_config
@@ -18,6 +17,7 @@ from inference.keys import checked_key
 from inference.plan import Model
 from inference.request import RunRequest
 from inference.store import Store
+from tasks.artifacts import create_markdown_artifact
 from tasks.display import plain
 from tasks.policy import STEP_RETRIES, worth_retrying
 from tasks.progress import waiting

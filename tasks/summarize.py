@@ -13,7 +13,6 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 from prefect import task
-from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
 from inference.ahead import read_ahead
@@ -26,6 +25,7 @@ from inference.predictions import decode
 from inference.request import RunRequest
 from inference.start import Start
 from inference.store import Store
+from tasks.artifacts import create_table_artifact
 from tasks.clocks import on_one_clock
 from tasks.ledger import Ledger
 from tasks.photoz import intervals

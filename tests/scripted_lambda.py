@@ -146,11 +146,15 @@ def handler_of(endpoint):
     return Handler
 
 
+class _Server(ThreadingHTTPServer):
+    request_queue_size = 1024  # or a burst of connections is broken off before it reaches us
+
+
 @contextmanager
 def serving(work):
     """The endpoint, and its address."""
     endpoint = ScriptedLambda(work)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler_of(endpoint))
+    server = _Server(("127.0.0.1", 0), handler_of(endpoint))
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()

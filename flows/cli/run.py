@@ -8,7 +8,7 @@ from rich.table import Table
 
 from flows.cli import prefect_api
 from flows.cli.common import add_aws_credentials, add_json, add_store, console, print_json, say
-from inference.errors import BadInput, RunIncomplete
+from inference.errors import BadInput, CosmicError, RunIncomplete
 
 _SHOWN = 12  # ranks in the terminal; the report has them all
 
@@ -43,12 +43,14 @@ def main(args: argparse.Namespace) -> int:
     if args.workers is not None and not 0 <= args.workers <= 1024:
         raise BadInput(f"--workers must lie between 0 and 1024, not {args.workers}")
     request = RunRequest.load(args.request)
-    known = None if args.fresh or args.aws_credentials else stored_summary(request, args.store)
-    if known is not None:
+    known = None if args.aws_credentials else stored_summary(request, args.store)
+    if known is not None and not args.fresh:
         say("Every rank is done, from these partitions, model and settings; this is their summary.", "dim", stderr=True)
         print_json(known) if args.json else show(known)
         return 0
     with prefect_api.connected(verbose=args.verbose) as ready:
+        from httpx import HTTPError
+
         from flows.run import run
         from tasks.aws import credentials
         from tasks.executors.choose import executor_of, placed
@@ -66,6 +68,14 @@ def main(args: argparse.Namespace) -> int:
             )
         except RunIncomplete as error:
             incomplete, document = error, error.document
+        except HTTPError as error:  # of Prefect's client, which has asked again and again
+            document = stored_summary(request, args.store) or {}
+            if document in ({}, known):
+                raise CosmicError(
+                    f"the Prefect server went away during the run ({error}); finished ranks are kept, and the same"
+                    " request goes on from there"
+                ) from None
+            say("The Prefect server went away at the end of the run, which is done all the same.", stderr=True)
     if args.json:
         print_json(document)
     else:
