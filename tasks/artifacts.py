@@ -3,14 +3,18 @@
 A server that is gone costs a run one short wait and is told once; it is asked again every half minute.
 """
 
+import logging
+import queue
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import wraps
 from typing import ParamSpec, TypeVar
 
 import httpx
 from prefect import artifacts
+from prefect.events.worker import EventsWorker
 from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
@@ -34,11 +38,22 @@ class _Server:
         with self._lock:
             first = gone and not self._gone_until
             self._gone_until = time.monotonic() + ASK_AGAIN_S if gone else 0.0
+            logging.raiseExceptions = not gone  # else each line of the log that it does not take is told
         if first:
             told("The Prefect server does not answer. The run goes on without it; its results lie in the store.")
 
 
 _server = _Server()
+
+
+def give_up() -> None:
+    """Drop the events that Prefect still keeps for a server that is gone: at exit it would try each for ten seconds."""
+    with EventsWorker._instance_cache_lock:
+        workers = list(EventsWorker._instances.values())  # type: ignore[misc]
+    for worker in workers:
+        with suppress(queue.Empty):
+            while True:
+                worker._queue.get_nowait()
 
 
 def _while_it_answers(publish: Callable[_P, _R]) -> Callable[_P, _R | None]:

@@ -26,6 +26,7 @@ def hush(*, verbose: bool) -> None:
     """Keep Prefect's own log off the terminal; only before Prefect is imported does it take notice."""
     if not verbose:
         os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+        os.environ.setdefault("PREFECT_INTERNAL_LOGGING_LEVEL", "CRITICAL")  # events that a dead server did not take
 
 
 @contextmanager

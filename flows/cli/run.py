@@ -52,6 +52,7 @@ def main(args: argparse.Namespace) -> int:
         from httpx import HTTPError
 
         from flows.run import run
+        from tasks.artifacts import give_up
         from tasks.aws import credentials
         from tasks.executors.choose import executor_of, placed
         from tasks.plan import check
@@ -69,6 +70,7 @@ def main(args: argparse.Namespace) -> int:
         except RunIncomplete as error:
             incomplete, document = error, error.document
         except HTTPError as error:  # of Prefect's client, which has asked again and again
+            give_up()
             document = stored_summary(request, args.store) or {}
             if document in ({}, known):
                 raise CosmicError(
