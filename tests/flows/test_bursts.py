@@ -1,11 +1,9 @@
 """Many ranks on Lambda with every fault that there is, through the real flow, server and store."""
 
-import dataclasses
 import io
 import json
 import random
 import time
-import uuid
 from collections import Counter
 from functools import partial
 
@@ -14,71 +12,16 @@ import pandas as pd
 import pytest
 
 from flows.run import run
-from inference.events import RankEvent
-from inference.predictions import Predictions
-from inference.publish import publish
 from inference.store import Store
 from tasks.executors.aws_lambda import LambdaExecutor
 from tasks.ledger import load_invocations
-from tests.fixtures import RESULT
+from tests.quick_function import Function
 from tests.scripted_lambda import Answer, serving
 from tests.surveys import in_bucket
 
 pytestmark = [pytest.mark.usefixtures("prefect_api", "plain_bucket")]
 BUCKET = "cosmicai-plain"
 HOUR = 3600.0
-
-
-class Function:
-    """What runs behind the scripted endpoint: redshifts that tell the rank, published as the handler does."""
-
-    def __init__(self):
-        self.store = Store("s3://")
-        self.skew = {}
-
-    def result(self, event, request_id=""):
-        rank = RankEvent.from_wire(event)
-        now = time.time() + self.skew.get(rank.rank, 0.0)
-        return rank, dataclasses.replace(
-            RESULT,
-            rank=rank.rank,
-            world_size=rank.world_size,
-            attempt=rank.attempt,
-            fingerprint=rank.fingerprint,
-            data_path=rank.data_paths[0],
-            result_path=rank.result_path,
-            predictions_path=f"{rank.result_path}/predictions/{rank.rank}.{uuid.uuid4().hex}.safetensors",
-            samples=2,
-            started_at=now - 0.01,
-            ended_at=now,
-            wall_total_s=0.01,
-            request_id=request_id,
-            cold=False,
-        )
-
-    def redshifts(self, rank):
-        predictions = Predictions()
-        predictions.add(rank.data_paths[0], 0, np.full(2, rank.rank / 1000, np.float32), np.full(2, 0.1))
-        return predictions.encode(rank)
-
-    def work(self, event, request_id=""):
-        rank, result = self.result(event, request_id)
-        self.store.write(BUCKET, result.predictions_path, self.redshifts(rank))
-        return publish(self.store, rank, result).to_wire()
-
-    def die_over_the_redshifts(self, event):
-        rank, result = self.result(event)
-        self.store.write(BUCKET, result.predictions_path, self.redshifts(rank)[:40])
-
-    def die_over_the_result(self, event):
-        rank, result = self.result(event)
-        self.store.write(BUCKET, result.predictions_path, self.redshifts(rank))
-        half = json.dumps(result.to_wire()).encode()[:-200]
-        self.store.write(BUCKET, f"{rank.result_path}/{rank.rank}.json", half)
-
-    def reply_of_another_rank(self, event):
-        other = (int(event["RANK"]) + 1) % int(event["WORLD_SIZE"])
-        return json.dumps(self.result(event | {"RANK": str(other)})[1].to_wire()).encode()
 
 
 def failed(kind, message, do=None):
@@ -115,7 +58,7 @@ def refusals(answers):
 @pytest.fixture
 def burst(monkeypatch):
     """Run so many ranks of which a fifth meet faults; returns the document, the endpoint and what was scripted."""
-    function = Function()
+    function = Function(BUCKET)
     with serving(function.work) as (endpoint, url):
         monkeypatch.setenv("AWS_ENDPOINT_URL_LAMBDA", url)
         monkeypatch.setattr("tasks.executors.choose.LambdaExecutor", partial(LambdaExecutor, lost_for_s=5.0))

@@ -1,0 +1,272 @@
+"""Whatever is killed or cut off in the middle, the same request ends in what an undisturbed run comes to."""
+
+import io
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from contextlib import ExitStack
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from inference.store import Store
+from tasks.emulator import environment, inherited
+from tests.cable import cable_to
+from tests.conftest import ROOT
+from tests.measured import without_measurements
+from tests.quick_function import Function
+from tests.scripted_lambda import serving
+from tests.surveys import in_bucket, write_survey
+
+COSMIC = str(Path(sys.executable).with_name("cosmic"))
+RANKS = 10
+CUT_S = 10.0
+
+
+def seeds(few):
+    """A few points in `make test`, twenty in `make soak`; the seed stands in the test's name."""
+    return [
+        pytest.param(seed, marks=pytest.mark.slow if seed < few else pytest.mark.soak, id=f"seed{seed}")
+        for seed in range(20)
+    ]
+
+
+class Scene:
+    """One request, the place where it runs, and every call of its ranks' function."""
+
+    def __init__(self, folder, request, store, words, variables):
+        self.folder, self.wanted, self.store, self.words = folder, request, store, words
+        self.variables = variables
+        self.path = request["result_path"]
+        self.log = folder / "calls"
+
+    def calls(self):
+        """The ranks that were called, in order, and the processes that served them."""
+        if not self.log.exists():
+            return []
+        return [(int(line.split()[0]), int(line.split()[2])) for line in self.log.read_text().splitlines()]
+
+    def start(self, **changes):
+        """Start the command; its output goes to files, for nobody may be there to read it."""
+        request = self.folder / "request.json"
+        request.write_text(json.dumps(self.wanted))
+        with (self.folder / "out").open("w") as out, (self.folder / "err").open("w") as err:
+            return subprocess.Popen(
+                [COSMIC, "run", str(request), "--json", *self.words],
+                stdout=out,
+                stderr=err,
+                env=inherited(os.environ) | self.variables | changes,
+                cwd=self.folder,
+            )
+
+    def end(self, process):
+        assert process.wait(timeout=280) == 0, (self.folder / "err").read_text()
+        return json.loads((self.folder / "out").read_text())
+
+    def done(self):
+        """The ranks' results that lie there, by rank, as bytes."""
+        found = self.store.list(self.wanted["bucket"], self.path)
+        names = {stored.key.removeprefix(f"{self.path}/").removesuffix(".json"): stored.key for stored in found}
+        return {
+            int(name): self.store.read(self.wanted["bucket"], key) for name, key in names.items() if name.isdecimal()
+        }
+
+    def redshifts(self):
+        data = self.store.read(self.wanted["bucket"], f"{self.path}/predictions.parquet")
+        return pd.read_parquet(io.BytesIO(data))
+
+    def wait_for_calls(self, count, process):
+        while len(self.calls()) < count:
+            assert process.poll() is None, (self.folder / "err").read_text()
+            time.sleep(0.01)
+
+    def settle(self):
+        """Wait until ranks that outlived their orchestrator have ended."""
+        before = None
+        while before != (before := len(self.done())):
+            time.sleep(1.0)
+
+
+def same(scene, document, undisturbed):
+    """See that a run came to what the undisturbed one did."""
+    expected, redshifts = undisturbed
+    assert without_measurements(document) == without_measurements(expected)
+    pd.testing.assert_frame_equal(scene.redshifts(), redshifts, check_exact=True)
+    results = scene.done()
+    assert sorted(results) == list(range(RANKS))
+    predictions = [stored.key for stored in scene.store.list(scene.wanted["bucket"], f"{scene.path}/predictions")]
+    named = [json.loads(result)["predictions_path"] for result in results.values()]
+    assert set(named) <= set(predictions)
+    assert len(set(named)) == RANKS
+
+
+def killed_and_started_again(scene, seed, undisturbed):
+    """Kill the orchestrator when a random number of ranks has been called, and start the same request again."""
+    chance = random.Random(seed)
+    process = scene.start()
+    scene.wait_for_calls(chance.randint(0, RANKS), process)
+    time.sleep(chance.random() * 0.5)
+    process.kill()
+    process.wait()
+    scene.settle()
+    done, before = scene.done(), len(scene.calls())
+    document = scene.end(scene.start())
+    again = {rank for rank, _ in scene.calls()[before:]}
+    assert not again & done.keys(), "finished ranks are not called again"
+    assert again | done.keys() == set(range(RANKS))
+    assert document["ranks_resumed"] in (len(done), 0 if len(done) < RANKS else RANKS)
+    assert {rank: data for rank, data in scene.done().items() if rank in done} == done
+    same(scene, document, undisturbed)
+
+
+@pytest.fixture(scope="module")
+def survey(tmp_path_factory, tiny_weights):
+    folder = tmp_path_factory.mktemp("bucket")
+    write_survey(folder / "survey", sizes=(40, 30) * (RANKS // 2))
+    (folder / "models").mkdir()
+    for path in tiny_weights.parent.iterdir():
+        shutil.copy(path, folder / "models" / path.name)
+    return folder
+
+
+@pytest.fixture
+def scenes(survey, tmp_path, prefect_server):
+    """Makes the scene of a run on local workers, which take half a second a rank."""
+
+    def make(name="scene"):
+        folder = tmp_path / name
+        shutil.copytree(survey, folder / "store" / "cosmicai-test")
+        variables = {"PREFECT_API_URL": prefect_server, "PYTHONPATH": f"{ROOT / 'tests' / 'slowed'}:{ROOT}"}
+        variables |= {"COSMIC_CALLS": str(folder / "calls"), "COSMIC_SLOW": "0.4"}
+        words = ["--store", str(folder / "store"), "--workers", "2"]
+        return Scene(
+            folder, in_bucket("cosmicai-test", result_path="results/test"), Store(folder / "store"), words, variables
+        )
+
+    return make
+
+
+_known = {}
+
+
+@pytest.fixture
+def undisturbed(request):
+    """What a run comes to that nobody disturbs: computed once for each kind of scene."""
+
+    def of(kind, make):
+        if kind not in _known:
+            scene = make("undisturbed")
+            _known[kind] = scene.end(scene.start()), scene.redshifts()
+        return _known[kind]
+
+    return of
+
+
+class TestLocalWorkers:
+    @pytest.mark.parametrize("seed", seeds(1))
+    def test_a_killed_orchestrator(self, scenes, undisturbed, seed):
+        expected = undisturbed("local", scenes)
+        killed_and_started_again(scenes(), seed, expected)
+
+    @pytest.mark.parametrize("seed", seeds(1))
+    def test_a_killed_worker(self, scenes, undisturbed, seed):
+        expected, scene, chance = undisturbed("local", scenes), scenes(), random.Random(seed)
+        process = scene.start()
+        scene.wait_for_calls(chance.randint(1, RANKS), process)
+        time.sleep(chance.random() * 0.3)
+        rank, worker = scene.calls()[-1]
+        os.kill(worker, signal.SIGKILL)
+        document = scene.end(process)
+        calls = Counter(called for called, _ in scene.calls())
+        assert calls.pop(rank) in (1, 2)
+        assert set(calls.values()) == {1}
+        same(scene, document, expected)
+
+    @pytest.mark.parametrize("seed", seeds(1))
+    def test_a_prefect_server_that_is_gone(self, scenes, undisturbed, prefect_server, seed):
+        expected, scene, chance = undisturbed("local", scenes), scenes(), random.Random(seed)
+        with cable_to(prefect_server) as (cable, url):
+            process = scene.start(PREFECT_API_URL=url)
+            scene.wait_for_calls(chance.randint(1, RANKS), process)
+            cable.cut()
+            document = scene.end(process)
+        told = (scene.folder / "err").read_text()
+        assert "The Prefect server does not answer. The run goes on without it" in told
+        assert "The Prefect server went away at the end of the run, which is done all the same." in told
+        assert "Traceback" not in told
+        assert Counter(rank for rank, _ in scene.calls()) == Counter(range(RANKS))
+        same(scene, document, expected)
+
+
+@pytest.fixture
+def lambdas(filled_bucket, emulator_url, tmp_path, prefect_server, request):
+    """Makes the scene of a run on a scripted Lambda endpoint, with S3 on the emulator, each behind a cable."""
+    with ExitStack() as stack:
+        endpoint, url = stack.enter_context(serving(lambda event, request_id: None))
+
+        def make(name="scene"):
+            folder = tmp_path / name
+            folder.mkdir()
+            path = f"results/{request.node.name}/{name}".replace("[", "-").replace("]", "")
+            patch = stack.enter_context(pytest.MonkeyPatch.context())
+            for variable, value in environment(emulator_url).items():
+                patch.setenv(variable, value)
+            function, lock = Function(filled_bucket, takes_s=0.3), threading.Lock()
+
+            def work(event, request_id):
+                with lock, (folder / "calls").open("a") as log:
+                    log.write(f"{event['RANK']} {event['attempt']} 0\n")
+                return function.work(event, request_id)
+
+            endpoint.work = work
+            scene = Scene(
+                folder,
+                in_bucket(filled_bucket, result_path=path, world_size=RANKS, max_concurrency=2),
+                Store("s3://"),
+                ["--store", "s3://", "--executor", "lambda"],
+                {},
+            )
+            scene.to_store, store_url = stack.enter_context(cable_to(emulator_url))
+            scene.to_lambda, lambda_url = stack.enter_context(cable_to(url))
+            scene.variables = environment(store_url) | {"PREFECT_API_URL": prefect_server}
+            scene.variables |= {"AWS_ENDPOINT_URL_LAMBDA": lambda_url}
+            return scene
+
+        yield make
+
+
+def of_path(expected, scene):
+    """The undisturbed document, with the other scene's result path in it."""
+    document, redshifts = expected
+    text = json.dumps(document).replace(document["request"]["result_path"], scene.path)
+    return json.loads(text), redshifts
+
+
+class TestLambda:
+    @pytest.mark.parametrize("seed", seeds(1))
+    def test_a_killed_orchestrator(self, lambdas, undisturbed, seed):
+        expected, scene = undisturbed("lambda", lambdas), lambdas()
+        killed_and_started_again(scene, seed, of_path(expected, scene))
+
+    @pytest.mark.parametrize("line", ["to_store", "to_lambda"])
+    @pytest.mark.parametrize("seed", seeds(1))
+    def test_ten_seconds_without_the_store_or_the_endpoint(self, lambdas, undisturbed, line, seed):
+        expected, scene, chance = undisturbed("lambda", lambdas), lambdas(), random.Random(seed)
+        process = scene.start()
+        scene.wait_for_calls(chance.randint(1, RANKS), process)
+        cable = getattr(scene, line)
+        cable.cut()
+        time.sleep(CUT_S)
+        cable.mend()
+        document = scene.end(process)
+        calls = Counter(rank for rank, _ in scene.calls())
+        assert sum(calls.values()) <= RANKS + 2, "only what was in flight is called twice"
+        same(scene, document, of_path(expected, scene))
