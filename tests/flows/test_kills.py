@@ -1,32 +1,27 @@
 """Whatever is killed or cut off in the middle, the same request ends in what an undisturbed run comes to."""
 
-import io
 import json
 import os
 import random
 import shutil
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
 from contextlib import ExitStack
-from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from inference.store import Store
-from tasks.emulator import environment, inherited
+from tasks.emulator import environment
 from tests.cable import cable_to
-from tests.conftest import ROOT
 from tests.measured import without_measurements
 from tests.quick_function import Function
+from tests.scene import Scene, local_scene
 from tests.scripted_lambda import serving
 from tests.surveys import in_bucket, write_survey
 
-COSMIC = str(Path(sys.executable).with_name("cosmic"))
 RANKS = 10
 CUT_S = 10.0
 
@@ -37,62 +32,6 @@ def seeds(few):
         pytest.param(seed, marks=pytest.mark.slow if seed < few else pytest.mark.soak, id=f"seed{seed}")
         for seed in range(20)
     ]
-
-
-class Scene:
-    """One request, the place where it runs, and every call of its ranks' function."""
-
-    def __init__(self, folder, request, store, words, variables):
-        self.folder, self.wanted, self.store, self.words = folder, request, store, words
-        self.variables = variables
-        self.path = request["result_path"]
-        self.log = folder / "calls"
-
-    def calls(self):
-        """The ranks that were called, in order, and the processes that served them."""
-        if not self.log.exists():
-            return []
-        return [(int(line.split()[0]), int(line.split()[2])) for line in self.log.read_text().splitlines()]
-
-    def start(self, **changes):
-        """Start the command; its output goes to files, for nobody may be there to read it."""
-        request = self.folder / "request.json"
-        request.write_text(json.dumps(self.wanted))
-        with (self.folder / "out").open("w") as out, (self.folder / "err").open("w") as err:
-            return subprocess.Popen(
-                [COSMIC, "run", str(request), "--json", *self.words],
-                stdout=out,
-                stderr=err,
-                env=inherited(os.environ) | self.variables | changes,
-                cwd=self.folder,
-            )
-
-    def end(self, process):
-        assert process.wait(timeout=280) == 0, (self.folder / "err").read_text()
-        return json.loads((self.folder / "out").read_text())
-
-    def done(self):
-        """The ranks' results that lie there, by rank, as bytes."""
-        found = self.store.list(self.wanted["bucket"], self.path)
-        names = {stored.key.removeprefix(f"{self.path}/").removesuffix(".json"): stored.key for stored in found}
-        return {
-            int(name): self.store.read(self.wanted["bucket"], key) for name, key in names.items() if name.isdecimal()
-        }
-
-    def redshifts(self):
-        data = self.store.read(self.wanted["bucket"], f"{self.path}/predictions.parquet")
-        return pd.read_parquet(io.BytesIO(data))
-
-    def wait_for_calls(self, count, process):
-        while len(self.calls()) < count:
-            assert process.poll() is None, (self.folder / "err").read_text()
-            time.sleep(0.01)
-
-    def settle(self):
-        """Wait until ranks that outlived their orchestrator have ended."""
-        before = None
-        while before != (before := len(self.done())):
-            time.sleep(1.0)
 
 
 def same(scene, document, undisturbed):
@@ -142,14 +81,7 @@ def scenes(survey, tmp_path, prefect_server):
     """Makes the scene of a run on local workers, which take half a second a rank."""
 
     def make(name="scene"):
-        folder = tmp_path / name
-        shutil.copytree(survey, folder / "store" / "cosmicai-test")
-        variables = {"PREFECT_API_URL": prefect_server, "PYTHONPATH": f"{ROOT / 'tests' / 'slowed'}:{ROOT}"}
-        variables |= {"COSMIC_CALLS": str(folder / "calls"), "COSMIC_SLOW": "0.4"}
-        words = ["--store", str(folder / "store"), "--workers", "2"]
-        return Scene(
-            folder, in_bucket("cosmicai-test", result_path="results/test"), Store(folder / "store"), words, variables
-        )
+        return local_scene(tmp_path / name, survey, prefect_server)
 
     return make
 
