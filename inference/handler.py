@@ -107,7 +107,7 @@ def _partitions(rank: RankEvent) -> Iterator[tuple[str, str]]:
 
 
 def _open(store: Store, rank: RankEvent, path: str, etag: str) -> Partition:
-    stored = store.head(rank.data_bucket, path)
+    stored = store.expected(rank.data_bucket, path, etag)
     if stored is None:
         raise BadPartition(f"the partition {path} is gone from {rank.data_bucket}")
     if etag and stored.etag != etag:

@@ -156,6 +156,18 @@ class Store:
             raise
         return StoredObject(key, entry["size"], (entry["e_tag"] or "").strip('"'))
 
+    def expected(self, bucket: str, key: str, etag: str) -> StoredObject | None:
+        """`head` of an object that a listing showed with this ETag, looked at again for two seconds where it differs.
+
+        A store, or a gateway before it, may show a moment ago (S3 itself does not); what still differs has changed.
+        """
+        for pause in (0.1, 0.3, 0.6, 1.0, 0.0):
+            stored = self.head(bucket, key)
+            if self.is_local or not etag or (stored is not None and stored.etag == etag):
+                break
+            time.sleep(pause)
+        return stored
+
     def read(self, bucket: str, key: str) -> bytes:
         """The whole object."""
         with self._named("read", bucket, key) as request:
