@@ -14,7 +14,11 @@ TEXTS = (
     *("<script>alert(1)</script>", "[/red]", "[bold", "$x^$", "| a `b` [c](javascript:d)", "=cmd()", "%s{0}"),
     *("9" * 30, "1e999", "NaN", "٣", "x" * 5000, "a/" * 2000, "1" * 10_000),
 )
-VALUES = (None, True, False, *NUMBERS, *TEXTS, [], {}, [[]], [None], {"": None}, ["a"] * 300, {"a": {"a": {"a": 1}}})
+DEEP = "stands for a deep list"
+VALUES = (
+    *(DEEP, DEEP, None, True, False, *NUMBERS, *TEXTS),
+    *([], {}, [[]], [None], {"": None}, ["a"] * 300, {"a": {"a": {"a": 1}}}),
+)
 
 
 def harmed(document: object, chance: random.Random) -> object:
@@ -74,7 +78,8 @@ def harmed_json(document: object, chance: random.Random) -> bytes:
             deep = chance.choice((b"[", b'{"a":')) * chance.choice((500, 100_000))
             return chance.choice((deep, b"[" + deep, json.dumps(document).encode() + deep))
         case _:
-            return json.dumps(harmed(document, chance)).encode()
+            depth = chance.choice((10, 100, 900, 970, 985))  # as deep as Python still reads
+            return json.dumps(harmed(document, chance)).replace(f'"{DEEP}"', "[" * depth + "]" * depth).encode()
 
 
 def harmed_text(text: str, chance: random.Random) -> str:

@@ -2,8 +2,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inference.errors import BadInput
+from inference.errors import BadInput, StoreError
 from inference.keys import checked_bucket, checked_key, natural_order
+from inference.store import Store
 
 
 @pytest.mark.parametrize(
@@ -56,3 +57,26 @@ def test_any_keys_can_be_sorted_whatever_order_they_came_in(names):
     forwards = [natural_order(name) for name in sorted(names, key=natural_order)]
     names.reverse()
     assert [natural_order(name) for name in sorted(names, key=natural_order)] == forwards
+
+
+ODD = st.sampled_from(
+    ["..", ".", "%2e%2e", "\uff0e\uff0e", "~", "a%2Fb", "-rf", "$HOME", "a:b", "`id`", "#1", "é", "e\u0301", "a b"]
+)
+
+
+@given(st.lists(ODD | st.text(min_size=1, max_size=5), min_size=1, max_size=5))
+def test_what_is_written_under_a_key_that_passes_lies_in_its_bucket_under_that_key(tmp_path_factory, parts):
+    try:
+        key = checked_key("/".join(parts), "key")
+    except BadInput:
+        return
+    outside = tmp_path_factory.mktemp("keys")
+    store = Store(outside / "store")
+    try:
+        store.write("bucket", key, b"here")
+    except StoreError:  # a local store has no room for names that its file system lacks
+        assert not any(path.is_file() for path in outside.rglob("*"))
+        return
+    assert store.read("bucket", key) == b"here"
+    assert [stored.key for stored in store.list("bucket", "")] == [key]
+    assert [path for path in outside.rglob("*") if path.is_file()] == [store.local_path("bucket", key)]
