@@ -33,10 +33,12 @@ def legible(text: object) -> str:
     Python writes them, so that nothing moves a cursor or breaks an encoding. User and password of an address, and the
     value of what is called a secret, as somebody's environment printed in an error has some, are left out.
     """
-    shown = "".join(
-        each.encode("unicode_escape").decode() if unicodedata.category(each) in _STEERING and each != "\n" else each
-        for each in str(text)
-    )
+    shown = str(text)
+    if not shown.isprintable():
+        shown = "".join(
+            each.encode("unicode_escape").decode() if unicodedata.category(each) in _STEERING and each != "\n" else each
+            for each in shown
+        )
     return _SECRET.sub(r"\1***", _USERINFO.sub("***@", shown))
 
 
