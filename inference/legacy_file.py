@@ -90,7 +90,7 @@ def read_file(path: Path) -> SavedFile:
         raise BadInput(str(error)) from None
     except zipfile.BadZipFile as error:
         raise BadInput(f"it is truncated or a damaged zip ({error!s:.100})") from None
-    except (ValueError, LookupError, TypeError, OverflowError, RuntimeError, OSError, struct.error):
+    except (ValueError, LookupError, TypeError, OverflowError, RuntimeError, OSError, EOFError, struct.error):
         raise BadInput("it is truncated or damaged: its pickle ends early or makes no sense") from None
     return SavedFile(root, hashlib.sha256(data).hexdigest(), size, storages)
 

@@ -75,7 +75,7 @@ def read_tensors(buffer: Buffer, name: str) -> list[np.ndarray]:
         raise BadPartition(f"{name} is truncated or a damaged zip: {error!s:.200}") from None
     except (ValueError, NotImplementedError) as error:
         raise BadPartition(f"{name} is no readable torch.save file: {error!s:.200}") from None
-    except (struct.error, LookupError, TypeError, OverflowError, OSError):
+    except (struct.error, LookupError, TypeError, OverflowError, OSError, EOFError):
         raise BadPartition(f"{name} is no readable torch.save file: it is damaged") from None
     tensors = saved.tensors if isinstance(saved, _Dataset) else saved
     if not isinstance(tensors, tuple | list) or not all(isinstance(t, np.ndarray) for t in tensors):

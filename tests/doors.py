@@ -64,6 +64,10 @@ class Door:
         return harmed_bytes(self.good, chance) if isinstance(self.good, bytes) else harmed_json(self.good, chance)
 
 
+def _lease(store):
+    Lease(store, BUCKET, f"{PATH}/l", "me").take()
+
+
 def _stored(name, read):
     """A reader of `<result_path>/<name>` in a local store."""
 
@@ -195,7 +199,7 @@ DOORS = {
     "summary function": Door(
         PLAN, _stored("payload.json", lambda _: functions.summarize({"bucket": BUCKET, "result_path": PATH}, None))
     ),
-    "lease": Door({"holder": "me", "expires": 9e9}, _stored("l", lambda s: Lease(s, BUCKET, f"{PATH}/l", "me").take())),
+    "lease": Door({"holder": "me", "expires": 9e9}, _stored("l/00000001.lease", _lease)),
     "invocations": Door(
         [{"fingerprint": "f", "invocation": INVOCATION}],
         _stored("invocations.json", lambda store: load_invocations(store, BUCKET, PATH)),

@@ -358,6 +358,12 @@ def test_flipped_bits_are_read_or_refused(form, data, tmp_path_factory):
     reads_or_is_refused(tmp_path_factory.getbasetemp() / f"flipped-{len(good)}.pt", bytes(good))
 
 
+def test_a_zip_whose_entry_would_begin_behind_the_end_is_refused(tmp_path):
+    harmed = bytearray(SMALL["zip"])
+    harmed[29] ^= 1 << 4  # the upper byte of the first entry's extra field: its content would begin behind the file
+    reads_or_is_refused(tmp_path / "harmed.pt", bytes(harmed))
+
+
 PIECES = [
     *(bytes([code]) for code in b"N()]}tbRQ.ea0\x81\x85\x86\x87\x88\x89s2u\x93\x94\x8f\x90\x91"),
     b"q\x00",
