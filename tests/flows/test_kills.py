@@ -202,3 +202,44 @@ class TestLambda:
         calls = Counter(rank for rank, _ in scene.calls())
         assert sum(calls.values()) <= RANKS + 2, "only what was in flight is called twice"
         same(scene, document, of_path(expected, scene))
+
+
+class MachineScene(Scene):
+    """A run through the state machine on the emulator, whose function notes its calls in the bucket."""
+
+    def calls(self):
+        found = self.store.list(self.wanted["bucket"], f"called/{self.path}")
+        return [(int(stored.key.rpartition("/")[2].split("-")[0]), 0) for stored in found]
+
+
+@pytest.fixture
+def machines(replaced, emulator_url, tmp_path, prefect_server, request):
+    replaced("noted")
+
+    def make(name="scene"):
+        folder = tmp_path / name
+        folder.mkdir()
+        path = f"results/{request.node.name}/{name}".replace("[", "-").replace("]", "")
+        wanted = in_bucket("cosmicai-test", result_path=path, world_size=RANKS, max_concurrency=2)
+        variables = environment(emulator_url) | {"PREFECT_API_URL": prefect_server}
+        words = ["--store", "s3://", "--executor", "step-functions"]
+        return MachineScene(folder, wanted, Store("s3://"), words, variables)
+
+    return make
+
+
+class TestStepFunctions:
+    @pytest.mark.parametrize("seed", seeds(0))
+    def test_a_killed_orchestrator(self, machines, undisturbed, seed):
+        expected, scene = undisturbed("step-functions", machines), machines()
+        process = scene.start()
+        scene.wait_for_calls(random.Random(seed).randint(0, RANKS), process)
+        process.kill()
+        process.wait()
+        scene.settle()  # the machine goes on by itself
+        done, before = scene.done(), scene.calls()
+        document = scene.end(scene.start())
+        again = Counter(rank for rank, _ in scene.calls()) - Counter(rank for rank, _ in before)
+        assert not again.keys() & done.keys(), "finished ranks are not called again"
+        assert {rank: data for rank, data in scene.done().items() if rank in done} == done
+        same(scene, document, of_path(expected, scene))

@@ -3,13 +3,15 @@ import json
 
 import pytest
 
+from inference.dataset import write_partition
+from inference.events import Script
 from inference.lease import Held
 from inference.plan import Model, events_of
 from inference.request import RunRequest
 from inference.start import EXECUTIONS, INVOCATIONS, SUMMARIES, begin, hold
 from inference.store import Store
 from tests.fixtures import RESULT
-from tests.surveys import read_json, request_of, write_survey
+from tests.surveys import random_survey, read_json, request_of, write_survey
 
 BUCKET = "cosmicai-test"
 MODEL = Model("models/tiny.safetensors", "a" * 64)
@@ -94,6 +96,52 @@ def test_a_fresh_run_that_is_retried_keeps_what_it_did_before(store, results):
 def refuses(store, asked, told):
     with pytest.raises(Held, match=told), hold(store, asked, "two"):
         pass
+
+
+class TestWhatAChangeTouches:
+    SCRIPT = Script(folder="A B", entry="/tmp/A B/run.py", sha256="c" * 64)
+
+    def finished(self, store, asked, what):
+        """A run of which every rank is done."""
+        start = begin(store, asked, what, "one")
+        for event in start.plan.events:
+            finish(store, start, event.rank)
+        assert begin(store, asked, what, "two").resumed == tuple(range(len(start.plan.events)))
+
+    def test_a_changed_partition_its_own_rank(self, store, tmp_path):
+        self.finished(store, request(), MODEL)
+        write_partition(tmp_path / BUCKET / "survey" / "2.safetensors", *random_survey(9, seed=9))
+        assert begin(store, request(), MODEL, "three").resumed == (0, 2, 3)
+
+    def test_a_partition_that_came_last_no_other(self, store, tmp_path):
+        self.finished(store, request(), MODEL)
+        write_partition(tmp_path / BUCKET / "survey" / "9.safetensors", *random_survey(9, seed=9))
+        start = begin(store, request(), MODEL, "three")
+        assert start.plan.world_size == 5
+        assert start.resumed == (0, 1, 2, 3)
+
+    def test_a_smaller_world_the_ranks_whose_share_is_another_one(self, store):
+        self.finished(store, request(), MODEL)
+        assert begin(store, request(world_size=3), MODEL, "three").resumed == ()  # 0 has 1 and 2; 1 has 3; 2 has 4
+
+    @pytest.mark.parametrize(
+        ("changes", "what"),
+        [
+            ({"batch_size": 17}, MODEL),
+            ({"engine": "torch"}, MODEL),
+            ({}, Model(MODEL.key, "b" * 64)),
+            ({"model": None, "script": SCRIPT.entry, "S3_object_name": SCRIPT.folder}, SCRIPT),
+        ],
+        ids=["batch size", "engine", "model", "a script in its place"],
+    )
+    def test_what_every_rank_depends_on_all_ranks(self, store, changes, what):
+        self.finished(store, request(), MODEL)
+        assert begin(store, request(**changes), what, "three").resumed == ()
+
+    @pytest.mark.parametrize("changes", [{"memory_mb": 2048}, {"access": "stream"}, {"rank_timeout": 60}], ids=str)
+    def test_what_no_redshift_depends_on_none(self, store, changes):
+        self.finished(store, request(), MODEL)
+        assert begin(store, request(**changes), MODEL, "three").resumed == (0, 1, 2, 3)
 
 
 class TestWhatIsHeld:
