@@ -163,7 +163,9 @@ def test_a_staged_script_runs_on_every_executor(executor):
     records = pd.read_json(io.BytesIO(Store("s3://").read(BUCKET, f"{path}/combined_data.json")))
     assert list(records["arguments"]) == [["--a", "b c"]] * 4
     assert records["mean_redshift"].notna().all()
-    root_lease(Store("s3://"), RunRequest.read(scripted), "the next one").take(1)  # or it would be refused
+    free = root_lease(Store("s3://"), RunRequest.read(scripted), "the next one")
+    free.take()  # or it would be refused
+    free.release()
 
 
 class TestThroughTheStateMachine:
