@@ -119,7 +119,7 @@ class Dispatch:
         self._lock = threading.Condition()
         self._queue: deque[_Call] = deque()
         self._under_way: set[_Call] = set()
-        self._threads = self._idle = 0
+        self._threads = 0
         self._open: dict[int, _Rank] = {}  # sent and not settled
         self._times: list[float] = []
         self._made = 0
@@ -151,7 +151,7 @@ class Dispatch:
                 self._open[event.rank] = rank = _Rank(event, ended)
                 self._queue.append(_Call(rank, backup=False))
             self._serve()
-        if self.executor.in_process:
+        if self.executor.in_process or not self._threads:
             self._make_calls()
         ends = [ended.get() for _ in events]
         for end in ends:
@@ -239,9 +239,13 @@ class Dispatch:
         """Have a thread for everything in the queue, as far as there may be threads; with the lock held."""
         if self.executor.in_process:
             return
-        for _ in range(min(len(self._queue) - self._idle, self.executor.concurrency - self._threads)):
+        free = self._threads - len(self._under_way)  # also those that have not come to take their first call yet
+        for _ in range(min(len(self._queue) - free, self.executor.concurrency - self._threads)):
+            try:
+                threading.Thread(target=self._make_calls, args=(True,), daemon=True).start()
+            except RuntimeError:  # this machine gives no more: those that there are take turns
+                break
             self._threads += 1
-            threading.Thread(target=self._make_calls, args=(True,), daemon=True).start()
         self._lock.notify(len(self._queue))
 
     def _make_calls(self, stay: bool = False) -> None:
@@ -259,9 +263,7 @@ class Dispatch:
         with self._lock:
             while True:
                 while stay and not self._queue and self.why is None:
-                    self._idle += 1
                     self._lock.wait()
-                    self._idle -= 1
                 if not self._queue:
                     return None
                 call = dataclasses.replace(self._queue.popleft(), began=time.time())

@@ -113,6 +113,37 @@ def test_shares_of_many_task_runs_together_keep_to_the_executors_concurrency():
     assert executor.most_at_once <= 4
 
 
+def test_no_more_threads_are_started_than_there_are_ranks_however_many_the_executor_takes():
+    executor, events = Scripted({rank: [HANG] for rank in range(60)}, concurrency=1000), events_of(60)
+    before = set(threading.enumerate())
+    with Dispatch(executor, Ledger(), events) as dispatch:
+        shares = [threading.Thread(target=dispatch.run, args=(events[start : start + 5],)) for start in range(0, 60, 5)]
+        for share in shares:
+            share.start()
+        while len(executor.calls) < 60:
+            time.sleep(0.002)
+        assert len(set(threading.enumerate()) - before - set(shares)) == 60
+
+
+@pytest.mark.parametrize("most", [0, 3])
+def test_where_the_machine_gives_no_more_threads_ranks_take_turns_on_those_there_are(monkeypatch, most):
+    start, started = threading.Thread.start, []
+
+    def start_few(thread):
+        if thread.daemon:
+            if len(started) == most:
+                raise RuntimeError("can't start new thread")
+            started.append(thread)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_few)
+    executor = Scripted(each_s=0.002)
+    with Dispatch(executor, Ledger(), events_of(20)) as dispatch:
+        assert len(dispatch.run(events_of(20))) == 20
+    assert sorted(executor.calls) == list(range(20))
+    assert executor.most_at_once <= max(most, 1)
+
+
 def test_an_executor_that_runs_ranks_in_process_is_called_from_the_callers_thread_in_order():
     seen = []
 
