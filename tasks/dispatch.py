@@ -69,7 +69,7 @@ class _Rank:
     def __init__(self, event: RankEvent, ended: "SimpleQueue[Ended]") -> None:
         self.event, self._ended = event, ended
         self.copies = 1  # queued or under way
-        self.began: float | None = None  # the first of them, by the monotonic clock
+        self.original = _Call(self, backup=False)
         self.backups = 0
         self.settled = False
 
@@ -79,13 +79,16 @@ class _Rank:
         self._ended.put(end)
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
 class _Call:
-    """A copy of a rank that is queued, or under way since `began` (seconds since the epoch)."""
+    """A copy of a rank: under way since `began`, by the monotonic clock; or waiting to be sent, or sent again."""
 
-    rank: _Rank
-    backup: bool
-    began: float = 0.0
+    def __init__(self, rank: _Rank, *, backup: bool) -> None:
+        self.rank, self.backup = rank, backup
+        self.began: float | None = None
+
+    def under_way(self, sent: bool) -> None:
+        """Note that it was sent, or refused."""
+        self.began = time.monotonic() if sent else None
 
 
 class Dispatch:
@@ -149,7 +152,7 @@ class Dispatch:
                 return []
             for event in events:
                 self._open[event.rank] = rank = _Rank(event, ended)
-                self._queue.append(_Call(rank, backup=False))
+                self._queue.append(rank.original)
             self._serve()
         if self.executor.in_process or not self._threads:
             self._make_calls()
@@ -176,16 +179,16 @@ class Dispatch:
                 return
             now = time.monotonic()
             running = {
-                rank.event.rank: now - rank.began
-                for rank in self._open.values()
-                if rank.began is not None and not rank.backups
+                number: now - began
+                for number, rank in self._open.items()
+                if (began := rank.original.began) is not None and not rank.backups
             }
             for number, copies in backups(self._ranks, self._times, running, self._made).items():
                 rank = self._open[number]
                 rank.backups = copies
                 rank.copies += copies
                 self._made += copies
-                self._queue.extend([_Call(rank, backup=True)] * copies)
+                self._queue.extend(_Call(rank, backup=True) for _ in range(copies))
             self._serve()
 
     def stop(self, why: str) -> None:
@@ -204,19 +207,19 @@ class Dispatch:
     def write_off(self) -> None:
         """Enter the calls that nobody waits for any more: slower copies of ranks that are done, or what was stopped.
 
-        A function that runs on is billed; how long it will, nobody here knows.
+        A function that runs on is billed; how long it will, nobody here knows. What waited to be sent again is not.
         """
         with self._lock:
             left, self._under_way = self._under_way, set()
-        now = time.time()
+        now, by_began = time.time(), time.monotonic()
         for call in left:
-            event, seconds = call.rank.event, now - call.began
+            event, seconds = call.rank.event, 0.0 if (began := call.began) is None else by_began - began
             done = event.rank in self.ledger.done
             self.ledger.enter(
                 Invocation(
                     rank=event.rank,
                     attempt=event.attempt,
-                    started_at=call.began,
+                    started_at=now - seconds,
                     ended_at=now,
                     duration_s=seconds,
                     init_s=0.0,
@@ -252,7 +255,7 @@ class Dispatch:
         """Make the calls that are queued; or, in a thread of the pool, those that will be, until all stops."""
         while (call := self._next(stay)) is not None:
             try:
-                end: Invocation | Exception = self.executor.invoke(call.rank.event)
+                end: Invocation | Exception = self.executor.invoke(call.rank.event, call.under_way)
             except Exception as error:  # noqa: BLE001 - whatever it is, who waits for the rank must hear of it
                 end = error
             self._end(call, end)
@@ -266,9 +269,9 @@ class Dispatch:
                     self._lock.wait()
                 if not self._queue:
                     return None
-                call = dataclasses.replace(self._queue.popleft(), began=time.time())
+                call = self._queue.popleft()
                 if not call.rank.settled:  # else a backup that is not needed any more
-                    call.rank.began = call.rank.began or time.monotonic()
+                    call.under_way(True)
                     self._under_way.add(call)
                     return call
 

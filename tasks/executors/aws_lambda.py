@@ -4,7 +4,7 @@ import json
 import random
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
@@ -154,7 +154,7 @@ class LambdaExecutor:
         """The same invocations, with what CloudWatch knows of those whose REPORT line did not come with the reply."""
         return billed(invocations, self.function_name)
 
-    def invoke(self, event: RankEvent) -> Invocation:
+    def invoke(self, event: RankEvent, under_way: Callable[[bool], None] = lambda _: None) -> Invocation:
         """Run one rank and wait for it; a failure is told in the invocation, not raised."""
         payload = json.dumps(event.to_wire()).encode()
         started = time.time()
@@ -162,12 +162,12 @@ class LambdaExecutor:
             reply = _Reply(started, started)
             return self._told(event, reply, None, "the rank's list of partitions exceeds 6 MB: use more ranks", True)
         try:
-            reply = self._sent(payload)
+            reply = self._sent(payload, under_way)
         except RankFailed as error:
             return self._told(event, _Reply(started, time.time()), None, str(error), final=False)
         return self._answered(event, reply)
 
-    def _sent(self, payload: bytes) -> _Reply:
+    def _sent(self, payload: bytes, under_way: Callable[[bool], None]) -> _Reply:
         """The reply to a call that Lambda took; it is offered again while Lambda refuses.
 
         Raises:
@@ -185,8 +185,10 @@ class LambdaExecutor:
             if time.monotonic() + pause > until:
                 why = explain(reply.failure)
                 raise RankFailed(f"Lambda refused the rank for {self._refused_for_s:g} s: {why}")
+            under_way(False)
             if self._left.wait(pause):
                 raise RankFailed("the run is over")
+            under_way(True)
 
     def _request(self, payload: bytes) -> _Reply:
         reply = _Reply(time.time())

@@ -1,6 +1,6 @@
 """What every executor offers, and what it tells of each invocation."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -120,8 +120,13 @@ class Executor(Protocol):
         """End what can be ended at once and wait for nothing; again, it does nothing."""
         ...
 
-    def invoke(self, event: RankEvent) -> Invocation:
-        """Run one rank and wait for it; a failure is told in the invocation, not raised."""
+    def invoke(self, event: RankEvent, under_way: Callable[[bool], None] = lambda _: None) -> Invocation:
+        """Run one rank and wait for it; a failure is told in the invocation, not raised.
+
+        Args:
+            event: of the rank.
+            under_way: told False when the rank was refused and waits to be sent again, True when it is.
+        """
         ...
 
     def settle(self, invocations: Sequence[Invocation]) -> list[Invocation]:

@@ -9,7 +9,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from queue import SimpleQueue
 from types import TracebackType
@@ -94,8 +94,8 @@ class LocalExecutor:
             worker.stop()
         shutil.rmtree(self._scratch, ignore_errors=True)
 
-    def invoke(self, event: RankEvent) -> Invocation:
-        """Run one rank on the next free worker and wait for it."""
+    def invoke(self, event: RankEvent, _under_way: Callable[[bool], None] = lambda _: None) -> Invocation:
+        """Run one rank on the next free worker and wait for it; a worker refuses none."""
         if self.workers == 0:
             return self._run_here(event)
         worker = self._idle.get()

@@ -13,11 +13,11 @@ from tasks.ledger import Ledger
 from tests.conftest import events_of
 from tests.fixtures import RESULT
 
-FAIL, RAISE, HANG = "fail", "raise", "hang"
+FAIL, RAISE, HANG, REFUSED = "fail", "raise", "hang", "refused"
 
 
 class Scripted:
-    """Answers a rank's n-th call by the n-th word of its script: FAIL, RAISE, HANG, or seconds to succeed after."""
+    """Answers a rank's n-th call by the n-th word of its script: FAIL, RAISE, HANG, REFUSED, or seconds to take."""
 
     name = "scripted"
     memory_mb = 1024
@@ -35,7 +35,7 @@ class Scripted:
         self.exits += 1
         self.left.set()
 
-    def invoke(self, event):
+    def invoke(self, event, under_way):
         with self.lock:
             self.calls.append(event.rank)
             self.at_once += 1
@@ -46,7 +46,9 @@ class Scripted:
         try:
             if word == RAISE:
                 raise RuntimeError("a defect of the executor")
-            if word == HANG:
+            if word == REFUSED:
+                under_way(False)
+            if word in {HANG, REFUSED}:
                 self.left.wait()
             elif word != FAIL:
                 time.sleep(word)
@@ -54,7 +56,7 @@ class Scripted:
             with self.lock:
                 self.at_once -= 1
         result = dataclasses.replace(RESULT, rank=event.rank, world_size=event.world_size)
-        failed = word in {FAIL, HANG}
+        failed = word in {FAIL, HANG, REFUSED}
         return Invocation(
             rank=event.rank,
             attempt=event.attempt,
@@ -148,9 +150,9 @@ def test_an_executor_that_runs_ranks_in_process_is_called_from_the_callers_threa
     seen = []
 
     class Here(Scripted):
-        def invoke(self, event):
+        def invoke(self, event, under_way):
             seen.append(threading.current_thread())
-            return super().invoke(event)
+            return super().invoke(event, under_way)
 
     executor = Here(in_process=True, concurrency=1)
     with Dispatch(executor, Ledger(), events_of(3)) as dispatch:
@@ -182,7 +184,7 @@ class TestBackups:
         assert sorted(call.backup for call in mine) == [False, True, True]
         (slow,) = [call for call in mine if not call.backup]
         assert (slow.error, slow.memory_mb) == ("another copy of the rank was faster", 1024)
-        assert slow.billed_s == pytest.approx(slow.ended_at - slow.started_at)
+        assert slow.billed_s == pytest.approx(slow.ended_at - slow.started_at, abs=1e-5)
         assert "at least" in slow.billed_how
         told = dispatch.ledger.backups()
         made = [call for call in dispatch.ledger.invocations if call.backup]
@@ -190,6 +192,23 @@ class TestBackups:
         assert told["faster"] >= 1
         assert f"got {len(made)} backups" in dispatch.ledger.notes()[0]
         assert dispatch.ledger.last_error(7) is None
+
+    def test_a_rank_that_waits_for_a_place_is_not_late_and_nothing_is_billed_for_it(self):
+        executor = Scripted({7: [REFUSED]})
+        dispatch = Dispatch(executor, Ledger(), events_of(40), Limits(hedging=True))
+        with dispatch:
+            thread = threading.Thread(target=dispatch.run, args=(events_of(40),))
+            thread.start()
+            while len(dispatch.ledger.done) < 39:
+                time.sleep(0.002)
+            for _ in range(20):
+                dispatch.look()
+                time.sleep(0.005)
+            assert executor.calls.count(7) == 1
+            dispatch.stop("the user left")
+        dispatch.write_off()
+        thread.join()
+        assert [call.billed_s for call in dispatch.ledger.invocations if call.rank == 7] == [0.0]
 
     def test_a_run_that_does_not_hedge_calls_every_rank_once_however_late(self):
         executor = Scripted({7: [0.2]})
@@ -201,9 +220,9 @@ class TestBackups:
         executor = Scripted({7: [0.15, 0.4, 0.4]})
         original = executor.invoke
 
-        def invoke(event):
+        def invoke(event, under_way):
             first = event.rank == 7 and executor.calls.count(7) == 0
-            call = original(event)
+            call = original(event, under_way)
             return dataclasses.replace(call, result=None, error="out of memory") if first else call
 
         executor.invoke = invoke
@@ -215,8 +234,8 @@ class TestBackups:
         executor = Scripted({7: [0.15, FAIL, FAIL]})
         original = executor.invoke
 
-        def invoke(event):
-            call = original(event)
+        def invoke(event, under_way):
+            call = original(event, under_way)
             return dataclasses.replace(call, result=None, error="no") if event.rank == 7 else call
 
         executor.invoke = invoke

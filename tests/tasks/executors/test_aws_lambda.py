@@ -13,7 +13,7 @@ from botocore.config import Config
 from inference.errors import BadInput
 from inference.events import RankEvent, Script
 from inference.store import Store
-from tasks.dispatch import Dispatch
+from tasks.dispatch import Dispatch, Limits
 from tasks.executors.aws_lambda import LambdaExecutor
 from tasks.ledger import Ledger
 from tests.conftest import events_of
@@ -262,6 +262,22 @@ def test_no_more_ranks_are_in_flight_than_wished(endpoint, events):
         calls = dispatch.run(events)
     assert all(call.error is None for call in calls)
     assert endpoint.most_at_once <= 3
+
+
+def test_a_rank_that_lambda_refuses_is_not_late_and_gets_no_backup(endpoint, events):
+    endpoint.script(0, *[Answer(status=429)] * 5)
+    ledger = Ledger()
+    with Dispatch(executor(concurrency=8), ledger, events, Limits(hedging=True)) as dispatch:
+        waiting = threading.Thread(target=dispatch.run, args=(events,))
+        waiting.start()
+        while waiting.is_alive():
+            if len(ledger.done) == 7 and len(endpoint.attempts(0)) < 6:
+                dispatch.look()
+            time.sleep(0.005)
+    assert ledger.done == set(range(8))
+    dispatch.write_off()
+    assert [call.backup for call in ledger.invocations] == [False] * 8
+    assert endpoint.executions.count(0) == 1
 
 
 def test_leaving_the_executor_waits_for_no_reply_and_for_no_pause(endpoint, events):
