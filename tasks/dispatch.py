@@ -124,6 +124,7 @@ class Dispatch:
         self._under_way: set[_Call] = set()
         self._threads = 0
         self._open: dict[int, _Rank] = {}  # sent and not settled
+        self._failed: set[int] = set()  # settled, and not sent again yet
         self._times: list[float] = []
         self._made = 0
 
@@ -152,6 +153,7 @@ class Dispatch:
                 return []
             for event in events:
                 self._open[event.rank] = rank = _Rank(event, ended)
+                self._failed.discard(event.rank)
                 self._queue.append(rank.original)
             self._serve()
         if self.executor.in_process or not self._threads:
@@ -183,7 +185,8 @@ class Dispatch:
                 for number, rank in self._open.items()
                 if (began := rank.original.began) is not None and not rank.backups
             }
-            for number, copies in backups(self._ranks, self._times, running, self._made).items():
+            counted = self._ranks - len(self._failed)  # nobody waits for these now
+            for number, copies in backups(counted, self._times, running, self._made).items():
                 rank = self._open[number]
                 rank.backups = copies
                 rank.copies += copies
@@ -291,4 +294,6 @@ class Dispatch:
             del self._open[rank.event.rank]
             if isinstance(end, Invocation) and won:
                 bisect.insort(self._times, end.ended_at - end.started_at)
+            else:
+                self._failed.add(rank.event.rank)
             rank.settle(end)

@@ -210,6 +210,12 @@ class TestBackups:
         thread.join()
         assert [call.billed_s for call in dispatch.ledger.invocations if call.rank == 7] == [0.0]
 
+    def test_ranks_that_failed_and_wait_to_be_sent_again_keep_no_late_rank_from_its_backup(self):
+        executor = Scripted({rank: [FAIL] for rank in range(10)} | {17: [HANG]})
+        decided, _, _ = ran(executor, events_of(40), Limits(hedging=True))
+        assert executor.calls.count(17) >= 2
+        assert {call.rank for call in decided if call.error} == set(range(10))
+
     def test_a_run_that_does_not_hedge_calls_every_rank_once_however_late(self):
         executor = Scripted({7: [0.2]})
         _, dispatch, _ = ran(executor, events_of(40), Limits(hedging=False))
