@@ -285,6 +285,33 @@ class TestStopping:
         assert call.error == "stopped: the user left"
         assert call.billed_s > 0
 
+    def test_a_call_that_ends_after_it_was_written_off_is_not_entered_again(self):
+        executor = Scripted({0: [0.05]})
+        dispatch, before = Dispatch(executor, Ledger(), events_of(1)), set(threading.enumerate())
+        with dispatch:
+            waiting = threading.Thread(target=dispatch.run, args=(events_of(1),))
+            waiting.start()
+            while not executor.calls:
+                time.sleep(0.002)
+        dispatch.write_off()
+        dispatch.write_off()
+        for thread in set(threading.enumerate()) - before:
+            thread.join(10)
+            assert not thread.is_alive(), "the pool's threads end with it"
+        assert [call.error for call in dispatch.ledger.invocations] == ["stopped: the run is over"]
+
+    def test_an_interrupt_lets_everybody_go(self):
+        executor = Scripted({rank: [HANG] for rank in range(8)})
+        with pytest.raises(KeyboardInterrupt), Dispatch(executor, Ledger(), events_of(8)) as dispatch:
+            waiting = threading.Thread(target=dispatch.run, args=(events_of(8),))
+            waiting.start()
+            while len(executor.calls) < 8:
+                time.sleep(0.002)
+            raise KeyboardInterrupt
+        waiting.join(10)
+        assert not waiting.is_alive()
+        assert executor.exits == 1
+
     def test_more_failures_than_tolerated_stop_it_and_so_does_the_time_limit(self):
         limits = Limits(tolerated_count=1)
         dispatch = Dispatch(Scripted(), Ledger(), events_of(10), limits)
