@@ -69,7 +69,6 @@ class _Rank:
     def __init__(self, event: RankEvent, ended: "SimpleQueue[Ended]") -> None:
         self.event, self._ended = event, ended
         self.copies = 1  # queued or under way
-        self.original = _Call(self, backup=False)
         self.backups = 0
         self.settled = False
 
@@ -154,7 +153,7 @@ class Dispatch:
             for event in events:
                 self._open[event.rank] = rank = _Rank(event, ended)
                 self._failed.discard(event.rank)
-                self._queue.append(rank.original)
+                self._queue.append(_Call(rank, backup=False))
             self._serve()
         if self.executor.in_process or not self._threads:
             self._make_calls()
@@ -181,9 +180,9 @@ class Dispatch:
                 return
             now = time.monotonic()
             running = {
-                number: now - began
-                for number, rank in self._open.items()
-                if (began := rank.original.began) is not None and not rank.backups
+                call.rank.event.rank: now - began
+                for call in self._under_way
+                if (began := call.began) is not None and not (call.rank.settled or call.rank.backups)
             }
             counted = self._ranks - len(self._failed)  # nobody waits for these now
             for number, copies in backups(counted, self._times, running, self._made).items():
