@@ -91,7 +91,7 @@ def run(
         pool.check()
         checked = placed(checked, pool)
         check(checked, root)
-        limits = Limits.of(checked, hedging=executor == "lambda")
+        limits = Limits.of(checked, hedging=executor == "lambda" and checked.script is None)
         run_id = str(flow_run.id)
         with hold(Store(root), checked, run_id) as leases:
             _tag(checked, executor)

@@ -85,8 +85,8 @@ class RunRequest(BaseModel):
         ranks_per_task: ranks that one Prefect task run runs; default 1 up to 256 ranks.
         rank_timeout: seconds after which a rank is stopped and counts as failed.
         run_timeout: seconds after which the run stops; what is done by then is kept.
-        hedging: late ranks get backups, which are billed; default yes on Lambda, no on local workers. A state machine
-            calls its ranks itself and makes none.
+        hedging: late ranks get backups, which are billed; default yes on Lambda, no on local workers and for scripts. A
+            state machine calls its ranks itself and makes none.
         tolerated_failure_percentage, tolerated_failure_count: of the ranks, how many may fail. Up to there the run is
             well though not whole; beyond it stops at once. Without either, all ranks are tried and none may be missing.
         memory_mb, architecture, region: of the Lambda function, for the bill.
@@ -146,6 +146,10 @@ class RunRequest(BaseModel):
                     raise BadInput(f"{name} goes with script, which the request lacks")
         elif self.S3_object_name is None:
             raise BadInput("script needs S3_object_name, the folder in the bucket that holds it")
+        elif self.hedging:
+            raise BadInput(
+                "hedging: a script may overwrite the result of its faster copy; backups need the built-in engine"
+            )
         elif self.model is not None:
             raise BadInput("the request has both script and model: one of them is run")
         else:

@@ -14,13 +14,14 @@ from queue import SimpleQueue
 from types import TracebackType
 from typing import Self
 
+from inference.errors import CosmicError
 from inference.events import RankEvent
 from inference.request import RunRequest
 from tasks.executors.base import Executor, Invocation
 from tasks.ledger import Ledger
 from tasks.policy import backups, exceeded
 
-Ended = Invocation | Exception | None  # what the executor raised, which it should not; or None: stopped before it ended
+Ended = Invocation | None  # None: stopped before it ended
 
 
 @dataclasses.dataclass(frozen=True)
@@ -158,10 +159,7 @@ class Dispatch:
         if self.executor.in_process or not self._threads:
             self._make_calls()
         ends = [ended.get() for _ in events]
-        for end in ends:
-            if isinstance(end, Exception):
-                raise end
-        return [end for end in ends if isinstance(end, Invocation)]
+        return [end for end in ends if end is not None]
 
     def give_up(self, ranks: Iterable[int]) -> None:
         """Count ranks as failed for good."""
@@ -213,29 +211,32 @@ class Dispatch:
         """
         with self._lock:
             left, self._under_way = self._under_way, set()
-        now, by_began = time.time(), time.monotonic()
         for call in left:
-            event, seconds = call.rank.event, 0.0 if (began := call.began) is None else by_began - began
-            done = event.rank in self.ledger.done
-            self.ledger.enter(
-                Invocation(
-                    rank=event.rank,
-                    attempt=event.attempt,
-                    started_at=now - seconds,
-                    ended_at=now,
-                    duration_s=seconds,
-                    init_s=0.0,
-                    billed_s=seconds,
-                    billed_how="still running when the run ended: at least, an estimate",
-                    memory_mb=self.executor.memory_mb,
-                    max_memory_mb=0.0,
-                    cold=False,
-                    request_id="",
-                    worker="",
-                    error="another copy of the rank was faster" if done else f"stopped: {self.why}",
-                    backup=call.backup,
-                )
-            )
+            done = call.rank.event.rank in self.ledger.done
+            why = "another copy of the rank was faster" if done else f"stopped: {self.why}"
+            self.ledger.enter(self._unanswered(call, why, "still running when the run ended: at least, an estimate"))
+
+    def _unanswered(self, call: _Call, why: str, how: str) -> Invocation:
+        """A call that brought no reply, with the time since it was sent."""
+        now, event = time.time(), call.rank.event
+        seconds = 0.0 if (began := call.began) is None else time.monotonic() - began
+        return Invocation(
+            rank=event.rank,
+            attempt=event.attempt,
+            started_at=now - seconds,
+            ended_at=now,
+            duration_s=seconds,
+            init_s=0.0,
+            billed_s=seconds,
+            billed_how=how,
+            memory_mb=self.executor.memory_mb,
+            max_memory_mb=0.0,
+            cold=False,
+            request_id="",
+            worker="",
+            error=why,
+            backup=call.backup,
+        )
 
     def _over(self) -> str | None:
         return self._limits.over(len(self.given_up), self._world_size) or self._cancelled()
@@ -257,9 +258,10 @@ class Dispatch:
         """Make the calls that are queued; or, in a thread of the pool, those that will be, until all stops."""
         while (call := self._next(stay)) is not None:
             try:
-                end: Invocation | Exception = self.executor.invoke(call.rank.event, call.under_way)
+                end = self.executor.invoke(call.rank.event, call.under_way)
             except Exception as error:  # noqa: BLE001 - whatever it is, who waits for the rank must hear of it
-                end = error
+                told = str(error) if isinstance(error, CosmicError) else repr(error)
+                end = self._unanswered(call, told, "measured here, an estimate")
             self._end(call, end)
             if not stay:
                 self.look()
@@ -277,21 +279,19 @@ class Dispatch:
                     self._under_way.add(call)
                     return call
 
-    def _end(self, call: _Call, end: Invocation | Exception) -> None:
+    def _end(self, call: _Call, end: Invocation) -> None:
         rank = call.rank
         with self._lock:
             if call not in self._under_way:
                 return  # written off
             self._under_way.discard(call)
-            if isinstance(end, Invocation):
-                end = dataclasses.replace(end, backup=call.backup)
-                self.ledger.enter(end)
+            end = dataclasses.replace(end, backup=call.backup)
+            self.ledger.enter(end)
             rank.copies -= 1
-            won = isinstance(end, Invocation) and end.result is not None
-            if rank.settled or (rank.copies and not won):
+            if rank.settled or (rank.copies and end.result is None):
                 return
             del self._open[rank.event.rank]
-            if isinstance(end, Invocation) and won:
+            if end.result is not None:
                 bisect.insort(self._times, end.ended_at - end.started_at)
             else:
                 self._failed.add(rank.event.rank)

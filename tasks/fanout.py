@@ -62,8 +62,9 @@ def run_ranks(label: str, share: Share) -> None:
     ended = dispatch.run([replace(event, attempt=attempt) for event in share.events if event.rank not in over])
     failed = [invocation for invocation in ended if invocation.error is not None]
     dispatch.give_up(call.rank for call in failed if attempt > RANK_RETRIES or not call.retryable)
-    if dispatch.why is not None and any(event.rank not in dispatch.ledger.done for event in share.events):
-        raise _RanksFailed({event.rank: dispatch.why for event in share.events}, retryable=False)
+    left = [event.rank for event in share.events if event.rank not in dispatch.ledger.done]
+    if left and dispatch.why is not None:
+        raise _RanksFailed(dict.fromkeys(left, dispatch.why), retryable=False)
     lost = {event.rank: error for event in share.events if (error := dispatch.ledger.last_error(event.rank))}
     if lost:
         raise _RanksFailed(lost, retryable=not lost.keys() <= dispatch.given_up)

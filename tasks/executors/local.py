@@ -89,7 +89,8 @@ class LocalExecutor:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._closed = True
+        with self._starting:
+            self._closed = True
         for worker in list(self._alive):
             worker.stop()
         shutil.rmtree(self._scratch, ignore_errors=True)
@@ -110,6 +111,8 @@ class LocalExecutor:
 
     def _start(self) -> "_Worker":
         with self._starting:
+            if self._closed:
+                raise RankFailed("the run is over")
             taken = [worker.gpu for worker in self._alive]
             gpu = min(self._gpus, key=taken.count, default=None)
             worker = _Worker(self._command, self._scratch, self._threads, self._timeout_s, gpu)

@@ -161,12 +161,10 @@ def test_an_executor_that_runs_ranks_in_process_is_called_from_the_callers_threa
     assert set(seen) == {threading.current_thread()}
 
 
-def test_a_defect_of_the_executor_reaches_who_waits_for_the_rank():
-    with (
-        Dispatch(Scripted({1: [RAISE]}), Ledger(), events_of(2)) as dispatch,
-        pytest.raises(RuntimeError, match="a defect"),
-    ):
-        dispatch.run(events_of(2))
+def test_a_defect_of_the_executor_fails_its_rank_and_no_other():
+    decided, dispatch, _ = ran(Scripted({1: [RAISE]}), events_of(3))
+    assert {call.rank: call.error for call in decided if call.error} == {1: "RuntimeError('a defect of the executor')"}
+    assert dispatch.ledger.done == {0, 2}
 
 
 class TestBackups:
