@@ -1,6 +1,7 @@
 """Has somebody cancelled the flow run? Asked of the Prefect server now and then, beside the run."""
 
 import threading
+from contextvars import copy_context
 from types import TracebackType
 from typing import Self
 from uuid import UUID
@@ -31,7 +32,9 @@ class Cancellation:
         return "the flow run was cancelled" if self._cancelled else None
 
     def __enter__(self) -> Self:
-        threading.Thread(target=self._watch, name="cosmic-cancellation", daemon=True).start()
+        # In this thread's context: there it stands which server is asked.
+        watch = copy_context().run
+        threading.Thread(target=watch, args=(self._watch,), name="cosmic-cancellation", daemon=True).start()
         return self
 
     def __exit__(

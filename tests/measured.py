@@ -1,7 +1,7 @@
 """What in a run's document is measured or says how the run went, and not what came out: it differs from run to run."""
 
 OF_A_RUN = {
-    *("run_id", "created", "store", "report", "workers", "execution", "notes"),
+    *("run_id", "created", "store", "report", "workers", "execution", "notes", "backups"),
     *("ranks_resumed", "cold_ranks", "makespan_s", "end_to_end_s", "cost", "costs"),
     *("samples_per_s", "throughput_bps", "throughput_bps_sum_of_ranks"),
 }

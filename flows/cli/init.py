@@ -31,6 +31,8 @@ def main(args: argparse.Namespace) -> int:
         from tasks.deploy import make_bucket
 
         make_bucket(bucket)
-    made = [folder for folder, text in FOLDERS.items() if store.create(bucket, f"{folder}README.txt", text.encode())]
+    made = [folder for folder in FOLDERS if store.head(bucket, f"{folder}README.txt") is None]
+    for folder in made:
+        store.create(bucket, f"{folder}README.txt", FOLDERS[folder].encode())
     say(f"bucket {bucket} in {store.root}: {'made ' + ' and '.join(made) if made else 'was there already'}")
     return 0

@@ -161,7 +161,8 @@ def lambdas(filled_bucket, emulator_url, tmp_path, prefect_server, request):
             endpoint.work = work
             scene = Scene(
                 folder,
-                in_bucket(filled_bucket, result_path=path, world_size=RANKS, max_concurrency=2),
+                # A backup would be one more call; these have tests of their own.
+                in_bucket(filled_bucket, result_path=path, world_size=RANKS, max_concurrency=2, hedging=False),
                 Store("s3://"),
                 ["--store", "s3://", "--executor", "lambda"],
                 {},

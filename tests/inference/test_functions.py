@@ -135,7 +135,7 @@ class TestAScript:
     def test_the_plan_lies_at_the_buckets_root_while_the_run_holds_it(self, root, scripted):
         initialize(scripted | {"run_id": "one"}, LocalContext())
         assert read_json(root / BUCKET / "payload.json")["data_map"]["0"] == "survey/1.pt"
-        with pytest.raises(StoreError, match="run one holds this bucket"):
+        with pytest.raises(StoreError, match="root of bucket cosmicai-test is held by run one "):
             initialize(scripted | {"run_id": "two", "result_path": "results/two"}, LocalContext())
         assert json.loads((root / BUCKET / "payload.json").read_text())["result_path"] == "results/test"
 
