@@ -58,6 +58,19 @@ def test_a_dead_worker_fails_its_rank_says_how_and_is_replaced(scripted, word, s
     assert len({process for _, _, process in calls()}) == 2
 
 
+def test_a_worker_that_died_between_two_ranks_says_how_and_leaves_nothing(scripted):
+    scripted({})
+    with pool() as executor:
+        first, again, last = events_of(3)
+        executor.invoke(first)
+        worker = next(iter(executor._alive))
+        worker._process.kill()
+        worker._process.wait()
+        assert "SIGKILL" in executor.invoke(again).error
+        assert not worker._folder.exists()
+        assert executor.invoke(last).error is None
+
+
 def test_the_other_ranks_go_on_when_a_worker_dies(scripted):
     scripted({1: ["die"]})
     with pool(workers=2) as executor:
