@@ -205,11 +205,12 @@ class Kept:
         self._thread.start()
 
     def check(self) -> None:
-        """See that the lease is still ours.
+        """See that the lease is still ours, now: a machine that slept may have woken a moment ago.
 
         Raises:
             Held: another run took it over while this one could not renew it.
         """
+        self._renew_once()
         if self._lost is not None:
             raise Held(self._lost)
 
@@ -220,14 +221,19 @@ class Kept:
 
     def _renew(self) -> None:
         while not self._over.wait(self._seconds / 4):
-            try:
-                if not self._lease.renew(self._seconds):
-                    return
-            except Held as error:
-                self._lost = str(error)
+            if not self._renew_once():
                 return
-            except StoreError as error:
-                _log.warning("%s could not be renewed, and is tried again: %s", self._lease.what, error)
+
+    def _renew_once(self) -> bool:
+        """Whether there is anything left to be renewed."""
+        try:
+            return self._lease.renew(self._seconds)
+        except Held as error:
+            self._lost = str(error)
+            return False
+        except StoreError as error:
+            _log.warning("%s could not be renewed, and is tried again: %s", self._lease.what, error)
+            return True
 
 
 def _where(entry: _Entry) -> str:

@@ -144,6 +144,14 @@ def test_who_was_taken_over_while_it_could_not_renew_is_told_and_leaves_the_new_
         lease("three").take()
 
 
+def test_a_takeover_is_found_out_when_it_matters_and_not_only_at_the_next_renewal(lease):
+    with lease("one").keep(60) as kept:
+        two = lease("two")
+        two._follow(two._newest(), 60.0)  # as if the first had slept for longer than its lease lives
+        with pytest.raises(Held, match="taken over by run two"):
+            kept.check()
+
+
 def test_a_lease_that_a_machines_last_step_gave_back_is_not_lost(lease):
     with lease("one").keep(0.4) as kept:
         lease("one").release()
