@@ -14,7 +14,7 @@ from inference.plan import Model, make_plan
 from inference.request import RunRequest
 from inference.store import Store
 
-_PLACE = {"region", "architecture"}  # what a run adds to its request, where that names none itself
+_PLACE = {"region", "architecture"}  # what a run on AWS adds to its request, where that names none itself
 
 
 def stored_summary(request: RunRequest, store_root: str) -> dict[str, Any] | None:
@@ -41,7 +41,8 @@ def stored_summary(request: RunRequest, store_root: str) -> dict[str, Any] | Non
         if summary is None or planned is None or summary.get("missing_ranks") != []:
             return None
         asked, ran = request.document(), summary.get("request")
-        if not isinstance(ran, dict) or {**ran, **asked} != ran or not ran.keys() - asked.keys() <= _PLACE:
+        added = set() if summary.get("executor") == "local" else _PLACE
+        if not isinstance(ran, dict) or {**ran, **asked} != ran or not ran.keys() - asked.keys() <= added:
             return None
         listing = store.list(request.data_bucket, request.data_prefix)
         plan = make_plan(request, listing, _what(request, store), store.root)

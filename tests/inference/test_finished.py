@@ -120,6 +120,13 @@ def test_nor_an_incomplete_one(root):
     assert stored_summary(request(), str(root)) is None
 
 
+def test_nor_a_local_one_whose_bill_is_of_a_place_that_is_not_asked_for_any_more(root):
+    path = root / BUCKET / PATH / "summary.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"executor": "local"}))
+    assert stored_summary(request(), str(root)) is None
+    assert stored_summary(request(region="eu-west-1"), str(root)) is not None
+
+
 def test_a_store_that_cannot_be_reached_is_told_as_such():
     with pytest.raises(BadInput, match="a store is a folder or bare s3://"):
         stored_summary(request(), "s3:/wrong")
