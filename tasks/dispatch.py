@@ -17,8 +17,8 @@ from typing import Self
 from inference.errors import CosmicError
 from inference.events import RankEvent
 from inference.request import RunRequest
-from tasks.executors.base import Executor, Invocation
-from tasks.ledger import Ledger
+from tasks.executors.base import OVER, Executor, Invocation
+from tasks.ledger import STILL_RUNNING, Ledger
 from tasks.policy import backups, exceeded
 
 Ended = Invocation | None  # None: stopped before it ended
@@ -214,7 +214,7 @@ class Dispatch:
         for call in left:
             done = call.rank.event.rank in self.ledger.done
             why = "another copy of the rank was faster" if done else f"stopped: {self.why}"
-            self.ledger.enter(self._unanswered(call, why, "still running when the run ended: at least, an estimate"))
+            self.ledger.enter(self._unanswered(call, why, STILL_RUNNING))
 
     def _unanswered(self, call: _Call, why: str, how: str) -> Invocation:
         """A call that brought no reply, with the time since it was sent."""
@@ -285,7 +285,8 @@ class Dispatch:
             if call not in self._under_way:
                 return  # written off
             self._under_way.discard(call)
-            end = dataclasses.replace(end, backup=call.backup)
+            error = f"stopped: {self.why}" if end.error == OVER else end.error
+            end = dataclasses.replace(end, backup=call.backup, error=error)
             self.ledger.enter(end)
             rank.copies -= 1
             if rank.settled or (rank.copies and end.result is None):

@@ -13,8 +13,10 @@ from inference.events import RankResult
 from inference.fields import checked_int
 from inference.start import EXECUTIONS, INVOCATIONS
 from inference.store import Store
+from tasks.clocks import TOLERANCE_S
 from tasks.executors.base import Invocation
 
+STILL_RUNNING = "still running when the run ended: at least, an estimate"
 _RECORD = "from the rank's own record, an estimate"
 
 
@@ -111,6 +113,9 @@ def keep_invocations(
 ) -> list[Invocation]:
     """Add a run's invocations to those kept from earlier runs of the same ranks, and return them all.
 
+    Adding the same ones again, as a retried task does, changes nothing. What a record tells takes the place of the
+    call that was still running when its run ended: it is the same one.
+
     Args:
         store: the object store.
         bucket: of the run.
@@ -121,18 +126,37 @@ def keep_invocations(
     Raises:
         StoreError: the store cannot be written.
     """
-    rows = [
-        row for row in _read(store, bucket, result_path) if row.fingerprint == fingerprints.get(row.invocation.rank)
-    ]
-    rows += [
+    new = [
         _Row(
             fingerprint=fingerprints[invocation.rank],
             invocation=dataclasses.replace(invocation, result=None),
         )
         for invocation in made
     ]
+    known = set(new)
+    rows = [
+        row
+        for row in _read(store, bucket, result_path)
+        if row.fingerprint == fingerprints.get(row.invocation.rank) and row not in known
+    ]
+    for record in (row.invocation for row in new if row.invocation.billed_how == _RECORD):
+        if (same := _unanswered(record, rows)) is not None:
+            rows.remove(same)
+    rows += new
     store.write(bucket, _key(result_path), _ROWS.dump_json(rows, exclude={"__all__": {"invocation": {"result"}}}))
     return [row.invocation for row in rows]
+
+
+def _unanswered(record: Invocation, rows: Iterable[_Row]) -> _Row | None:
+    """The call that a rank's record is of, among those that were still running when their run ended."""
+    calls = {
+        abs(record.started_at - call.started_at): row
+        for row in rows
+        if (call := row.invocation).billed_how == STILL_RUNNING
+        and (call.rank, call.attempt) == (record.rank, record.attempt)
+        and call.started_at - TOLERANCE_S <= record.started_at <= call.ended_at + TOLERANCE_S
+    }
+    return calls[min(calls)] if calls else None
 
 
 def load_invocations(store: Store, bucket: str, result_path: str) -> list[Invocation]:

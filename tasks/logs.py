@@ -74,6 +74,7 @@ def with_report(call: Invocation, report: Report | None) -> Invocation:
         return call
     return dataclasses.replace(
         call,
+        request_id=report.request_id,  # a slower copy of a rank answers with the faster one's result, and its id
         duration_s=report.duration_s,
         init_s=report.init_s,
         billed_s=report.billed_s,

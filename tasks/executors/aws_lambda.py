@@ -18,7 +18,7 @@ from inference.events import RankEvent, RankResult
 from inference.fields import legible
 from inference.store import Store
 from tasks.aws import client, explain
-from tasks.executors.base import FINAL_ERRORS, HINTS, NO_MEMORY, TIME_OUT, Invocation, illness, result_of
+from tasks.executors.base import FINAL_ERRORS, HINTS, NO_MEMORY, OVER, TIME_OUT, Invocation, illness, result_of
 from tasks.logs import billed, with_report
 from tasks.policy import full_jitter
 from tasks.report_line import Report, report_in
@@ -176,7 +176,7 @@ class LambdaExecutor:
         until, refusals = time.monotonic() + self._refused_for_s, 0
         while True:
             if self._left.is_set():
-                raise RankFailed("the run is over")
+                raise RankFailed(OVER)
             reply = self._request(payload)
             if reply.failure is None or not _is_refusal(reply.failure):
                 return reply
@@ -187,7 +187,7 @@ class LambdaExecutor:
                 raise RankFailed(f"Lambda refused the rank for {self._refused_for_s:g} s: {why}")
             under_way(False)
             if self._left.wait(pause):
-                raise RankFailed("the run is over")
+                raise RankFailed(OVER)
             under_way(True)
 
     def _request(self, payload: bytes) -> _Reply:

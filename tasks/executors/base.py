@@ -47,6 +47,8 @@ class Invocation:
     backup: bool = False
 
 
+OVER = "the run is over"  # an invocation's error where the executor was left before it ended
+
 # A function's errors that the same input brings about every time.
 FINAL_ERRORS = {"BadInput", "BadPartition", "BadCheckpoint"}
 

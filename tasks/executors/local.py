@@ -20,7 +20,7 @@ from inference.errors import RankFailed
 from inference.events import RankEvent, RankResult
 from inference.fields import legible
 from inference.worker import reply_to
-from tasks.executors.base import FINAL_ERRORS, Invocation, result_of
+from tasks.executors.base import FINAL_ERRORS, OVER, Invocation, result_of
 
 _HOW = "measured here, an estimate"
 
@@ -103,7 +103,7 @@ class LocalExecutor:
         worker = self._idle.get()
         try:
             if self._closed:
-                raise RankFailed("the run is over")
+                raise RankFailed(OVER)
             if worker is None:
                 worker = self._start()
             return self._run_on(worker, event)
@@ -113,7 +113,7 @@ class LocalExecutor:
     def _start(self) -> "_Worker":
         with self._starting:
             if self._closed:
-                raise RankFailed("the run is over")
+                raise RankFailed(OVER)
             taken = [worker.gpu for worker in self._alive]
             gpu = min(self._gpus, key=taken.count, default=None)
             worker = _Worker(self._command, self._scratch, self._threads, self._timeout_s, gpu)
@@ -127,7 +127,7 @@ class LocalExecutor:
         except RankFailed as death:
             self._alive.discard(worker)
             worker.stop()
-            reply = {"errorType": "RankFailed", "errorMessage": str(death)}
+            reply = {"errorType": "RankFailed", "errorMessage": OVER if self._closed else str(death)}
         return self._told(event, reply, started, worker.take_start_up_s(), worker.name)
 
     def _run_here(self, event: RankEvent) -> Invocation:

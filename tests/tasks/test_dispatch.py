@@ -9,8 +9,9 @@ import pytest
 from inference.request import RunRequest
 from tasks.dispatch import Dispatch, Limits
 from tasks.executors.base import Invocation
+from tasks.executors.local import LocalExecutor
 from tasks.ledger import Ledger
-from tests.conftest import events_of
+from tests.conftest import SCRIPTED_WORKER, events_of
 from tests.fixtures import RESULT
 
 FAIL, RAISE, HANG, REFUSED = "fail", "raise", "hang", "refused"
@@ -282,6 +283,21 @@ class TestStopping:
         (call,) = dispatch.ledger.invocations
         assert call.error == "stopped: the user left"
         assert call.billed_s > 0
+
+    def test_a_rank_whose_worker_was_killed_for_it_was_stopped_and_had_no_memory_to_run_out_of(self, scripted):
+        scripted({0: ["hang"]})
+        executor = LocalExecutor(1, command=SCRIPTED_WORKER)
+        dispatch = Dispatch(executor, Ledger(), events_of(1))
+        with dispatch:
+            waiting = threading.Thread(target=dispatch.run, args=(events_of(1),))
+            waiting.start()
+            while not executor._alive:
+                time.sleep(0.002)
+            dispatch.stop("the user left")
+        waiting.join(10)
+        while not dispatch.ledger.invocations:
+            time.sleep(0.002)
+        assert dispatch.ledger.last_error(0) == "stopped: the user left"
 
     def test_a_call_that_ends_after_it_was_written_off_is_not_entered_again(self):
         executor = Scripted({0: [0.05]})

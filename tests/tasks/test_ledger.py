@@ -7,7 +7,7 @@ import pytest
 from inference.errors import BadInput
 from inference.store import Store
 from tasks.executors.base import Invocation
-from tasks.ledger import Ledger, keep_invocations, load_invocations, of_records
+from tasks.ledger import STILL_RUNNING, Ledger, keep_invocations, load_invocations, of_records
 from tests.fixtures import RESULT
 
 BUCKET, PATH = "cosmicai-test", "results/test"
@@ -110,6 +110,21 @@ class TestWhatIsKept:
         both = keep_invocations(store, BUCKET, PATH, [done(0, attempt=2)], PRINTS)
         assert [(each.rank, each.error) for each in both] == [(0, "the store is away"), (1, None), (0, None)]
         assert load_invocations(store, BUCKET, PATH) == both
+
+    def test_a_retried_task_adds_what_it_has_added_only_once(self, store):
+        made = [failed(0), done(1), done(0, attempt=2)]
+        for _ in range(2):
+            assert keep_invocations(store, BUCKET, PATH, made, PRINTS) == without_results(made)
+
+    def test_a_call_that_outlived_its_run_is_billed_once_by_its_record(self, store):
+        stopped = {"error": "stopped: the run took longer", "billed_how": STILL_RUNNING, "attempt": RESULT.attempt}
+        began = RESULT.started_at - 1
+        early = invocation(0, **stopped, started_at=began - 60, ended_at=began - 30)
+        copies = [invocation(0, **stopped, started_at=began + late, ended_at=began + 3) for late in (0, 2.5)]
+        other = invocation(1, **stopped, started_at=began, ended_at=began + 3)
+        keep_invocations(store, BUCKET, PATH, [early, *copies, other], PRINTS)
+        (record,) = of_records(RESULTS[:1], [early, *copies, other], 2048)
+        assert keep_invocations(store, BUCKET, PATH, [record], PRINTS) == [early, copies[1], other, record]
 
     def test_a_run_of_no_ranks_keeps_what_is_there(self, store):
         keep_invocations(store, BUCKET, PATH, [done(0)], PRINTS)

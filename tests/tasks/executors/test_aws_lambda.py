@@ -85,6 +85,12 @@ def test_a_ranks_reply_is_its_result_and_the_report_line_its_bill(endpoint, even
     assert call.billed_how == "REPORT line"
 
 
+def test_a_slower_copy_that_answers_with_the_faster_ones_result_is_billed_as_itself(endpoint, events):
+    endpoint.script(0, Answer(body=lambda event: json.dumps(result_for(event, "the-faster")).encode()))
+    call = invoke(events[0])
+    assert (call.request_id, call.billed_how) == ("request-0-1", "REPORT line")
+
+
 @pytest.mark.slow
 def test_without_a_report_line_the_time_is_measured_and_says_so(endpoint, events):
     endpoint.script(0, Answer(tail=False))
@@ -266,6 +272,8 @@ def test_no_more_ranks_are_in_flight_than_wished(endpoint, events):
 
 def test_a_rank_that_lambda_refuses_is_not_late_and_gets_no_backup(endpoint, events):
     endpoint.script(0, *[Answer(status=429)] * 5)
+    for rank in range(1, 8):
+        endpoint.script(rank, Answer(wait_s=0.5))  # so that a refusal that itself takes its time is not late
     ledger = Ledger()
     with Dispatch(executor(concurrency=8), ledger, events, Limits(hedging=True)) as dispatch:
         waiting = threading.Thread(target=dispatch.run, args=(events,))
