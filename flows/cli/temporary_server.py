@@ -6,6 +6,7 @@ and again whether it is there. The server ends when its standard input does, how
 """
 
 import contextlib
+import fcntl
 import os
 import socket
 import subprocess
@@ -90,8 +91,18 @@ class TemporaryServer:
 def main() -> None:
     """Serve on the inherited port until standard input ends."""
     import uvicorn
+    from prefect.settings import PREFECT_HOME
 
-    server = uvicorn.Server(
+    class Server(uvicorn.Server):
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            """One at a time: the first start on a home makes its database, in which a second one would fail."""
+            home = PREFECT_HOME.value()
+            home.mkdir(parents=True, exist_ok=True)
+            with (home / ".cosmic-start").open("a") as file:
+                fcntl.flock(file, fcntl.LOCK_EX)  # gone with the process, however it ends
+                await super().startup(sockets)
+
+    server = Server(
         uvicorn.Config(
             "prefect.server.api.server:create_app",
             factory=True,

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from flows.cli.temporary_server import TemporaryServer
 from tests.surveys import request_of
 
 pytestmark = pytest.mark.slow
@@ -70,6 +71,17 @@ def test_the_first_run_on_a_fresh_home_says_what_it_waits_for_works_and_leaves_i
     assert set(states) == {("COMPLETED",)}
     for step in ("stage", "plan", "rank 0", "summarize", "cost", "report"):
         assert any(step in name for name in steps), f"{step}: every step is a task run, also here: {steps}"
+
+
+def test_servers_that_start_at_once_on_a_fresh_home_make_its_database_one_after_the_other(tmp_path, monkeypatch):
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "prefect-home"))
+    servers = [TemporaryServer() for _ in range(3)]
+    try:
+        for server in servers:
+            server.wait()
+    finally:
+        for server in servers:
+            server.kill()
 
 
 def test_the_server_does_not_outlive_a_command_that_is_killed(started):
