@@ -40,6 +40,8 @@ def stored_summary(request: RunRequest, store_root: str) -> dict[str, Any] | Non
         planned = _read(store, request, "payload.json")
         if summary is None or planned is None or summary.get("missing_ranks") != []:
             return None
+        if summary.get("store") != store.root:  # moved: the report is not where the summary says
+            return None
         asked, ran = request.document(), summary.get("request")
         added = set() if summary.get("executor") == "local" else _PLACE
         if not isinstance(ran, dict) or {**ran, **asked} != ran or not ran.keys() - asked.keys() <= added:

@@ -38,7 +38,7 @@ def root(tmp_path):
     for name in ("combined_data.json", "report.html", "predictions.parquet"):
         store.write(BUCKET, f"{PATH}/{name}", b"x")
     ran = request(region="eu-west-1").document()  # as a run on Lambda fills it in
-    summary = {"missing_ranks": [], "ranks_done": 4, "request": ran, "samples": 135}
+    summary = {"missing_ranks": [], "ranks_done": 4, "request": ran, "samples": 135, "store": str(tmp_path)}
     store.write(BUCKET, f"{PATH}/summary.json", json.dumps(summary).encode())
     return tmp_path
 
@@ -112,6 +112,12 @@ def test_nor_one_whose_partitions_or_weights_have_changed(root):
     shutil.copy(path, path.with_suffix(".copy"))
     path.with_suffix(".copy").rename(path)
     assert stored_summary(request(), str(root)) is None
+
+
+def test_nor_one_in_a_store_that_was_moved_whose_report_lies_elsewhere_now(root, tmp_path_factory):
+    moved = tmp_path_factory.mktemp("moved") / "store"
+    root.rename(moved)
+    assert stored_summary(request(), str(moved)) is None
 
 
 def test_nor_an_incomplete_one(root):
