@@ -25,6 +25,7 @@ from tasks.ledger import Ledger, keep_execution
 from tasks.partition import partition_dataset
 from tasks.plan import check, plan_ranks
 from tasks.policy import ranks_per_task
+from tasks.progress import told
 from tasks.stage import stage_scripts
 
 DEFAULT_STORE = ".cosmic/store"
@@ -108,6 +109,7 @@ def run(
             from tasks.report import publish_report
             from tasks.summarize import summarize
 
+            told("Combining results, computing the bill, drawing the report")
             facts = {"run_id": run_id, "executor": executor, "store": root} | pool.facts()
             try:
                 if facts.get("execution", {}).get("arn"):

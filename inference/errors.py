@@ -39,20 +39,27 @@ class RunIncomplete(CosmicError):
     """
 
     def __init__(self, document: dict[str, Any]) -> None:
-        causes: dict[str, list[int]] = {}
-        for failure in document["failed_ranks"]:
-            causes.setdefault(failure["error"], []).append(failure["rank"])
-        told = [
-            f"rank{'s' if len(ranks) > 1 else ''} {', '.join(map(str, ranks[:10]))}"
-            + (f" and {len(ranks) - 10} more: {error}" if len(ranks) > 10 else f": {error}")
-            for error, ranks in list(causes.items())[:5]
-        ]
-        untold = len(document["missing_ranks"]) - sum(map(len, list(causes.values())[:5]))
-        if untold:
-            told.append(f"{untold} more" if told else "no cause is known")
         stopped = f"the run was stopped: {document['stopped']}; " if document.get("stopped") else ""
         super().__init__(
-            f"{stopped}{len(document['missing_ranks'])} of {document['ranks_planned']} ranks are missing"
-            f" ({'; '.join(told)}); the results of the others are kept, and the same request runs only the missing ones"
+            f"{stopped}{missing_of(document)};"
+            " the results of the others are kept, and the same request runs only the missing ones"
         )
         self.document = document
+
+
+def missing_of(document: dict[str, Any]) -> str:
+    """Which ranks of a run are missing, each cause with the ranks that it struck, as a clause."""
+    causes: dict[str, list[int]] = {}
+    for failure in document["failed_ranks"]:
+        # What stopped the run is told once, before this.
+        stopped = document.get("stopped") and failure["error"] == f"stopped: {document['stopped']}"
+        causes.setdefault("stopped" if stopped else failure["error"], []).append(failure["rank"])
+    told = [
+        f"rank{'s' if len(ranks) > 1 else ''} {', '.join(map(str, ranks[:10]))}"
+        + (f" and {len(ranks) - 10} more: {error}" if len(ranks) > 10 else f": {error}")
+        for error, ranks in list(causes.items())[:5]
+    ]
+    untold = len(document["missing_ranks"]) - sum(map(len, list(causes.values())[:5]))
+    if untold:
+        told.append(f"{untold} more" if told else "no cause is known")
+    return f"{len(document['missing_ranks'])} of {document['ranks_planned']} ranks are missing ({'; '.join(told)})"

@@ -3,7 +3,9 @@
 import argparse
 import importlib
 import os
+import signal
 import sys
+import threading
 from collections.abc import Sequence
 from importlib.metadata import version
 
@@ -50,7 +52,8 @@ def _usage() -> str:
             "",
             *lines,
             "",
-            "exit codes: 0 done, 1 the run failed or is incomplete, 2 something wrong was found before the first write",
+            "exit codes: 0 done, 1 the run failed or is incomplete, 2 something wrong was found before the first write,"
+            " 130 interrupted, 143 told to end",
         ]
     )
 
@@ -75,14 +78,25 @@ def main(argv: Sequence[str] | None = None) -> int:
         prog=f"cosmic {name}", description=COMMANDS[name][:1].upper() + COMMANDS[name][1:] + "."
     )
     module.add_arguments(parser)
+    interrupted = threading.Event()
+
+    def interrupt(*_: object) -> None:
+        interrupted.set()
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, interrupt)
     try:
         return int(module.main(parser.parse_args(rest)))
     except CosmicError as error:
         print(f"cosmic {name}: {legible(error)}", file=sys.stderr)  # noqa: T201
         return 2 if isinstance(error, BadInput) else 1
-    except KeyboardInterrupt:
-        print(f"cosmic {name}: interrupted; what was written so far is kept", file=sys.stderr)  # noqa: T201
-        return 130
     except BrokenPipeError:  # whoever read our output has left
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 1
+    except (KeyboardInterrupt, Exception) as error:
+        # Interrupted while it imports or parses, a library makes an error of its own of it.
+        if not isinstance(error, KeyboardInterrupt) and not interrupted.is_set():
+            raise
+        print(f"cosmic {name}: interrupted; what was written so far is kept", file=sys.stderr)  # noqa: T201
+        return 130

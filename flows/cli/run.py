@@ -8,9 +8,10 @@ from rich.table import Table
 
 from flows.cli import prefect_api
 from flows.cli.common import add_aws_credentials, add_json, add_store, console, print_json, say
-from inference.errors import BadInput, CosmicError, RunIncomplete
+from inference.errors import BadInput, CosmicError, RunIncomplete, missing_of
 
 _SHOWN = 12  # ranks in the terminal; the report has them all
+_WIDE = 100  # columns of a terminal that take every column of the table of ranks
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,7 +45,7 @@ def main(args: argparse.Namespace) -> int:
         raise BadInput(f"--workers must lie between 0 and 1024, not {args.workers}")
     request = RunRequest.load(args.request)
     known = None if args.aws_credentials else stored_summary(request, args.store)
-    if known is not None and not args.fresh:
+    if known is not None and known.get("executor") == args.executor and not args.fresh:
         say("Every rank is done, from these partitions, model and settings; this is their summary.", "dim", stderr=True)
         print_json(known) if args.json else show(known)
         return 0
@@ -91,11 +92,9 @@ def show(document: dict[str, Any]) -> None:
     """Print what a run came to as tables."""
     out = console()
     out.print(_headline(document))
-    out.print(_ranks(document))
+    out.print(_ranks(document, out.width))
     if document.get("tolerated"):
-        missing = document["missing_ranks"]
-        told = ", ".join(map(str, missing[:10])) + (f" and {len(missing) - 10} more" if len(missing) > 10 else "")
-        say(f"{len(missing)} of {document['ranks_planned']} ranks are missing, which is tolerated: {told}", "yellow")
+        say(f"tolerated: {missing_of(document)}", "yellow")
     for note in document["notes"]:
         say(f"note: {note}", "dim")
     say(f"report: {document['report']}")
@@ -148,28 +147,32 @@ def _headline(document: dict[str, Any]) -> Table:
     return table
 
 
-def _ranks(document: dict[str, Any]) -> Table:
+def _ranks(document: dict[str, Any], width: int) -> Table:
     rows = document["ranks"]
     shown = rows[:_SHOWN]
     title = "ranks" if len(rows) <= _SHOWN else f"ranks, the first {_SHOWN} of {len(rows)}"
     table = Table(title=title, title_justify="left")
     table.add_column("rank", justify="right")
     table.add_column("partition", overflow="fold")
-    for name in ("galaxies", "wall s", "read s", "compute s", "galaxies/s", "peak MB"):
+    numbers = {
+        "galaxies": ("samples", ",d"),
+        "wall s": ("wall_total_s", ".2f"),
+        "read s": ("wall_read_s", ".2f"),
+        "compute s": ("wall_compute_s", ".2f"),
+        "galaxies/s": ("samples_per_s", ",.0f"),
+        "peak MB": ("peak_rss_mb", ",.0f"),
+    }
+    if width < _WIDE:
+        del numbers["read s"], numbers["compute s"]
+    for name in numbers:
         table.add_column(name, justify="right")
     table.add_column("start")
     for row in shown:
+        start = "done before" if row["resumed"] else "cold" if row["cold"] else "warm"
         table.add_row(
-            str(row["rank"]),
-            row["data_path"],
-            f"{row['samples']:,}",
-            f"{row['wall_total_s']:.2f}",
-            f"{row['wall_read_s']:.2f}",
-            f"{row['wall_compute_s']:.2f}",
-            f"{row['samples_per_s']:,.0f}",
-            f"{row['peak_rss_mb']:,.0f}",
-            "done before" if row["resumed"] else "cold" if row["cold"] else "warm",
+            str(row["rank"]), row["data_path"], *(f"{row[key]:{form}}" for key, form in numbers.values()), start
         )
     for failure in document["failed_ranks"][:_SHOWN]:
-        table.add_row(str(failure["rank"]), ", ".join(failure["data_path"]), *["-"] * 6, "FAILED", style="red")
+        paths = ", ".join(failure["data_path"])
+        table.add_row(str(failure["rank"]), paths, *["-"] * len(numbers), "FAILED", style="red")
     return table
