@@ -133,9 +133,9 @@ class StepFunctionsExecutor:
                 raise
             self._running = None
             self._execution = execution = read_execution(self._client, arn)
-            progress(execution.items.get("succeeded", 0))
             memory_mb = int(request_document.get("memory_mb", _MEMORY_MB))
             enter_ranks(self._client, execution, events, ledger, self._function, memory_mb)
+            progress(execution.items.get("succeeded", 0))
         except (ClientError, BotoCoreError) as error:
             raise RankFailed(f"the state machine {self._machine}: {explain(error)}") from error
         return execution
