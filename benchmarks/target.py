@@ -41,20 +41,26 @@ def quartiles(ratios: Sequence[float]) -> dict[str, float]:
     return {"ratio": middle, "low": low, "high": high}
 
 
+_ALIKE = 1e-3  # of a ratio: what hardly varies at all is not worse for its last digits
+
+
 class NotHere(Exception):
     """A part needs something that is not at hand, a GPU for instance; the message says what."""
 
 
 def worse(before: Sequence[Target], now: Sequence[Target]) -> list[str]:
-    """A line for each ratio that has become worse by more than the noise of both: their quartiles do not overlap.
+    """A line for each ratio that has become worse by more than the noise of both.
 
-    Ratios are told apart by `what` they are of; one that there was not before, or is no more, is no regression.
+    That is: their quartiles do not overlap, and their medians differ by more than a thousandth. Ratios are told apart
+    by `what` they are of; one that there was not before, or is no more, is no regression.
     """
     then = {target.what: target for target in before}
     lines = []
     for target in now:
         old = then.get(target.what)
-        if old is not None and (target.high < old.low if target.higher_is_better else target.low > old.high):
+        if old is None or abs(target.ratio - old.ratio) <= _ALIKE * abs(old.ratio):
+            continue
+        if target.high < old.low if target.higher_is_better else target.low > old.high:
             lines.append(
                 f"WORSE than committed: {target.what}: {target.ratio:.3g} ({target.low:.3g} to {target.high:.3g})"
                 f" against {old.ratio:.3g} ({old.low:.3g} to {old.high:.3g})"

@@ -30,6 +30,12 @@ def test_what_lies_within_the_noise_is_not_told():
     assert worse([TIME, RATE], [moved(TIME, 0.09), moved(RATE, -0.19)]) == []
 
 
+def test_the_last_digits_of_what_hardly_varies_are_not_told():
+    still = dataclasses.replace(TIME, low=1.05, high=1.05)
+    assert worse([still], [moved(still, 0.001)]) == []
+    assert worse([still], [moved(still, 0.002)]) != []
+
+
 def test_what_has_become_better_is_not_told():
     assert worse([TIME, RATE], [moved(TIME, -1.0), moved(RATE, 1.0)]) == []
 
