@@ -1,7 +1,7 @@
 """`make bench`: run the parts named, or all, write what they measured under benchmarks/results/, and print one table.
 
 A part is a module of this folder with `measure()`, run in a process of its own: it gives `what` it measured and how,
-`rows`, and `targets`, the ratios of the table (`benchmarks.target.Target` as dicts).
+`rows`, and `targets`, the ratios of the table (`benchmarks.ratio.Target` as dicts).
 """
 
 import dataclasses
@@ -16,9 +16,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.alone import alone, measured
-from benchmarks.target import NotHere, Target, worse
-from tasks.machine import describe, described
+from benchmarks.ratio import NotHere, Target, worse
+from benchmarks.support.quiet_machine import alone, measured
+from tasks.sweeps.machine import describe, described
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
@@ -26,7 +26,7 @@ RESULTS = HERE / "results"
 
 def parts() -> list[str]:
     """Names of the parts that there are; none is imported."""
-    return sorted(path.stem for path in HERE.glob("*.py") if "\ndef measure()" in path.read_text())
+    return sorted(path.stem for path in (HERE / "parts").glob("*.py") if "\ndef measure()" in path.read_text())
 
 
 def committed(name: str) -> dict[str, Any]:

@@ -11,19 +11,18 @@ from prefect import flow
 from prefect.runtime import flow_run
 
 from flows.run import DEFAULT_STORE, run
+from inference.contract.run_request import RunRequest
 from inference.errors import CosmicError, RunIncomplete
-from inference.request import RunRequest
-from inference.store import Store
-from tasks.aws import credentials
-from tasks.comparison import GATES, check_gate
-from tasks.expectation import check_budget, expect
-from tasks.function_memory import memory_kept, set_memory
-from tasks.measurement import Measurement
-from tasks.nightly import compare_with_last_good
-from tasks.progress import told
-from tasks.survey import simulated
-from tasks.sweep import Cell, Sweep
-from tasks.sweep_report import publish_sweep
+from inference.storage.store import Store
+from tasks.compare import compare_with_last_good
+from tasks.prefect_support.aws_credentials import credentials
+from tasks.reporting.terminal import told
+from tasks.simulate import simulated
+from tasks.sweep_steps import memory_kept, publish_sweep, set_memory
+from tasks.sweeps.cells import Measurement
+from tasks.sweeps.comparison import GATES, check_gate
+from tasks.sweeps.estimate import check_budget, expect
+from tasks.sweeps.sweep import Cell, Sweep
 
 
 def _name_of_run() -> str:
@@ -62,7 +61,7 @@ def benchmark(
         aws_credentials: name of an AwsCredentials block; default the standard credential chain.
         fresh: measure every cell anew, with results in a folder named for the time this flow run was scheduled for;
             a flow run that is retried goes on in its own folder.
-        fail_above: compare with the last good night (`tasks.nightly`), and raise a Prefect event when a cell is worse
+        fail_above: compare with the last good night (`tasks.compare`), and raise a Prefect event when a cell is worse
             by more than this ratio and by more than the noise.
 
     Returns:

@@ -5,14 +5,14 @@ from typing import Any
 from prefect import flow
 
 from flows.run import DEFAULT_STORE, run
+from inference.contract.run_request import RunRequest
 from inference.errors import BadInput
-from inference.request import RunRequest
-from tasks.aws import credentials
-from tasks.comparison import GATES, Side, check_gate, load_side, side_of_runs
-from tasks.comparison import compare as compare_sides
-from tasks.comparison_report import publish_comparison
-from tasks.executors.choose import executor_of
-from tasks.plan import check
+from tasks.compare import publish_comparison
+from tasks.executors.select import executor_of
+from tasks.prefect_support.aws_credentials import credentials
+from tasks.preflight import check
+from tasks.sweeps.comparison import GATES, Side, check_gate, load_side, side_of_runs
+from tasks.sweeps.comparison import compare as compare_sides
 
 _SIDE_KEYS = {"executor", "workers", "request"}
 
@@ -32,8 +32,8 @@ def compare(
     """Compare two runs or sweeps; runs that are yet to be made are sub-flow runs, A and B taking turns.
 
     Args:
-        a: what is there already (`tasks.comparison.load_side`), or what to run: {executor, workers, request}, the
-            latter laid over `request` key by key.
+        a: what is there already (`tasks.sweeps.comparison.load_side`), or what to run: {executor, workers, request},
+            the latter laid over `request` key by key.
         b: likewise.
         request: the run request that both sides share; their results go to `<result_path>/a/1`, `.../b/1`, ...
         store: root of the object store, a folder or `s3://`.
@@ -44,7 +44,7 @@ def compare(
         aws_credentials: name of an AwsCredentials block; default the standard credential chain.
 
     Returns:
-        The comparison (`tasks.comparison.compare`); `tripped` is empty unless the gate tripped.
+        The comparison (`tasks.sweeps.comparison.compare`); `tripped` is empty unless the gate tripped.
 
     Raises:
         BadInput: a side, the gate or a request is wrong; found before the first run.

@@ -10,22 +10,24 @@ from prefect import flow
 from prefect.client.orchestration import get_client
 from prefect.runtime import flow_run
 
+from inference.contract.run_request import RunRequest
+from inference.contract.script import SCRIPT_ENGINE
 from inference.errors import RunIncomplete, StoreError
-from inference.events import SCRIPT_ENGINE
-from inference.request import RunRequest
-from inference.start import Start, hold, partitions_lease
-from inference.store import Store
-from tasks.aws import credentials
-from tasks.cancellation import Cancellation, confirm
-from tasks.dispatch import Limits
-from tasks.executors.choose import AnyExecutor, executor_of, placed
+from inference.runs.begin import Start, hold, partitions_lease
+from inference.storage.store import Store
+from tasks.dispatch.dispatcher import Limits
+from tasks.executors.select import AnyExecutor, executor_of, placed
 from tasks.executors.step_functions import StepFunctionsExecutor
-from tasks.fanout import fan_out, map_out
-from tasks.ledger import Ledger, keep_execution
+from tasks.fan_out import fan_out, map_out
+from tasks.invocations.ledger import Ledger
+from tasks.invocations.stored import keep_execution
 from tasks.partition import partition_dataset
-from tasks.plan import check, plan_ranks
-from tasks.policy import ranks_per_task
-from tasks.progress import told
+from tasks.plan import plan_ranks
+from tasks.prefect_support.aws_credentials import credentials
+from tasks.prefect_support.cancellation import Cancellation, confirm
+from tasks.prefect_support.retries import ranks_per_task
+from tasks.preflight import check
+from tasks.reporting.terminal import told
 from tasks.stage import stage_scripts
 
 DEFAULT_STORE = ".cosmic/store"
@@ -105,7 +107,7 @@ def run(
                 ledger = _dispatch(checked, start, pool, run_id, limits, cancelled)
             for lease in leases:
                 lease.check()
-            from tasks.cost import compute_costs
+            from tasks.bill import compute_costs
             from tasks.report import publish_report
             from tasks.summarize import summarize
 

@@ -5,9 +5,10 @@ from typing import Any
 
 from prefect import flow
 
-from inference.store import Store
-from tasks.plan import check_writable
-from tasks.train import open_galaxies, publish_model, read_recipe, train_model
+from inference.storage.store import Store, check_writable
+from tasks.train import publish_model, train_model
+from tasks.training.galaxies import open_galaxies
+from tasks.training.recipe import read_recipe
 
 DEFAULT_STORE = ".cosmic/store"
 
@@ -27,7 +28,7 @@ def train(
     Args:
         data: a partition, a folder of partitions, or bucket/prefix in the store.
         to: folder for weights, card, curves and, while it lasts, the training's state.
-        recipe: `tasks.train.read_recipe`.
+        recipe: `tasks.training.recipe.read_recipe`.
         store: root of the object store, a folder or `s3://`.
         half: write the weights in half precision, too.
         fresh: begin anew, also where a training was broken off.

@@ -16,17 +16,19 @@ from typing import Any
 
 import numpy as np
 
-from inference.checkpoint import content_hash
-from inference.dataset import Partition
-from inference.engine import Engine, open_engine, open_graph
+from inference.contract.rank_event import RankEvent
+from inference.contract.rank_result import RankResult
+from inference.engines.base import Engine
+from inference.engines.load import open_engine, open_graph
 from inference.errors import BadPartition, StoreError
-from inference.events import RankEvent, RankResult
-from inference.meter import Clock, peak_memory_mb, reset_peak_memory
-from inference.predictions import Predictions
-from inference.publish import publish
-from inference.script import run_script
-from inference.store import Store, request_figures
-from inference.stream import default_access, open_access
+from inference.model.checkpoint import content_hash
+from inference.partitions.access import default_access, open_access
+from inference.partitions.partition import Partition
+from inference.rank_results.predictions import Predictions
+from inference.rank_results.publish import publish
+from inference.resource_usage import Clock, peak_memory_mb, reset_peak_memory
+from inference.scripts.run_script import run_script
+from inference.storage.store import Store, request_figures
 
 _WORKER = uuid.uuid4().hex[:12]
 _served = 0
@@ -36,7 +38,7 @@ def lambda_handler(event: object, context: Any) -> dict[str, Any]:
     """Run one rank.
 
     Args:
-        event: a rank event (`inference.events.RankEvent`, contract "Rank event").
+        event: a rank event (`inference.contract.rank_event.RankEvent`, contract "Rank event").
         context: Lambda's context object; `aws_request_id` and `memory_limit_in_mb` are read, both optional.
 
     Returns:

@@ -1,8 +1,8 @@
-"""train: a recipe and galaxies into weights, a model card and curves."""
+"""train: a recipe and galaxies into weights, a model card and curves, as a step."""
 
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -11,23 +11,18 @@ from prefect import task
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
-from inference.architecture import SMALL, AstroMAEConfig
-from inference.checkpoint import content_hash, save
-from inference.dataset import Partition, open_partition
 from inference.errors import BadInput, BadPartition, StoreError
-from inference.galaxy_set import GalaxySet
-from inference.keys import natural_order
-from inference.plan import SUFFIXES
-from inference.recipe import Recipe
-from inference.store import Store
-from inference.stream import open_access
-from inference.train import Trained, train
-from tasks.display import plain
-from tasks.policy import STEP_RETRIES, worth_retrying
-from tasks.progress import bar
-from tasks.training_page import card, curves, facts_of, page
+from inference.model.checkpoint import content_hash, save
+from inference.model.config import AstroMAEConfig
+from inference.storage.store import Store
+from tasks.prefect_support.retries import STEP_RETRIES, worth_retrying
+from tasks.reporting.formatting import plain
+from tasks.reporting.terminal import bar
+from tasks.training.galaxies import open_galaxies
+from tasks.training.loop import Trained, train
+from tasks.training.recipe import Recipe
+from tasks.training.report import card, curves, facts_of, page
 
-MODELS = {"small": SMALL, "published": AstroMAEConfig()}
 WEIGHTS, HALF, CARD, PAGE, FACTS = (
     "model.safetensors",
     "model-half.safetensors",
@@ -36,66 +31,6 @@ WEIGHTS, HALF, CARD, PAGE, FACTS = (
     "training.json",
 )
 STATE = "state"
-
-
-def read_recipe(document: object) -> tuple[AstroMAEConfig, Recipe]:
-    """A model and how to train it, from a recipe file's document.
-
-    Its key `model` is `small`, `published`, or a config; all others are of `inference.recipe.Recipe`.
-
-    Raises:
-        BadInput: naming what is wrong.
-    """
-    if not isinstance(document, Mapping):
-        raise BadInput(f"a recipe must be a JSON object, not {type(document).__name__}")
-    model = document.get("model", "small")
-    if isinstance(model, str):
-        if model not in MODELS:
-            raise BadInput(f"model must be {' or '.join(MODELS)} or a config, not {model!r:.60}")
-        config = MODELS[model]
-    else:
-        config = AstroMAEConfig.from_dict(model)
-    return config, Recipe.from_dict({key: value for key, value in document.items() if key != "model"})
-
-
-def open_galaxies(data: str, store: Store) -> GalaxySet:
-    """The galaxies of a partition, of a folder of partitions, or of `bucket/prefix` in the store.
-
-    Partitions of a remote store are copied to the scratch folder; in memory are only those galaxies that are asked for.
-
-    Raises:
-        BadInput: nothing is there, or a partition cannot be used.
-        StoreError: the store cannot be read.
-    """
-    place = Path(data)
-    try:
-        if place.is_file():
-            return GalaxySet([open_partition(place, str(place))])
-        if place.is_dir():
-            files = sorted(
-                (p for p in place.iterdir() if p.name.endswith(SUFFIXES)), key=lambda p: natural_order(p.name)
-            )
-            parts = [open_partition(path, str(path)) for path in files]
-        else:
-            parts = _stored(data, store)
-        if not parts:
-            raise BadInput(f"there are no partitions (.pt or .safetensors) in {data}")
-        return GalaxySet(parts)
-    except BadPartition as error:
-        raise BadInput(str(error)) from None
-
-
-def _stored(data: str, store: Store) -> list[Partition]:
-    bucket, _, prefix = data.partition("/")
-    if not prefix or not store.has_bucket(bucket):
-        raise BadInput(f"there is no file, folder or bucket/prefix {data}")
-    found = [stored for stored in store.list(bucket, prefix) if stored.key.endswith(SUFFIXES)]
-    with bar("partitions", len(found)) as show:
-        parts = []
-        for stored in found:
-            parts.append(open_access(store, bucket, stored.key, stored, "memory-map"))
-            show(len(parts))
-    return parts
 
 
 @task(

@@ -16,15 +16,15 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.fixtures import EVENT
-from tests.surveys import write_survey
+from tests.support.surveys import write_survey
+from tests.support.wire_examples import EVENT
 
 # A busy machine is no finding: neither how long an example takes nor how long it takes to make one.
 settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("house")
 
 ROOT = Path(__file__).parent.parent
-SCRIPTED_WORKER = (sys.executable, "-m", "tests.scripted_worker")
+SCRIPTED_WORKER = (sys.executable, "-m", "tests.support.scripted_worker")
 
 
 def events_of(world_size):
@@ -102,7 +102,7 @@ def prefect_api(prefect_server):
 @pytest.fixture(scope="session")
 def emulator_url():
     """Address of an AWS emulator, started once."""
-    from tasks.emulator import emulated
+    from tasks.aws.emulator import emulated
 
     with emulated() as endpoint:
         yield endpoint
@@ -110,7 +110,7 @@ def emulator_url():
 
 def point_at(endpoint, patch):
     """Make AWS clients of this process talk to an emulator."""
-    from tasks.emulator import environment
+    from tasks.aws.emulator import environment
 
     for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN"):
         patch.delenv(name, raising=False)
@@ -128,8 +128,8 @@ def aws(emulator_url, monkeypatch):
 @pytest.fixture(scope="session")
 def deployed(emulator_url, tiny_weights, tmp_path_factory):
     """The project's stack on the emulator, its bucket with a survey and the weights; the stack's outputs."""
-    from inference.store import Store
-    from tasks.deploy import install, make_bucket
+    from inference.storage.store import Store
+    from tasks.aws.stack import install, make_bucket
 
     folder = tmp_path_factory.mktemp("survey")
     write_survey(folder)
@@ -147,8 +147,8 @@ def deployed(emulator_url, tiny_weights, tmp_path_factory):
 @pytest.fixture(scope="session")
 def filled_bucket(emulator_url, tiny_weights, tmp_path_factory):
     """A bucket on the emulator, with a survey and the weights and no stack; its name."""
-    from inference.store import Store
-    from tasks.deploy import make_bucket
+    from inference.storage.store import Store
+    from tasks.aws.stack import make_bucket
 
     folder = tmp_path_factory.mktemp("survey")
     write_survey(folder)
@@ -165,22 +165,22 @@ def filled_bucket(emulator_url, tiny_weights, tmp_path_factory):
 @pytest.fixture
 def plain_bucket(aws, filled_bucket, monkeypatch):
     """That bucket, for a test whose AWS clients talk to the emulator; its name."""
-    monkeypatch.setattr("tasks.logs.WAIT_S", 1.0)
+    monkeypatch.setattr("tasks.aws.logs.WAIT_S", 1.0)
     return filled_bucket
 
 
 @pytest.fixture
 def stack(aws, deployed, monkeypatch):
     """The stack, for a test whose AWS clients talk to the emulator, whose log is there at once; its outputs."""
-    monkeypatch.setattr("tasks.logs.WAIT_S", 1.0)
+    monkeypatch.setattr("tasks.aws.logs.WAIT_S", 1.0)
     return deployed
 
 
 @pytest.fixture
 def replaced(stack):
-    """Put a function of tests/fast_function.py in the executor's place; the project's own is there again afterwards."""
-    from tasks.aws import client
-    from tasks.package import zip_package
+    """Put a function of tests/support/fast_function.py in the executor's place, and afterwards the project's own."""
+    from tasks.aws.function_package import zip_package
+    from tasks.aws.session import client
 
     functions = client("lambda")
     archive = io.BytesIO(zip_package(None))
@@ -203,9 +203,9 @@ def tiny_weights(tmp_path_factory):
     """A small AstroMAE with random weights, its graph exported beside it."""
     import torch
 
-    from inference.checkpoint import export_onnx, save
-    from inference.model import AstroMAE
-    from tests.models import TINY
+    from inference.model.astromae import AstroMAE
+    from inference.model.checkpoint import export_onnx, save
+    from tests.support.models import TINY
 
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"

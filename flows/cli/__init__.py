@@ -9,8 +9,8 @@ import threading
 from collections.abc import Sequence
 from importlib.metadata import version
 
+from inference.contract.validation import legible
 from inference.errors import BadInput, CosmicError
-from inference.fields import legible
 
 COMMANDS = {
     "init": "make a bucket with scripts/ and results/",
@@ -40,7 +40,7 @@ _PREFECT_DEFAULTS = {
     # A server that is gone is asked for 6 s before a run ends without it, in place of a minute at every step.
     "PREFECT_CLIENT_MAX_RETRIES": "2",
 }
-_MODULES = {name: f"flows.cli.{name.replace('-', '_')}" for name in COMMANDS}
+_MODULES = {name: f"flows.cli.commands.{name.replace('-', '_')}" for name in COMMANDS}
 
 
 def _usage() -> str:

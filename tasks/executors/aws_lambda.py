@@ -11,17 +11,19 @@ from typing import Any, Self
 
 from botocore.exceptions import BotoCoreError, ClientError, ConnectTimeoutError, EndpointConnectionError
 
-from inference.adopt import adopt
-from inference.combine import read_result
+from inference.contract.rank_event import RankEvent
+from inference.contract.rank_result import RankResult
+from inference.contract.validation import legible
 from inference.errors import BadInput, CosmicError, RankFailed
-from inference.events import RankEvent, RankResult
-from inference.fields import legible
-from inference.store import Store
-from tasks.aws import client, explain
-from tasks.executors.base import FINAL_ERRORS, HINTS, NO_MEMORY, OVER, TIME_OUT, Invocation, illness, result_of
-from tasks.logs import billed, with_report
-from tasks.policy import full_jitter
-from tasks.report_line import Report, report_in
+from inference.rank_results.external import adopt
+from inference.rank_results.gather import read_result
+from inference.storage.store import Store
+from tasks.aws.lambda_errors import HINTS, NO_MEMORY, TIME_OUT, illness
+from tasks.aws.logs import billed, with_report
+from tasks.aws.report_line import Report, report_in
+from tasks.aws.session import client, explain
+from tasks.executors.base import FINAL_ERRORS, OVER, result_of
+from tasks.invocations.invocation import Invocation
 
 MAX_PAYLOAD = 6 * 2**20  # bytes of a synchronous invocation's event, and of its reply (Lambda quotas)
 ACCOUNT_CONCURRENCY = 1_000  # ranks in flight at most: an account's own limit, unless raised
@@ -295,3 +297,17 @@ def _is_refusal(failure: BaseException) -> bool:
         status = int(failure.response["ResponseMetadata"]["HTTPStatusCode"])
         return status == 429 or status >= 500
     return isinstance(failure, EndpointConnectionError | ConnectTimeoutError)
+
+
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 20.0
+
+
+def full_jitter(refusals: int, chance: float) -> float:
+    """Seconds to wait after so many refusals in a row: anything up to a bound that doubles, 0.2 s to 20 s.
+
+    Args:
+        refusals: 1 after the first.
+        chance: 0 to 1, drawn anew each time ("full jitter", AWS Architecture Blog, 2015), so that ranks that were
+            refused together do not come back together.
+    """
+    return chance * min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(refusals - 1, 30))

@@ -16,11 +16,13 @@ from queue import SimpleQueue
 from types import TracebackType
 from typing import Any, Self
 
+from inference.contract.rank_event import RankEvent
+from inference.contract.rank_result import RankResult
+from inference.contract.validation import legible
 from inference.errors import RankFailed
-from inference.events import RankEvent, RankResult
-from inference.fields import legible
 from inference.worker import reply_to
-from tasks.executors.base import FINAL_ERRORS, OVER, Invocation, result_of
+from tasks.executors.base import FINAL_ERRORS, OVER, result_of
+from tasks.invocations.invocation import Invocation
 
 _HOW = "measured here, an estimate"
 

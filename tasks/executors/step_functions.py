@@ -16,13 +16,13 @@ from typing import Any, Self
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from inference.contract.rank_event import RankEvent
 from inference.errors import BadInput, RankFailed
-from inference.events import RankEvent
-from tasks.aws import client, explain
-from tasks.execution import Execution, describe, is_denied, map_run, read_execution
-from tasks.history import History
-from tasks.ledger import Ledger
-from tasks.outcome import enter_ranks
+from tasks.aws.execution import Execution, describe, is_denied, map_run, read_execution
+from tasks.aws.execution_history import History
+from tasks.aws.session import client, explain
+from tasks.executors.step_functions_ranks import enter_ranks
+from tasks.invocations.ledger import Ledger
 
 MACHINE = "cosmic-flows"  # as the stack calls it
 _FIRST_LOOK_S, _SLOWEST_LOOK_S, _SLOWER = 0.2, 2.0, 1.3

@@ -5,8 +5,8 @@ import sys
 import pytest
 
 from benchmarks import __main__ as bench
-from benchmarks.target import NotHere
-from tests.benchmarks.test_target import TIME, moved
+from benchmarks.ratio import NotHere
+from tests.benchmarks.test_ratio import TIME, moved
 
 
 @pytest.fixture

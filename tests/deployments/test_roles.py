@@ -8,18 +8,18 @@ import pytest
 from botocore.exceptions import ClientError
 
 from inference.errors import StoreError
-from inference.store import Store
-from tasks.aws import client
-from tasks.deploy import install, make_bucket
-from tasks.emulator import emulated
+from inference.storage.store import Store
+from tasks.aws.emulator import emulated
+from tasks.aws.session import client
+from tasks.aws.stack import install, make_bucket
 from tests.conftest import point_at
-from tests.surveys import request_of, write_survey
+from tests.support.surveys import request_of, write_survey
 
 pytestmark = pytest.mark.slow
 BUCKET, DATA, FOREIGN = "cosmicai-test", "cosmicai-data", "cosmicai-foreign"
 SCRIPT = """
 import json, os
-from inference.store import Store
+from inference.storage.store import Store
 
 record = {"total_cpu_time (seconds)": 2.0, "sample_persec": 10.0}
 key = f"{os.environ['RESULT_PATH']}/{os.environ['RANK']}.json"

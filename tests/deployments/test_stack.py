@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tasks.package import PYTHON
+from tasks.aws.function_package import PYTHON
 
 ROOT = Path(__file__).parents[2]
 TEMPLATE = ROOT / "deployments" / "aws" / "stack.yaml"
@@ -98,9 +98,9 @@ def test_every_function_is_this_projects_code_with_a_log_that_does_not_grow_for_
     functions = of_type(resources, "AWS::Lambda::Function")
     handlers = {properties["FunctionName"]: properties["Handler"]["If"][2] for properties in functions.values()}
     assert handlers == {
-        "data-parallel-init": "inference.functions.initialize",
+        "data-parallel-init": "inference.state_machine.initialize",
         "cosmic-executor": "inference.handler.lambda_handler",
-        "resultSummary": "inference.functions.summarize",
+        "resultSummary": "inference.state_machine.summarize",
     }
     logs = of_type(resources, "AWS::Logs::LogGroup").values()
     assert {log["LogGroupName"] for log in logs} >= {f"/aws/lambda/{name}" for name in handlers}

@@ -4,10 +4,10 @@ from collections import Counter
 
 import pytest
 
-from inference.lease import Lease
-from inference.start import LEASES
-from tests.scene import local_scene
-from tests.surveys import snapshot
+from inference.runs.begin import LEASES
+from inference.storage.lease import Lease
+from tests.support.run_harness import local_scene
+from tests.support.surveys import snapshot
 
 pytestmark = pytest.mark.slow
 

@@ -4,11 +4,11 @@ import pytest
 
 from flows import benchmark as module
 from flows.benchmark import benchmark
-from inference.dataset import write_partition
 from inference.errors import BadInput, CosmicError
-from tasks.function_memory import memory_of
-from tasks.nightly import LAST_GOOD
-from tests.surveys import random_survey
+from inference.partitions.partition import write_partition
+from tasks.aws.function_memory import memory_of
+from tasks.compare import LAST_GOOD
+from tests.support.surveys import random_survey
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect_api")]
 BUCKET = "cosmicai-test"

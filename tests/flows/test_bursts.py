@@ -12,12 +12,12 @@ import pandas as pd
 import pytest
 
 from flows.run import run
-from inference.store import Store
+from inference.storage.store import Store
 from tasks.executors.aws_lambda import LambdaExecutor
-from tasks.ledger import load_invocations
-from tests.quick_function import Function
-from tests.scripted_lambda import Answer, serving
-from tests.surveys import in_bucket
+from tasks.invocations.stored import load_invocations
+from tests.support.quick_function import Function
+from tests.support.scripted_lambda import Answer, serving
+from tests.support.surveys import in_bucket
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect_api", "plain_bucket")]
 BUCKET = "cosmicai-plain"
@@ -61,7 +61,7 @@ def burst(monkeypatch):
     function = Function(BUCKET)
     with serving(function.work) as (endpoint, url):
         monkeypatch.setenv("AWS_ENDPOINT_URL_LAMBDA", url)
-        monkeypatch.setattr("tasks.executors.choose.LambdaExecutor", partial(LambdaExecutor, lost_for_s=5.0))
+        monkeypatch.setattr("tasks.executors.select.LambdaExecutor", partial(LambdaExecutor, lost_for_s=5.0))
 
         def go(ranks, path):
             chance = random.Random(ranks)

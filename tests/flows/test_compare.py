@@ -7,9 +7,9 @@ from prefect.events.worker import EventsWorker
 
 from flows.compare import compare
 from inference.errors import BadInput
-from tasks.comparison_report import REGRESSION
-from tests.surveys import request_of, snapshot
-from tests.tasks.swept import measured
+from tasks.sweeps.comparison_table import REGRESSION
+from tests.support.surveys import request_of, snapshot
+from tests.support.swept import measured
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect_api")]
 

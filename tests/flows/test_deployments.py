@@ -9,10 +9,10 @@ import yaml
 from prefect.client.schemas.schedules import CronSchedule
 
 from flows.benchmark import load_sweep
-from inference.request import RunRequest
-from inference.store import Store
-from tasks.emulator import environment as emulator_environment
-from tests.surveys import request_of
+from inference.contract.run_request import RunRequest
+from inference.storage.store import Store
+from tasks.aws.emulator import environment as emulator_environment
+from tests.support.surveys import request_of
 
 ROOT = Path(__file__).parents[2]
 PREFECT = str(Path(sys.executable).with_name("prefect"))

@@ -6,16 +6,16 @@ import pandas as pd
 import pytest
 
 from flows.run import run
+from inference.contract.run_request import RunRequest
 from inference.errors import BadInput, RunIncomplete
-from inference.request import RunRequest
-from inference.start import root_lease
-from inference.store import Store
-from tasks.aws import client
+from inference.runs.begin import root_lease
+from inference.storage.store import Store
+from tasks.aws.session import client
 from tasks.executors.aws_lambda import LambdaExecutor
-from tasks.ledger import load_invocations
+from tasks.invocations.stored import load_invocations
 from tests.conftest import point_at
-from tests.scripts import ANOMALY, ENTRY, NAME
-from tests.surveys import SIZES, request_of
+from tests.support.staged_scripts import ANOMALY, ENTRY, NAME
+from tests.support.surveys import SIZES, request_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect_api", "stack")]
 BUCKET = "cosmicai-test"

@@ -6,10 +6,10 @@ import urllib.request
 import pytest
 from markdown_it import MarkdownIt
 
-from flows.cli.run import show
+from flows.cli.commands.run import show
 from flows.run import run
 from inference.errors import RunIncomplete
-from tests.surveys import request_of, write_survey
+from tests.support.surveys import request_of, write_survey
 
 pytestmark = pytest.mark.slow
 NAME = (

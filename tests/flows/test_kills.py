@@ -13,14 +13,14 @@ from contextlib import ExitStack
 import pandas as pd
 import pytest
 
-from inference.store import Store
-from tasks.emulator import environment
-from tests.cable import cable_to
-from tests.measured import without_measurements
-from tests.quick_function import Function
-from tests.scene import Scene, local_scene
-from tests.scripted_lambda import serving
-from tests.surveys import in_bucket, write_survey
+from inference.storage.store import Store
+from tasks.aws.emulator import environment
+from tests.support.quick_function import Function
+from tests.support.run_harness import Scene, local_scene
+from tests.support.scripted_lambda import serving
+from tests.support.surveys import in_bucket, write_survey
+from tests.support.tcp_proxy import cable_to
+from tests.support.volatile_fields import without_measurements
 
 RANKS = 10
 CUT_S = 10.0

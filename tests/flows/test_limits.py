@@ -4,7 +4,7 @@ import pytest
 
 from flows.run import run
 from inference.errors import BadInput, RunIncomplete
-from tests.surveys import SIZES, read_json, request_of
+from tests.support.surveys import SIZES, read_json, request_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect_api")]
 

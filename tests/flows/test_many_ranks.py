@@ -3,8 +3,8 @@ import json
 import pytest
 
 from flows.run import run
-from inference.store import Store
-from tests.surveys import SIZES, read_json, request_of
+from inference.storage.store import Store
+from tests.support.surveys import SIZES, read_json, request_of
 
 pytestmark = [pytest.mark.soak, pytest.mark.usefixtures("prefect_api")]
 BUCKET = "cosmicai-test"

@@ -15,7 +15,7 @@ from prefect.settings import PREFECT_LOCAL_STORAGE_PATH, PREFECT_RESULTS_PERSIST
 from flows.run import run
 from inference.errors import RunIncomplete
 from tests.conftest import ROOT
-from tests.surveys import read_json, request_of
+from tests.support.surveys import read_json, request_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect_api")]
 
@@ -25,7 +25,7 @@ def calls(tmp_path, monkeypatch):
     """The ranks that workers were called for, in order."""
     log = tmp_path / "calls"
     monkeypatch.setenv("COSMIC_CALLS", str(log))
-    monkeypatch.setenv("PYTHONPATH", f"{ROOT / 'tests' / 'slowed'}:{ROOT}")
+    monkeypatch.setenv("PYTHONPATH", f"{ROOT / 'tests' / 'support' / 'slowed'}:{ROOT}")
     # What a server may be set to: then Prefect keeps what tasks return, and a retried run would find a stale plan.
     kept = {"PREFECT_RESULTS_PERSIST_BY_DEFAULT": "true", "PREFECT_LOCAL_STORAGE_PATH": str(tmp_path / "kept")}
     for name, value in kept.items():

@@ -8,13 +8,13 @@ import pandas as pd
 import pytest
 
 from flows.run import run
-from inference.dataset import open_partition, write_partition
-from inference.engine import open_engine
+from inference.engines.load import open_engine
 from inference.errors import BadInput, RunIncomplete, StoreError
-from inference.store import Store
-from tasks.catalogue import read_catalogue
-from tasks.photoz_report import quality_of, with_magnitudes
-from tests.surveys import SIZES, random_survey, read_json, request_of, snapshot, write_survey
+from inference.partitions.partition import open_partition, write_partition
+from inference.storage.store import Store
+from tasks.photoz.quality import quality_of
+from tasks.run_results.catalogue import read_catalogue, with_magnitudes
+from tests.support.surveys import SIZES, random_survey, read_json, request_of, snapshot, write_survey
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect_api")]
 DOCUMENT_KEYS = {

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from inference.store import Store
-from tests.surveys import request_of
+from inference.storage.store import Store
+from tests.support.surveys import request_of
 
 pytestmark = pytest.mark.slow
 BUCKET = "cosmicai-test"

@@ -8,9 +8,9 @@ import pytest
 from flows.run import run
 from inference.errors import RunIncomplete, StoreError
 from inference.handler import _open_store
-from inference.store import Store
-from tests.gate import DENIED, ILL, NOT_THERE, gate_to
-from tests.surveys import SIZES, in_bucket
+from inference.storage.store import Store
+from tests.support.s3_fault_proxy import DENIED, ILL, NOT_THERE, gate_to
+from tests.support.surveys import SIZES, in_bucket
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect_api", "plain_bucket")]
 BUCKET = "cosmicai-plain"

@@ -9,18 +9,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from inference.checkpoint import content_hash, export_onnx, load, save
-from inference.dataset import open_partition, write_partition
+from inference.contract.rank_result import RankResult
+from inference.contract.run_request import RunRequest
 from inference.errors import BadCheckpoint, BadInput, BadPartition, CosmicError, RankFailed, StoreError
-from inference.events import RankResult
 from inference.handler import lambda_handler
-from inference.plan import Model, make_plan
-from inference.predictions import decode
-from inference.request import RunRequest
-from inference.store import Store
+from inference.model.checkpoint import content_hash, export_onnx, load, save
+from inference.partitions.partition import open_partition, write_partition
+from inference.rank_results.predictions import decode
+from inference.runs.plan import Model, make_plan
+from inference.storage.store import Store
 from inference.worker import LocalContext
-from tests.models import TINY, random_model
-from tests.surveys import SIZES, random_survey, request_of, snapshot, write_survey
+from tests.support.models import TINY, random_model
+from tests.support.surveys import SIZES, random_survey, request_of, snapshot, write_survey
 
 BUCKET = "cosmicai-test"
 MODEL = "models/tiny.safetensors"

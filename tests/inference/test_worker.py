@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from inference.worker import reply_to
-from tests.fixtures import EVENT, RESULT
+from tests.support.wire_examples import EVENT, RESULT
 
 ROOT = Path(__file__).parents[2]
 NO_EVENT = json.dumps({"RANK": "0"})

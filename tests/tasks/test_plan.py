@@ -5,15 +5,15 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from inference.checkpoint import save
-from inference.dataset import write_partition
+from inference.contract.run_request import RunRequest
 from inference.errors import BadInput
-from inference.plan import Model, make_plan, payload
-from inference.request import RunRequest
-from inference.store import Store
-from tasks.plan import check, check_writable, read_request
-from tests.models import KINDS, TINY, random_model
-from tests.surveys import random_survey, request_of, snapshot, write_survey
+from inference.model.checkpoint import save
+from inference.partitions.partition import write_partition
+from inference.runs.plan import Model, make_plan, payload, read_request
+from inference.storage.store import Store, check_writable
+from tasks.preflight import check
+from tests.support.models import KINDS, TINY, random_model
+from tests.support.surveys import random_survey, request_of, snapshot, write_survey
 
 BUCKET, PATH = "cosmicai-test", "results/test"
 

@@ -4,13 +4,13 @@ import shutil
 import pytest
 import torch
 
-from inference.checkpoint import content_hash, export_onnx, onnx_path, save
+from inference.contract.run_request import RunRequest
 from inference.errors import BadCheckpoint, BadInput, StoreError
-from inference.request import RunRequest
-from inference.store import Store
-from tasks.stage import DEMO_WEIGHTS, Weights, find_weights, put_weights
-from tests.models import KINDS, TINY, random_model
-from tests.surveys import request_of, snapshot
+from inference.model.checkpoint import content_hash, export_onnx, onnx_path, save
+from inference.storage.store import Store
+from tasks.staging.weights import DEMO_WEIGHTS, Weights, find_weights, put_weights
+from tests.support.models import KINDS, TINY, random_model
+from tests.support.surveys import request_of, snapshot
 
 BUCKET = "cosmicai-test"
 

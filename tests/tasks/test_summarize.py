@@ -6,18 +6,19 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from inference.ahead import READERS
-from inference.combine import Gathered
+from inference.contract.run_request import RunRequest
 from inference.errors import BadInput, StoreError
-from inference.plan import Plan
-from inference.predictions import Predictions
-from inference.request import RunRequest
-from inference.start import Start
-from inference.store import Store, StoredObject
-from tasks.ledger import Ledger
-from tasks.summarize import SCHEMA, describe, rank_table, write_predictions
-from tests.fixtures import EVENT, RESULT
-from tests.surveys import request_of
+from inference.rank_results.gather import Gathered
+from inference.rank_results.predictions import Predictions
+from inference.runs.begin import Start
+from inference.runs.plan import Plan
+from inference.storage.prefetch import READERS
+from inference.storage.store import Store, StoredObject
+from tasks.invocations.ledger import Ledger
+from tasks.run_results.predictions_table import SCHEMA, write_predictions
+from tasks.run_results.summary import describe, rank_table
+from tests.support.surveys import request_of
+from tests.support.wire_examples import EVENT, RESULT
 
 BUCKET, KEY = "cosmicai-test", "results/test/predictions.parquet"
 
@@ -64,7 +65,7 @@ class TestTheTableOfRedshifts:
         pd.testing.assert_frame_equal(rows[["z_pred", "z_spec"]], counted)
 
     def test_small_ranks_share_a_row_group_and_none_is_divided(self, store, tmp_path, monkeypatch):
-        monkeypatch.setattr("tasks.summarize._ROW_GROUP", 4)
+        monkeypatch.setattr("tasks.run_results.predictions_table._ROW_GROUP", 4)
         results = ranks_of(store, [[("1.pt", 3)], [("2.pt", 5)], [("3.pt", 4)], [("4.pt", 1)]])
         write_predictions(store, BUCKET, results, KEY)
         written = pq.ParquetFile(tmp_path / BUCKET / KEY)

@@ -4,20 +4,20 @@ import numpy as np
 import pytest
 from safetensors import safe_open
 
-from inference.architecture import SMALL, AstroMAEConfig
-from inference.checkpoint import load
-from inference.dataset import write_partition
 from inference.errors import BadInput
-from inference.recipe import Recipe
-from inference.store import Store
-from inference.train import Trained
-from tasks import display
+from inference.model.checkpoint import load
+from inference.model.config import SMALL, AstroMAEConfig
+from inference.partitions.partition import write_partition
+from inference.storage.store import Store
 from tasks import train as steps
-from tasks.train import open_galaxies, read_recipe
-from tasks.training_page import card, curves, facts_of, page
-from tests.models import TINY, random_model
-from tests.surveys import SIZES, random_survey, write_survey
-from tests.test_house import ROOT
+from tasks.reporting import formatting as display
+from tasks.training.galaxies import open_galaxies
+from tasks.training.loop import Trained
+from tasks.training.recipe import Recipe, read_recipe
+from tasks.training.report import card, curves, facts_of, page
+from tests.support.models import TINY, random_model
+from tests.support.surveys import SIZES, random_survey, write_survey
+from tests.test_architecture import ROOT
 
 
 class TestARecipeFile:
@@ -90,7 +90,7 @@ def outcome():
         "pretraining": [entry | {"epoch": number} for number in (1, 2)],
         "training": [entry | watched | {"epoch": number, "loss": 0.1 / number} for number in (1, 2, 3)],
     }
-    from inference.metrics import photoz_metrics
+    from tasks.photoz.metrics import photoz_metrics
 
     pred = spec + 0.01 * rng.normal(size=80)
     trained = Trained(random_model(TINY, 0), photoz_metrics(pred, spec), pred, spec, history, "cpu")

@@ -12,10 +12,10 @@ import pytest
 from prefect.client.orchestration import get_client
 from prefect.states import Cancelling
 
-from inference.request import RunRequest
-from inference.start import hold
-from inference.store import Store
-from tests.surveys import read_json, request_of
+from inference.contract.run_request import RunRequest
+from inference.runs.begin import hold
+from inference.storage.store import Store
+from tests.support.surveys import read_json, request_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect_api")]
 COSMIC = str(Path(sys.executable).with_name("cosmic"))

@@ -71,7 +71,7 @@ def test_no_command_needs_heavy_libraries_to_explain_itself():
 
 
 def test_the_methods_of_the_bill_that_the_command_offers_are_those_there_are():
-    from flows.cli.cost import METHODS
-    from tasks import cost
+    from flows.cli.commands.cost import METHODS
+    from tasks import bill as cost
 
     assert METHODS == cost.METHODS

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from flows.cli.temporary_server import TemporaryServer
-from tests.surveys import request_of
+from tests.support.surveys import request_of
 
 pytestmark = pytest.mark.slow
 COSMIC = str(Path(sys.executable).with_name("cosmic"))

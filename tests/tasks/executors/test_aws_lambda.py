@@ -10,15 +10,16 @@ import boto3
 import pytest
 from botocore.config import Config
 
+from inference.contract.rank_event import RankEvent
+from inference.contract.script import Script
 from inference.errors import BadInput
-from inference.events import RankEvent, Script
-from inference.store import Store
-from tasks.dispatch import Dispatch, Limits
+from inference.storage.store import Store
+from tasks.dispatch.dispatcher import Dispatch, Limits
 from tasks.executors.aws_lambda import LambdaExecutor
-from tasks.ledger import Ledger
+from tasks.invocations.ledger import Ledger
 from tests.conftest import events_of
-from tests.fixtures import EVENT, RESULT
-from tests.scripted_lambda import Answer, serving
+from tests.support.scripted_lambda import Answer, serving
+from tests.support.wire_examples import EVENT, RESULT
 
 BUCKET = EVENT.bucket
 

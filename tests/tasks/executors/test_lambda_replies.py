@@ -6,11 +6,11 @@ import random
 
 import pytest
 
-from inference.store import Store
+from inference.storage.store import Store
 from tasks.executors.aws_lambda import MAX_PAYLOAD, LambdaExecutor
-from tests.fixtures import EVENT, RESULT
-from tests.hostile import harmed_json
-from tests.scripted_lambda import Answer, serving
+from tests.support.corruption import harmed_json
+from tests.support.scripted_lambda import Answer, serving
+from tests.support.wire_examples import EVENT, RESULT
 
 
 @pytest.fixture

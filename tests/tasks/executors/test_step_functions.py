@@ -9,18 +9,18 @@ from pathlib import Path
 import boto3
 import pytest
 
+from inference.contract.script import Script
 from inference.errors import BadInput, RankFailed
-from inference.events import Script
-from inference.store import Store
-from tasks.aws import client
-from tasks.emulator import REGION
+from inference.storage.store import Store
+from tasks.aws.emulator import REGION
+from tasks.aws.session import client
+from tasks.billing.express import express_of
 from tasks.executors.step_functions import StepFunctionsExecutor
-from tasks.express import express_of
-from tasks.ledger import Ledger
-from tests.fixtures import EVENT, RESULT
-from tests.histories import DISTRIBUTED, INLINE, RETRIED
-from tests.machines import deploy_machine
-from tests.states_endpoint import LOST, Refusal, states_endpoint
+from tasks.invocations.ledger import Ledger
+from tests.support.execution_histories import DISTRIBUTED, INLINE, RETRIED
+from tests.support.state_machines import deploy_machine
+from tests.support.states_endpoint import LOST, Refusal, states_endpoint
+from tests.support.wire_examples import EVENT, RESULT
 
 MACHINE = "arn:aws:states:us-east-1:000000000000:stateMachine:old"
 ARN = "arn:aws:states:us-east-1:000000000000:execution:old:one"
@@ -367,10 +367,10 @@ CANCELLED_FLOW = """
 import sys
 from pathlib import Path
 from prefect import flow
-from tasks.aws import client
-from tasks.emulator import REGION
+from tasks.aws.session import client
+from tasks.aws.emulator import REGION
 from tasks.executors.step_functions import StepFunctionsExecutor
-from tasks.ledger import Ledger
+from tasks.invocations.stored import Ledger
 from tests.tasks.executors.test_step_functions import MACHINE, events_in
 
 @flow

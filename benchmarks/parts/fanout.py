@@ -1,0 +1,116 @@
+"""The fan-out over the Lambda executor, against an endpoint that answers after a given time.
+
+1,000 ranks of one second all at once, in turn with a bare threaded client; and 10,000 ranks of ten seconds, 1,000 at a
+time, against what they would take if nothing but the ranks took time. Endpoint and Prefect server (SQLite, started
+for this) run in processes of their own on the same cores.
+"""
+
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from benchmarks.ratio import Target, quartiles
+from benchmarks.support import prefect_server, stub_lambda
+
+AT_ONCE = 1_000
+SMALL, SMALL_S, TURNS = 1_000, 1.0, 5
+LARGE, LARGE_S = 10_000, 10.0
+MOST_MEMORY_MB = 500
+
+
+def _client(ranks: int, turns: int) -> dict[str, Any]:
+    command = [sys.executable, "-m", "benchmarks.parts.fanout_client", str(ranks), str(AT_ONCE), str(turns)]
+    ended = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    document: dict[str, Any] = json.loads(ended.stdout.splitlines()[-1])
+    for turn in document["turns"]["ours"]:
+        assert turn["done"] == ranks, turn
+        assert set(turn["task_runs"]) == {"Completed"}, turn
+    return document
+
+
+def _measured(seconds: float, ranks: int, turns: int) -> tuple[dict[str, Any], int, dict[str, Any]]:
+    """What the client told, the server's errors, what the endpoint served."""
+    with (
+        tempfile.TemporaryDirectory(prefix="cosmic-bench-") as home,
+        prefect_server.running(Path(home)) as server,
+        stub_lambda.serving(seconds) as stub,
+    ):
+        return _client(ranks, turns), server.errors(), stub.served()
+
+
+def small() -> tuple[Target, list[dict[str, Any]]]:
+    """1,000 ranks of one second, the fan-out and the bare client in turn."""
+    told, errors, _ = _measured(SMALL_S, SMALL, TURNS)
+    mine, bare = told["turns"]["ours"], told["turns"]["bare"]
+    rows = [
+        {"what": what, "ranks": SMALL, "rank_s": SMALL_S}
+        | {key: statistics.median(turn[key] for turn in turns) for key in ("s", "cpu_s")}
+        for what, turns in (("fan-out", mine), ("bare threaded client", bare))
+    ]
+    target = Target(
+        what=f"fan-out, {SMALL:,} ranks of {SMALL_S:g} s, {AT_ONCE:,} at once",
+        **quartiles([ours["s"] / other["s"] for ours, other in zip(mine, bare, strict=True)]),
+        to_reach=1.5,
+        higher_is_better=False,
+        ours=f"{rows[0]['s']:.2f} s ({rows[0]['cpu_s']:.2f} s of CPU)",
+        other=f"{rows[1]['s']:.2f} s ({rows[1]['cpu_s']:.2f} s of CPU), a bare threaded boto3 client",
+        floor=f"{SMALL_S:g} s, a rank's own time",
+        note=f"{errors} errors of the Prefect server",
+    )
+    return target, rows
+
+
+def large() -> tuple[list[Target], dict[str, Any]]:
+    """10,000 ranks of ten seconds, once: time over the ideal, the client's memory, the server's errors."""
+    told, errors, served = _measured(LARGE_S, LARGE, 1)
+    (mine,) = told["turns"]["ours"]
+    ideal, memory_mb = LARGE * LARGE_S / AT_ONCE, told["peak_rss_mb"]
+    what = f"fan-out, {LARGE:,} ranks of {LARGE_S:g} s, {AT_ONCE:,} at once"
+
+    def target(what: str, ratio: float, to_reach: float, ours: str, other: str) -> Target:
+        note = "one turn: its noise is not known"
+        return Target(
+            what=what,
+            ratio=ratio,
+            low=ratio,
+            high=ratio,
+            to_reach=to_reach,
+            higher_is_better=False,
+            ours=ours,
+            other=other,
+            note=note,
+        )
+
+    seconds = f"{mine['s']:.1f} s ({mine['cpu_s']:.1f} s of CPU), {served['calls']:,} invocations"
+    targets = [
+        target(what, mine["s"] / ideal, 1.15, seconds, f"{ideal:g} s, if only ranks took time"),
+        target(
+            f"{what}: memory",
+            memory_mb / MOST_MEMORY_MB,
+            1.0,
+            f"{memory_mb:.0f} MB resident at most",
+            f"{MOST_MEMORY_MB} MB",
+        ),
+        target(f"{what}: errors", float(errors), 0.0, f"{errors} of the Prefect server", "none"),
+    ]
+    row = {"what": "fan-out", "ranks": LARGE, "rank_s": LARGE_S, "peak_rss_mb": memory_mb, "server_errors": errors}
+    return targets, row | {key: mine[key] for key in ("s", "cpu_s", "calls", "task_runs")}
+
+
+def measure() -> dict[str, Any]:
+    """Both rows of the table."""
+    first, rows = small()
+    others, row = large()
+    return {
+        "what": f"ranks on an endpoint in a process of its own, {SMALL:,} of {SMALL_S:g} s and {LARGE:,} of"
+        f" {LARGE_S:g} s; seconds from the fan-out's start to its end, in a flow run that has begun, with a Prefect"
+        f" server on SQLite on the same cores; medians of {TURNS} interleaved turns against a bare threaded client"
+        " in the same process, and one turn of the large one",
+        "rows": [*rows, row],
+        "targets": [asdict(target) for target in (first, *others)],
+    }

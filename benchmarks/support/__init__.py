@@ -1,0 +1,1 @@
+"""What the parts are measured with: endpoints, servers and a quiet process."""

@@ -1,0 +1,88 @@
+"""cosmic bench: a sweep, from its file."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+
+from flows.cli import prefect_server as prefect_api
+from flows.cli.options import add_aws_credentials, add_json, add_store
+from flows.cli.terminal import console, print_json, say
+from inference.errors import BadInput
+
+if TYPE_CHECKING:
+    from tasks.sweeps.estimate import Expectation
+    from tasks.sweeps.sweep import Sweep
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add this command's arguments."""
+    parser.add_argument("sweep", type=Path, metavar="SWEEP.yaml", help="the sweep (benchmarks/sweeps/ has some)")
+    add_store(parser)
+    parser.add_argument("--executor", choices=("local", "lambda", "step-functions"), help="in place of the sweep's own")
+    parser.add_argument("--dry-run", action="store_true", help="list the cells and what they will take; run nothing")
+    parser.add_argument("--max-cost", type=float, metavar="USD", help="refuse to start when more is expected")
+    parser.add_argument("--results", metavar="FOLDER", help="also write tables and plots to this folder")
+    add_aws_credentials(parser)
+    parser.add_argument("--verbose", action="store_true", help="show Prefect's own log")
+    add_json(parser)
+
+
+def main(args: argparse.Namespace) -> int:
+    """Check, tell what is expected, run, show."""
+    prefect_api.hush(verbose=args.verbose)
+    from tasks.sweeps.estimate import check_budget, expect
+    from tasks.sweeps.sweep import Sweep
+
+    if args.max_cost is not None and not args.max_cost >= 0:
+        raise BadInput(f"--max-cost must be a sum of USD, not {args.max_cost}")
+    changes = {"axes": {"executor": args.executor}} if args.executor else {}
+    sweep = Sweep.load(args.sweep, changes)
+    expected = expect(sweep)
+    if args.dry_run:
+        show_expected(sweep, expected, as_json=args.json)
+        check_budget(expected, args.max_cost)
+        return 0
+    check_budget(expected, args.max_cost)
+    with prefect_api.connected(verbose=args.verbose) as ready:
+        from flows.benchmark import benchmark
+
+        ready()
+        document = benchmark(str(args.sweep), changes, args.store, args.max_cost, args.results, args.aws_credentials)
+    if args.json:
+        print_json(document)
+    else:
+        from tasks.sweeps.report import show
+
+        show(document, console())
+    return 1 if document["failed"] else 0
+
+
+def show_expected(sweep: "Sweep", expected: "list[Expectation]", *, as_json: bool) -> None:
+    """Print the cells, the expected invocations and the expected cost."""
+    from tasks.sweeps.estimate import HOW
+
+    usd = sum(each.usd for each in expected)
+    invocations = sum(each.invocations for each in expected)
+    if as_json:
+        rows: list[dict[str, Any]] = [
+            {"cell": each.cell.name, "executor": each.cell.executor, "runs": each.runs, "ranks": each.cell.ranks}
+            | {"invocations": each.invocations, "expected_rank_s": each.rank_s, "expected_usd": each.usd}
+            for each in expected
+        ]
+        print_json({"sweep": sweep.name, "cells": rows, "invocations": invocations, "expected_usd": usd, "how": HOW})
+        return
+    table = Table(title=f"sweep {sweep.name}: {len(expected)} cells", title_justify="left")
+    table.add_column("cell", overflow="fold")
+    table.add_column("executor")
+    for name in ("runs", "ranks", "invocations", "rank s", "USD"):
+        table.add_column(name, justify="right")
+    for each in expected:
+        numbers = (each.runs, each.cell.ranks, each.invocations)
+        told = [f"{number:,}" for number in numbers]
+        table.add_row(each.cell.name, each.cell.executor, *told, f"{each.rank_s:,.0f}", f"{each.usd:,.2f}")
+    table.add_section()
+    table.add_row("all", "", "", "", f"{invocations:,}", "", f"{usd:,.2f}")
+    console().print(table)
+    say(f"Expected, {HOW}; local workers cost nothing. Nothing was run.", "dim")

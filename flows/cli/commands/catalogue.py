@@ -1,0 +1,73 @@
+"""cosmic catalogue RESULT_PATH: a run's redshifts as one file for other tools."""
+
+import argparse
+from pathlib import Path
+
+from flows.cli.options import add_json, add_store, bucket_and_path
+from flows.cli.terminal import print_json, say
+from inference.errors import BadInput, StoreError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add this command's arguments."""
+    parser.add_argument("result_path", metavar="RESULT_PATH", help="a run, written bucket/result_path")
+    add_store(parser)
+    parser.add_argument(
+        "--format", choices=("parquet", "fits", "votable", "csv"), help="default: as --to ends, else parquet"
+    )
+    parser.add_argument("--to", type=Path, metavar="FILE", help="default redshifts.<format's suffix>")
+    parser.add_argument("--overwrite", action="store_true", help="replace FILE where it is there")
+    parser.add_argument("--partial", action="store_true", help="take what is there of an incomplete run")
+    parser.add_argument(
+        "--objects",
+        type=Path,
+        metavar="TABLE",
+        help="Parquet: file, index, object_id (ra, dec); default: what cosmic ingest wrote beside the partitions",
+    )
+    add_json(parser)
+
+
+def main(args: argparse.Namespace) -> int:
+    """Assemble, write."""
+    from inference.storage.store import Store
+    from tasks.run_results.catalogue import read_catalogue
+    from tasks.run_results.catalogue_formats import SUFFIXES, catalogue_bytes
+
+    by_suffix = {suffix: name for name, suffix in SUFFIXES.items()} | {".xml": "votable", ".ecsv": "csv"}
+    suffix = args.to.suffix.lower() if args.to is not None else ".parquet"
+    form = args.format or by_suffix.get(suffix)
+    if form is None:
+        raise BadInput(f"{args.to} does not tell the format: name it with --format")
+    target = args.to or Path(f"redshifts{SUFFIXES[form]}")
+    if target.exists() and not args.overwrite:
+        raise BadInput(f"{target} is there already: choose another file with --to, or --overwrite")
+    bucket, path = bucket_and_path(args.result_path)
+    objects = None if args.objects is None else _bytes(args.objects)
+    catalogue = read_catalogue(Store(args.store), bucket, path, partial=args.partial, objects=objects)
+    data = catalogue_bytes(catalogue, form)
+    partial = target.with_name(f".{target.name}.partial")
+    try:
+        partial.write_bytes(data)
+        partial.replace(target)
+    except OSError as error:
+        raise StoreError(f"cannot write {target}: {error.strerror}") from None
+    rows = catalogue.rows
+    known = int(rows["z_spec"].notna().sum())
+    facts = {"file": str(target), "format": form, "objects": len(rows), "with_z_spec": known, "bytes": len(data)}
+    if args.json:
+        print_json(facts | {"outliers": int(rows["outlier"].sum()), "provenance": catalogue.provenance})
+        return 0
+    say(
+        f"{target}: {len(rows):,} objects, {known:,} with a spectroscopic redshift,"
+        f" {int(rows['outlier'].sum()):,} of them outliers; {len(data) / 1e6:.1f} MB"
+    )
+    if catalogue.provenance["missing_ranks"]:
+        say(f"WARNING the run is incomplete: {catalogue.provenance['missing_ranks']} ranks are missing", "yellow")
+    return 0
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise BadInput(f"cannot read the table of objects {path}: {error.strerror}") from None

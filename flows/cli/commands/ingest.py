@@ -1,0 +1,93 @@
+"""cosmic ingest: FITS cut-outs and a table of magnitudes into numbered partitions."""
+
+import argparse
+from pathlib import Path
+
+from flows.cli.commands.partition import empty_target
+from flows.cli.options import add_json
+from flows.cli.terminal import print_json, say
+from inference.errors import BadInput
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add this command's arguments."""
+    parser.add_argument(
+        "source", type=Path, metavar="DIR_OR_TABLE", help="a folder of cut-outs with their table, or the table"
+    )
+    parser.add_argument("--to", required=True, metavar="FOLDER_OR_URL", help="a folder, or s3://bucket/prefix")
+    size = parser.add_mutually_exclusive_group()
+    size.add_argument("--size", default="25MB", metavar="SIZE", help="of a partition (default %(default)s)")
+    size.add_argument("--samples", type=int, metavar="N", help="galaxies in a partition")
+    parser.add_argument("--format", choices=("pt", "safetensors"), default="pt", help="default %(default)s")
+    parser.add_argument("--table", type=Path, metavar="FILE", help="the table, where it is not the only one in DIR")
+    parser.add_argument("--unit", metavar="UNIT", help="of the pixels of files without BUNIT, as nanomaggy or uJy")
+    parser.add_argument("--bands", metavar="ORDER", help="planes of a cube without BANDS (default ugriz)")
+    parser.add_argument(
+        "--id", metavar="COLUMN", help="default the first of the customary names, as object_id or objid"
+    )
+    parser.add_argument(
+        "--magnitudes", metavar="U,G,R,I,Z", help="five columns, AB (default mag_u..., dered_u..., u...)"
+    )
+    parser.add_argument("--redshift", metavar="COLUMN", help="spectroscopic (default z_spec, redshift, ..., or none)")
+    parser.add_argument("--skip-bad", action="store_true", help="leave out rows that cannot be used, and name them")
+    parser.add_argument("--workers", type=int, metavar="N", help="processes (default one a core)")
+    add_json(parser)
+
+
+def main(args: argparse.Namespace) -> int:
+    """Read, write."""
+    from inference.contract.sample import samples_of_size
+    from tasks.reporting.terminal import bar
+    from tasks.survey.cutouts import BANDS, nanomaggies
+    from tasks.survey.ingest import ingest
+    from tasks.survey.object_table import Columns, find_table, read_objects
+    from tasks.survey.partitions import samples_each
+
+    if args.workers is not None and not 1 <= args.workers <= 1024:
+        raise BadInput(f"--workers must be from 1 to 1024, not {args.workers}")
+    if args.bands is not None and not set(BANDS) <= set(args.bands.lower()):
+        raise BadInput(f"--bands must name u, g, r, i and z in the order of the planes, not {args.bands!r:.40}")
+    if args.unit is not None:
+        nanomaggies(args.unit, "--unit")
+    magnitudes = None if args.magnitudes is None else args.magnitudes.split(",")
+    if magnitudes is not None and len(magnitudes) != len(BANDS):
+        raise BadInput(f"--magnitudes must name five columns, in the order u,g,r,i,z, not {args.magnitudes!r:.80}")
+    each = samples_of_size(args.size) if args.samples is None else samples_each(args.samples)
+    if not args.source.exists():
+        raise BadInput(f"there is no folder or table {args.source}")
+    folder = args.source if args.source.is_dir() else args.source.parent
+    table = args.table or (find_table(folder) if args.source.is_dir() else args.source)
+    objects = read_objects(table, folder, Columns(args.id, magnitudes, args.redshift))
+    target = empty_target(args.to)
+    done = 0
+    with bar("cut-outs", len(objects)) as show:
+
+        def progress(count: int) -> None:
+            nonlocal done
+            done += count
+            show(done)
+
+        found = ingest(
+            objects,
+            each,
+            target,
+            f".{args.format}",
+            unit=args.unit,
+            bands=args.bands,
+            skip_bad=args.skip_bad,
+            workers=args.workers,
+            progress=progress,
+        )
+    if args.json:
+        skipped = [{"row": row, "why": why} for row, why in found.skipped]
+        facts = {"partitions": len(found.written), "objects": found.objects, "skipped": skipped}
+        print_json({"to": args.to} | facts | {"columns": objects.columns})
+        return 0
+    say(f"columns: {'; '.join(f'{what} from {name}' for what, name in objects.columns.items())}", stderr=True)
+    for row, why in found.skipped[:20]:
+        say(f"skipped row {row}: {why}", "yellow", stderr=True)
+    if found.skipped:
+        say(f"{len(found.skipped):,} rows skipped, all named in {target.beside('.skipped.csv')}", "yellow")
+    megabytes = sum(stored.size for stored in found.written) / 1e6
+    say(f"{args.to}: {found.objects:,} objects in {len(found.written)} partitions, {megabytes:.1f} MB")
+    return 0

@@ -1,0 +1,59 @@
+"""cosmic metrics: how good redshifts are, of a run or of any catalogue."""
+
+import argparse
+from pathlib import Path
+
+from flows.cli.options import add_json, add_store, bucket_and_path
+from flows.cli.terminal import console, print_json, say
+from inference.errors import BadInput
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add this command's arguments."""
+    parser.add_argument(
+        "place",
+        metavar="RESULT_PATH_OR_FILE",
+        help="a run, written bucket/result_path, or a table with z_pred and z_spec (.parquet .fits .vot .ecsv .csv)",
+    )
+    add_store(parser)
+    parser.add_argument("--to", type=Path, metavar="FOLDER", help="write a page, the tables as CSV, the plots as SVG")
+    parser.add_argument("--bins", type=int, default=8, metavar="N", help="about how many (default %(default)s)")
+    parser.add_argument("--partial", action="store_true", help="take what is there of an incomplete run")
+    parser.add_argument(
+        "--no-magnitudes", action="store_true", help="no bins in r magnitude, which are read from the partitions"
+    )
+    add_json(parser)
+
+
+def main(args: argparse.Namespace) -> int:
+    """Measure, print, write."""
+    from inference.storage.store import Store
+    from tasks.photoz.quality import quality_of, read_table, write
+    from tasks.reporting.terminal import bar
+    from tasks.run_results.catalogue import read_catalogue, with_magnitudes
+
+    if not 1 <= args.bins <= 100:
+        raise BadInput(f"--bins must be from 1 to 100, not {args.bins}")
+    missing = 0
+    if Path(args.place).is_file():
+        rows = read_table(Path(args.place))
+    else:
+        store = Store(args.store)
+        catalogue = read_catalogue(store, *bucket_and_path(args.place), partial=args.partial)
+        rows, missing = catalogue.rows, catalogue.provenance["missing_ranks"]
+        if not args.no_magnitudes:
+            with bar("partitions", len(catalogue.partitions)) as show:
+                rows = with_magnitudes(store, catalogue, show)
+    quality = quality_of(rows, args.place, args.bins)
+    written = write(quality, args.to) if args.to is not None else []
+    if args.json:
+        print_json(quality.to_dict() | {"missing_ranks": missing, "files": [str(path) for path in written]})
+        return 0
+    out = console()
+    for table in quality.tables():
+        out.print(table.to_rich(out.width))
+    if missing:
+        say(f"WARNING the run is incomplete: {missing} ranks are missing", "yellow")
+    if written:
+        say(f"page: {written[0]}")
+    return 0

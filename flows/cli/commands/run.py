@@ -1,0 +1,179 @@
+"""cosmic run: one run, from a request file."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from flows.cli import prefect_server as prefect_api
+from flows.cli.options import add_aws_credentials, add_json, add_store
+from flows.cli.terminal import console, print_json, say
+from inference.errors import BadInput, CosmicError, RunIncomplete, missing_of
+
+_SHOWN = 12  # ranks in the terminal; the report has them all
+_WIDE = 100  # columns of a terminal that take every column of the table of ranks
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add this command's arguments."""
+    parser.add_argument("request", type=Path, metavar="REQUEST.json", help="the run request")
+    add_store(parser)
+    parser.add_argument(
+        "--executor",
+        choices=("local", "lambda", "step-functions"),
+        default="local",
+        help="where the ranks run (default %(default)s); the other two need --store s3:// and `cosmic deploy`",
+    )
+    parser.add_argument(
+        "--workers",
+        type=int,
+        metavar="N",
+        help="worker processes (default one a core); 0 runs every rank in this process, for a debugger",
+    )
+    parser.add_argument("--fresh", action="store_true", help="run every rank anew, also those that are done")
+    add_aws_credentials(parser)
+    parser.add_argument("--verbose", action="store_true", help="show Prefect's own log")
+    add_json(parser)
+
+
+def main(args: argparse.Namespace) -> int:
+    """Check, run, show."""
+    from inference.contract.run_request import RunRequest
+    from inference.runs.finished import stored_summary
+
+    if args.workers is not None and not 0 <= args.workers <= 1024:
+        raise BadInput(f"--workers must lie between 0 and 1024, not {args.workers}")
+    request = RunRequest.load(args.request)
+    known = None if args.aws_credentials else stored_summary(request, args.store)
+    if known is not None and known.get("executor") == args.executor and not args.fresh:
+        say("Every rank is done, from these partitions, model and settings; this is their summary.", "dim", stderr=True)
+        print_json(known) if args.json else show(known)
+        return 0
+    with prefect_api.connected(verbose=args.verbose) as ready:
+        from httpx import HTTPError
+
+        from flows.run import run
+        from tasks.executors.select import executor_of, placed
+        from tasks.prefect_support.artifacts import give_up
+        from tasks.prefect_support.aws_credentials import credentials
+        from tasks.preflight import check
+
+        with credentials(args.aws_credentials):
+            pool = executor_of(args.executor, request, args.store, args.workers)
+            pool.check()
+            check(placed(request, pool), args.store)
+        ready()
+        incomplete: RunIncomplete | None = None
+        try:
+            document = run(
+                request.document(), args.store, args.executor, args.workers, args.fresh, args.aws_credentials
+            )
+        except RunIncomplete as error:
+            incomplete, document = error, error.document
+        except HTTPError as error:  # of Prefect's client, which has asked again and again
+            give_up()
+            document = stored_summary(request, args.store) or {}
+            if document in ({}, known):
+                raise CosmicError(
+                    f"the Prefect server went away during the run ({error}); finished ranks are kept, and the same"
+                    " request goes on from there"
+                ) from None
+            say("The Prefect server went away at the end of the run, which is done all the same.", stderr=True)
+    if args.json:
+        print_json(document)
+    else:
+        show(document)
+    if incomplete is not None:
+        raise incomplete
+    return 0
+
+
+def show(document: dict[str, Any]) -> None:
+    """Print what a run came to as tables."""
+    out = console()
+    out.print(_headline(document))
+    out.print(_ranks(document, out.width))
+    if document.get("tolerated"):
+        say(f"tolerated: {missing_of(document)}", "yellow")
+    for note in document["notes"]:
+        say(f"note: {note}", "dim")
+    say(f"report: {document['report']}")
+
+
+def _number(value: float | None, form: str, unit: str = "") -> str:
+    return "-" if value is None else f"{value:{form}}{unit}"
+
+
+def _headline(document: dict[str, Any]) -> Table:
+    table = Table(title=f"run {document['result_path']}", show_header=False, title_justify="left")
+    table.add_column(style="bold")
+    table.add_column()
+    cost, metrics = document["cost"], document["metrics"]
+    done = f"{document['ranks_done']} of {document['ranks_planned']}"
+    if document["ranks_resumed"]:
+        done += f" ({document['ranks_resumed']} done before)"
+    rows = [
+        ("ranks done", done),
+        ("redshifts", f"{document['samples']:,}"),
+        (
+            "makespan",
+            _number(document["makespan_s"], ".2f", " s, first rank start to last rank end"),
+        ),
+        ("end to end", _number(document["end_to_end_s"], ".2f", " s")),
+        ("throughput", _number(document["samples_per_s"], ",.0f", " galaxies/s over the makespan")),
+        (
+            "",
+            _number(
+                document["throughput_bps"] and document["throughput_bps"] / 1e6,
+                ",.1f",
+                " Mbit/s of model input",
+            ),
+        ),
+        (
+            "cost",
+            f"${cost['usd']:.6f} ({cost['method']}{', an estimate: ' if cost['estimate'] else ': '}{cost['how']})",
+        ),
+    ]
+    if metrics:
+        rows.append(
+            (
+                "photo-z",
+                f"NMAD {metrics['nmad']:.4f}, bias {metrics['bias']:+.4f}, MAE {metrics['mae']:.4f},"
+                f" R2 {_number(metrics['r2'], '.3f')}, outliers {metrics['outlier_fraction']:.1%}",
+            )
+        )
+    for name, value in rows:
+        table.add_row(name, value)
+    return table
+
+
+def _ranks(document: dict[str, Any], width: int) -> Table:
+    rows = document["ranks"]
+    shown = rows[:_SHOWN]
+    title = "ranks" if len(rows) <= _SHOWN else f"ranks, the first {_SHOWN} of {len(rows)}"
+    table = Table(title=title, title_justify="left")
+    table.add_column("rank", justify="right")
+    table.add_column("partition", overflow="fold")
+    numbers = {
+        "galaxies": ("samples", ",d"),
+        "wall s": ("wall_total_s", ".2f"),
+        "read s": ("wall_read_s", ".2f"),
+        "compute s": ("wall_compute_s", ".2f"),
+        "galaxies/s": ("samples_per_s", ",.0f"),
+        "peak MB": ("peak_rss_mb", ",.0f"),
+    }
+    if width < _WIDE:
+        del numbers["read s"], numbers["compute s"]
+    for name in numbers:
+        table.add_column(name, justify="right")
+    table.add_column("start")
+    for row in shown:
+        start = "done before" if row["resumed"] else "cold" if row["cold"] else "warm"
+        table.add_row(
+            str(row["rank"]), row["data_path"], *(f"{row[key]:{form}}" for key, form in numbers.values()), start
+        )
+    for failure in document["failed_ranks"][:_SHOWN]:
+        paths = ", ".join(failure["data_path"])
+        table.add_row(str(failure["rank"]), paths, *["-"] * len(numbers), "FAILED", style="red")
+    return table

@@ -1,0 +1,65 @@
+"""cosmic simulate: a survey of simulated galaxies as one file."""
+
+import argparse
+from pathlib import Path
+
+from flows.cli import prefect_server as prefect_api
+from flows.cli.terminal import say
+from inference.errors import BadInput, StoreError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add this command's arguments."""
+    parser.add_argument("--samples", type=int, required=True, metavar="N", help="galaxies")
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help=".pt or .safetensors")
+    parser.add_argument(
+        "--seed",
+        type=int,
+        default=0,
+        metavar="S",
+        help="same seed, same bytes (default %(default)s)",
+    )
+    parser.add_argument(
+        "--no-page", action="store_true", help="write no page of sample cut-outs and colours beside FILE"
+    )
+    parser.add_argument("--workers", type=int, metavar="N", help="processes (default one a core)")
+
+
+def main(args: argparse.Namespace) -> int:
+    """Simulate and write."""
+    from inference.partitions.partition import write_partition
+    from inference.runs.plan import SUFFIXES
+    from inference.storage.store import Store, check_writable
+    from tasks.reporting.terminal import bar
+    from tasks.simulation.survey import check, simulate
+
+    if args.out.suffix not in SUFFIXES:
+        raise BadInput(f"--out must end in {' or '.join(SUFFIXES)}, not {args.out.name!r}")
+    check(args.samples, args.seed, 1 if args.workers is None else args.workers)
+    check_writable(Store(args.out.parent))
+    done = 0
+    with bar("galaxies", args.samples) as show:
+
+        def progress(count: int) -> None:
+            nonlocal done
+            done += count
+            show(done)
+
+        survey = simulate(args.samples, args.seed, args.workers, progress)
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    write_partition(args.out, survey.images, survey.magnitudes, survey.redshifts)
+    if not args.no_page:
+        prefect_api.hush(verbose=False)
+        from tasks.simulation.report import survey_page
+
+        page = args.out.with_suffix(".html")
+        try:
+            page.write_text(survey_page(survey, args.seed))
+        except OSError as error:
+            raise StoreError(f"cannot write {page}: {error.strerror}") from None
+        say(f"{page}: sample cut-outs, colours and noise to look at")
+    say(
+        f"{args.out}: {args.samples:,} galaxies, {args.out.stat().st_size / 1e6:.1f} MB,"
+        f" redshift {survey.redshifts.min():.3f} to {survey.redshifts.max():.3f}"
+    )
+    return 0

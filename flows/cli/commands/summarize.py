@@ -1,0 +1,79 @@
+"""cosmic summarize FILE_OR_PREFIX: the tables of any combined_data.json, ours or the replaced system's."""
+
+import argparse
+from pathlib import Path
+
+from flows.cli.options import add_json, add_store, bucket_and_path
+from flows.cli.terminal import console, print_json, say
+from inference.errors import BadInput
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add this command's arguments."""
+    parser.add_argument(
+        "place",
+        metavar="FILE_OR_PREFIX",
+        help="a combined_data.json, a folder that holds some, bucket/prefix in the store, or s3://bucket/prefix",
+    )
+    add_store(parser)
+    plan = parser.add_mutually_exclusive_group()
+    plan.add_argument(
+        "--plan", type=Path, metavar="PAYLOAD", help="the payload.json of the run, to name what is missing"
+    )
+    plan.add_argument("--ranks", type=int, metavar="N", help="how many ranks the run had")
+    add_json(parser)
+
+
+def main(args: argparse.Namespace) -> int:
+    """Read, print; 1 when a run is known to be incomplete."""
+    from rich.table import Table
+
+    from inference.storage.store import S3_ROOT, Store
+    from tasks.combined_data.find import find_runs, find_stored_runs, with_plan
+    from tasks.combined_data.records import Planned, read_plan
+    from tasks.combined_data.tables import facts, figures, repeats_table, runs_table
+
+    if args.ranks is not None and args.ranks < 1:
+        raise BadInput(f"--ranks must be at least 1, not {args.ranks}")
+    if args.place.startswith(S3_ROOT):
+        runs = find_stored_runs(Store(S3_ROOT), *bucket_and_path(args.place.removeprefix(S3_ROOT)))
+    elif Path(args.place).exists():
+        runs = find_runs(Path(args.place))
+    else:
+        runs = find_stored_runs(Store(args.store), *bucket_and_path(args.place))
+    if args.plan is not None or args.ranks is not None:
+        if len(runs) > 1:
+            raise BadInput(f"a plan is of one run, and {args.place} holds {len(runs)}")
+        planned = Planned(args.ranks, "--ranks") if args.ranks else read_plan(_bytes(args.plan), str(args.plan))
+        runs = [with_plan(runs[0], planned)]
+    rows = [figures(run) for run in runs]
+    repeats = repeats_table(rows)
+    incomplete = [(run.name, told) for run in runs for told in run.shortfalls]
+    if args.json:
+        warnings = [{"run": name, "warning": told} for name, told in incomplete]
+        print_json({"runs": rows, "repeats": list(repeats.rows) if repeats else [], "warnings": warnings})
+        return 1 if incomplete else 0
+    out = console()
+    if len(rows) == 1:
+        table = Table(
+            title=f"run {rows[0].get('result_path') or rows[0]['run']}", show_header=False, title_justify="left"
+        )
+        for style in ("bold", "", "dim"):
+            table.add_column(style=style, justify="left" if style else "right")
+        for line in facts(rows[0]):
+            table.add_row(*line)
+        out.print(table)
+    else:
+        for each in (runs_table(rows), repeats):
+            if each is not None:
+                out.print(each.to_rich(out.width))
+    for name, told in incomplete:
+        say(f"WARNING {name}: {told}", "yellow")
+    return 1 if incomplete else 0
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise BadInput(f"cannot read the plan {path}: {error.strerror}") from None

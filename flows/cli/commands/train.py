@@ -1,0 +1,107 @@
+"""cosmic train: an AstroMAE on a partitioned set of galaxies."""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from flows.cli import prefect_server as prefect_api
+from flows.cli.options import add_json, add_store
+from flows.cli.terminal import console, print_json, say
+from inference.errors import BadInput
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add this command's arguments."""
+    parser.add_argument("data", metavar="DATA", help="a partition, a folder of partitions, or bucket/prefix")
+    parser.add_argument("--to", required=True, metavar="FOLDER", help="for weights, model card and curves")
+    parser.add_argument(
+        "--recipe", type=Path, metavar="FILE.json", help="deployments/training/ has some (default the small model)"
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="FIELD=VALUE",
+        help="change a field of the recipe, as epochs=3 or pretraining.epochs=5",
+    )
+    parser.add_argument("--half", action="store_true", help="write the weights in half precision, too")
+    parser.add_argument("--device", choices=("cpu", "cuda"), help="default the GPU where there is one")
+    parser.add_argument("--fresh", action="store_true", help="begin anew, also where a training was broken off")
+    add_store(parser)
+    parser.add_argument("--verbose", action="store_true", help="show Prefect's own log")
+    add_json(parser)
+
+
+def main(args: argparse.Namespace) -> int:
+    """Check, train, show."""
+    prefect_api.hush(verbose=args.verbose)
+    from tasks.training.recipe import read_recipe
+
+    recipe = _changed(_document(args.recipe) if args.recipe is not None else {}, args.set)
+    read_recipe(recipe)
+    if args.device == "cuda":
+        import torch
+
+        if not torch.cuda.is_available():
+            raise BadInput("--device cuda: torch finds no CUDA device here")
+    with prefect_api.connected(verbose=args.verbose) as ready:
+        from flows.train import train
+
+        ready()
+        document = train(args.data, args.to, recipe, args.store, args.half, args.fresh, args.device)
+    if args.json:
+        print_json(document)
+        return 0
+    from rich.table import Table
+
+    table = Table(
+        title=f"{args.to}: {document['parameters']:,} parameters on {document['device']}", title_justify="left"
+    )
+    table.add_column("phase", style="bold")
+    for title in ("epochs", "wall s", "galaxies/s", "last loss"):
+        table.add_column(title, justify="right")
+    for phase, told in document["speed"].items():
+        last = document["history"][phase][-1]["loss"]
+        table.add_row(
+            phase, str(told["epochs"]), f"{told['seconds']:,.1f}", f"{told['galaxies_per_s']:,.0f}", f"{last:.4g}"
+        )
+    console().print(table)
+    found = document["metrics"]
+    r2 = "unknown" if found["r2"] is None else f"{found['r2']:.3f}"
+    say(
+        f"on {found['samples']:,} galaxies kept for this: NMAD {found['nmad']:.4f}, bias {found['bias']:+.4f},"
+        f" R2 {r2}, outliers beyond 0.15 {found['outlier_fraction']:.1%}"
+    )
+    for path in (*document["files"].values(), document["card"], document["page"]):
+        say(str(path))
+    return 0
+
+
+def _document(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text())
+    except OSError as error:
+        raise BadInput(f"cannot read the recipe {path}: {error.strerror}") from None
+    except (ValueError, RecursionError):
+        raise BadInput(f"the recipe {path} is no JSON") from None
+
+
+def _changed(recipe: Any, changes: list[str]) -> Any:
+    """The recipe with `field=value` put in, `a.b` for a field of an object."""
+    for change in changes:
+        name, equals, text = change.partition("=")
+        if not equals or not isinstance(recipe, dict):
+            raise BadInput(f"--set is written FIELD=VALUE, not {change!r:.60}")
+        try:
+            value = json.loads(text)
+        except ValueError:
+            value = text
+        *outer, field = name.split(".")
+        place = recipe
+        for part in outer:
+            inner = place.get(part)
+            place[part] = inner if isinstance(inner, dict) else {}
+            place = place[part]
+        place[field] = value
+    return recipe

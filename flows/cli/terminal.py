@@ -1,0 +1,47 @@
+"""Printing for subcommands: tables, sentences and JSON documents."""
+
+import json
+import sys
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from inference.contract.validation import legible
+
+
+class _Literal(Console):
+    """Shows text letter for letter: brackets and colons in a path are no markup, and nothing moves the cursor."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        return super().render_str(legible(text), **options)
+
+
+def console(*, stderr: bool = False) -> Console:
+    """A terminal to print tables on; as wide as a table needs where no terminal tells its width."""
+    out = _Literal(stderr=stderr, markup=False, emoji=False)
+    if not out.is_terminal:
+        out.width = 120
+    return out
+
+
+def say(sentence: str, style: str = "", *, stderr: bool = False) -> None:
+    """Print one line as it is; only the terminal wraps it, so that paths can be copied."""
+    console(stderr=stderr).print(sentence, style=style, highlight=False, soft_wrap=True)
+
+
+def print_json(document: Any) -> None:
+    """Print a document as the only thing on standard output; numbers that are none become null."""
+    json.dump(plain(document), sys.stdout, indent=2, allow_nan=False)
+    sys.stdout.write("\n")
+
+
+def plain(value: Any) -> Any:
+    """The value with NaN and infinities as None, for strict JSON."""
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, float) and (value != value or value in {float("inf"), float("-inf")}):
+        return None
+    return value

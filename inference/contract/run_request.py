@@ -1,0 +1,269 @@
+"""The run request: the state machine's input JSON (contract, "Run request"), checked at the door."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
+
+from inference.contract.object_keys import checked_bucket, checked_key
+from inference.contract.rank_event import MAX_BATCH_SIZE, MAX_RANKS
+from inference.contract.script import Script
+from inference.contract.validation import brief, checked_int
+from inference.errors import BadInput
+
+# Names as Lambda and Step Functions take them, alone or as an ARN.
+FUNCTION = r"^(arn:aws[\w-]*:lambda:[\w-]+:\d{12}:function:)?[\w-]{1,64}(:[\w$-]+)?$"
+STATE_MACHINE = r"^arn:aws[\w-]*:states:[\w-]+:\d{12}:stateMachine:[\w+=,.@-]{1,80}(:[\w-]+)?$"
+
+
+def _whole(low: int, high: int) -> BeforeValidator:
+    def check(value: object, info: ValidationInfo) -> int:
+        return checked_int(value, str(info.field_name), low, high)
+
+    return BeforeValidator(check, json_schema_input_type=int | str)
+
+
+def _key(value: str, info: ValidationInfo) -> str:
+    return checked_key(value, str(info.field_name))
+
+
+def _bucket(value: str, info: ValidationInfo) -> str:
+    return checked_bucket(value, str(info.field_name))
+
+
+Key = Annotated[str, AfterValidator(_key)]
+Bucket = Annotated[str, AfterValidator(_bucket)]
+Count = Annotated[int, _whole(1, MAX_RANKS)]
+
+
+class PartitionRequest(BaseModel):
+    """Partitions to make before the run.
+
+    Attributes:
+        source: a survey file (`.pt` or `.safetensors`) on the machine that runs the flow.
+        size: of a partition, as "25MB" or as a number of samples.
+        format: of the partition files.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    source: str
+    size: str | int
+    format: Literal["pt", "safetensors"] = "pt"
+
+
+class RunRequest(BaseModel):
+    """One run, as a person writes it down.
+
+    Attributes:
+        bucket: holds models and results.
+        file_limit: at most so many partitions are used, in `order`.
+        batch_size: samples a batch.
+        result_path: folder in `bucket` under which everything that the run writes lies.
+        data_bucket, data_prefix: the folder of the partitions.
+        world_size: ranks; default min(file_limit, files there are). More ranks than files reuse files round robin.
+        order: of the files: `natural` (2 before 10) or `lexicographic` (as the replaced system listed them).
+        model: weights, as a key in `bucket` or a file; default the demo weights that come with this project.
+        engine: computes redshifts: `onnxruntime` on CPUs, `torch` on a GPU where there is one.
+        precision: of the arithmetic; `int8` is onnxruntime's, `tf32` (on a GPU) and `bf16` are the torch engine's;
+            all three report their error.
+        access: how a rank reads its partitions: `download` whole first, `stream`, or `memory-map` a file; default by
+            the store. It changes no redshift, so it is not part of the fingerprint.
+        partition: make the partitions first.
+        max_concurrency: ranks in flight at most.
+        ranks_per_task: ranks that one Prefect task run runs; default 1 up to 256 ranks.
+        rank_timeout: seconds after which a rank is stopped and counts as failed.
+        run_timeout: seconds after which the run stops; what is done by then is kept.
+        hedging: late ranks get backups, which are billed; default yes on Lambda, no on local workers and for scripts. A
+            state machine calls its ranks itself and makes none.
+        tolerated_failure_percentage, tolerated_failure_count: of the ranks, how many may fail. Up to there the run is
+            well though not whole; beyond it stops at once. Without either, all ranks are tried and none may be missing.
+        memory_mb, architecture, region: of the Lambda function, for the bill.
+        script, S3_object_name, object_type, exec_args: a script to run in place of the built-in engine, its folder (or
+            only file) in the bucket, "folder" or "file", and its arguments (contract, "Run request").
+        script_source: a folder (or file) on the machine that runs the flow, to be staged as S3_object_name first.
+        function_name: of the executor's Lambda function.
+        state_machine_arn: of the state machine; default the one that the stack made.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, title="cosmic-flows run request")
+
+    bucket: Bucket
+    file_limit: Count
+    batch_size: Annotated[int, _whole(1, MAX_BATCH_SIZE)]
+    result_path: Key
+    data_bucket: Bucket
+    data_prefix: Key
+    world_size: Count | None = None
+    order: Literal["natural", "lexicographic"] = "natural"
+    model: str | None = None
+    engine: Literal["onnxruntime", "torch"] = "onnxruntime"
+    precision: Literal["float32", "int8", "tf32", "bf16"] = "float32"
+    access: Literal["download", "stream", "memory-map"] | None = None
+    partition: PartitionRequest | None = None
+    max_concurrency: Annotated[int, _whole(1, 10_000)] | None = None
+    ranks_per_task: Count | None = None
+    rank_timeout: Annotated[float, Field(gt=0, le=900)] = 900.0
+    run_timeout: Annotated[float, Field(gt=0, le=7 * 86_400)] | None = None
+    hedging: bool | None = None
+    tolerated_failure_percentage: Annotated[float, Field(ge=0, le=100)] | None = None
+    tolerated_failure_count: Annotated[int, _whole(0, MAX_RANKS)] | None = None
+    memory_mb: Annotated[int, _whole(128, 10_240)] = 10_240
+    architecture: Literal["x86_64", "arm64"] = "x86_64"
+    region: str = "us-east-1"
+    script: str | None = None
+    S3_object_name: Key | None = None
+    object_type: Literal["folder", "file"] = "folder"
+    exec_args: str = ""
+    script_source: str | None = None
+    function_name: Annotated[str, Field(pattern=FUNCTION)] = "cosmic-executor"
+    state_machine_arn: Annotated[str, Field(pattern=STATE_MACHINE)] | None = None
+
+    @model_validator(mode="after")
+    def _results_apart_from_data(self) -> Self:
+        """A run removes stale results and takes every partition under its prefix: neither may reach the other."""
+        results, data = f"{self.result_path}/", f"{self.data_prefix}/"
+        if self.bucket == self.data_bucket and (results.startswith(data) or data.startswith(results)):
+            raise BadInput(f"result_path {self.result_path!r} and data_prefix {self.data_prefix!r} lie in one another")
+        return self
+
+    @model_validator(mode="after")
+    def _either_model_or_script(self) -> Self:
+        if self.script is None:
+            for name in ("S3_object_name", "script_source", "exec_args"):
+                if getattr(self, name):
+                    raise BadInput(f"{name} goes with script, which the request lacks")
+        elif self.S3_object_name is None:
+            raise BadInput("script needs S3_object_name, the folder in the bucket that holds it")
+        elif self.hedging:
+            raise BadInput(
+                "hedging: a script may overwrite the result of its faster copy; backups need the built-in engine"
+            )
+        elif self.model is not None:
+            raise BadInput("the request has both script and model: one of them is run")
+        else:
+            self.script_at("")
+            if self.result_path == self.S3_object_name or self.result_path.startswith(f"{self.S3_object_name}/"):
+                raise BadInput(f"result_path {self.result_path!r} lies in S3_object_name; results would change it")
+        return self
+
+    @model_validator(mode="after")
+    def _precision_of_the_engine(self) -> Self:
+        if self.precision not in PRECISIONS[self.engine]:
+            able = next(engine for engine, known in PRECISIONS.items() if self.precision in known)
+            raise BadInput(f"precision {self.precision} needs engine {able}")
+        if self.precision != "float32" and self.script is not None:
+            raise BadInput(f"precision {self.precision} is the built-in engine's, and a script takes its place")
+        return self
+
+    def script_at(self, sha256: str) -> Script | None:
+        """The script that is run in place of the built-in engine, its staged content being `sha256`.
+
+        Raises:
+            BadInput: the script does not lie in S3_object_name.
+        """
+        if self.script is None or self.S3_object_name is None:
+            return None
+        return Script.checked(self.S3_object_name, self.script, self.object_type, self.exec_args, sha256)
+
+    @classmethod
+    def read(cls, document: object) -> "RunRequest":
+        """Check a request that has been parsed from JSON.
+
+        Raises:
+            BadInput: one sentence naming the first key that is unknown, missing or wrong.
+        """
+        if not isinstance(document, Mapping):
+            raise BadInput("the request must be a JSON object")
+        try:
+            return cls.model_validate(dict(document))
+        except ValidationError as error:
+            raise BadInput(_sentence(error)) from None
+
+    @classmethod
+    def of_payload(cls, document: object) -> "RunRequest":
+        """The request of a run, from its payload.json.
+
+        Raises:
+            BadInput: the document is damaged.
+        """
+        if not isinstance(document, Mapping):
+            raise BadInput("payload.json is no JSON object")
+        return cls.read({name: document[name] for name in cls.model_fields if name in document})
+
+    @classmethod
+    def load(cls, path: Path) -> "RunRequest":
+        """Read a request file.
+
+        Raises:
+            BadInput: naming the file: it cannot be read, is no JSON, or `read` refuses it.
+        """
+        try:
+            document = json.loads(path.read_bytes(), parse_constant=_no_constant)
+        except OSError as error:
+            raise BadInput(f"cannot read the request {path}: {error.strerror}") from None
+        except (ValueError, RecursionError) as error:
+            raise BadInput(f"the request {path} is not JSON: {error}") from None
+        return cls.read(document)
+
+    def document(self) -> dict[str, Any]:
+        """The request as JSON, defaults left out."""
+        return self.model_dump(mode="json", exclude_defaults=True)
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is not a number in JSON")
+
+
+def _sentence(error: ValidationError) -> str:
+    first = error.errors()[0]
+    field = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        return f"unknown key in the request: {brief(field, 80)}"
+    if first["type"] == "missing":
+        return f"the request lacks {field}"
+    cause = first.get("ctx", {}).get("error")
+    if cause is not None:
+        return str(cause)
+    return f"{field}: {first['msg'][0].lower()}{first['msg'][1:]}, not {brief(first['input'])}"
+
+
+def json_schema() -> str:
+    """The request's JSON schema, as committed in docs/request.schema.json."""
+    return json.dumps(RunRequest.model_json_schema(), indent=2) + "\n"
+
+
+ENGINES = ("onnxruntime", "torch")
+
+
+PRECISIONS = {"onnxruntime": ("float32", "int8"), "torch": ("float32", "tf32", "bf16")}
+
+
+def exceeded(failed: int, ranks: int, percentage: float | None, count: int | None) -> str | None:
+    """Which limit so many failed ranks exceed, as a clause; None if they are tolerated, or no limit is given.
+
+    As in a distributed map of Step Functions: either limit may be given, or both, and exceeding one suffices.
+
+    Args:
+        failed: ranks that were given up.
+        ranks: of the run.
+        percentage: `tolerated_failure_percentage`, 0 to 100.
+        count: `tolerated_failure_count`.
+    """
+    if count is not None and failed > count:
+        return f"{failed} failed ranks are more than the {count} tolerated (tolerated_failure_count)"
+    if percentage is not None and 100 * failed > percentage * ranks:
+        share = f"{100 * failed / ranks:.3g} %"
+        return f"{share} of the ranks failed, more than the {percentage:g} % tolerated (tolerated_failure_percentage)"
+    return None

@@ -1,0 +1,39 @@
+"""One sample: its bands, its image shape and its size in bits and megabytes."""
+
+import re
+from decimal import Decimal
+
+from inference.errors import BadInput
+
+IMAGE_SHAPE = (5, 32, 32)  # bands u g r i z
+
+
+BANDS = 5
+
+
+BITS_PER_SAMPLE = 8 * (4 * 5 * 32 * 32 + 8 * BANDS)  # of model input: 164,160
+
+
+SAMPLES_PER_MB = 51.13
+
+
+_SIZE = re.compile(r"\s*([0-9]{1,12}(?:\.[0-9]{1,12})?)\s*(MB|GB)\s*", re.IGNORECASE | re.ASCII)
+
+
+def samples_of_size(size: str | float) -> int:
+    """Galaxies in a partition of a size (contract, "Data"): floor(51.13 x MB).
+
+    Args:
+        size: "25MB", "1.5 GB" (1,024 MB a GB), or a number of MB.
+
+    Raises:
+        BadInput: another text, or less than one galaxy.
+    """
+    match = _SIZE.fullmatch(size if isinstance(size, str) else f"{float(size):.6f}MB")
+    if match is None:
+        raise BadInput(f"a size is written as 25MB or 1GB, not {size!r:.40}")
+    megabytes = Decimal(match[1]) * (1024 if match[2].upper() == "GB" else 1)
+    samples = int(megabytes * Decimal(str(SAMPLES_PER_MB)))
+    if samples < 1:
+        raise BadInput(f"a partition of {size} has room for no galaxy")
+    return samples

@@ -1,0 +1,80 @@
+"""A staged script, as a request and an event name it."""
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+from inference.contract.object_keys import checked_key
+from inference.contract.validation import text_of
+from inference.errors import BadInput
+
+SCRIPT_ENGINE = "script"  # what a result calls its engine when a script made it
+
+
+@dataclass(frozen=True, kw_only=True)
+class Script:
+    """A script that lies in the run's bucket and is run in place of the built-in engine (contract, "Rank event").
+
+    Attributes:
+        folder: key of the script's folder, or of its only file (S3_OBJECT_NAME).
+        entry: the file to run, written as the old function found it: `/tmp/<key>` (SCRIPT).
+        kind: "folder" or "file" (S3_OBJECT_TYPE).
+        arguments: of the script, as a shell would take them (EXEC_ARGS).
+        sha256: of the folder's listing when the plan was made, "" when not known.
+    """
+
+    folder: str
+    entry: str
+    kind: str = "folder"
+    arguments: str = ""
+    sha256: str = ""
+
+    @property
+    def key(self) -> str:
+        """The script's key in the bucket."""
+        return self.entry.removeprefix("/tmp/")  # noqa: S108 - the contract's name for the place, no file of ours
+
+    def to_wire(self) -> dict[str, Any]:
+        """The event's keys that name a script."""
+        wire = {
+            "S3_OBJECT_NAME": self.folder,
+            "SCRIPT": self.entry,
+            "S3_OBJECT_TYPE": self.kind,
+            "script_sha256": self.sha256,
+        }
+        return wire | ({"EXEC_ARGS": self.arguments} if self.arguments else {})
+
+    @classmethod
+    def from_wire(cls, wire: Mapping[str, Any]) -> Self:
+        """Read and check an event's script.
+
+        Raises:
+            BadInput: naming the key that is missing or wrong.
+        """
+        return cls.checked(
+            checked_key(text_of(wire, "S3_OBJECT_NAME"), "S3_OBJECT_NAME"),
+            text_of(wire, "SCRIPT"),
+            text_of(wire, "S3_OBJECT_TYPE", "folder"),
+            text_of(wire, "EXEC_ARGS", ""),
+            text_of(wire, "script_sha256", ""),
+        )
+
+    @classmethod
+    def checked(cls, folder: str, entry: str, kind: str, arguments: str = "", sha256: str = "") -> Self:
+        """A script whose entry lies in its folder, and whose arguments are words.
+
+        Raises:
+            BadInput: it does not, or the kind is neither "folder" nor "file".
+        """
+        if kind not in {"folder", "file"}:
+            raise BadInput(f"S3_OBJECT_TYPE must be folder or file, not {kind!r:.40}")
+        script = cls(folder=folder, entry=entry, kind=kind, arguments=arguments, sha256=sha256)
+        key = checked_key(script.key, "SCRIPT")
+        if not (key == folder if kind == "file" else key.startswith(f"{folder}/")):
+            raise BadInput(f"SCRIPT {entry!r:.80} does not lie in S3_OBJECT_NAME {folder!r:.80}")
+        try:
+            shlex.split(arguments)
+        except ValueError as error:
+            raise BadInput(f"EXEC_ARGS cannot be split into words: {error}") from None
+        return script

@@ -1,0 +1,1 @@
+"""Engines compute redshifts from images and magnitudes."""

@@ -1,0 +1,1 @@
+"""The AstroMAE model: its configuration, its weights and its ONNX graph."""

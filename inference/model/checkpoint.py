@@ -1,0 +1,215 @@
+"""Weights in and out: `.safetensors` with the config in the header, and the graph exported from them.
+
+Reading a config, a content hash or the graph's place imports no torch; loading, saving and exporting do, when called.
+"""
+
+import hashlib
+import json
+import os
+import uuid
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from safetensors import SafetensorError, safe_open
+
+from inference.errors import BadCheckpoint, BadInput, StoreError
+from inference.model.config import AstroMAEConfig
+
+if TYPE_CHECKING:
+    from inference.model.astromae import AstroMAE
+
+# One key, because the library writes several in random order, and the same weights must give the same bytes.
+_KEY = "cosmic"
+_FORMAT = 1
+_MAX_HEADER = 1 << 20  # the full-size model's takes 40 kB; the format itself allows 100 MB
+_FLOATS = {"F32", "F16", "BF16"}
+_EXPORT = 2  # raised with every change to what is exported, so that no older graph is taken for it
+
+
+def read_config(path: Path) -> AstroMAEConfig:
+    """Read the config from a checkpoint's header, and nothing else of the file.
+
+    Raises:
+        BadCheckpoint: naming the file: not there, no safetensors file, damaged, or its config is wrong.
+    """
+    with _opened(path, "numpy") as file:
+        return _config(path, file)
+
+
+def content_hash(path: Path) -> str:
+    """SHA-256 of the file in hexadecimal.
+
+    Raises:
+        BadCheckpoint: it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise BadCheckpoint(f"cannot read {path}: {error.strerror}") from None
+
+
+def save(path: Path, model: "AstroMAE", metadata: Mapping[str, Any] | None = None, *, half: bool = False) -> None:
+    """Write weights and config, replacing what was there in one step; the same weights give the same bytes.
+
+    Args:
+        path: the file, by custom `.safetensors`.
+        model: its weights, on any device.
+        metadata: facts for the header's card, such as seed and metrics; anything that JSON holds.
+        half: in half precision, at half the size; `load` widens it again.
+
+    Raises:
+        BadInput: a weight is beyond what half precision holds.
+        StoreError: the file cannot be written.
+    """
+    import safetensors.torch
+    import torch
+
+    header = {"format": _FORMAT, "config": model.config.to_dict(), "card": dict(metadata or {})}
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    if half:
+        tensors = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
+        for name, tensor in tensors.items():
+            if tensor.dtype == torch.float16 and not tensor.isfinite().all():
+                raise BadInput(f"the tensor {name} is beyond what half precision holds (65,504)")
+    data = safetensors.torch.save(tensors, {_KEY: json.dumps(header)})
+    _replace(path, lambda partial: partial.write_bytes(data))
+
+
+def load(path: Path) -> "AstroMAE":
+    """Build the model that a checkpoint describes, in evaluation mode, on the CPU, in float32.
+
+    Names, shapes and types are compared before any memory is given to the model; half precision is widened.
+
+    Raises:
+        BadCheckpoint: naming file and tensor: see `read_config`; a tensor is missing, surplus, of another shape or
+            type, or not finite.
+    """
+    import torch
+
+    from inference.model.astromae import AstroMAE
+
+    weights: dict[str, torch.Tensor] = {}
+    with _opened(path, "pt") as file:
+        config = _config(path, file)
+        with torch.device("meta"):
+            model = AstroMAE(config)
+        wanted = model.state_dict()
+        _same_names(path, set(wanted), set(file.keys()))
+        for name, tensor in wanted.items():
+            is_float = tensor.is_floating_point()
+            _same_form(path, name, file.get_slice(name), list(tensor.shape), _FLOATS if is_float else {"I64"})
+            # Copied, because the library's tensor is a view of the file, which may change.
+            weights[name] = file.get_tensor(name).to(tensor.dtype, copy=True)
+            if is_float and not weights[name].isfinite().all():
+                raise BadCheckpoint(f"{path}: tensor {name} holds NaN or infinite weights")
+    model.load_state_dict(weights, assign=True)
+    return model.eval()
+
+
+def onnx_path(weights: Path, precision: str = "float32") -> Path:
+    """Where the graph exported from these weights lies or will lie.
+
+    Beside the weights, or under ~/.cache/cosmic-flows where nothing can be written there. The name holds the content
+    of the weights and what exports them: a change to either makes another graph.
+
+    Raises:
+        BadCheckpoint: the weights cannot be read.
+    """
+    kind = f"{_EXPORT}" if precision == "float32" else f"{_EXPORT}-{precision}"
+    name = f"{weights.stem}.{content_hash(weights)[:16]}-{kind}.onnx"
+    beside = weights.with_name(name)
+    if beside.exists() or os.access(weights.parent, os.W_OK):
+        return beside
+    return Path.home() / ".cache" / "cosmic-flows" / name
+
+
+def export_onnx(weights: Path, precision: str = "float32") -> Path:
+    """Export the weights as an ONNX graph of any batch size, unless that was done before.
+
+    Callers may race: each writes a file of its own, and the last to finish replaces the others' equal one.
+
+    Returns:
+        The graph (`inference.model.onnx_graph`) for "float32" or "int8"; weights inside.
+
+    Raises:
+        BadCheckpoint: see `load`.
+        StoreError: the graph cannot be written.
+    """
+    graph = onnx_path(weights, precision)
+    if not graph.exists():
+        from inference.model.onnx_graph import graph_of
+
+        model = load(weights)
+        tensors = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
+        data = graph_of(model.config, tensors, content_hash(weights), int8=precision == "int8")
+        _replace(graph, lambda partial: partial.write_bytes(data.SerializeToString()))
+    return graph
+
+
+def _opened(path: Path, framework: str) -> Any:
+    """The file, once its first bytes are known to be harmless."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(9)
+        # A header's length may begin with any byte: what follows it tells the two apart.
+        if start.startswith((b"PK", b"\x80")) and start[8:] != b"{":
+            raise BadCheckpoint(
+                f"{path} is a pickled checkpoint; only .safetensors files are read, which cannot execute anything:"
+                " `cosmic import-checkpoint` turns a published one into such"
+            )
+        header = int.from_bytes(start[:8], "little")
+        if start[8:] != b"{" or header > _MAX_HEADER:
+            raise BadCheckpoint(f"{path} is not a safetensors file of weights")
+        return safe_open(path, framework)
+    except OSError as error:
+        raise BadCheckpoint(f"cannot read {path}: {error.strerror}") from None
+    except SafetensorError as error:
+        raise BadCheckpoint(f"{path} is damaged or truncated: {error}") from None
+
+
+def _config(path: Path, file: Any) -> AstroMAEConfig:
+    text = (file.metadata() or {}).get(_KEY)
+    if text is None:
+        raise BadCheckpoint(f"{path} has no config of an AstroMAE in its header (key {_KEY!r})")
+    try:
+        header = json.loads(text)
+        form, config = header["format"], header["config"]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        raise BadCheckpoint(f"{path} has a damaged config in its header") from None
+    if form != _FORMAT:
+        raise BadCheckpoint(f"{path} is of checkpoint format {form!r:.20}; this version reads {_FORMAT}")
+    try:
+        return AstroMAEConfig.from_dict(config)
+    except BadInput as error:
+        raise BadCheckpoint(f"{path}: {error}") from None
+
+
+def _same_names(path: Path, wanted: set[str], found: set[str]) -> None:
+    for what, names in (("lacks", wanted - found), ("holds, beyond its config,", found - wanted)):
+        if names:
+            more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+            raise BadCheckpoint(f"{path} {what} the tensor {min(names)!r:.80}{more}")
+
+
+def _same_form(path: Path, name: str, found: Any, shape: list[int], types: set[str]) -> None:
+    if found.get_shape() != shape:
+        raise BadCheckpoint(f"{path}: tensor {name} has the shape {found.get_shape()}; the config wants {shape}")
+    if found.get_dtype() not in types:
+        raise BadCheckpoint(f"{path}: tensor {name} is {found.get_dtype()}, not {' or '.join(sorted(types))}")
+
+
+def _replace(path: Path, write: Callable[[Path], object]) -> None:
+    """Let `write` make a file beside `path`, then put it in `path`'s place."""
+    partial = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(partial)
+        partial.replace(path)
+    except OSError as error:
+        raise StoreError(f"cannot write {path}: {error.strerror}") from None
+    finally:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)

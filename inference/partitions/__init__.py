@@ -1,0 +1,1 @@
+"""Partitions: files of galaxies, read without torch and without an unpickler."""

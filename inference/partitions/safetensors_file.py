@@ -1,0 +1,69 @@
+"""Tensors of a safetensors file as views of the mapped file.
+
+The library's numpy reader copies a tensor whole, and surveys are larger than memory. The format:
+8 bytes of header length, little-endian, a JSON header `{name: {dtype, shape, data_offsets}}`,
+the data.
+"""
+
+import json
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from inference.errors import BadPartition
+from inference.partitions.pt_file import Buffer
+
+_MAX_HEADER = 1 << 20  # three tensors need 200 bytes; the format itself allows 100 MB
+_DTYPES: dict[object, "np.dtype[Any]"] = {"F32": np.dtype("<f4"), "F64": np.dtype("<f8")}
+
+
+def has_header(buffer: Buffer) -> bool:
+    """Whether the file starts as the format demands."""
+    return buffer[8:9] == b"{"
+
+
+def read_tensors(buffer: Buffer, wanted: Iterable[str], name: str) -> dict[str, np.ndarray]:
+    """Map those of the wanted tensors that the file has.
+
+    Args:
+        buffer: the whole file.
+        wanted: names of tensors; others are not looked at.
+        name: how the file is called in messages.
+
+    Returns:
+        Read-only views of the buffer, float32 or float64.
+
+    Raises:
+        BadPartition: naming the file: truncated, damaged, or a tensor is neither F32 nor F64.
+    """
+    start = 8 + int.from_bytes(buffer[:8], "little")
+    if start > 8 + _MAX_HEADER:
+        raise BadPartition(f"{name} claims a safetensors header of {start - 8} bytes")
+    if start > len(buffer):
+        raise BadPartition(f"{name} is truncated")
+    try:
+        header = json.loads(buffer[8:start])
+    except (ValueError, RecursionError):
+        raise BadPartition(f"{name} has a damaged safetensors header") from None
+    data = np.frombuffer(buffer, np.uint8)[start:]
+    return {tensor: _view(data, header[tensor], f"{name}: tensor {tensor}") for tensor in wanted if tensor in header}
+
+
+def _view(data: np.ndarray, entry: Any, what: str) -> np.ndarray:
+    """The array that an entry of the header describes."""
+    try:
+        kind, shape, (begin, end) = entry["dtype"], entry["shape"], entry["data_offsets"]
+        if not all(type(number) is int and number >= 0 for number in (*shape, begin, end)):
+            raise ValueError
+    except (LookupError, TypeError, ValueError):
+        raise BadPartition(f"{what} is damaged in the safetensors header") from None
+    dtype = _DTYPES.get(kind) if isinstance(kind, str) else None
+    if dtype is None:
+        raise BadPartition(f"{what} must be F32 or F64, not {kind!r:.20}")
+    if len(shape) > 4 or end - begin != math.prod(shape) * dtype.itemsize:
+        raise BadPartition(f"{what} claims another size than its shape has")
+    if end > len(data):
+        raise BadPartition(f"{what} is cut off, the file is truncated")
+    return data[begin:end].view(dtype).reshape(shape)

@@ -1,0 +1,1 @@
+"""The results of ranks: written once, gathered, and read back."""

@@ -1,0 +1,126 @@
+"""Rank results that somebody else wrote: a staged script, or a function of the replaced system.
+
+They carry the contract's keys only ("Rank result"): neither rank nor fingerprint. Stamped with ours they count like
+any other; what the record does not tell is 0, never guessed.
+"""
+
+import dataclasses
+import json
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+from inference.contract.rank_event import RankEvent
+from inference.contract.rank_result import RankResult
+from inference.contract.script import SCRIPT_ENGINE
+from inference.contract.validation import brief, is_number, legible
+from inference.errors import RankFailed
+from inference.rank_results.gather import result_key
+from inference.storage.store import Store, request_figures
+
+_TIME, _RATE = "total_cpu_time (seconds)", "sample_persec"
+_OURS = {field.name for field in dataclasses.fields(RankResult)}
+MEASURED = ("wall_load_s", "wall_compute_s", "cpu_total_s", "peak_rss_mb")
+
+
+def adopt(
+    store: Store,
+    event: RankEvent,
+    *,
+    started_at: float,
+    ended_at: float,
+    request_id: str = "",
+    memory_limit_mb: int = 0,
+    cold: bool = False,
+    worker: str = "",
+    **measured: float,
+) -> RankResult:
+    """Take over the result that lies where the rank's result belongs: check it, stamp it, write it back.
+
+    Args:
+        store: the object store; its metered requests are told in the result.
+        event: the rank.
+        started_at: seconds since the epoch when the rank was started, with its result not there yet.
+        ended_at: when it had ended.
+        request_id: of the invocation.
+        memory_limit_mb: the function's memory.
+        cold: whether its process had run no rank before.
+        worker: the process that ran it.
+        measured: any of MEASURED, where whoever ran the script measured it.
+
+    Raises:
+        RankFailed: there is no result, or it lacks what the contract asks of it; the message says which key.
+        StoreError: the store refuses.
+    """
+    key = result_key(event.result_path, event.rank)
+    if store.head(event.result_bucket, key) is None:
+        raise RankFailed(f"rank {event.rank}: the script ended well but wrote no result {key}")
+    record = _record(store.read(event.result_bucket, key), event.rank)
+    data_path = event.to_wire()["DATA_PATH"]
+    if record.get("data_path", data_path) not in (data_path, list(event.data_paths)):
+        raise RankFailed(
+            f"rank {event.rank}: the script's result is of {brief(record['data_path'], 80)},"
+            f" not of {brief(data_path, 80)}"
+        )
+    loop = _positive(record, _TIME, event.rank)
+    samples = round(_positive(record, _RATE, event.rank) * loop)
+    if samples < 1:
+        raise RankFailed(f"rank {event.rank}: the script's result counts no samples")
+    timing: dict[str, Any] = dict.fromkeys(
+        ("wall_read_s", "wall_write_s", "cpu_load_s", "cpu_read_s", "cpu_compute_s", "cpu_write_s", "idle_rss_mb"), 0.0
+    )
+    timing |= {name: float(measured.get(name, 0.0)) for name in MEASURED}
+    result = RankResult(
+        rank=event.rank,
+        world_size=event.world_size,
+        attempt=event.attempt,
+        fingerprint=event.fingerprint,
+        data_path=data_path,
+        result_path=event.result_path,
+        predictions_path="",
+        samples=samples,
+        batch_size=event.batch_size,
+        num_batches=_count(record.get("num_batches"), samples, event.batch_size),
+        device=legible(record.get("device", "unknown"))[:100],
+        engine=SCRIPT_ENGINE,
+        precision="",
+        model_sha256="",
+        model_mb=0.0,
+        started_at=started_at,
+        ended_at=ended_at,
+        wall_loop_s=loop,
+        wall_total_s=max(ended_at - started_at, 0.0),
+        cold=cold,
+        request_id=request_id,
+        worker=worker or uuid.uuid4().hex[:12],
+        memory_limit_mb=memory_limit_mb,
+        **timing,
+        **request_figures(store.requests or []),
+        script_record={name: value for name, value in record.items() if name not in _OURS},
+    )
+    store.write(event.result_bucket, key, json.dumps(result.to_wire()).encode())
+    return result
+
+
+def _record(data: bytes, rank: int) -> Mapping[str, Any]:
+    try:
+        document = json.loads(data)
+    except (ValueError, RecursionError):
+        raise RankFailed(f"rank {rank}: the script's result is not JSON") from None
+    if not isinstance(document, Mapping):
+        raise RankFailed(f"rank {rank}: the script's result is no JSON object")
+    return document
+
+
+def _positive(record: Mapping[str, Any], name: str, rank: int) -> float:
+    value = record.get(name)
+    if value == 0 or not is_number(value, 0):
+        told = "lacks" if name not in record else "has a wrong"
+        raise RankFailed(f"rank {rank}: the script's result {told} {name!r}")
+    return float(value)
+
+
+def _count(value: object, samples: int, batch_size: int) -> int:
+    if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+        return value
+    return -(-samples // batch_size)

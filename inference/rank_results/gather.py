@@ -1,0 +1,162 @@
+"""Gathering rank results: what was planned against what lies in the store."""
+
+import json
+import tempfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from inference.contract.object_keys import natural_order
+from inference.contract.rank_event import RankEvent
+from inference.contract.rank_result import RankResult
+from inference.contract.script import SCRIPT_ENGINE
+from inference.errors import BadInput
+from inference.storage.prefetch import read_ahead
+from inference.storage.store import Store
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """Rank results found under a result path.
+
+    Attributes:
+        results: of the ranks that are done, in rank order.
+        missing: ranks planned and not done.
+        stale: keys of results that do not count: of another fingerprint, beyond the world size, unreadable, or with
+            their redshifts gone.
+    """
+
+    results: tuple[RankResult, ...]
+    missing: tuple[int, ...]
+    stale: tuple[str, ...]
+
+
+def result_key(result_path: str, rank: int) -> str:
+    """Where a rank's result lies (contract, "Rank result")."""
+    return f"{result_path}/{rank}.json"
+
+
+def read_result(store: Store, event: RankEvent) -> RankResult | None:
+    """The result of the event's rank, if it is done under the event's fingerprint."""
+    key = result_key(event.result_path, event.rank)
+    if store.head(event.result_bucket, key) is None:
+        return None
+    try:
+        result = parse_result(store.read(event.result_bucket, key))
+    except BadInput:
+        return None
+    return result if event.fingerprint and _is_of(result, event) else None
+
+
+def parse_result(data: bytes) -> RankResult:
+    """Read one `<rank>.json`.
+
+    Raises:
+        BadInput: it is no JSON or no rank result.
+    """
+    try:
+        document = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise BadInput(f"a rank result is not JSON: {error}") from None
+    return RankResult.from_wire(document)
+
+
+def _is_of(result: RankResult, event: RankEvent) -> bool:
+    return (
+        result.rank == event.rank
+        and result.fingerprint == event.fingerprint
+        and tuple(result.data_paths) == event.data_paths
+        and bool(event.script) == (result.engine == SCRIPT_ENGINE)
+    )
+
+
+def gather(store: Store, events: Sequence[RankEvent]) -> Gathered:
+    """Compare the results under the plan's result path with the plan.
+
+    Raises:
+        StoreError: the store cannot be listed or read.
+    """
+    bucket, result_path = events[0].result_bucket, events[0].result_path
+    planned = {event.rank: event for event in events}
+    there = {stored.key for stored in store.list(bucket, result_path)}
+    keys = sorted((rank, key) for key in there if (rank := _rank_of(key, result_path)) is not None)
+
+    def read(item: tuple[int, str]) -> RankResult | str:
+        rank, key = item
+        try:
+            result = parse_result(store.read(bucket, key))
+        except BadInput:
+            return key
+        event = planned.get(rank)
+        counts = (
+            event is not None and _is_of(result, event) and (bool(event.script) or result.predictions_path in there)
+        )
+        return result if counts else key
+
+    results: list[RankResult] = []
+    stale: list[str] = []
+    for found in read_ahead(read, keys):
+        if isinstance(found, RankResult):
+            results.append(found)
+        else:
+            stale.append(found)
+    done = {result.rank for result in results}
+    return Gathered(tuple(results), tuple(sorted(planned.keys() - done)), tuple(stale))
+
+
+def write_combined(store: Store, bucket: str, result_path: str, found: Gathered) -> str:
+    """Write the list of all rank results, as combined_data.json (contract, "Rank result"); return its key.
+
+    An incomplete list is called `combined_data.partial.json`, so that nobody takes it for the whole.
+
+    Raises:
+        StoreError: the store refuses.
+    """
+    key = f"{result_path}/combined_data{'.partial' if found.missing else ''}.json"
+    with tempfile.TemporaryDirectory(prefix="cosmic-") as scratch:
+        path = Path(scratch) / "combined_data.json"
+        with path.open("w") as file:  # record by record: ten thousand at once would take ten times their size
+            file.write("[")
+            for number, result in enumerate(found.results):
+                file.write((", " if number else "") + json.dumps(result.to_wire()))
+            file.write("]")
+        store.write(bucket, key, path)
+    return key
+
+
+def read_combined(store: Store, bucket: str, result_path: str) -> list[RankResult]:
+    """The rank results of a run that was summarized, whole or not.
+
+    Raises:
+        BadInput: the file is damaged.
+        StoreError: the store refuses.
+    """
+    for part in ("", ".partial"):
+        key = f"{result_path}/combined_data{part}.json"
+        if store.head(bucket, key) is not None:
+            try:
+                return [RankResult.from_wire(record) for record in json.loads(store.read(bucket, key))]
+            except (ValueError, TypeError, RecursionError) as error:
+                raise BadInput(f"{bucket}/{key} is damaged: {error}") from None
+    return []
+
+
+def _rank_of(key: str, result_path: str) -> int | None:
+    name = key.removeprefix(result_path + "/").removesuffix(".json")
+    if not key.endswith(".json") or not (name.isascii() and name.isdecimal()):
+        return None
+    return int(name) if str(int(name)) == name else None
+
+
+def clear(store: Store, bucket: str, result_path: str, stale: Iterable[str]) -> None:
+    """Remove stale rank results with their predictions, and every summary made from them."""
+    stale = set(stale)
+    if not stale:
+        return
+    ranks = {key.removeprefix(result_path + "/").removesuffix(".json") for key in stale}
+    doomed = [
+        stored.key
+        for stored in store.list(bucket, result_path)
+        if stored.key in stale or stored.key.removeprefix(f"{result_path}/predictions/").split(".")[0] in ranks
+    ]
+    store.delete(bucket, sorted(doomed, key=natural_order))

@@ -1,0 +1,75 @@
+"""A rank's redshifts as they lie under `predictions/`: a safetensors file, light to write and safe to read."""
+
+import json
+from dataclasses import dataclass, field
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from inference.contract.rank_event import RankEvent
+from inference.errors import BadInput
+
+COLUMNS = {"file": np.int32, "index": np.int64, "z_pred": np.float32, "z_spec": np.float64}
+
+
+@dataclass
+class Predictions:
+    """Redshifts in the order in which they were computed.
+
+    Attributes:
+        files: keys of the partitions.
+        parts: per batch, arrays of equal length: `file` (index into `files`), `index` (sample in the file), `z_pred`,
+            and `z_spec` (NaN where not known).
+    """
+
+    files: list[str] = field(default_factory=list)
+    parts: list[dict[str, np.ndarray]] = field(default_factory=list)
+
+    @property
+    def samples(self) -> int:
+        """Galaxies so far."""
+        return sum(len(part["index"]) for part in self.parts)
+
+    def add(self, file: str, start: int, z_pred: np.ndarray, z_spec: np.ndarray | None) -> None:
+        """Append the redshifts of one batch: shape (B,), of the samples `start` .. of `file`."""
+        if file not in self.files[-1:]:
+            self.files.append(file)
+        count = len(z_pred)
+        self.parts.append(
+            {
+                "file": np.full(count, len(self.files) - 1, np.int32),
+                "index": np.arange(start, start + count, dtype=np.int64),
+                "z_pred": z_pred.astype(np.float32),
+                "z_spec": np.full(count, np.nan) if z_spec is None else z_spec.astype(np.float64).reshape(count),
+            }
+        )
+
+    def encode(self, rank: RankEvent) -> bytes:
+        """The file's bytes, with the rank's fingerprint and the model's hash in the header."""
+        columns = {name: np.concatenate([part[name] for part in self.parts]) for name in COLUMNS}
+        facts = {"fingerprint": rank.fingerprint, "model_sha256": rank.model_sha256}
+        return save(columns, metadata=facts | {"files": json.dumps(self.files)})
+
+
+def decode(data: bytes, name: str) -> tuple[list[str], dict[str, np.ndarray]]:
+    """Read a predictions file back: the partitions' keys and the columns.
+
+    Raises:
+        BadInput: naming the file: truncated, no safetensors, other columns or types.
+    """
+    try:
+        columns = load(data)
+        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+        files = json.loads(header["__metadata__"]["files"])
+    except (SafetensorError, ValueError, KeyError, RecursionError) as error:
+        raise BadInput(f"{name} is not a predictions file: {error}") from None
+    if not isinstance(files, list) or not all(isinstance(file, str) and file.isprintable() for file in files):
+        raise BadInput(f"{name} holds no list of the files that it is about")
+    if {column: array.dtype for column, array in columns.items()} != COLUMNS:
+        raise BadInput(f"{name} holds other columns than {', '.join(COLUMNS)}")
+    if {array.shape for array in columns.values()} != {(columns["file"].size,)} or not columns["file"].size:
+        raise BadInput(f"{name} holds no rows, or columns that differ in length")
+    if not 0 <= columns["file"].min() <= columns["file"].max() < len(files):
+        raise BadInput(f"{name} names a file that it does not list")
+    return files, columns

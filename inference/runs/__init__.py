@@ -1,0 +1,1 @@
+"""A run as the store knows it: planned, begun, staged, finished."""

@@ -1,0 +1,85 @@
+"""Whether a request is done already, as the store alone tells, without writing: its summary is then the answer."""
+
+import json
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from inference.contract.run_request import RunRequest
+from inference.contract.script import Script
+from inference.errors import BadInput, StoreError
+from inference.model.checkpoint import content_hash
+from inference.rank_results.gather import gather
+from inference.runs.plan import Model, make_plan
+from inference.runs.staged import staged
+from inference.storage.store import Store
+
+_PLACE = {"region", "architecture"}  # what a run on AWS adds to its request, where that names none itself
+
+
+def stored_summary(request: RunRequest, store_root: str) -> dict[str, Any] | None:
+    """The summary of the finished run of this very request.
+
+    It counts when the partitions, the model or script, the batch size and all else that redshifts and bill depend on
+    are as they were, and every rank's result and redshifts are there. A request that makes its partitions or stages its
+    script first is never answered from here: their sources may have changed.
+
+    Returns:
+        The document as `cosmic run --json` prints it; None where anything is missing or different, and a run must look.
+
+    Raises:
+        BadInput: the store cannot be reached or read.
+    """
+    if request.partition is not None or request.script_source is not None:
+        return None
+    try:
+        store = Store(store_root)
+        if not store.has_bucket(request.bucket):
+            return None
+        summary = _read(store, request, "summary.json")
+        planned = _read(store, request, "payload.json")
+        if summary is None or planned is None or summary.get("missing_ranks") != []:
+            return None
+        if summary.get("store") != store.root:  # moved: the report is not where the summary says
+            return None
+        asked, ran = request.document(), summary.get("request")
+        added = set() if summary.get("executor") == "local" else _PLACE
+        if not isinstance(ran, dict) or {**ran, **asked} != ran or not ran.keys() - asked.keys() <= added:
+            return None
+        listing = store.list(request.data_bucket, request.data_prefix)
+        plan = make_plan(request, listing, _what(request, store), store.root)
+        if planned.get("fingerprints") != {str(event.rank): event.fingerprint for event in plan.events}:
+            return None
+        if summary.get("ranks_done") != plan.world_size or gather(store, plan.events).missing:
+            return None
+        names = ["combined_data.json", "report.html", *([] if request.script else ["predictions.parquet"])]
+        there = {stored.key for stored in store.list(request.bucket, request.result_path)}
+        return summary if there >= {f"{request.result_path}/{name}" for name in names} else None
+    except StoreError as error:  # nothing has been written, and the run would only meet it again
+        raise BadInput(str(error)) from error
+    except (BadInput, OSError):
+        return None  # the run itself says so better
+
+
+def _read(store: Store, request: RunRequest, name: str) -> dict[str, Any] | None:
+    key = f"{request.result_path}/{name}"
+    if store.head(request.bucket, key) is None:
+        return None
+    try:
+        document = json.loads(store.read(request.bucket, key))
+    except (ValueError, RecursionError):
+        return None
+    return document if isinstance(document, dict) else None
+
+
+def _what(request: RunRequest, store: Store) -> Model | Script:
+    """What the request would run; of a model only the content counts, wherever it lies."""
+    if request.script is not None:
+        return staged(store, request)
+    if request.model is None:
+        return Model("", content_hash(Path(str(files("inference") / "weights" / "demo.safetensors"))))
+    file = Path(request.model).expanduser()
+    is_key = not request.model.startswith(("/", "~", "./", "../"))
+    if is_key and store.head(request.bucket, request.model) is not None:
+        return staged(store, request.model_copy(update={"engine": "torch"}))  # which needs no graph beside it
+    return Model("", content_hash(file))

@@ -1,0 +1,221 @@
+"""Which rank reads which files: pure functions of a listing and a request."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from inference.contract.object_keys import natural_order
+from inference.contract.rank_event import RankEvent
+from inference.contract.run_request import RunRequest
+from inference.contract.script import Script
+from inference.errors import BadInput
+from inference.storage.store import Store, StoredObject
+
+T = TypeVar("T")
+
+SUFFIXES = (".pt", ".safetensors")
+
+
+@dataclass(frozen=True)
+class Model:
+    """The weights of a run.
+
+    Attributes:
+        key: of the `.safetensors` in the run's bucket.
+        sha256: of its content.
+        graph: key of the exported graph beside it, None for an engine that needs none.
+    """
+
+    key: str
+    sha256: str
+    graph: str | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run will do.
+
+    Attributes:
+        events: one for each rank, in order.
+        files: the partitions that are used, in order.
+        notes: what a person should know about the choice.
+    """
+
+    events: tuple[RankEvent, ...]
+    files: tuple[StoredObject, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def world_size(self) -> int:
+        """Number of ranks."""
+        return len(self.events)
+
+    @property
+    def data_map(self) -> dict[str, str | list[str]]:
+        """{rank: DATA_PATH}, as scripts of the replaced system read it in payload.json."""
+        return {str(event.rank): event.to_wire()["DATA_PATH"] for event in self.events}
+
+
+def select_files(listing: Sequence[StoredObject], request: RunRequest) -> list[StoredObject]:
+    """The partitions among the objects listed, in the request's order, at most `file_limit` of them.
+
+    Raises:
+        BadInput: there is none.
+    """
+    files = [stored for stored in listing if stored.key.endswith(SUFFIXES)]
+    if not files:
+        raise BadInput(
+            f"no partitions (.pt or .safetensors) under {request.data_bucket}/{request.data_prefix}/:"
+            " make some with `cosmic partition`, or correct data_bucket and data_prefix"
+        )
+    if request.order == "lexicographic":
+        files.sort(key=lambda stored: stored.key)
+    else:
+        files.sort(key=lambda stored: natural_order(stored.key))
+    return files[: request.file_limit]
+
+
+def assign(files: Sequence[T], world_size: int) -> list[list[T]]:
+    """Share files out among ranks: contiguously, each rank in turn taking ceil(files left / ranks left).
+
+    With fewer files than ranks, rank r reads file r modulo the files (contract, "Rank assignment").
+    """
+    if len(files) < world_size:
+        return [[files[rank % len(files)]] for rank in range(world_size)]
+    shares: list[list[T]] = []
+    start = 0
+    for rank in range(world_size):
+        count = -(-(len(files) - start) // (world_size - rank))
+        shares.append(list(files[start : start + count]))
+        start += count
+    return shares
+
+
+def fingerprint(files: Sequence[StoredObject], what: Model | Script, request: RunRequest) -> str:
+    """Hash of everything that a rank's redshifts depend on; a result made under another one is stale."""
+    facts: dict[str, Any] = {
+        "data": [[request.data_bucket, stored.key, stored.etag, stored.size] for stored in files],
+        "batch_size": request.batch_size,
+    }
+    if isinstance(what, Script):
+        facts |= {"script": [what.entry, what.arguments, what.sha256]}
+    else:
+        facts |= {"model": what.sha256, "engine": request.engine, "precision": request.precision}
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def make_plan(request: RunRequest, listing: Sequence[StoredObject], what: Model | Script, store: str) -> Plan:
+    """Assign the files listed to ranks.
+
+    Args:
+        request: the checked request.
+        listing: every object under the request's data prefix.
+        what: the staged weights, or the staged script.
+        store: root of the store, for the workers.
+
+    Raises:
+        BadInput: no partitions, or more ranks than there may be.
+    """
+    files = select_files(listing, request)
+    world_size = request.world_size or len(files)
+    notes = []
+    if request.file_limit > len(files):
+        notes.append(
+            f"file_limit is {request.file_limit} but {request.data_prefix}/ holds {len(files)} partitions: all are used"
+        )
+    ignored = len(listing) - sum(stored.key.endswith(SUFFIXES) for stored in listing)
+    if ignored:
+        notes.append(f"{ignored} objects under {request.data_prefix}/ are no partitions and were ignored")
+    if world_size > len(files):
+        notes.append(f"{world_size} ranks reuse {len(files)} partitions round robin: metrics count each object once")
+    model, script = (Model("", ""), what) if isinstance(what, Script) else (what, None)
+    events = tuple(
+        RankEvent(
+            rank=rank,
+            world_size=world_size,
+            bucket=request.bucket,
+            result_bucket=request.bucket,
+            data_bucket=request.data_bucket,
+            data_prefix=request.data_prefix,
+            data_paths=tuple(stored.key for stored in share),
+            data_etags=tuple(stored.etag for stored in share),
+            result_path=request.result_path,
+            batch_size=request.batch_size,
+            model=model.key,
+            model_sha256=model.sha256,
+            graph=model.graph,
+            script=script,
+            engine=request.engine,
+            precision=request.precision,
+            access=request.access,
+            fingerprint=fingerprint(share, what, request),
+            store=store,
+        )
+        for rank, share in enumerate(assign(files, world_size))
+    )
+    return Plan(events=events, files=tuple(files), notes=tuple(notes))
+
+
+def payload(request: RunRequest, plan: Plan, run_id: str) -> dict[str, Any]:
+    """payload.json: the request as it came, the data map, and what the plan rests on."""
+    first = plan.events[0]
+    what = {"model_key": first.model, "model_sha256": first.model_sha256}
+    if first.script is not None:
+        what = {"script_sha256": first.script.sha256}
+    return request.document() | {
+        "world_size": plan.world_size,
+        "data_map": plan.data_map,
+        "run_id": run_id,
+        **what,
+        "fingerprints": {str(event.rank): event.fingerprint for event in plan.events},
+        "data_etags": {stored.key: stored.etag for stored in plan.files},
+        "notes": list(plan.notes),
+    }
+
+
+def events_of(document: Mapping[str, Any], request: RunRequest) -> list[RankEvent]:
+    """The plan's rank events, from a run's payload.json; what only workers need is left out.
+
+    Raises:
+        BadInput: the document is no plan.
+    """
+    try:
+        script = request.script_at(str(document.get("script_sha256", "")))
+        fingerprints = document["fingerprints"]
+        return [
+            RankEvent(
+                rank=int(rank),
+                world_size=len(fingerprints),
+                bucket=request.bucket,
+                result_bucket=request.bucket,
+                data_bucket=request.data_bucket,
+                data_prefix=request.data_prefix,
+                data_paths=(paths,) if isinstance(paths, str) else tuple(paths),
+                result_path=request.result_path,
+                batch_size=request.batch_size,
+                model=document.get("model_key", ""),
+                model_sha256=document.get("model_sha256", ""),
+                script=script,
+                fingerprint=fingerprints[rank],
+            )
+            for rank, paths in sorted(document["data_map"].items(), key=lambda item: int(item[0]))
+        ]
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise BadInput(f"the plan in payload.json is damaged: {error!r}") from None
+
+
+def read_request(store: Store, bucket: str, result_path: str) -> RunRequest:
+    """The request of a run, from its payload.json.
+
+    Raises:
+        BadInput: there is no payload.json, or it is damaged.
+    """
+    key = f"{result_path}/payload.json"
+    if store.head(bucket, key) is None:
+        raise BadInput(f"there is no run under {bucket}/{result_path} in {store.root}: it has no payload.json")
+    try:
+        return RunRequest.of_payload(json.loads(store.read(bucket, key)))
+    except (BadInput, ValueError, TypeError, RecursionError) as error:
+        raise BadInput(f"{bucket}/{key} is damaged: {error}") from None

@@ -1,0 +1,1 @@
+"""Script mode: a staged script is downloaded and run for a rank."""

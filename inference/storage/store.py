@@ -1,0 +1,230 @@
+"""One object-store face over S3 and a local folder, in which every bucket is a folder.
+
+Both sides are obstore's: listings are paginated, writes are atomic, `create` is conditional. Only `local_path` tells
+the two apart, for readers that can memory-map.
+"""
+
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import obstore
+from obstore.exceptions import AlreadyExistsError, BaseError, NotFoundError
+from obstore.store import LocalStore, S3Store
+
+from inference.contract.object_keys import natural_order
+from inference.errors import BadInput, StoreError
+from inference.storage import s3
+
+S3_ROOT = "s3://"
+
+
+@dataclass(frozen=True)
+class StoredObject:
+    """What a listing knows of an object.
+
+    Attributes:
+        key: key inside the bucket.
+        size: bytes.
+        etag: the store's own fingerprint of the content (S3) or of the file's identity, time and size (a folder).
+    """
+
+    key: str
+    size: int
+    etag: str
+
+
+@dataclass
+class Request:
+    """One answered request: when, by the wall clock (seconds since the epoch), and how many bytes it moved."""
+
+    started_at: float
+    ended_at: float = 0.0
+    bytes_read: int = 0
+    bytes_written: int = 0
+
+    @property
+    def seconds(self) -> float:
+        """How long the answer took."""
+        return self.ended_at - self.started_at
+
+
+def request_figures(requests: Sequence[Request]) -> dict[str, Any]:
+    """What a rank's record tells of its requests (`inference.contract.rank_result.RankResult`, `store_*`)."""
+    times = [request.seconds for request in requests]
+    return {
+        "store_requests": len(requests),
+        "store_seconds": sum(times),
+        "store_min_s": min(times, default=0.0),
+        "store_max_s": max(times, default=0.0),
+        "store_first_at": min((request.started_at for request in requests), default=0.0),
+        "store_last_at": max((request.ended_at for request in requests), default=0.0),
+        "store_bytes_read": sum(request.bytes_read for request in requests),
+        "store_bytes_written": sum(request.bytes_written for request in requests),
+        "store_writes": sum(request.bytes_written > 0 for request in requests),
+    }
+
+
+class Store:
+    """Buckets under one root: a folder, or `s3://` for AWS or whatever AWS_ENDPOINT_URL names.
+
+    Attributes:
+        requests: a list to which every answered request is added, once somebody puts a list there.
+
+    Raises:
+        StoreError: from every method, naming bucket and key, when the store refuses.
+    """
+
+    def __init__(self, root: str | Path) -> None:
+        self.requests: list[Request] | None = None
+        self.root = str(root)
+        self.is_local = self.root != S3_ROOT
+        if self.is_local:
+            if self.root.startswith("s3:"):
+                raise StoreError(f"a store is a folder or bare {S3_ROOT}, not {self.root!r}")
+            self.root = str(Path(self.root).expanduser().resolve())
+
+    @lru_cache(maxsize=32)  # noqa: B019 - a store lives as long as its process, and its buckets are few
+    def _bucket(self, bucket: str) -> LocalStore | S3Store:
+        if self.is_local:
+            return LocalStore(Path(self.root) / bucket)
+        return S3Store(bucket, **s3.options())
+
+    def has_bucket(self, bucket: str) -> bool:
+        """Whether the bucket is there."""
+        if self.is_local:
+            return (Path(self.root) / bucket).is_dir()
+        try:
+            with self._named("look into", bucket, ""):
+                next(iter(obstore.list(self._bucket(bucket), prefix=".cosmic/", chunk_size=1)), None)
+        except StoreError as error:
+            if error.__cause__ is not None and s3.code_of(error.__cause__) == "NoSuchBucket":
+                return False
+            raise
+        return True
+
+    def _no_folder(self, bucket: str) -> bool:
+        return self.is_local and not self.has_bucket(bucket)
+
+    def make_bucket(self, bucket: str) -> None:
+        """Make the bucket in a local store unless it is there; over S3 buckets are made by the stack, or by hand."""
+        if self._no_folder(bucket):
+            try:
+                (Path(self.root) / bucket).mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise StoreError(f"cannot make bucket {bucket} in {self.root}: {error.strerror}") from None
+
+    @contextmanager
+    def _named(self, what: str, bucket: str, key: str) -> Iterator["Request"]:
+        request, requests = Request(started_at=time.time()), self.requests  # a late answer is not the next rank's
+        try:
+            yield request
+            request.ended_at = time.time()
+            if requests is not None:
+                requests.append(request)
+        except (BaseError, OSError, ValueError) as error:
+            raise StoreError(f"cannot {what} {bucket}/{key}: {s3.reason_of(error)}") from s3.bare(error)
+
+    def list(self, bucket: str, prefix: str) -> list[StoredObject]:
+        """Every object under the folder `prefix` (never `prefix-old/`; "" for all), at any depth, in natural order."""
+        if self._no_folder(bucket):
+            return []
+        with self._named("list", bucket, prefix):
+            folder = prefix.rstrip("/") + "/" if prefix else None
+            pages = obstore.list(self._bucket(bucket), prefix=folder)
+            found = [
+                StoredObject(entry["path"], entry["size"], (entry["e_tag"] or "").strip('"'))
+                for page in pages
+                for entry in page
+            ]
+        return sorted(found, key=lambda stored: natural_order(stored.key))
+
+    def head(self, bucket: str, key: str) -> StoredObject | None:
+        """The object's size and ETag, or None where there is none."""
+        if self._no_folder(bucket):
+            return None
+        try:
+            with self._named("look up", bucket, key):
+                entry = obstore.head(self._bucket(bucket), key)
+        except StoreError as error:
+            if isinstance(error.__cause__, NotFoundError | FileNotFoundError):
+                return None
+            raise
+        return StoredObject(key, entry["size"], (entry["e_tag"] or "").strip('"'))
+
+    def expected(self, bucket: str, key: str, etag: str) -> StoredObject | None:
+        """`head` of an object that a listing showed with this ETag, looked at again for two seconds where it differs.
+
+        A store, or a gateway before it, may show a moment ago (S3 itself does not); what still differs has changed.
+        """
+        for pause in (0.1, 0.3, 0.6, 1.0, 0.0):
+            stored = self.head(bucket, key)
+            if self.is_local or not etag or (stored is not None and stored.etag == etag):
+                break
+            time.sleep(pause)
+        return stored
+
+    def read(self, bucket: str, key: str) -> bytes:
+        """The whole object."""
+        with self._named("read", bucket, key) as request:
+            data = bytes(obstore.get(self._bucket(bucket), key).bytes())
+            request.bytes_read = len(data)
+        return data
+
+    def write(self, bucket: str, key: str, data: bytes | Path) -> None:
+        """Put `data` (bytes, or a file's content) under `key`, replacing what was there."""
+        self.make_bucket(bucket)
+        with self._named("write", bucket, key) as request:
+            obstore.put(self._bucket(bucket), key, data)
+            request.bytes_written = data.stat().st_size if isinstance(data, Path) else len(data)
+
+    def create(self, bucket: str, key: str, data: bytes) -> bool:
+        """Put `data` under `key` only if nothing is there; False, changing nothing, if something is."""
+        self.make_bucket(bucket)
+        try:
+            with self._named("write", bucket, key) as request:
+                obstore.put(self._bucket(bucket), key, data, mode="create")
+                request.bytes_written = len(data)
+        except StoreError as error:
+            if isinstance(error.__cause__, AlreadyExistsError):
+                # Where an answer was lost on the way, the client asked again and met its own object.
+                return not self.is_local and self.read(bucket, key) == data
+            raise
+        return True
+
+    def delete(self, bucket: str, keys: Sequence[str]) -> None:
+        """Remove the objects; one that is not there is no error."""
+        for key in keys:
+            try:
+                with self._named("delete", bucket, key):
+                    obstore.delete(self._bucket(bucket), key)
+            except StoreError as error:
+                if not isinstance(error.__cause__, NotFoundError | FileNotFoundError):
+                    raise
+
+    def local_path(self, bucket: str, key: str) -> Path | None:
+        """The object as a file, where the store is a folder; None over S3."""
+        return Path(self.root) / bucket / key if self.is_local else None
+
+
+def check_writable(store: Store) -> None:
+    """See whether a local store can be written, leaving nothing there; over S3 the first write tells.
+
+    Raises:
+        BadInput: it cannot.
+    """
+    if not store.is_local:
+        return
+    folder = Path(store.root)
+    try:
+        while not folder.exists() and folder != folder.parent:
+            folder = folder.parent
+        with tempfile.TemporaryFile(dir=folder):  # which has no name; asking for the permissions is not enough
+            pass
+    except OSError as error:
+        raise BadInput(f"the store {store.root} cannot be written: {folder}: {error.strerror}") from None

@@ -1,0 +1,1 @@
+"""AWS beside the ranks: sessions, the stack, logs, executions and the emulator."""

@@ -1,0 +1,263 @@
+"""Installing the stack: code uploaded, CloudFormation told, its answer awaited."""
+
+import hashlib
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from inference.errors import BadInput, CosmicError
+from tasks.aws.function_package import build, zip_package
+from tasks.aws.session import client, explain
+
+STACK = "cosmic-flows"
+PLACE = Path(__file__).parents[2] / "deployments" / "aws"
+_SETTLED = {"CREATE_COMPLETE", "UPDATE_COMPLETE", "DELETE_COMPLETE"}
+_NEVER_MADE = {"ROLLBACK_COMPLETE", "REVIEW_IN_PROGRESS"}
+_FIRST_LOOK_S, _SLOWEST_LOOK_S = 0.2, 5.0
+
+
+class DeployFailed(CosmicError):
+    """CloudFormation rolled the stack back; the message is the first resource's own reason."""
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """A stack as it stands.
+
+    Attributes:
+        outputs: names of functions, bucket and state machine.
+        changed: whether this deployment changed anything.
+    """
+
+    outputs: Mapping[str, str]
+    changed: bool
+
+
+def install(
+    stack: str,
+    bucket: str,
+    parameters: Mapping[str, str],
+    *,
+    architecture: str = "x86_64",
+    image: str = "",
+    show: Callable[[str], None] = lambda line: None,
+) -> Deployed:
+    """Package the functions, upload them, and create or update the stack.
+
+    Args:
+        stack: its name.
+        bucket: for scripts, models, partitions and results; the stack makes it unless it is there.
+        parameters: of the template, besides those made from the other arguments.
+        architecture: of the functions.
+        image: container image of the functions; then no zip file is made.
+        show: told what happens.
+
+    Raises:
+        BadInput: something is wrong before anything is deployed.
+        DeployFailed: the stack was rolled back.
+    """
+    s3 = client("s3")
+    region = str(s3.meta.region_name)
+    try:
+        ours = _made_bucket(client("cloudformation"), stack, bucket)
+        wanted = {"BucketName": bucket, "Architecture": architecture, **parameters}
+        wanted["MakeBucket"] = "yes" if ours or not _is_there(s3, bucket) else "no"
+        if image:
+            wanted["ImageUri"] = image
+        else:
+            show("packaging the functions")
+            # The emulator runs functions in this very interpreter, where the libraries are installed already.
+            package = zip_package(None) if os.environ.get("AWS_ENDPOINT_URL") else build(PLACE, architecture)
+            account = str(client("sts").get_caller_identity()["Account"])
+            code = f"cosmic-flows-code-{account}-{region}"
+            make_bucket(code)
+            wanted |= {"CodeBucket": code, "CodeKey": put_code(package, code, account)}
+            show(f"uploaded {len(package) / 1e6:.1f} MB of code to {code}")
+        return deploy(stack, wanted, show)
+    except (ClientError, BotoCoreError) as error:
+        raise BadInput(explain(error)) from None
+
+
+def _is_there(s3: Any, bucket: str) -> bool:
+    try:
+        where = s3.head_bucket(Bucket=bucket).get("BucketRegion") or s3.meta.region_name
+    except ClientError as error:
+        if error.response["ResponseMetadata"]["HTTPStatusCode"] == 404:
+            return False
+        raise BadInput(f"the bucket {bucket} cannot be used: it is another account's, or access is denied") from None
+    if where != s3.meta.region_name:
+        raise BadInput(f"the bucket {bucket} lies in {where}, and functions in {s3.meta.region_name} do not reach it")
+    return True
+
+
+def make_bucket(bucket: str) -> bool:
+    """Make a private, encrypted bucket unless it is there; whether it was made.
+
+    Raises:
+        BadInput: it is another account's or of another region, or may not be made.
+    """
+    s3 = client("s3")
+    if _is_there(s3, bucket):
+        return False
+    region = str(s3.meta.region_name)
+    where = {} if region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": region}}
+    try:
+        s3.create_bucket(Bucket=bucket, **where)
+    except ClientError as error:
+        raise BadInput(f"the bucket {bucket} cannot be made: {explain(error)}") from None
+    s3.put_public_access_block(
+        Bucket=bucket,
+        PublicAccessBlockConfiguration=dict.fromkeys(
+            ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets"), True
+        ),
+    )
+    return True
+
+
+def put_code(package: bytes, bucket: str, account: str) -> str:
+    """Upload the functions' zip file under a key of its content; return the key.
+
+    The bucket's name can be guessed: code goes there only while it is this account's.
+    """
+    key = f"code/{hashlib.sha256(package).hexdigest()[:32]}.zip"
+    client("s3").put_object(Bucket=bucket, Key=key, Body=package, ExpectedBucketOwner=account)
+    return key
+
+
+def deploy(stack: str, parameters: Mapping[str, str], show: Callable[[str], None] = lambda line: None) -> Deployed:
+    """Create the stack, or bring it up to date, and wait.
+
+    Args:
+        stack: its name.
+        parameters: of the template; those left out keep the template's default.
+        show: told of each resource as it changes.
+
+    Raises:
+        DeployFailed: the stack was rolled back.
+        ClientError: CloudFormation does not take the template or the parameters, or may not be called.
+    """
+    formation = client("cloudformation")
+    words = {
+        "StackName": stack,
+        "TemplateBody": (PLACE / "stack.yaml").read_text(),
+        "Capabilities": ["CAPABILITY_IAM"],
+        "Parameters": [{"ParameterKey": name, "ParameterValue": value} for name, value in parameters.items()],
+    }
+    there = _described(formation, stack)
+    if there is not None and there["StackStatus"] in _NEVER_MADE:
+        old = _events(formation, there["StackId"])
+        formation.delete_stack(StackName=stack)  # a stack whose first creation failed cannot be updated
+        _await(formation, there["StackId"], old, show)
+        there = None
+    old = _events(formation, there["StackId"]) if there else []
+    try:
+        made = formation.update_stack(**words) if there else formation.create_stack(**words, OnFailure="ROLLBACK")
+        name = made["StackId"]
+    except ClientError as error:
+        if "No updates are to be performed" in str(error):
+            return Deployed(_outputs(formation, stack), changed=False)
+        raise
+    _await(formation, name, old, show)
+    return Deployed(_outputs(formation, stack), changed=True)
+
+
+def destroy(stack: str, *, with_data: bool, show: Callable[[str], None] = lambda line: None) -> list[str]:
+    """Delete the stack; with `with_data` its buckets, too, all versions of all objects.
+
+    Returns:
+        Buckets that are kept.
+
+    Raises:
+        BadInput: there is no such stack.
+        DeployFailed: it cannot be deleted.
+    """
+    formation = client("cloudformation")
+    try:
+        there = _described(formation, stack)
+        if there is None:
+            raise BadInput(f"there is no stack {stack}")
+        kept = [
+            parameter["ParameterValue"]
+            for parameter in there["Parameters"]
+            if parameter["ParameterKey"] == "BucketName"
+        ]
+        old = _events(formation, there["StackId"])
+        formation.delete_stack(StackName=stack)
+        _await(formation, there["StackId"], old, show)
+    except (ClientError, BotoCoreError) as error:
+        raise BadInput(explain(error)) from None
+    if not with_data:
+        return kept
+    for bucket in kept:
+        show(f"emptying bucket {bucket}")
+        empty_bucket(bucket)
+    return []
+
+
+def empty_bucket(bucket: str) -> None:
+    """Delete every version of every object, and the bucket."""
+    s3 = client("s3")
+    for page in s3.get_paginator("list_object_versions").paginate(Bucket=bucket):
+        doomed = [
+            {"Key": version["Key"], "VersionId": version["VersionId"]}
+            for kind in ("Versions", "DeleteMarkers")
+            for version in page.get(kind, [])
+        ]
+        if doomed:
+            s3.delete_objects(Bucket=bucket, Delete={"Objects": doomed, "Quiet": True})
+    s3.delete_bucket(Bucket=bucket)
+
+
+def _made_bucket(formation: Any, stack: str, bucket: str) -> bool:
+    there = _described(formation, stack)
+    if there is None or there["StackStatus"] in _NEVER_MADE:
+        return False
+    given = {parameter["ParameterKey"]: parameter["ParameterValue"] for parameter in there["Parameters"]}
+    return (given.get("MakeBucket"), given.get("BucketName")) == ("yes", bucket)
+
+
+def _described(formation: Any, stack: str) -> dict[str, Any] | None:
+    try:
+        found: list[dict[str, Any]] = formation.describe_stacks(StackName=stack)["Stacks"]
+    except ClientError as error:
+        if "does not exist" in str(error):
+            return None
+        raise
+    return found[0] if found and found[0]["StackStatus"] != "DELETE_COMPLETE" else None
+
+
+def _outputs(formation: Any, stack: str) -> dict[str, str]:
+    there = _described(formation, stack) or {}
+    return {output["OutputKey"]: output["OutputValue"] for output in there.get("Outputs", [])}
+
+
+def _events(formation: Any, stack_id: str) -> list[dict[str, Any]]:
+    """The newest events, oldest of them first; looked at often enough for one page to hold all that are new."""
+    return list(reversed(formation.describe_stack_events(StackName=stack_id)["StackEvents"]))
+
+
+def _await(formation: Any, stack_id: str, old: list[dict[str, Any]], show: Callable[[str], None]) -> None:
+    """Wait for a stack to settle, telling each event that is not an old one."""
+    seen = {event["EventId"] for event in old}
+    failed: list[str] = []
+    pause = _FIRST_LOOK_S
+    while True:
+        status = str(formation.describe_stacks(StackName=stack_id)["Stacks"][0]["StackStatus"])
+        for event in _events(formation, stack_id):
+            if event["EventId"] in seen:
+                continue
+            seen.add(event["EventId"])
+            show(f"{event['ResourceStatus']:<22} {event['LogicalResourceId']}")
+            if event["ResourceStatus"].endswith("FAILED"):
+                failed.append(f"{event['LogicalResourceId']}: {event.get('ResourceStatusReason', 'no reason given')}")
+        if status in _SETTLED:
+            return
+        if not status.endswith("IN_PROGRESS"):
+            raise DeployFailed(f"CloudFormation ended {status}: {failed[0] if failed else 'no reason given'}")
+        time.sleep(pause)
+        pause = min(pause * 1.5, _SLOWEST_LOOK_S)

@@ -1,0 +1,99 @@
+"""compute_cost: the bill of a run as a step."""
+
+import dataclasses
+from collections.abc import Sequence
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from inference.contract.rank_result import RankResult
+from inference.contract.run_request import RunRequest
+from inference.rank_results.gather import read_combined
+from inference.runs.begin import Start
+from inference.runs.plan import read_request
+from inference.storage.store import Store
+from tasks.billing.cost import METHODS, Cost, compute_cost
+from tasks.billing.express import express_of
+from tasks.invocations.invocation import Invocation
+from tasks.invocations.ledger import Ledger
+from tasks.invocations.stored import keep_invocations, load_executions, load_invocations, of_records, transitions_of
+from tasks.prefect_support.artifacts import create_table_artifact
+from tasks.prefect_support.retries import STEP_RETRIES, worth_retrying
+from tasks.run_results.summary import Summary
+
+
+def _cost(
+    invocations: Sequence[Invocation],
+    method: str,
+    request: RunRequest,
+    store: Store,
+    results: Sequence[RankResult],
+    *,
+    free_tier: bool = False,
+) -> Cost:
+    """The bill of a run; S3 requests are those of its finished ranks, where the store is S3 at all."""
+    counted = () if store.is_local else results
+    writes = sum(result.store_writes + 1 for result in counted)  # a record cannot count its own writing
+    executions = load_executions(store, request.bucket, request.result_path)
+    return compute_cost(
+        invocations,
+        method=method,
+        region=request.region,
+        architecture=request.architecture,
+        state_transitions=transitions_of(executions),
+        express=express_of(executions, invocations),
+        s3_puts=writes,
+        s3_gets=sum(result.store_requests - result.store_writes for result in counted),
+        free_tier=free_tier,
+    )
+
+
+def cost_of_run(store_root: str, bucket: str, result_path: str, method: str, *, free_tier: bool = False) -> Cost:
+    """The bill of a run that lies in the store.
+
+    Raises:
+        BadInput: no run ended there, or `compute_cost` refuses.
+    """
+    store = Store(store_root)
+    invocations = load_invocations(store, bucket, result_path)
+    results = read_combined(store, bucket, result_path)
+    request = read_request(store, bucket, result_path)
+    return _cost(invocations, method, request, store, results, free_tier=free_tier)
+
+
+@task(
+    name="compute cost",
+    retries=STEP_RETRIES,
+    retry_delay_seconds=1,
+    retry_condition_fn=worth_retrying,
+    cache_policy=NO_CACHE,
+)
+def compute_costs(
+    request: RunRequest, start: Start, summary: Summary, ledger: Ledger, store_root: str
+) -> tuple[list[Cost], dict[int, float]]:
+    """The bill by every method, the headline first; keeps the invocations and publishes the bill.
+
+    Returns:
+        The bills, and the seconds billed for each rank, all its attempts together.
+
+    Raises:
+        BadInput: the price book lacks the request's region.
+        StoreError: the store cannot be written.
+    """
+    fingerprints = {event.rank: event.fingerprint for event in start.plan.events}
+    store = Store(store_root)
+    known = keep_invocations(store, request.bucket, request.result_path, ledger.invocations, fingerprints)
+    unknown = of_records(summary.results, known, request.memory_mb)
+    if unknown:
+        known = keep_invocations(store, request.bucket, request.result_path, unknown, fingerprints)
+    costs = [_cost(known, method, request, store, summary.results) for method in METHODS]
+    bill = costs[0]
+    create_table_artifact(
+        [dataclasses.asdict(item) for item in bill.items],
+        key="cosmic-bill",
+        description=f"${bill.usd:.6f}, {bill.method}{', an estimate' if bill.estimate else ''}. {bill.how}",
+    )
+    billed: dict[int, float] = {}
+    for invocation in known:
+        billed[invocation.rank] = billed.get(invocation.rank, 0.0) + invocation.billed_s
+    return costs, billed

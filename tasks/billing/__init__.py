@@ -1,0 +1,1 @@
+"""What a run costs, by which method, from which price book."""

@@ -1,0 +1,216 @@
+"""What a run costs on AWS Lambda, or would have cost: three methods, always labelled."""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from inference.errors import BadInput
+from tasks.billing.express import Express
+from tasks.billing.price_book import FreeTier, PriceBook, Tier, load_price_book
+from tasks.invocations.invocation import Invocation
+
+METHODS = ("billed", "used-memory", "as-printed")
+
+
+MEANINGS = {
+    "billed": "What AWS charges: allocated memory over every billed second, failed invocations included, plus"
+    " requests, storage above 512 MB, S3, Step Functions and logs. This is the bill.",
+    "used-memory": "The same with the memory that was used at most in place of the memory that was allocated: what a"
+    " function of just the right size would cost.",
+    "as-printed": "The formula of the report that this project starts from, kept to reconcile its table: invocations"
+    " x total duration x used memory x $0.00001667. It counts the invocations twice, so it is no price.",
+}
+
+
+FREE_STORAGE_MB = 512
+
+
+LOG_BYTES = 512  # an invocation: START, END and REPORT with 26 bytes of overhead each, rounded up
+
+
+PRINTED_USD_PER_GB_S = 0.00001667  # contract, fault 9
+
+
+_MB_PER_GB = 1024  # as Lambda counts memory and storage
+
+
+_BYTES_PER_GB = 2**30
+
+
+_LOGS = f"estimate: {LOG_BYTES} bytes an invocation; what a staged script prints is not counted"
+
+
+@dataclass(frozen=True)
+class CostItem:
+    """One line of a bill: `usd` = `quantity` x `unit_usd`, both for one `unit`; `how` tells counts from estimates."""
+
+    name: str
+    quantity: float
+    unit: str
+    unit_usd: float
+    usd: float
+    how: str
+
+
+@dataclass(frozen=True)
+class Cost:
+    """A bill.
+
+    Attributes:
+        method: one of METHODS (MEANINGS says what each means).
+        usd: the total.
+        items: what it adds up.
+        estimate: some billed time was measured by us, not reported by AWS.
+        how: one sentence: whose prices, what is measured and what is assumed.
+    """
+
+    method: str
+    usd: float
+    items: tuple[CostItem, ...]
+    estimate: bool
+    how: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """The bill as JSON."""
+        return dataclasses.asdict(self) | {"items": [dataclasses.asdict(item) for item in self.items]}
+
+
+def compute_cost(
+    invocations: Sequence[Invocation],
+    *,
+    method: str = "billed",
+    book: PriceBook | None = None,
+    region: str = "us-east-1",
+    architecture: str = "x86_64",
+    ephemeral_mb: int = FREE_STORAGE_MB,
+    state_transitions: int = 0,
+    express: Express | None = None,
+    s3_puts: int = 0,
+    s3_gets: int = 0,
+    free_tier: bool = False,
+) -> Cost:
+    """Reckon what invocations cost.
+
+    Compute is allocated memory over billed time, each invocation's time in whole milliseconds, rounded up; since August
+    2025 AWS bills the initialisation of a cold one too, and its REPORT line says so (AWS Lambda pricing).
+
+    Args:
+        invocations: every one that was made, failed ones included.
+        method: one of METHODS.
+        book: prices; default the newest book.
+        region: AWS region.
+        architecture: `x86_64` or `arm64`.
+        ephemeral_mb: storage that the function was given, MB of 1,048,576 bytes.
+        state_transitions: of Step Functions Standard.
+        express: EXPRESS executions (`tasks.billing.express.express_of`).
+        s3_puts: PUT, COPY, POST and LIST requests to S3.
+        s3_gets: all other requests to S3.
+        free_tier: take off what is free each month, as if nothing else had used it.
+
+    Raises:
+        BadInput: no such method, one that the free tier has no meaning for, or the book lacks the region or the
+            architecture.
+    """
+    if method not in METHODS:
+        raise BadInput(f"the cost method must be one of {', '.join(METHODS)}, not {method!r:.40}")
+    book = book or load_price_book()
+    tiers = book.tiers(region, architecture)
+    source = _source(invocations)
+    if method == "as-printed":
+        if free_tier:
+            raise BadInput("the free tier has no meaning for the method as-printed, which is no price")
+        items = [_as_printed(invocations)]
+    else:
+        prices, free = book.regions[region], book.free_tier if free_tier else FreeTier()
+        express = express or Express()
+        storage_gb = max(ephemeral_mb - FREE_STORAGE_MB, 0) / _MB_PER_GB
+        gb_s = math.fsum(_gb(call, method) * _billed_s(call) for call in invocations)
+        storage_gb_s = storage_gb * math.fsum(map(_billed_s, invocations))
+        logs_gb = len(invocations) * LOG_BYTES / _BYTES_PER_GB
+        transitions, transition_usd = state_transitions - free.transitions, prices.usd_per_1000_state_transitions / 1e3
+        million_usd = prices.usd_per_million_express_requests
+        express_usd = None if million_usd is None else million_usd / 1e6
+        items = [
+            *_compute(max(gb_s - free.gb_s, 0.0), tiers, f"billed time {source}"),
+            _item("requests", len(invocations) - free.requests, "requests", prices.usd_per_million_requests / 1e6),
+            _item("storage above 512 MB", storage_gb_s, "GB-s", prices.usd_per_storage_gb_s, f"billed time {source}"),
+            _item("S3 PUT and LIST", s3_puts, "requests", prices.usd_per_1000_s3_puts / 1e3),
+            _item("S3 GET", s3_gets, "requests", prices.usd_per_1000_s3_gets / 1e3),
+            _item("state transitions", transitions, "transitions", transition_usd),
+            _item("EXPRESS requests", express.requests, "requests", express_usd),
+            _item("EXPRESS duration", express.gb_s, "GB-s", prices.usd_per_express_gb_s, express.how),
+            _item("log ingestion", logs_gb - free.logs_gb, "GB", prices.usd_per_gb_of_logs, _LOGS),
+        ]
+    estimate = any(not call.billed_how.startswith("REPORT") for call in invocations)
+    how = _how(invocations, method, book, f"{region} {architecture}", free_tier=free_tier)
+    return Cost(method, math.fsum(item.usd for item in items), tuple(items), estimate, how)
+
+
+def _gb(call: Invocation, method: str) -> float:
+    return (call.memory_mb if method == "billed" else call.max_memory_mb) / _MB_PER_GB
+
+
+def _billed_s(call: Invocation) -> float:
+    return math.ceil(round(call.billed_s * 1e3, 6)) / 1e3
+
+
+def _item(name: str, quantity: float, unit: str, unit_usd: float | None, how: str = "counted") -> CostItem:
+    """A line; what the free tier leaves below nothing is nothing, and what the book has no price of says so."""
+    if unit_usd is None:
+        unit_usd, how = 0.0, f"{how}; no price is known in this region, so it is not in the total"
+    quantity = max(quantity, 0)
+    return CostItem(name, quantity, unit, unit_usd, quantity * unit_usd, how)
+
+
+def _compute(gb_s: float, tiers: Sequence[Tier], how: str) -> list[CostItem]:
+    """Compute, an item a tier that is reached, as if the month had begun with this run."""
+    items: list[CostItem] = []
+    below = 0.0
+    for tier in tiers:
+        end = math.inf if tier.up_to_gb_s is None else tier.up_to_gb_s
+        if not items or gb_s > below:
+            name = "compute" if not items else f"compute above {below / 1e9:g} billion GB-s"
+            items.append(_item(name, min(gb_s, end) - below, "GB-s", tier.usd, how))
+        below = end
+    return items
+
+
+def _as_printed(invocations: Sequence[Invocation]) -> CostItem:
+    """The old report's formula; its used memory is here the mean over the invocations that told theirs."""
+    told = [call.max_memory_mb / _MB_PER_GB for call in invocations if call.max_memory_mb > 0]
+    gb = math.fsum(told) / len(told) if told else 0.0
+    seconds = math.fsum(call.billed_s for call in invocations)
+    quantity = len(invocations) * seconds * gb
+    return _item("invocations x total duration x used memory", quantity, "GB-s", PRINTED_USD_PER_GB_S, "as then")
+
+
+def _source(invocations: Sequence[Invocation]) -> str:
+    """Who says how long the invocations took."""
+    reported = sum(call.billed_how.startswith("REPORT") for call in invocations)
+    total = len(invocations)
+    if reported == total:
+        return "as AWS reported it"
+    if reported:
+        return f"as AWS reported it for {reported} and as measured here for {total - reported}"
+    return "as measured here, not by AWS"
+
+
+def _how(invocations: Sequence[Invocation], method: str, book: PriceBook, where: str, *, free_tier: bool) -> str:
+    source, total = _source(invocations), len(invocations)
+    allocated = " and ".join(f"{memory:,} MB" for memory in sorted({call.memory_mb for call in invocations}))
+    memory = f"allocated memory ({allocated or 'none'})" if method == "billed" else "the memory used at most"
+    silent = sum(call.max_memory_mb <= 0 for call in invocations)
+    if method != "billed" and silent:
+        memory += f" ({silent} told none)"
+    if method == "as-printed":
+        return f"The old report's formula and its price, over {memory} and the time of {total} invocations {source}."
+    copies = [call for call in invocations if call.backup]
+    if copies:
+        source += f" ({len(copies)} of them backups of late ranks, {sum(map(_billed_s, copies)):.1f} s)"
+    return (
+        f"Prices of {book.as_of} for {where}, on {memory} and the billed time of {total} invocations {source};"
+        f" the month's first price tier, {'an untouched' if free_tier else 'no'} free tier, no data transfer and"
+        f" {LOG_BYTES} bytes of log an invocation are assumed."
+    )

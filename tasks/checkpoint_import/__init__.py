@@ -1,0 +1,1 @@
+"""Published, pickled checkpoints as safetensors; nothing in them is executed."""

@@ -1,0 +1,1 @@
+"""Other people's result files: found, read and tabulated."""

@@ -1,0 +1,220 @@
+"""Rank records of any run, ours or the replaced system's: read, checked, and held against what was planned."""
+
+import json
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from inference.contract.sample import BITS_PER_SAMPLE
+from inference.contract.validation import brief, checked_int, is_number
+from inference.errors import BadInput
+
+SECONDS, RATE, BITS_RATE = "total_cpu_time (seconds)", "sample_persec", "throughput_bps"  # contract, "Rank result"
+LISTING_ENDS = 1000  # an S3 listing's page, at which the replaced system stopped (contract, fault 1)
+_NAMED_PLAN = re.compile(r"(?:filelimit|worldsize)-([0-9]{1,7})(?=[_/]|$)")
+_NAMED_SIZE = re.compile(r"([0-9]{1,6}(?:\.[0-9]{1,3})?)(MB|GB|TB)", re.IGNORECASE)
+_MB = {"MB": 1, "GB": 1024, "TB": 1024 * 1024}
+
+
+@dataclass(frozen=True)
+class Record:
+    """What one rank wrote down.
+
+    Attributes:
+        rank: its number; None in the replaced system's records, which carry none.
+        data_paths: the partitions that it read.
+        result_path: of its run.
+        batch_size: samples a batch.
+        samples: galaxies predicted.
+        bits: of model input, by the record's own rate.
+        seconds: of the inference loop. In the replaced system a profiler's sum over operators (contract, fault 8), in
+            ours wall time.
+        started_at, ended_at: of the rank since the epoch; None in the replaced system's records.
+    """
+
+    rank: int | None
+    data_paths: tuple[str, ...]
+    result_path: str
+    batch_size: int
+    samples: int
+    bits: float
+    seconds: float
+    started_at: float | None
+    ended_at: float | None
+
+
+@dataclass(frozen=True)
+class Planned:
+    """What a run should have come to.
+
+    Attributes:
+        ranks: how many.
+        how: where that is known from.
+        data_paths: the partitions of each rank, where a plan names them.
+        estimate: it is reckoned from names, not read from a plan.
+    """
+
+    ranks: int
+    how: str
+    data_paths: tuple[tuple[str, ...], ...] = ()
+    estimate: bool = False
+
+
+def read_records(data: bytes, where: str) -> list[Record]:
+    """Read a combined_data.json.
+
+    Args:
+        data: its content.
+        where: its name, for messages.
+
+    Raises:
+        BadInput: naming the file, the record and the key: it is no list of records, or one is malformed.
+    """
+    try:
+        document = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise BadInput(f"{where} is not JSON: {str(error).splitlines()[0]}") from None
+    if not isinstance(document, list):
+        raise BadInput(f"{where} is no combined_data.json: it must be a list of rank records")
+    return [read_record(wire, f"{where}: record {place}") for place, wire in enumerate(document, 1)]
+
+
+def read_record(wire: object, where: str) -> Record:
+    """Check one rank's record, of whichever system.
+
+    Raises:
+        BadInput: naming the record and the key that is missing or wrong.
+    """
+    if not isinstance(wire, Mapping):
+        raise BadInput(f"{where} is no object")
+    paths = wire.get("data_path")
+    listed = [paths] if isinstance(paths, str) else paths
+    if not isinstance(listed, list) or not listed or not all(isinstance(path, str) and path for path in listed):
+        raise BadInput(f"{where} has a wrong data_path: {brief(paths)}")
+    where = f"{where} ({brief(listed[0], 80)[1:-1]})"
+    result_path = wire.get("result_path")
+    if not isinstance(result_path, str):
+        raise BadInput(f"{where} has a wrong result_path: {brief(result_path)}")
+    # A script's record under our stamp may lack the old system's keys; then ours stand in for them.
+    seconds = _positive(wire, SECONDS if SECONDS in wire else "wall_loop_s", where)
+    if "samples" in wire:
+        samples = checked_int(wire["samples"], f"{where}: samples", 1, 10**12)
+    else:
+        samples = round(_positive(wire, RATE, where) * seconds)
+    bits = _positive(wire, BITS_RATE, where) * seconds if BITS_RATE in wire else float(samples * BITS_PER_SAMPLE)
+    rank = wire.get("rank")
+    ours = rank is not None
+    return Record(
+        rank=checked_int(rank, f"{where}: rank", 0, 10**7) if ours else None,
+        data_paths=tuple(listed),
+        result_path=result_path,
+        batch_size=checked_int(wire.get("batch_size"), f"{where}: batch_size", 1, 10**9),
+        samples=samples,
+        bits=bits,
+        seconds=seconds,
+        started_at=_positive(wire, "started_at", where) if ours else None,
+        ended_at=_positive(wire, "ended_at", where) if ours else None,
+    )
+
+
+def read_plan(data: bytes, where: str) -> Planned:
+    """What a payload.json planned, ours or the replaced system's: its `data_map`, {rank: partitions}.
+
+    Raises:
+        BadInput: naming the file: it has no sound data_map.
+    """
+    try:
+        mapping = json.loads(data)["data_map"]
+        ranks = tuple((paths,) if isinstance(paths, str) else tuple(paths or ()) for paths in mapping.values())
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        raise BadInput(f"{where} is no plan: it has no data_map of ranks and partitions") from None
+    busy = tuple(paths for paths in ranks if paths)  # an older version left ranks without a file idle
+    if not busy or not all(isinstance(path, str) for paths in busy for path in paths):
+        raise BadInput(f"{where} is no plan: its data_map assigns no partitions")
+    return Planned(len(busy), where, busy)
+
+
+def plan_by_name(records: Sequence[Record]) -> Planned | None:
+    """How many ranks a run must have had by the names in use; None where they do not say.
+
+    `results/filelimit-10_batchsize-128_prefix-50MB` planned 10; `result-partition-100MB/1TB/1`, reading partitions
+    below `100MB/`, one for every 100 MB of 1 TB (contract, "Run request").
+    """
+    if not records:
+        return None
+    path = records[0].result_path
+    named = _NAMED_PLAN.findall(path)
+    if named:
+        return Planned(int(named[-1]), f"the result path {path}", estimate=True)
+    sizes = [match for part in path.split("/") if (match := _NAMED_SIZE.fullmatch(part))]
+    partition = _NAMED_SIZE.match(records[0].data_paths[0].split("/")[0])
+    if not sizes or partition is None or not _megabytes(partition):
+        return None
+    ranks = math.ceil(_megabytes(sizes[-1]) / _megabytes(partition))
+    return Planned(ranks, f"{sizes[-1][0]} in partitions of {partition[0]}, as {path} says", estimate=True)
+
+
+def shortfalls(records: Sequence[Record], planned: Planned | None) -> list[str]:
+    """What is missing of a run, or too much, a sentence each; a run that is whole has none.
+
+    Files that several ranks read are no duplicates (contract, "Rank assignment"), but a rank's number must not recur.
+    """
+    told = []
+    ranks = Counter(record.rank for record in records if record.rank is not None)
+    twice = sorted(rank for rank, count in ranks.items() if count > 1)
+    if twice:
+        told.append(f"rank {twice[0]} is there {ranks[twice[0]]} times ({len(twice)} such ranks)")
+    if planned is not None:
+        told += _against(records, planned)
+    if len(records) == LISTING_ENDS and (planned is None or planned.estimate) and not ranks:
+        told.append(
+            "exactly 1,000 records: that is where the replaced system's unpaginated listing stopped (contract, fault 1)"
+        )
+    paths = {record.result_path for record in records}
+    if len(paths) > 1:
+        told.append(f"records of {len(paths)} runs are mixed: {', '.join(sorted(paths)[:3])}")
+    return told
+
+
+def _against(records: Sequence[Record], planned: Planned) -> list[str]:
+    count = len(records)
+    about = "about " if planned.estimate and not planned.how.startswith("the result path") else ""
+    told = []
+    if count != planned.ranks:
+        less = "fewer" if count < planned.ranks else "more"
+        told.append(f"{count:,} records are {less} than the {about}{planned.ranks:,} planned ({planned.how})")
+    if planned.data_paths:
+        wanted = Counter(planned.data_paths)
+        found = Counter(record.data_paths for record in records)
+        told += _named("lack", wanted - found) + _named("are not in the plan but read", found - wanted)
+    return told
+
+
+def _named(verb: str, paths: Counter[tuple[str, ...]]) -> list[str]:
+    listed = [", ".join(each) for each in sorted(paths.elements())]
+    if not listed:
+        return []
+    rest = f" and {len(listed) - 5:,} more" if len(listed) > 5 else ""
+    return [f"the records {verb}: {'; '.join(listed[:5])}{rest}"]
+
+
+def _positive(wire: Mapping[str, Any], key: str, where: str) -> float:
+    value = wire.get(key)
+    if value is None:
+        raise BadInput(f"{where} lacks {key!r}")
+    if value == 0 or not is_number(value, 0):
+        raise BadInput(f"{where} has a wrong {key!r}: {brief(value, 40)}")
+    return float(value)
+
+
+def _megabytes(size: re.Match[str]) -> Decimal:
+    return Decimal(size[1]) * _MB[size[2].upper()]
+
+
+def run_of(paths: Iterable[str]) -> str:
+    """The result path without its run number: what repeats of a run share."""
+    return re.sub(r"/[0-9]+$", "", next(iter(paths), ""))

@@ -1,0 +1,1 @@
+"""Which rank runs when, and which rank gets a backup."""

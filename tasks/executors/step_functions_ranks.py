@@ -1,0 +1,150 @@
+"""What became of an execution's ranks: their results, their failures, and what was billed for each."""
+
+import dataclasses
+import time
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from inference.contract.rank_event import RankEvent
+from inference.contract.rank_result import RankResult
+from inference.errors import RankFailed
+from inference.rank_results.external import adopt
+from inference.rank_results.gather import gather, result_key
+from inference.storage.store import Store
+from tasks.aws.execution import Execution, attempts, failure, is_denied
+from tasks.aws.execution_history import Attempt
+from tasks.aws.logs import billed
+from tasks.invocations.invocation import Invocation
+from tasks.invocations.ledger import Ledger
+from tasks.invocations.stored import of_records
+
+_READERS = 32
+_HOW = "measured by the state machine, an estimate"
+
+
+def enter_ranks(
+    client: Any,
+    execution: Execution,
+    events: Sequence[RankEvent],
+    ledger: Ledger,
+    function_name: str,
+    memory_mb: int,
+) -> None:
+    """Enter every call of the execution's ranks in the ledger; say of the others why they have none.
+
+    A rank is done when its result lies in the store, whatever the machine says of its item. Calls that the machine
+    repeated are lines of the bill, too, where its history tells of them.
+
+    Args:
+        client: boto3's, of `stepfunctions`.
+        execution: ended.
+        events: the ranks that it was to run.
+        ledger: of the run.
+        function_name: whose log holds the REPORT lines.
+        memory_mb: allocated to the function, where neither a result nor a REPORT line tells.
+
+    Raises:
+        StoreError: the results cannot be read.
+        ClientError: AWS refuses what it allowed before.
+    """
+    store = Store(events[0].store)
+    results = {result.rank: result for result in gather(store, events).results}
+    adopted, why = _adopt(client, execution, store, [event for event in events if event.rank not in results])
+    results |= adopted
+    planned = {event.rank for event in events}
+    failed = [call for call in _allowed_attempts(client, execution, unsuccessful=True) if call.rank in planned]
+    calls = _failures([call for call in failed if _ran(call)], memory_mb)
+    tries = Counter(call.rank for call in calls)
+    done = [results[event.rank] for event in events if event.rank in results]
+    calls += [
+        dataclasses.replace(call, attempt=tries[call.rank] + 1, result=results[call.rank])
+        for call in of_records(done, (), memory_mb)
+    ]
+    for call in sorted(billed(calls, function_name), key=lambda call: call.ended_at):
+        ledger.enter(call)
+    why |= {call.rank: failure(call.error, call.cause)[0] for call in failed if call.rank is not None}
+    ended = "the execution ended well and left no result for it" if execution.status == "SUCCEEDED" else execution.why
+    for rank in planned - {call.rank for call in calls}:
+        ledger.never_run([rank], why.get(rank, ended))
+
+
+def _allowed_attempts(client: Any, execution: Execution, *, unsuccessful: bool) -> list[Attempt]:
+    try:
+        return attempts(client, execution, unsuccessful=unsuccessful)
+    except ClientError as error:
+        if not is_denied(error):
+            raise
+        return []
+
+
+def _adopt(
+    client: Any, execution: Execution, store: Store, missing: Sequence[RankEvent]
+) -> tuple[dict[int, RankResult], dict[int | None, str]]:
+    """Results that an old function wrote, stamped with ours, and why others could not be.
+
+    Their times are those of the machine's items where it tells them, else those of the whole map.
+    """
+    if not missing or execution.map is None:
+        return {}, {}
+    there = {stored.key for stored in store.list(missing[0].result_bucket, missing[0].result_path)}
+    old = [event for event in missing if event.script and result_key(event.result_path, event.rank) in there]
+    if not old:
+        return {}, {}
+    calls = {call.rank: call for call in _allowed_attempts(client, execution, unsuccessful=False)}
+    whole = Attempt(
+        rank=None,
+        started_at=execution.map.started_at,
+        ended_at=execution.map.ended_at or execution.stopped_at or time.time(),
+    )
+
+    def take(event: RankEvent) -> RankResult | str:
+        call = calls.get(event.rank, whole)
+        try:
+            return adopt(store, event, started_at=call.started_at, ended_at=call.ended_at)
+        except RankFailed as error:
+            return str(error)
+
+    with ThreadPoolExecutor(_READERS) as readers:
+        taken = dict(zip((event.rank for event in old), readers.map(take, old), strict=True))
+    return (
+        {rank: result for rank, result in taken.items() if isinstance(result, RankResult)},
+        {rank: why for rank, why in taken.items() if isinstance(why, str)},
+    )
+
+
+def _ran(call: Attempt) -> bool:
+    """Whether a function ran: Lambda's own refusals, such as TooManyRequestsException, are not billed."""
+    return not (str(call.error).startswith("Lambda.") and str(call.error).endswith("Exception"))
+
+
+def _failures(failed: Iterable[Attempt], memory_mb: int) -> list[Invocation]:
+    tries: Counter[int] = Counter()
+    calls: list[Invocation] = []
+    for call in failed:
+        rank = call.rank if call.rank is not None else -1
+        tries[rank] += 1
+        error, request_id = failure(call.error, call.cause)
+        seconds = call.ended_at - call.started_at
+        calls.append(
+            Invocation(
+                rank=rank,
+                attempt=tries[rank],
+                started_at=call.started_at,
+                ended_at=call.ended_at,
+                duration_s=seconds,
+                init_s=0.0,
+                billed_s=seconds,
+                billed_how=_HOW,
+                memory_mb=memory_mb,
+                max_memory_mb=0.0,
+                cold=False,
+                request_id=request_id,
+                worker="",
+                error=error,
+            )
+        )
+    return calls

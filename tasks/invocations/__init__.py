@@ -1,0 +1,1 @@
+"""What was called, how it ended, and what is kept of it."""

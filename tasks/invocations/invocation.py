@@ -1,0 +1,43 @@
+"""One call of the handler."""
+
+from dataclasses import dataclass
+
+from inference.contract.rank_result import RankResult
+
+
+@dataclass(frozen=True, kw_only=True)
+class Invocation:
+    """One call of the handler: one line of the bill, whether it succeeded or not.
+
+    Attributes:
+        started_at, ended_at: seconds since the epoch by the caller's clock: the call was sent, the reply (or the
+            failure) was there.
+        duration_s: seconds in the handler; `init_s` seconds of start-up before it, 0 when warm.
+        billed_s: seconds that AWS bills for; `billed_how` says how it is known: "REPORT line" or "measured here, an
+            estimate".
+        memory_mb: allocated (or, locally, asked for in the request); `max_memory_mb` used at most, 0 if not known; both
+            in MB of 1,048,576 bytes, as Lambda counts.
+        cold: a new process served this call.
+        worker: the process that served it.
+        result: what the handler returned, None when it failed.
+        error: one sentence, None when it did not fail; `retryable` says whether another try may help.
+        backup: it was a second copy of a rank that was late.
+    """
+
+    rank: int
+    attempt: int
+    started_at: float
+    ended_at: float
+    duration_s: float
+    init_s: float
+    billed_s: float
+    billed_how: str
+    memory_mb: int
+    max_memory_mb: float
+    cold: bool
+    request_id: str
+    worker: str
+    result: RankResult | None = None
+    error: str | None = None
+    retryable: bool = True
+    backup: bool = False

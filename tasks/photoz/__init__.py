@@ -1,0 +1,1 @@
+"""The quality of photometric redshifts: metrics, intervals, plots and tables."""

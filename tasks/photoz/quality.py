@@ -1,0 +1,157 @@
+"""How good redshifts are, from a run or any catalogue: the tables, the pictures and a page of both."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from inference.errors import BadInput
+from tasks.photoz.intervals import (
+    BINS,
+    LEVEL,
+    SEED,
+    binned,
+    bins_table,
+    intervals,
+    metrics_table,
+    resamples_for,
+)
+from tasks.photoz.metrics import photoz_metrics
+from tasks.photoz.plots import binned_metrics, redshift_pictures
+from tasks.reporting.figures import Picture
+from tasks.reporting.page import TEMPLATES
+from tasks.reporting.table import Row, Table
+from tasks.survey.table_file import numbers, read_table_file
+
+MAGNITUDE = "mag_r"
+_R = "ugriz".index("r")
+QUANTITIES = {"z_spec": "spectroscopic redshift", "z_pred": "predicted redshift", MAGNITUDE: "r magnitude"}
+
+
+@dataclass(frozen=True)
+class Quality:
+    """Metrics, their intervals, and the same in bins.
+
+    Attributes:
+        of: what was looked at.
+        rows: z_pred, z_spec and, where known, mag_r.
+        metrics: by name (`tasks.photoz.metrics`).
+        spread: low and high end of each metric's 95 % interval.
+        bins: rows of `tasks.photoz.intervals.binned` by quantity.
+    """
+
+    of: str
+    rows: pd.DataFrame
+    metrics: dict[str, float | None]
+    spread: dict[str, tuple[float, float]]
+    bins: dict[str, list[Row]]
+
+    def tables(self) -> list[Table]:
+        """The metrics, then a table for each quantity."""
+        more = [bins_table(name.replace("_", "-"), QUANTITIES[name], rows) for name, rows in self.bins.items()]
+        return [metrics_table(self.metrics, self.spread), *more]
+
+    def pictures(self) -> dict[str, Picture]:
+        """SVG and caption by name."""
+        names = ("density", "residuals", "distributions")
+        drawn = dict(zip(names, redshift_pictures(self.rows, self.metrics), strict=True))
+        for name, rows in self.bins.items():
+            file = f"bins-{name.replace('_', '-')}"
+            caption = f"Metrics in bins of {QUANTITIES[name]}, placed at each bin's median, with 95 % intervals."
+            drawn[file] = Picture(binned_metrics(rows, QUANTITIES[name], file), caption)
+        return drawn
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON: the metrics, their intervals and how these were obtained, the bins."""
+        compared = int(self.metrics["samples"] or 0)
+        how = {"level": LEVEL, "method": "percentile bootstrap over galaxies", "resamples": resamples_for(compared)}
+        return {
+            "of": self.of,
+            "metrics": self.metrics,
+            "intervals": {name: list(ends) for name, ends in self.spread.items()},
+            "interval": how | {"seed": SEED},
+            "bins": self.bins,
+        }
+
+
+def quality_of(rows: pd.DataFrame, of: str, bins: int = BINS) -> Quality:
+    """Measure.
+
+    Args:
+        rows: z_pred and z_spec (not finite, or not above -1, where unknown), mag_r where known; a row an object.
+        of: what they are, for messages and headings.
+        bins: about how many in each quantity.
+
+    Raises:
+        BadInput: no spectroscopic redshift is known, or a prediction is not finite.
+    """
+    pred, spec = rows["z_pred"].to_numpy(np.float64), rows["z_spec"].to_numpy(np.float64)
+    metrics = photoz_metrics(pred, spec)
+    if metrics is None:
+        raise BadInput(f"{of} knows no spectroscopic redshift, so there is nothing to compare with")
+    there = [name for name in QUANTITIES if name in rows]
+    return Quality(
+        of,
+        rows,
+        metrics,
+        intervals(pred, spec),
+        {name: found for name in there if (found := binned(rows[name].to_numpy(np.float64), pred, spec, bins))},
+    )
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """z_pred, z_spec and, where it is there, mag_r of a catalogue in Parquet, FITS, VOTable, ECSV or CSV.
+
+    Raises:
+        BadInput: naming the file: it cannot be read, lacks a column, or holds no numbers there.
+    """
+    table, _ = read_table_file(path)
+    lacking = [name for name in ("z_pred", "z_spec") if name not in table]
+    if lacking:
+        raise BadInput(
+            f"{path} has no column {lacking[0]}; it has {', '.join(map(str, table.columns))[:200] or 'none'}"
+        )
+    if table.empty:
+        raise BadInput(f"{path} has no rows")
+    rows = {}
+    for name in (name for name in QUANTITIES if name in table):
+        try:
+            rows[name] = numbers(table[name])
+        except ValueError:
+            raise BadInput(f"{path} holds something that is no number in its column {name}") from None
+    return pd.DataFrame(rows)
+
+
+def page(quality: Quality) -> str:
+    """All of it as one HTML document without scripts or outside resources."""
+    return TEMPLATES.get_template("photoz.html").render(
+        of=quality.of, tables=quality.tables(), pictures=list(quality.pictures().values())
+    )
+
+
+def write(quality: Quality, folder: Path) -> list[Path]:
+    """Write metrics.json, metrics.csv and a CSV for each quantity's bins, the pictures as SVG, and metrics.html.
+
+    Raises:
+        BadInput: the folder cannot be written.
+    """
+    files: dict[str, str] = {"metrics.html": page(quality), "metrics.json": json.dumps(quality.to_dict(), indent=1)}
+    ends = {name: quality.spread.get(name, (None, None)) for name in quality.metrics}
+    plain = [
+        {"metric": name, "value": value, "low": ends[name][0], "high": ends[name][1]}
+        for name, value in quality.metrics.items()
+    ]
+    files["metrics.csv"] = pd.DataFrame(plain).to_csv(index=False)
+    for name, rows in quality.bins.items():
+        files[f"bins-{name.replace('_', '-')}.csv"] = pd.DataFrame(rows).to_csv(index=False)
+    files |= {f"{name}.svg": svg for name, (svg, _) in quality.pictures().items()}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, text in files.items():
+            (folder / name).write_text(text)
+    except OSError as error:
+        raise BadInput(f"cannot write {folder}: {error.strerror}") from None
+    return [folder / name for name in files]

@@ -1,0 +1,1 @@
+"""Prefect, as the steps use it: artifacts, retries, cancellation and credentials."""

@@ -1,0 +1,82 @@
+"""Prefect's artifacts, published while its server answers: no run ends because nobody can be shown how it went.
+
+A server that is gone costs a run one short wait and is told once; it is asked again every half minute.
+"""
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from functools import wraps
+from typing import ParamSpec, TypeVar
+
+import httpx
+from prefect import artifacts
+from prefect.events.worker import EventsWorker
+from prefect.exceptions import ObjectNotFound
+from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
+
+from tasks.reporting.terminal import told
+
+ASK_AGAIN_S = 30.0
+_RETRIES = 1  # two seconds; Prefect's own five take a minute of silence
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+
+class _Server:
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._gone_until = 0.0
+
+    def is_gone(self) -> bool:
+        return time.monotonic() < self._gone_until
+
+    def note(self, *, gone: bool) -> None:
+        with self._lock:
+            first = gone and not self._gone_until
+            self._gone_until = time.monotonic() + ASK_AGAIN_S if gone else 0.0
+            logging.raiseExceptions = not gone  # else each line of the log that it does not take is told
+        if first:
+            told("The Prefect server does not answer. The run goes on without it; its results lie in the store.")
+
+
+_server = _Server()
+
+
+def give_up() -> None:
+    """Drop the events that Prefect still keeps for a server that is gone: at exit it would try each for ten seconds."""
+    with EventsWorker._instance_cache_lock:
+        workers = list(EventsWorker._instances.values())  # type: ignore[misc]
+    for worker in workers:
+        with suppress(queue.Empty):
+            while True:
+                worker._queue.get_nowait()
+
+
+def _while_it_answers(publish: Callable[_P, _R]) -> Callable[_P, _R | None]:
+    @wraps(publish)
+    def tried(*args: _P.args, **kwargs: _P.kwargs) -> _R | None:
+        if _server.is_gone() or args[:1] == (None,):  # None: an artifact that could not be created, to be updated
+            return None
+        try:
+            with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: _RETRIES}):
+                made = publish(*args, **kwargs)
+        except (httpx.HTTPError, ObjectNotFound) as error:
+            if isinstance(error, httpx.HTTPStatusError) and error.response.status_code < 500:
+                raise  # it answered that something is wrong with the artifact
+            _server.note(gone=True)
+            return None
+        _server.note(gone=False)
+        return made
+
+    return tried
+
+
+create_table_artifact = _while_it_answers(artifacts.create_table_artifact)
+create_markdown_artifact = _while_it_answers(artifacts.create_markdown_artifact)
+create_link_artifact = _while_it_answers(artifacts.create_link_artifact)
+create_progress_artifact = _while_it_answers(artifacts.create_progress_artifact)
+update_progress_artifact = _while_it_answers(artifacts.update_progress_artifact)

@@ -1,0 +1,1 @@
+"""How results are shown: numbers, tables, figures, pages and the terminal."""

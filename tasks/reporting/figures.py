@@ -1,0 +1,274 @@
+"""The report's figures, each as one piece of SVG to be set into a page.
+
+Colours are told apart by lightness, not by hue alone, so that the figures are read without colour too.
+"""
+
+import io
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.colors import LinearSegmentedColormap, LogNorm
+from matplotlib.figure import Figure
+from matplotlib.patches import PathPatch
+from matplotlib.path import Path
+from matplotlib.patheffects import withStroke
+from matplotlib.ticker import MaxNLocator
+
+INK, PALE = "#1f2733", "#c9d1db"
+COLD, WARM = "#e69f00", "#0072b2"
+STAGES = {
+    "wall_load_s": ("load the engine", COLD),
+    "wall_read_s": ("read", "#a6d4f0"),
+    "wall_compute_s": ("compute", WARM),
+    "wall_write_s": ("write", "#10233c"),
+}
+OUTLIER = 0.15  # times 1 + z; the usual limit of a catastrophic photometric redshift
+WIDTH = 6.0  # inches of 72 units
+STYLE: dict[Any, Any] = {
+    "font.family": "DejaVu Sans",  # comes with matplotlib: the same layout on every machine
+    "font.size": 11,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "hatch.color": "white",
+    "hatch.linewidth": 0.9,
+    "legend.fontsize": 10,
+    "legend.frameon": False,
+    "svg.fonttype": "none",
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+}
+
+
+def timeline(ranks: pd.DataFrame) -> str:
+    """Ranks over time as SVG: `draw_timeline`."""
+    label = f"Timeline of {len(of_this_run(ranks))} ranks: start, end and stages of each"
+    return svg_of(draw_timeline(ranks), "timeline", label)
+
+
+def draw_timeline(ranks: pd.DataFrame) -> Figure:
+    """Ranks over time: a bar a rank from its start to its end, its stages in colour.
+
+    The stages of a rank are laid one after the other with the seconds that each took in all; reading and computing
+    really take turns. Ranks that were done before this run are left out, unless there are no others.
+
+    Args:
+        ranks: rank, started_at and ended_at (seconds since the epoch), resumed, and the wall seconds of the stages
+            (wall_load_s, wall_read_s, wall_compute_s, wall_write_s); at least one row.
+    """
+    shown = of_this_run(ranks).sort_values("rank")
+    rows = np.arange(len(shown))
+    started = shown["started_at"].to_numpy(dtype=float)
+    start = started - np.nanmin(started)
+    half = 0.5 if len(shown) > 100 else 0.38  # without gaps where they would be thinner than a line
+    figure = Figure(figsize=(WIDTH, float(np.clip(1.9 + 0.11 * len(shown), 2.3, 5.3))), layout="constrained")
+    with mpl.rc_context(STYLE):
+        axes = figure.add_subplot()
+        whole = shown["ended_at"].to_numpy(dtype=float) - started
+        axes.add_patch(_bars(start, start + whole, rows, half, PALE, "other"))
+        for column, (label, colour) in STAGES.items():
+            end = start + shown[column].to_numpy(dtype=float)
+            axes.add_patch(_bars(start, end, rows, half, colour, label))
+            start = end
+        axes.set_xlim(0, float(np.nanmax(started + whole) - np.nanmin(started)) or 1.0)
+        axes.set_ylim(len(shown) - 0.5 + 0.1, -0.6)
+        numbers = shown["rank"].to_numpy()
+        step = next(step for step in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 10_000) if len(shown) <= 9 * step)
+        axes.set_yticks(rows[::step], [str(number) for number in numbers[::step]])
+        axes.set_xlabel("seconds since the first rank's start")
+        axes.set_ylabel("rank")
+        handles, labels = axes.get_legend_handles_labels()
+        order = [*range(1, len(handles)), 0]  # stages as they follow each other, the rest last
+        legend_above(figure, [handles[n] for n in order], [labels[n] for n in order])
+    return figure
+
+
+def of_this_run(ranks: pd.DataFrame) -> pd.DataFrame:
+    """The ranks that this run ran, or all where it found every one of them done."""
+    ran = ranks[~ranks["resumed"].astype(bool)]
+    return ranks if ran.empty else ran
+
+
+def _bars(start: np.ndarray, end: np.ndarray, rows: np.ndarray, half: float, colour: str, label: str) -> PathPatch:
+    """Rectangles as one path: a thousand ranks stay a small document."""
+    ends = np.fmax(end, start)
+    corners = np.stack(
+        [
+            np.column_stack([x, rows + side])
+            for x, side in ((start, -half), (ends, -half), (ends, half), (start, half), (start, -half))
+        ],
+        axis=1,
+    )
+    seen = np.isfinite(corners).all(axis=(1, 2)) & (ends > start)
+    codes = [Path.MOVETO, Path.LINETO, Path.LINETO, Path.LINETO, Path.CLOSEPOLY] * int(seen.sum())
+    path = Path(corners[seen].reshape(-1, 2), codes or None)
+    return PathPatch(path, facecolor=colour, edgecolor="none", linewidth=0, label=label)
+
+
+def rank_time_histogram(ranks: pd.DataFrame) -> str:
+    """How long ranks took by the wall clock, cold and warm told apart, with the median of each.
+
+    Args:
+        ranks: wall_total_s (seconds) and cold (a new process, which loaded the engine first); at least one row.
+    """
+    seconds = ranks["wall_total_s"].to_numpy(dtype=float)
+    cold = ranks["cold"].to_numpy(dtype=bool)
+    groups = [("warm", WARM, seconds[~cold]), ("cold", COLD, seconds[cold])]
+    figure = Figure(figsize=(WIDTH, 3.4), layout="constrained")
+    with mpl.rc_context(STYLE):
+        axes = figure.add_subplot()
+        edges = np.histogram_bin_edges(seconds, bins=int(np.clip(3 * len(seconds) ** 0.5, 8, 40)))
+        below = np.zeros(len(edges) - 1)
+        for name, colour, times in groups:
+            if not len(times):
+                continue
+            counts, _ = np.histogram(times, edges)
+            label = f"{name}: {len(times):,} ranks, median {np.median(times):.3g} s"
+            axes.bar(
+                edges[:-1],
+                counts,
+                np.diff(edges),
+                below,
+                align="edge",
+                color=colour,
+                edgecolor="white",
+                linewidth=0.6,
+                hatch="////" if name == "cold" else None,
+                label=label.replace(" 1 ranks", " 1 rank"),
+            )
+            below += counts
+        axes.yaxis.set_major_locator(MaxNLocator(6, integer=True))
+        axes.set_xlabel("wall time of a rank in seconds")
+        axes.set_ylabel("ranks")
+        legend_above(figure, *axes.get_legend_handles_labels())
+        return svg_of(figure, "rank-times", f"Histogram of the wall times of {len(seconds)} ranks")
+
+
+def density(predictions: pd.DataFrame, metrics: Mapping[str, float | None]) -> str:
+    """Predicted against spectroscopic redshift, with the 1:1 line, the outlier lines and the metrics.
+
+    Args:
+        predictions: z_pred and z_spec; rows whose z_spec is not known are left out, at least one must be.
+        metrics: nmad, bias, r2, outlier_fraction, mae (`tasks.photoz.metrics`).
+    """
+    z_pred, z_spec = (predictions[name].to_numpy(dtype=float) for name in ("z_pred", "z_spec"))
+    known = np.isfinite(z_spec) & (z_spec > -1)
+    z_pred, z_spec = z_pred[known], z_spec[known]
+    low, high = _frame(z_spec, z_pred)
+    inside = (z_pred >= low) & (z_pred <= high)
+    figure = Figure(figsize=(WIDTH, 5.3), layout="constrained")
+    with mpl.rc_context(STYLE):
+        axes = figure.add_subplot()
+        shades = LinearSegmentedColormap.from_list("depth", ["#bcd9ee", "#5aa7d6", WARM, "#0d2f52", "#05101f"])
+        cells = axes.hexbin(
+            z_spec[inside],
+            z_pred[inside],
+            gridsize=(44, 26),
+            extent=(low, high, low, high),
+            mincnt=1,
+            cmap=shades,
+            linewidths=0.1,
+        )
+        cells.set_norm(LogNorm(1, max(np.max(np.asarray(cells.get_array())), 2)))
+        line = np.array([low, high])
+        cased = [withStroke(linewidth=2.8, foreground="white")]  # seen on the densest cells too
+        axes.plot(line, line, color=INK, linewidth=1.1, label="1:1", path_effects=cased)
+        for sign in (1, -1):
+            limit = line + sign * OUTLIER * (1 + line)
+            axes.plot(line, limit, color="#b3470b", linewidth=1.1, linestyle=(0, (5, 3)), label=_outlier_label(sign))
+        axes.set(xlim=(low, high), ylim=(low, high), xlabel="spectroscopic redshift", ylabel="predicted redshift")
+        axes.set_aspect("equal")
+        axes.text(
+            0.985,
+            0.02,
+            "\n".join(_corner(metrics, len(z_spec), int(len(z_spec) - inside.sum()))),
+            transform=axes.transAxes,
+            ha="right",
+            va="bottom",
+            linespacing=1.35,
+            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 3},
+        )
+        legend_above(figure, *axes.get_legend_handles_labels())
+        bar = figure.colorbar(cells, ax=axes, shrink=0.8, pad=0.02)
+        bar.set_label("galaxies in a cell")
+        bar.outline.set_visible(False)
+        bar.ax.yaxis.set_major_formatter("{x:,.0f}")
+        bar.ax.minorticks_off()
+        return svg_of(figure, "density", f"Predicted against spectroscopic redshift of {len(z_spec)} galaxies")
+
+
+def _outlier_label(sign: int) -> str:
+    return f"outlier limits, z ± {OUTLIER:g} (1 + z)" if sign > 0 else "_"
+
+
+def _frame(z_spec: np.ndarray, z_pred: np.ndarray) -> tuple[float, float]:
+    """Limits that hold every spectroscopic redshift and all but the wildest predictions."""
+    low, high = np.quantile(z_pred, [0.001, 0.999])
+    low, high = min(low, z_spec.min()), max(high, z_spec.max())
+    margin = 0.03 * (high - low) or 0.05
+    return float(low - margin), float(high + margin)
+
+
+def _corner(metrics: Mapping[str, float | None], count: int, outside: int) -> Iterable[str]:
+    for key, label, form in (
+        ("nmad", "NMAD", "{:.4f}"),
+        ("bias", "bias", "{:+.4f}"),
+        ("mae", "MAE", "{:.4f}"),
+        ("r2", "R²", "{:.3f}"),
+        ("outlier_fraction", "outliers", "{:.2%}"),
+    ):
+        value = metrics.get(key)
+        if value is not None and np.isfinite(value):
+            yield f"{label} {form.format(value)}"
+    yield f"{count:,} galaxies"
+    if outside:
+        yield f"{outside:,} outside the frame"
+
+
+def legend_above(figure: Figure, handles: list[Any], labels: list[str], columns: int = 5) -> None:
+    """Put the legend above the axes."""
+    figure.legend(
+        handles,
+        labels,
+        loc="outside upper left",
+        ncols=columns,
+        handlelength=1.2,
+        columnspacing=1.2,
+        handletextpad=0.5,
+        borderaxespad=0.2,
+    )
+
+
+def svg_of(figure: Figure, name: str, label: str) -> str:
+    """The figure as an <svg> element: no prologue, the same bytes every time, and ids that are its own in a page."""
+    text = io.StringIO()
+    nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+    with mpl.rc_context({**STYLE, "svg.hashsalt": name}):
+        figure.savefig(text, format="svg", metadata=nothing)
+    svg = text.getvalue()
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r"<style.*?</style>", "", svg, flags=re.DOTALL)  # it would hold for the whole page
+    svg = re.sub(r' d="[^"]*"', lambda path: re.sub(r"(\.\d\d)\d+", r"\1", path[0]), svg)  # 1/100 unit is enough
+    svg = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", svg)
+    size = r'<svg ([^>]*?)\bwidth="[^"]*"|\bheight="[^"]*pt"'
+    svg = re.sub(size, lambda found: f"<svg {found[1]}" if found[1] is not None else "", svg, count=2)
+    style = "stroke-linejoin: round; stroke-linecap: butt"
+    return svg.replace("<svg ", f'<svg role="img" aria-label="{label}" style="{style}" ', 1)
+
+
+class Picture(NamedTuple):
+    """A plot as SVG, and what it shows."""
+
+    svg: str
+    caption: str
+
+
+SHADES = LinearSegmentedColormap.from_list("depth", ["#bcd9ee", "#5aa7d6", WARM, "#0d2f52", "#05101f"])

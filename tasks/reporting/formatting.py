@@ -1,0 +1,91 @@
+"""Numbers and text as people read them, in the report and in the artifacts."""
+
+import math
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from inference.contract.validation import legible
+
+DASH = "—"  # where a number is not known
+
+
+def known(value: Any) -> bool:
+    """Whether there is a number: not None, not NaN, not infinite."""
+    return value is not None and math.isfinite(value)
+
+
+def number(value: Any, unit: str = "", digits: int = 3) -> str:
+    """A number with so many significant digits (whole digits are never cut) and its unit."""
+    if not known(value):
+        return DASH
+    if value == int(value):
+        text = f"{value:,.0f}"
+    elif abs(value) < 1e-6:
+        text = f"{value:.{digits}g}"
+    else:
+        text = f"{value:,.{max(digits - 1 - math.floor(math.log10(abs(value))), 0)}f}"
+    return f"{text} {unit}".rstrip()
+
+
+def seconds(value: Any) -> str:
+    """Seconds to the millisecond, which is finer than a stage of a rank can be told."""
+    return f"{value:,.3f}" if known(value) else DASH
+
+
+def percent(value: Any) -> str:
+    """A share of 1 as per cent."""
+    return f"{value:.2%}" if known(value) else DASH
+
+
+def usd(value: Any) -> str:
+    """Money: cents from one dollar on, three digits below, nothing finer than a millionth."""
+    if not known(value):
+        return DASH
+    if value == 0:
+        return "$0"
+    if value < 1e-6:
+        return "<$0.000001"
+    return f"${value:,.{2 if value >= 1 else min(2 - math.floor(math.log10(value)), 6)}f}"
+
+
+def unit_price(value: float) -> str:
+    """The price of one unit in USD, with all its digits."""
+    return f"{value:.10f}".rstrip("0").rstrip(".")
+
+
+def bit_rate(value: Any) -> str:
+    """Bits per second in the unit that suits them."""
+    steps = (1e9, "Gbit/s"), (1e6, "Mbit/s"), (1e3, "kbit/s")
+    scale, unit = next((step for step in steps if known(value) and value >= step[0]), steps[-1])
+    return number(value / scale if known(value) else None, unit)
+
+
+def ranks_of(count: int) -> str:
+    """`1 rank`, `1,200 ranks`."""
+    return f"{count:,} rank{'' if count == 1 else 's'}"
+
+
+def spans(ranks: Sequence[int]) -> str:
+    """Rank numbers as `3, 17-20, 31`."""
+    runs: list[list[int]] = []
+    for rank in sorted(set(ranks)):
+        if runs and rank == runs[-1][-1] + 1:
+            runs[-1][1:] = [rank]
+        else:
+            runs.append([rank])
+    return ", ".join("-".join(map(str, run)) for run in runs)
+
+
+def plain(text: object) -> str:
+    """Text for a line or a cell of Markdown that shows it letter for letter, white space run together."""
+    one_line = legible(" ".join(str(text).split()))
+    escaped = re.sub(r"([\\`*_\[\]{}#!|~])", r"\\\1", one_line)
+    return escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table of Markdown; headers and cells are shown letter for letter."""
+    lines = [[plain(cell) for cell in row] for row in (header, *rows)]
+    lines.insert(1, ["---"] * len(header))
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -1,0 +1,220 @@
+"""Catalogues as files: Parquet, FITS, VOTable and CSV, with units, UCDs and provenance where each keeps them.
+
+FITS: a binary table whose columns carry TUNIT, TUCD and TCOMM, as TOPCAT reads them, and a second table of the
+partitions. VOTable: UCDs and descriptions of the fields, provenance
+and partitions as PARAM. CSV: ECSV, whose header is a comment.
+Parquet: the file's key-value metadata under `cosmic`, and each column's own. UCDs are those of UCD1+ 1.5 (IVOA 2023).
+"""
+
+import io
+import json
+import re
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from inference.errors import BadInput
+from tasks.run_results.catalogue import OUTLIER, Catalogue
+
+
+class Field(NamedTuple):
+    """What a column is."""
+
+    description: str
+    ucd: str
+    unit: str = ""
+
+
+FIELDS = {
+    "object_id": Field("Identifier of the object", "meta.id;meta.main"),
+    "ra": Field("Right ascension, ICRS", "pos.eq.ra;meta.main", "deg"),
+    "dec": Field("Declination, ICRS", "pos.eq.dec;meta.main", "deg"),
+    "z_pred": Field("Photometric redshift, predicted by the model", "src.redshift.phot;meta.main"),
+    "z_spec": Field("Spectroscopic redshift, null where unknown", "src.redshift"),
+    "delta": Field("(z_pred - z_spec) / (1 + z_spec)", "stat.fit.residual;src.redshift"),
+    "outlier": Field(f"Whether abs(delta) > {OUTLIER:g}: 1 or 0, null where unknown", "meta.code.qual"),
+    "partition": Field("Partition that held the cut-out", "meta.id;meta.file"),
+    "row": Field("Row in the partition, from 0", "meta.record"),
+}
+PARTITION_FIELDS = {
+    "key": Field("Key of the partition", "meta.id;meta.file"),
+    "etag": Field("ETag of the partition when it was read", "meta.code"),
+    "rows": Field("Rows of this catalogue that come from it", "meta.number"),
+}
+_KEYWORDS = {  # FITS has eight characters
+    "creator": "CREATOR",
+    "created": "DATE",
+    "run_id": "RUNID",
+    "result_path": "RESULT",
+    "model": "MODEL",
+    "model_sha256": "MODELSHA",
+    "engine": "ENGINE",
+    "precision": "PRECISN",
+    "data": "DATAPATH",
+    "data_etag": "DATAETAG",
+    "missing_ranks": "NMISSING",
+    "outlier_limit": "OUTLIM",
+}
+_UNKNOWN = -1  # the outlier flag's null in FITS
+
+
+def catalogue_bytes(catalogue: Catalogue, form: str) -> bytes:
+    """The catalogue as a file of one of FORMATS.
+
+    Raises:
+        BadInput: a text cannot be written in this format, or there is no such format.
+    """
+    if form not in FORMATS:
+        raise BadInput(f"the format of a catalogue is one of {', '.join(FORMATS)}, not {form!r:.40}")
+    return FORMATS[form](catalogue)
+
+
+def _parquet(catalogue: Catalogue) -> bytes:
+    rows = catalogue.rows
+    table = pa.Table.from_pandas(rows, preserve_index=False)
+    fields = [
+        field.with_metadata({"description": about.description, "ucd": about.ucd, "unit": about.unit})
+        for field in table.schema
+        for about in [FIELDS[field.name]]
+    ]
+    facts = catalogue.provenance | {"partitions": catalogue.partitions.to_dict("records")}
+    schema = pa.schema(fields, metadata={"cosmic": json.dumps(facts)})
+    file = io.BytesIO()
+    pq.write_table(pa.table(table.columns, schema=schema), file, compression="zstd")
+    return file.getvalue()
+
+
+def _fits(catalogue: Catalogue) -> bytes:
+    from astropy.io import fits
+
+    primary = fits.PrimaryHDU()
+    tables = [
+        _fits_table(_table(catalogue), FIELDS, "REDSHIFTS"),
+        _fits_table(_partitions(catalogue), None, "PARTITIONS"),
+    ]
+    for name, value in catalogue.provenance.items():
+        if value is not None:
+            card = _ascii(value, name) if isinstance(value, str) else value
+            card = _fits_date(card) if name == "created" else card
+            for hdu in (primary, tables[0]):
+                hdu.header[_KEYWORDS[name]] = card
+    file = io.BytesIO()
+    # No checksum of FITS's own: it has the time of writing in its comment, and the same run shall give the same file.
+    fits.HDUList([primary, *tables]).writeto(file)
+    return file.getvalue()
+
+
+def _fits_table(table: Any, fields: dict[str, Field] | None, name: str) -> Any:
+    from astropy.io import fits
+
+    for column in table.colnames:
+        if table[column].dtype.kind == "U":
+            for text in table[column]:
+                _ascii(text, column)
+    hdu = fits.table_to_hdu(table)
+    hdu.name = name
+    for number, column in enumerate(table.colnames, start=1):
+        about = (fields or PARTITION_FIELDS)[column]
+        hdu.header.set(f"TCOMM{number}", about.description, after=f"TFORM{number}")
+        hdu.header.set(f"TUCD{number}", about.ucd, after=f"TCOMM{number}")
+    return hdu
+
+
+def _ascii(text: str, name: str) -> str:
+    if not text.isascii() or not text.isprintable():
+        raise BadInput(
+            f"FITS holds ASCII only, and one of {name} is {text!r:.80}: choose --format parquet, votable or csv"
+        )
+    return text
+
+
+def _fits_date(text: str) -> str:
+    """A date as FITS writes it: UTC, without an offset."""
+    try:
+        return datetime.fromisoformat(text).replace(tzinfo=None).isoformat(timespec="seconds")
+    except ValueError:
+        return text
+
+
+def _votable(catalogue: Catalogue) -> bytes:
+    from astropy.io.votable import tree
+
+    file = tree.VOTableFile(version="1.4")
+    resource = tree.Resource(name="redshifts")
+    file.resources.append(resource)
+    element = tree.TableElement.from_table(file, _table(catalogue))
+    element.name = element.ID = "redshifts"
+    for field in element.fields:
+        about = FIELDS[field.name]
+        field.ucd, field.description = about.ucd, about.description
+    element.format = "binary2"
+    resource.tables.append(element)
+    listing = json.dumps(catalogue.partitions.to_dict("records"))  # a second table would have to be chosen from
+    for name, value in (catalogue.provenance | {"partitions": listing}).items():
+        if value is None:
+            continue
+        kind = {"str": "char", "int": "int"}.get(type(value).__name__, "double")
+        text = str(value)
+        kind = "unicodeChar" if not text.isascii() else kind
+        size = {"arraysize": "*"} if isinstance(value, str) else {}
+        resource.params.append(tree.Param(file, name=name, datatype=kind, value=_xml(text), **size))
+    out = io.BytesIO()
+    file.to_xml(out)
+    # The library notes the time of writing; the same run shall give the same file.
+    return re.sub(rb"<!-- Produced with astropy.io.votable.*?-->\n?", b"", out.getvalue(), flags=re.DOTALL)
+
+
+def _xml(text: str) -> str:
+    """Without what XML cannot hold."""
+    return re.sub(r"[^\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "?", text)
+
+
+def _csv(catalogue: Catalogue) -> bytes:
+    table = _table(catalogue)
+    for name in table.colnames:
+        table[name].meta["ucd"] = FIELDS[name].ucd
+    table.meta = {name: value for name, value in catalogue.provenance.items() if value is not None}
+    table.meta["partitions"] = catalogue.partitions.to_dict("records")
+    out = io.StringIO()
+    table.write(out, format="ascii.ecsv", delimiter=",")
+    return out.getvalue().encode()
+
+
+def _table(catalogue: Catalogue) -> Any:
+    """As astropy's table, units and descriptions on its columns."""
+    from astropy.table import Column, MaskedColumn, Table
+
+    table = Table()
+    for name, values in catalogue.rows.items():
+        about = FIELDS[str(name)]
+        facts = {"name": name, "description": about.description, "unit": about.unit or None}
+        if name == "outlier":
+            flags = values.astype("Int16").fillna(_UNKNOWN).to_numpy(np.int16)
+            table[name] = MaskedColumn(flags, mask=flags == _UNKNOWN, fill_value=_UNKNOWN, **facts)
+        elif name in {"object_id", "partition"}:
+            table[name] = Column(values.to_numpy(dtype=str), **facts)
+        else:
+            table[name] = Column(values.to_numpy(), **facts)
+    return table
+
+
+def _partitions(catalogue: Catalogue) -> Any:
+    from astropy.table import Table
+
+    rows = catalogue.partitions
+    return Table(
+        {"key": rows["key"].to_numpy(str), "etag": rows["etag"].to_numpy(str), "rows": rows["rows"].to_numpy()}
+    )
+
+
+FORMATS: dict[str, Callable[[Catalogue], bytes]] = {
+    "parquet": _parquet,
+    "fits": _fits,
+    "votable": _votable,
+    "csv": _csv,
+}
+SUFFIXES = {"parquet": ".parquet", "fits": ".fits", "votable": ".vot", "csv": ".csv"}

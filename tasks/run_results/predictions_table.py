@@ -1,0 +1,91 @@
+"""The redshifts of all ranks as one Parquet file."""
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from inference.contract.rank_result import RankResult
+from inference.rank_results.predictions import decode
+from inference.storage.prefetch import read_ahead
+from inference.storage.store import Store
+
+SCHEMA = pa.schema(
+    [
+        ("rank", pa.int32()),
+        ("file", pa.string()),
+        ("index", pa.int64()),
+        ("z_pred", pa.float32()),
+        ("z_spec", pa.float64()),
+        ("repeat", pa.bool_()),  # the object stands under an earlier rank already: its file is reused
+    ]
+)
+
+
+_ROW_GROUP = 1 << 16  # rows, at least
+
+
+def write_predictions(store: Store, bucket: str, results: Sequence[RankResult], key: str) -> pd.DataFrame:
+    """Write one Parquet file with the redshifts of all ranks, in rank order, many small ranks to a row group.
+
+    The ranks' files are read side by side and written as they come; what stays in memory is the return value.
+
+    Returns:
+        z_pred and z_spec of each object once: files that several ranks read count under the first.
+
+    Raises:
+        BadInput: a predictions file is broken.
+        StoreError: it is missing, or the Parquet file cannot be written.
+    """
+    once: dict[str, list[np.ndarray]] = {"z_pred": [], "z_spec": []}
+    with tempfile.TemporaryDirectory(prefix="cosmic-") as scratch:
+        path = Path(scratch) / "predictions.parquet"
+        with pq.ParquetWriter(path, SCHEMA) as writer:
+            for table in _row_groups(_tables(store, bucket, results)):
+                writer.write_table(table)
+                counted = table.filter(pa.compute.invert(table["repeat"]))
+                for name, parts in once.items():
+                    parts.append(counted[name].to_numpy())
+        store.write(bucket, key, path)
+    return pd.DataFrame({name: np.concatenate(parts) for name, parts in once.items()})
+
+
+def _tables(store: Store, bucket: str, results: Sequence[RankResult]) -> Iterator[pa.Table]:
+    """Each rank's redshifts as SCHEMA has them."""
+
+    def read(result: RankResult) -> tuple[int, list[str], dict[str, np.ndarray]]:
+        return result.rank, *decode(store.read(bucket, result.predictions_path), result.predictions_path)
+
+    seen: set[str] = set()
+    for rank, files, columns in read_ahead(read, results):
+        new = np.array([file not in seen for file in files])
+        seen.update(files)
+        yield pa.table(
+            {
+                "rank": np.full(len(columns["index"]), rank, np.int32),
+                "file": np.array(files, dtype=object)[columns["file"]],
+                "index": columns["index"],
+                "z_pred": columns["z_pred"],
+                "z_spec": columns["z_spec"],
+                "repeat": ~new[columns["file"]],
+            },
+            schema=SCHEMA,
+        )
+
+
+def _row_groups(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
+    """Whole ranks together until they are worth a row group: its footer costs a reader and a writer 3 kB."""
+    waiting: list[pa.Table] = []
+    rows = 0
+    for table in tables:
+        waiting.append(table)
+        rows += len(table)
+        if rows >= _ROW_GROUP:
+            yield pa.concat_tables(waiting).combine_chunks()
+            waiting, rows = [], 0
+    if waiting:
+        yield pa.concat_tables(waiting).combine_chunks()

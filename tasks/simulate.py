@@ -1,0 +1,37 @@
+"""simulated: a survey file of simulated galaxies, made once."""
+
+from pathlib import Path
+
+from prefect import task
+
+from inference.partitions.partition import write_partition
+from tasks.prefect_support.retries import STEP_RETRIES, worth_retrying
+from tasks.reporting.terminal import bar
+from tasks.simulation.survey import simulate
+
+FOLDER = Path(".cosmic/surveys")
+
+
+@task(name="simulate survey", retries=STEP_RETRIES, retry_delay_seconds=1, retry_condition_fn=worth_retrying)
+def simulated(samples: int, seed: int) -> Path:
+    """A survey of so many galaxies as a file; the same number and seed give the same file, which is kept.
+
+    Raises:
+        BadInput: the number or the seed is out of range.
+        StoreError: the file cannot be written.
+    """
+    path = (FOLDER / f"{samples}-{seed}.pt").resolve()
+    if path.exists():
+        return path
+    done = 0
+    with bar("galaxies", samples) as show:
+
+        def progress(count: int) -> None:
+            nonlocal done
+            done += count
+            show(done)
+
+        survey = simulate(samples, seed, None, progress)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_partition(path, survey.images, survey.magnitudes, survey.redshifts)
+    return path

@@ -1,0 +1,176 @@
+"""What a simulated survey looks like: sample cut-outs, colours on the tracks of their templates, distributions.
+
+One HTML page, with pictures inside, for whoever wants to look at a survey before a model does.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.figure import Figure
+
+from tasks.reporting.figures import INK, PALE, SHADES, STYLE, WARM, WIDTH, Picture, legend_above, svg_of
+from tasks.reporting.page import TEMPLATES as PAGES
+from tasks.simulation.population import BANDS, REDSHIFT_LIMITS, TEMPLATES, ZERO_POINT, fluxes
+from tasks.simulation.survey import CALIBRATION_ERROR, DEPTHS, PIXEL, SEEING, SEEING_SCATTER, Survey, sky_noise
+
+ROWS, COLUMNS = 5, 8  # sample cut-outs
+_TRACKS = ("#b3470b", "#e69f00", "#10233c", "#7a8796")
+_WEIGHTS = (0.86, 1.0, 1.37)  # of i, r and g in a colour picture: galaxies of middling colour look white
+_R, _G, _I = BANDS.index("r"), BANDS.index("g"), BANDS.index("i")
+
+
+def survey_page(survey: Survey, seed: int) -> str:
+    """The page.
+
+    Args:
+        survey: at least one galaxy.
+        seed: it was drawn from.
+    """
+    pictures = [
+        Picture(
+            samples(survey),
+            "Galaxies across the survey, in the order of their redshift: i, r and g as red, green and blue, weighted"
+            f" {' : '.join(map(str, _WEIGHTS))} and stretched by asinh (Lupton et al. 2004, PASP 116, 133), all alike."
+            " Under each its redshift and r magnitude.",
+        ),
+        Picture(
+            bands(survey),
+            "One galaxy near the median brightness in its five bands, each from the sky's noise to its own peak.",
+        ),
+        Picture(
+            colours(survey),
+            "Colour against redshift: the survey's galaxies, measured with noise, and the templates' own tracks"
+            " (Coleman, Wu & Weedman 1980). Galaxies lie between the tracks, but for their errors.",
+        ),
+        Picture(histograms(survey), "Redshifts, and r magnitudes as measured."),
+    ]
+    return PAGES.get_template("survey.html").render(
+        pictures=pictures, galaxies=len(survey.redshifts), seed=seed, rows=_facts(survey), about=noise_and_psf()
+    )
+
+
+def _facts(survey: Survey) -> list[Mapping[str, Any]]:
+    """A row a band: depth, noise and the width of the PSF."""
+    return [
+        {
+            "band": band,
+            "depth": f"{DEPTHS[number]:.1f}",
+            "sky": f"{sky_noise()[number]:.3g}",
+            "seen": f"{_sky_of(survey, number):.3g}",
+            "magnitude": f"{np.median(survey.magnitudes[:, number]):.2f}",
+        }
+        for number, band in enumerate(BANDS)
+    ]
+
+
+def _sky_of(survey: Survey, band: int) -> float:
+    """The scatter of the corner pixels, where galaxies are faint: 1.4826 x the median deviation."""
+    corners = survey.images[:, band, :3, :3].ravel()
+    return float(1.4826 * np.median(np.abs(corners - np.median(corners))))
+
+
+def noise_and_psf() -> str:
+    """One sentence about what the images were drawn with."""
+    return (
+        f"Pixels of {PIXEL} arcseconds; a Moffat PSF (beta 2.5) of {SEEING} arcseconds FWHM in r, lognormally scattered"
+        f" by {SEEING_SCATTER:.0%} from galaxy to galaxy and narrower to the red as wavelength^-0.3; Gaussian sky noise"
+        f" from the five-sigma depths; magnitudes with the sky's error and {CALIBRATION_ERROR} of calibration."
+    )
+
+
+def samples(survey: Survey) -> str:
+    """Colour composites of galaxies at evenly spaced ranks of redshift, as SVG."""
+    from astropy.visualization import make_lupton_rgb
+
+    order = np.argsort(survey.redshifts, kind="stable")
+    count = min(ROWS * COLUMNS, len(order))
+    chosen = order[np.linspace(0, len(order) - 1, count).round().astype(int)]
+    figure = Figure(figsize=(WIDTH * 1.6, WIDTH * 1.6 * 1.14 * ROWS / COLUMNS), layout="constrained")
+    with mpl.rc_context(STYLE):
+        panels = figure.subplots(ROWS, COLUMNS).ravel()
+        for axes in panels:
+            axes.set_axis_off()
+        for axes, number in zip(panels, chosen, strict=False):
+            image = survey.images[number]
+            red, green, blue = (weight * image[band] for weight, band in zip(_WEIGHTS, (_I, _R, _G), strict=True))
+            shown = make_lupton_rgb(red, green, blue, stretch=0.25, Q=8)
+            axes.imshow(shown, origin="lower", interpolation="nearest")
+            told = f"z {survey.redshifts[number]:.2f}, r {survey.magnitudes[number, _R]:.1f}"
+            axes.set_title(told, y=-0.22, fontsize=9)
+        return svg_of(figure, "samples", f"{count} galaxies of the survey in colour")
+
+
+def bands(survey: Survey) -> str:
+    """The five bands of one galaxy, as SVG."""
+    r = survey.magnitudes[:, _R]
+    number = int(np.argsort(r, kind="stable")[len(r) // 2])
+    noise = sky_noise()
+    figure = Figure(figsize=(WIDTH * 1.6, WIDTH * 1.6 / 5 + 0.4), layout="constrained")
+    with mpl.rc_context(STYLE):
+        for band, axes in enumerate(figure.subplots(1, len(BANDS))):
+            image = survey.images[number, band]
+            axes.imshow(
+                np.arcsinh(image / noise[band]),
+                origin="lower",
+                cmap="gray",
+                vmin=-1,
+                vmax=max(np.arcsinh(image.max() / noise[band]), 1),
+                interpolation="nearest",
+            )
+            axes.set_title(f"{BANDS[band]} = {survey.magnitudes[number, band]:.2f}", fontsize=10)
+            axes.set_axis_off()
+        return svg_of(figure, "bands", "One galaxy in five bands")
+
+
+def colours(survey: Survey) -> str:
+    """Colours, u - g, g - r and r - i, against redshift with the templates' tracks, as SVG."""
+    pairs = [(0, 1), (1, 2), (2, 3)]
+    track = np.linspace(max(REDSHIFT_LIMITS[0], 0.01), REDSHIFT_LIMITS[1], 60)
+    tracks = [
+        np.array([ZERO_POINT - 2.5 * np.log10(fluxes(float(kind), z, -20.0)) for z in track])
+        for kind in range(len(TEMPLATES))
+    ]
+    figure = Figure(figsize=(WIDTH, 6.4), layout="constrained")
+    with mpl.rc_context(STYLE):
+        panels = figure.subplots(3, 1, sharex=True)
+        for axes, (blue, red) in zip(panels, pairs, strict=True):
+            colour = survey.magnitudes[:, blue] - survey.magnitudes[:, red]
+            low, high = np.quantile(colour, [0.005, 0.995])
+            low = min(low, *(float((each[:, blue] - each[:, red]).min()) for each in tracks)) - 0.1
+            high = max(high, *(float((each[:, blue] - each[:, red]).max()) for each in tracks)) + 0.1
+            extent = (0.0, REDSHIFT_LIMITS[1], low, high)
+            inside = (colour > low) & (colour < high)
+            axes.hexbin(
+                survey.redshifts[inside],
+                colour[inside],
+                gridsize=(60, 18),
+                extent=extent,
+                mincnt=1,
+                bins="log",
+                cmap=SHADES,
+                linewidths=0.1,
+                alpha=0.75,
+            )
+            for kind, each in enumerate(tracks):
+                label = TEMPLATES[kind] if blue == 0 else "_"
+                axes.plot(track, each[:, blue] - each[:, red], color=_TRACKS[kind], linewidth=1.6, label=label)
+            axes.set(xlim=extent[:2], ylim=extent[2:], ylabel=f"{BANDS[blue]} - {BANDS[red]}")
+        panels[-1].set_xlabel("redshift")
+        legend_above(figure, *panels[0].get_legend_handles_labels())
+        return svg_of(figure, "colours", "Colours against redshift with the tracks of the templates")
+
+
+def histograms(survey: Survey) -> str:
+    """Redshifts and r magnitudes, as SVG."""
+    figure = Figure(figsize=(WIDTH, 3.0), layout="constrained")
+    with mpl.rc_context(STYLE):
+        values = survey.redshifts, survey.magnitudes[:, _R]
+        for axes, column, label, colour in zip(
+            figure.subplots(1, 2), values, ("redshift", "r magnitude"), (WARM, PALE), strict=True
+        ):
+            axes.hist(column, bins=int(np.clip(len(column) ** 0.5, 5, 40)), color=colour, edgecolor=INK, linewidth=0.4)
+            axes.set_xlabel(label)
+        figure.axes[0].set_ylabel("galaxies")
+        return svg_of(figure, "histograms", "Histograms of redshift and r magnitude")

@@ -1,0 +1,193 @@
+"""Simulated galaxy surveys, drawn with GalSim to look like the SDSS camera's co-added images of Stripe 82.
+
+What a galaxy is, `tasks.simulation.population` draws; here it is seen through atmosphere, pixels and noise.
+
+Units: fluxes and pixels in nanomaggies (AB zero point 22.5), angles in arcseconds.
+"""
+
+import math
+import multiprocessing
+import os
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from functools import lru_cache
+
+import galsim
+import numpy as np
+import numpy.typing as npt
+
+from inference.errors import BadInput, CosmicError
+from tasks.simulation.population import BANDS, ZERO_POINT, Floats, Galaxy, bandpasses, draw_galaxy
+
+SIDE = 32  # pixels
+PIXEL = 0.396  # arcseconds: the SDSS camera
+
+
+# Stripe 82 co-added: median FWHM in r from Annis et al. (2014, ApJ 794, 120), five-sigma depths for point sources from
+# Jiang et al. (2014, ApJS 213, 12). Single SDSS exposures, two magnitudes shallower, hold too little about redshift.
+SEEING = 1.1
+SEEING_SCATTER = 0.1  # of its logarithm, from place to place; assumed
+DEPTHS = np.array([23.9, 25.1, 24.6, 24.1, 22.8])
+POINT_SOURCE_NOISE = 10.0 ** (-0.4 * (DEPTHS - ZERO_POINT)) / 5.0  # nanomaggies
+CALIBRATION_ERROR = 0.02  # magnitudes: the error that no brightness overcomes
+
+MAX_SAMPLES = 2_000_000  # 41 GB of pixels, three times the SDSS set
+MAX_SEED = 2**32 - 1  # one word of the generator's key, so that no two (seed, galaxy) share a key
+
+_GRID = 128  # pixels a side while drawing: what wraps around at 51 arcseconds is lost in the noise
+_CHUNK = 32  # galaxies a worker draws between two reports of progress
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What a survey hands over, galaxy by galaxy.
+
+    Attributes:
+        images: float32 (N, 5, 32, 32), bands u g r i z, nanomaggies a pixel, sky subtracted.
+        magnitudes: float64 (N, 5), measured asinh AB magnitudes.
+        redshifts: float64 (N,), true redshifts.
+    """
+
+    images: npt.NDArray[np.float32]
+    magnitudes: Floats
+    redshifts: Floats
+
+
+def simulate(
+    samples: int, seed: int = 0, workers: int | None = None, progress: Callable[[int], None] | None = None
+) -> Survey:
+    """Draw a survey of `samples` galaxies.
+
+    Galaxy i depends on `seed` and i alone, neither on the survey's length nor on the number of workers. These are
+    spawned processes, so a script has to call this under `if __name__ == "__main__"`.
+
+    Args:
+        samples: how many galaxies, 1 to MAX_SAMPLES.
+        seed: 0 to MAX_SEED.
+        workers: processes to draw with, by default one a CPU; with 1 this process draws.
+        progress: called with the number of galaxies newly finished.
+
+    Raises:
+        BadInput: an argument is no whole number within its limits.
+        CosmicError: a worker process died.
+    """
+    workers = os.cpu_count() or 1 if workers is None else workers
+    check(samples, seed, workers)
+    chunks = [(seed, start, min(start + _CHUNK, samples)) for start in range(0, samples, _CHUNK)]
+    survey = Survey(np.empty((samples, len(BANDS), SIDE, SIDE), np.float32), np.empty((samples, 5)), np.empty(samples))
+
+    def keep(chunk: tuple[int, int, int], drawn: Survey) -> None:
+        _, start, stop = chunk
+        survey.images[start:stop] = drawn.images
+        survey.magnitudes[start:stop] = drawn.magnitudes
+        survey.redshifts[start:stop] = drawn.redshifts
+        if progress is not None:
+            progress(stop - start)
+
+    if min(workers, len(chunks)) == 1:
+        for chunk in chunks:
+            keep(chunk, _observe(chunk))
+        return survey
+    try:
+        with ProcessPoolExecutor(min(workers, len(chunks)), multiprocessing.get_context("spawn")) as pool:
+            for chunk, drawn in zip(chunks, pool.map(_observe, chunks), strict=True):
+                keep(chunk, drawn)
+    except BrokenProcessPool:
+        raise CosmicError("a worker process died while it drew galaxies") from None
+    return survey
+
+
+def render(galaxy: Galaxy, seeing: float) -> Floats:
+    """Draw the galaxy without noise: (5, 32, 32), nanomaggies a pixel.
+
+    A sheared Sersic profile, the same in all bands, under a Moffat PSF (beta 2.5) and integrated over pixels. The
+    profile is transformed once and multiplied with each band's PSF, all on one Fourier grid of fixed size.
+
+    Args:
+        galaxy: what to draw.
+        seeing: FWHM of the PSF in the r band, arcseconds.
+    """
+    half = _GRID // 2
+    half_plane = galsim.BoundsI(0, half, -half, half - 1)  # the other half is its complex conjugate
+    modes = galsim.ImageCD(half_plane, scale=2.0 * math.pi / (_GRID * PIXEL))
+    centre = [PIXEL * ((SIDE - 1) / 2.0 + offset) for offset in galaxy.offset]
+    shape = galsim.Shear(q=galaxy.axis_ratio, beta=galaxy.angle * galsim.radians)
+    profile = galsim.Sersic(galaxy.sersic_index, half_light_radius=galaxy.radius).shear(shape).shift(*centre)
+    source = galsim.Convolve(profile, galsim.Pixel(PIXEL)).drawKImage(modes, recenter=False).array.copy()
+    # GalSim has the transform of a Moffat in closed form for this beta.
+    psfs = (galsim.Moffat(beta=2.5, fwhm=width) for width in seeing * _seeing_ratios())
+    seen = np.stack([source * psf.drawKImage(modes, recenter=False).array for psf in psfs])
+    rows = np.fft.ifft(np.fft.ifftshift(seen, axes=1), axis=1)[:, :SIDE]  # the stamp's corner is the grid's
+    stamps = np.fft.irfft(rows, n=_GRID)[..., :SIDE]
+    drawn: Floats = galaxy.fluxes[:, None, None] * stamps
+    return drawn
+
+
+def sky_noise() -> Floats:
+    """Standard deviation of a pixel's sky in each band, (5,), nanomaggies.
+
+    Gaussian, as the Poisson noise of so many sky photons is, and such that a point source of the magnitude DEPTHS,
+    weighted by a Gaussian PSF in median seeing, stands out five-fold.
+    """
+    sigma = SEEING * _seeing_ratios() / math.sqrt(8.0 * math.log(2.0)) / PIXEL
+    noise: Floats = POINT_SOURCE_NOISE / np.sqrt(4.0 * math.pi * sigma**2)
+    return noise
+
+
+def measure_magnitudes(galaxy: Galaxy, seeing: float, rng: np.random.Generator) -> Floats:
+    """The catalogue's asinh AB magnitudes, (5,), softened at one sigma of a point source's noise.
+
+    They are Pogson's for all but the faintest, and finite for all (Lupton, Gunn & Szalay 1999, AJ 118, 1406). Errors
+    are Gaussian in flux: the sky under the galaxy, which grows with its seeing-smeared radius, and CALIBRATION_ERROR.
+    They are independent of the image's noise, as if measured on another exposure.
+    """
+    ratios = _seeing_ratios()
+    sky = POINT_SOURCE_NOISE * np.hypot(galaxy.radius, seeing * ratios / 2.0) / (SEEING * ratios / 2.0)
+    pogson = 2.5 / math.log(10.0)
+    noise = np.hypot(sky, CALIBRATION_ERROR / pogson * galaxy.fluxes)
+    measured = galaxy.fluxes + noise * rng.standard_normal(len(BANDS))
+    luptitudes = np.arcsinh(measured / (2.0 * POINT_SOURCE_NOISE)) + np.log(POINT_SOURCE_NOISE)
+    magnitudes: Floats = ZERO_POINT - pogson * luptitudes
+    return magnitudes
+
+
+def _observe(chunk: tuple[int, int, int]) -> Survey:
+    """Galaxies `start` to `stop` of the seed's survey."""
+    seed, start, stop = chunk
+    images, magnitudes, redshifts = [], [], []
+    noise = sky_noise()[:, None, None]
+    for index in range(start, stop):
+        rng = np.random.default_rng([seed, index])
+        galaxy = draw_galaxy(rng)
+        seeing = SEEING * math.exp(SEEING_SCATTER * rng.standard_normal())
+        magnitudes.append(measure_magnitudes(galaxy, seeing, rng))
+        image = render(galaxy, seeing)
+        images.append((image + noise * rng.standard_normal(image.shape)).astype(np.float32))
+        redshifts.append(galaxy.redshift)
+    return Survey(np.stack(images), np.stack(magnitudes), np.array(redshifts))
+
+
+@lru_cache(maxsize=1)
+def _seeing_ratios() -> Floats:
+    """Width of the PSF in each band, relative to r: it falls as wavelength^-0.3 (Xin et al. 2018, AJ 156, 222)."""
+    wavelengths = np.array([band.effective_wavelength for band in bandpasses()])
+    ratios: Floats = (wavelengths / wavelengths[BANDS.index("r")]) ** -0.3
+    return ratios
+
+
+def check(samples: object, seed: object, workers: object) -> None:
+    """Look at the arguments of `simulate`, and draw nothing.
+
+    Raises:
+        BadInput: one is no whole number within its limits.
+    """
+    _check_whole("samples", samples, 1, MAX_SAMPLES)
+    _check_whole("seed", seed, 0, MAX_SEED)
+    _check_whole("workers", workers, 1, 1024)
+
+
+def _check_whole(name: str, value: object, least: int, most: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        raise BadInput(f"{name} must be a whole number from {least} to {most}, not {value!r:.40}")

@@ -1,0 +1,1 @@
+"""What ranks need besides data: weights and scripts, found and put into the bucket."""

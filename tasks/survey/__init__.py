@@ -1,0 +1,1 @@
+"""Surveys in: FITS cut-outs, object tables and partitions."""

@@ -1,0 +1,193 @@
+"""One survey file into numbered partitions, `1.pt`, `2.pt`, ..."""
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from inference.contract.run_request import PartitionRequest, RunRequest
+from inference.contract.sample import samples_of_size
+from inference.contract.validation import checked_int
+from inference.errors import BadInput, BadPartition, StoreError
+from inference.partitions.partition import Partition, open_partition, partition_bytes, split
+from inference.runs.plan import SUFFIXES
+from inference.storage.store import Store, StoredObject
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where partitions go: the folder `prefix` of a bucket ("" for the bucket itself)."""
+
+    store: Store
+    bucket: str
+    prefix: str
+
+    def key(self, name: str) -> str:
+        """Key of an object in the folder."""
+        return f"{self.prefix}/{name}" if self.prefix else name
+
+    def beside(self, suffix: str) -> Path | str:
+        """What is about the folder and no partition lies beside it, under its name and a suffix: a key, or a file."""
+        return f"{self.prefix}{suffix}" if self.prefix else Path(self.store.root) / f"{self.bucket}{suffix}"
+
+    def write_beside(self, suffix: str, data: bytes) -> None:
+        """Write it, replacing what was there."""
+        place = self.beside(suffix)
+        if isinstance(place, str):
+            self.store.write(self.bucket, place, data)
+            return
+        try:
+            place.write_bytes(data)
+        except OSError as error:
+            raise StoreError(f"cannot write {place}: {error.strerror}") from None
+
+    def remove_beside(self, suffix: str) -> None:
+        """Remove it, if it is there."""
+        place = self.beside(suffix)
+        if isinstance(place, str):
+            self.store.delete(self.bucket, [place])
+        else:
+            place.unlink(missing_ok=True)
+
+    def partitions(self) -> list[StoredObject]:
+        """The partitions that lie there already."""
+        return [stored for stored in self.store.list(self.bucket, self.prefix) if stored.key.endswith(SUFFIXES)]
+
+
+def open_survey(source: Path) -> Partition:
+    """Map a survey file.
+
+    Raises:
+        BadInput: there is no such file, or it is no survey.
+    """
+    if not os.path.isfile(source):  # noqa: PTH113 - Path's raises where the name is too long
+        raise BadInput(f"there is no survey file {source}")
+    try:
+        return open_partition(source, str(source))
+    except BadPartition as error:
+        raise BadInput(str(error)) from None
+
+
+def samples_each(size: str | int) -> int:
+    """Samples in a partition, from "25MB" or a number of samples.
+
+    Raises:
+        BadInput: neither.
+    """
+    if isinstance(size, str) and not size.strip().isdecimal():
+        return samples_of_size(size)
+    return checked_int(size, "size", 1, 10**9)
+
+
+def write_partitions(
+    survey: Partition,
+    each: int,
+    target: Target,
+    suffix: str = ".pt",
+    progress: Callable[[int], None] = lambda samples: None,
+) -> list[StoredObject]:
+    """Cut the survey into partitions of `each` samples, the last one smaller, and put them into the target.
+
+    Only one partition is in memory at a time. `progress` is told the samples of each partition written.
+
+    Returns:
+        The partitions as the store knows them.
+
+    Raises:
+        StoreError: the target cannot be written.
+    """
+    written = []
+    for number, part in split(survey, each):
+        data = partition_bytes(part.images, part.magnitudes, part.redshifts, suffix)
+        key = target.key(f"{number}{suffix}")
+        target.store.write(target.bucket, key, data)
+        stored = target.store.head(target.bucket, key)
+        written.append(stored or StoredObject(key, len(data), ""))
+        progress(len(part.images))
+    return written
+
+
+def _manifest_key(prefix: str) -> str:
+    return f"partitions/{prefix}.json"  # beside the prefix: a listing of it must show partitions only
+
+
+def _facts(wanted: PartitionRequest, survey: Path) -> dict[str, Any]:
+    status = survey.stat()
+    return {
+        "source": str(survey.resolve()),
+        "bytes": status.st_size,
+        "mtime_ns": status.st_mtime_ns,
+        "samples": samples_each(wanted.size),
+        "format": wanted.format,
+    }
+
+
+def made_before(request: RunRequest, store: Store) -> list[StoredObject] | None:
+    """The request's partitions if they were made before, from the same source at the same size.
+
+    Returns:
+        The partitions; None if there are none, or the making of these very ones was interrupted.
+
+    Raises:
+        BadInput: the source cannot be read, or other partitions lie under the prefix.
+    """
+    if request.partition is None:
+        return None
+    source = _source(request.partition)
+    open_survey(source)
+    facts = _facts(request.partition, source)
+    there = Target(store, request.data_bucket, request.data_prefix).partitions()
+    if not there:
+        return None
+    manifest = _manifest(store, request)
+    if manifest == facts | {"files": [[stored.key, stored.etag] for stored in there]}:
+        return there
+    if manifest == facts | {"files": None}:
+        return None
+    raise BadInput(
+        f"{request.data_bucket}/{request.data_prefix}/ holds partitions that were not made from {source} at this size:"
+        " choose another data_prefix, or leave out partition to use them"
+    )
+
+
+def _source(wanted: PartitionRequest) -> Path:
+    return Path(os.path.expanduser(wanted.source))  # noqa: PTH111 - Path's raises where there is no such user
+
+
+def _manifest(store: Store, request: RunRequest) -> Any:
+    """What is noted of the partitions under the request's prefix; None if nothing that can be read."""
+    key = _manifest_key(request.data_prefix)
+    if store.head(request.data_bucket, key) is None:
+        return None
+    try:
+        return json.loads(store.read(request.data_bucket, key))
+    except (ValueError, RecursionError):
+        return None
+
+
+def make_partitions(request: RunRequest, wanted: PartitionRequest, store: Store) -> list[StoredObject]:
+    """Make the partitions that the request wants, unless they are there.
+
+    The manifest is written first, with no files, so that another try after an interruption makes them anew.
+
+    Raises:
+        BadInput: see `made_before`.
+        StoreError: the bucket cannot be written.
+    """
+    there = made_before(request, store)
+    if there is not None:
+        return there
+    source = _source(wanted)
+    facts = _facts(wanted, source)
+
+    def note(files: list[list[str]] | None) -> None:
+        manifest = json.dumps(facts | {"files": files}).encode()
+        store.write(request.data_bucket, _manifest_key(request.data_prefix), manifest)
+
+    note(None)
+    target = Target(store, request.data_bucket, request.data_prefix)
+    written = write_partitions(open_survey(source), facts["samples"], target, f".{wanted.format}")
+    note([[stored.key, stored.etag] for stored in written])
+    return written

@@ -1,0 +1,1 @@
+"""Sweeps: cells, statistics, tables, plots, findings and comparisons."""

@@ -1,0 +1,84 @@
+"""What a sweep will take, before anything is spent: invocations, seconds and money, all of them guesses that say so."""
+
+from dataclasses import dataclass
+
+from inference.contract.run_request import RunRequest
+from inference.errors import BadInput
+from tasks.billing.cost import compute_cost
+from tasks.invocations.invocation import Invocation
+from tasks.sweeps.sweep import Cell, Sweep
+
+RATE = 140.0  # samples/s of a rank with 10,240 MB, as the replaced system's published records have it
+START_S = 2.0  # of a cold start, load included: a careful guess
+HOW = f"a guess: {RATE:g} samples/s a rank with 10,240 MB and in proportion below, {START_S:g} s to start"
+_FULL_MB = 10_240
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """What one run of a cell is expected to take.
+
+    Attributes:
+        cell: the cell.
+        runs: repeats.
+        invocations: of all repeats.
+        rank_s: seconds a rank.
+        usd: of all repeats, on AWS; 0 for local workers, which nobody bills.
+    """
+
+    cell: Cell
+    runs: int
+    invocations: int
+    rank_s: float
+    usd: float
+
+
+def expect(sweep: Sweep) -> list[Expectation]:
+    """The expectation of each cell of a sweep.
+
+    Raises:
+        BadInput: the price book lacks the sweep's region.
+    """
+    return [_expectation(cell, sweep) for cell in sweep.cells()]
+
+
+def _expectation(cell: Cell, sweep: Sweep) -> Expectation:
+    memory = int(cell.axes["memory_mb"])
+    seconds = START_S + cell.samples / cell.ranks / (RATE * min(memory / _FULL_MB, 1.0))
+    usd = 0.0
+    if cell.executor != "local":
+        call = Invocation(
+            rank=0,
+            attempt=1,
+            started_at=0.0,
+            ended_at=seconds,
+            duration_s=seconds,
+            init_s=0.0,
+            billed_s=seconds,
+            billed_how=HOW,
+            memory_mb=memory,
+            max_memory_mb=0.0,
+            cold=True,
+            request_id="",
+            worker="",
+        )
+        request = RunRequest.read(cell.request_of("results", 1))
+        transitions = 0 if cell.executor == "lambda" else 4 + 2 * cell.ranks
+        usd = sweep.repeats * _usd([call] * cell.ranks, request, transitions)
+    return Expectation(cell, sweep.repeats, cell.ranks * sweep.repeats, seconds, usd)
+
+
+def _usd(calls: list[Invocation], request: RunRequest, transitions: int) -> float:
+    place = request.region, request.architecture
+    return compute_cost(calls, region=place[0], architecture=place[1], state_transitions=transitions).usd
+
+
+def check_budget(expected: list[Expectation], max_usd: float | None) -> None:
+    """Refuse to start a sweep that is expected to cost more than it may.
+
+    Raises:
+        BadInput: it is; the message says both sums.
+    """
+    usd = sum(each.usd for each in expected)
+    if max_usd is not None and usd > max_usd:
+        raise BadInput(f"the sweep is expected to cost ${usd:,.2f} ({HOW}), more than the ${max_usd:,.2f} it may")

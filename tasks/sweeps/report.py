@@ -1,0 +1,95 @@
+"""The report of a sweep: its tables, plots and findings as files, as one HTML page, and as artifacts."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from rich.console import Console
+
+from tasks.reporting import formatting as display
+from tasks.reporting.page import TEMPLATES
+from tasks.reporting.table import Table
+from tasks.sweeps.cells import AXES, Cell, Measurement, cells_of
+from tasks.sweeps.findings import findings_of
+from tasks.sweeps.machine import describe, described
+from tasks.sweeps.plots import Plot
+from tasks.sweeps.tables import tables_of
+
+DOCUMENT, REPORT = "sweep.json", "report.html"
+
+
+def describe_sweep(name: str, description: str, measured: Sequence[Measurement]) -> dict[str, Any]:
+    """The sweep's document: findings, tables, the failed runs, and every measurement."""
+    cells = cells_of(measured)
+    return {
+        "sweep": name,
+        "description": description,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "cells": len(cells),
+        "runs": len(measured),
+        "machine": describe(),
+        "failed": [
+            {"axes": dict(run.axes), "repeat": run.repeat, "error": run.failed} for run in measured if run.failed
+        ],
+        "findings": findings_of(cells),
+        "tables": {table.name: table.to_dict() for table in _tables(cells)},
+        "measurements": [run.to_dict() for run in measured],
+    }
+
+
+def measured_on(document: dict[str, Any]) -> str:
+    """How often, when and on what machine it was measured."""
+    count = f"{document['runs']} runs of {document['cells']} cells"
+    where = f"written {document['created']} on {described(document['machine'])}"
+    return f"{count}, {where}. Local ranks ran there, ranks of Lambda in AWS."
+
+
+def _tables(cells: Sequence[Cell]) -> list[Table]:
+    return tables_of(cells) if any(cell.runs for cell in cells) else []
+
+
+def render_sweep(document: dict[str, Any], tables: Sequence[Table], plots: Sequence[Plot]) -> str:
+    """The report as one HTML document without scripts or outside resources.
+
+    Args:
+        document: of `describe_sweep`.
+        tables: shown in this order.
+        plots: likewise.
+    """
+    return TEMPLATES.get_template("sweep.html").render(
+        document=document,
+        machine=described(document["machine"]),
+        tables=tables,
+        plots=plots,
+        failed=_failed(document),
+        display=display,
+    )
+
+
+def _failed(document: dict[str, Any]) -> list[tuple[str, str]]:
+    """Which runs failed, told by what varies among all, and why."""
+    cells = cells_of(Measurement(run["axes"], run["repeat"], {}, run["failed"]) for run in document["measurements"])
+    names = [axis for axis in AXES if len({cell.axes.get(axis) for cell in cells}) > 1]
+    return [
+        (f"{Cell(run['axes'], ()).label(names)}, run {run['repeat']}", str(run["error"])) for run in document["failed"]
+    ]
+
+
+def show(document: dict[str, Any], console: Console) -> None:
+    """Print a sweep's tables, findings and failures.
+
+    Args:
+        document: of `publish_sweep`.
+        console: to print on.
+    """
+    measured = [
+        Measurement(run["axes"], run["repeat"], run["document"], run["failed"]) for run in document["measurements"]
+    ]
+    for table in _tables(cells_of(measured)):
+        console.print(table.to_rich(console.width))
+    for sentence in document["findings"]:
+        console.print(f"* {sentence}", highlight=False, markup=False)
+    for which, why in _failed(document):
+        console.print(f"FAILED {which}: {why}", style="red", highlight=False, markup=False)
+    if document.get("report"):
+        console.print(f"report: {document['report']}", highlight=False, markup=False)

@@ -1,0 +1,1 @@
+"""Training an AstroMAE: recipe, galaxies, fit, model card."""

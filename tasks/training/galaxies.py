@@ -1,0 +1,150 @@
+"""The galaxies of many partitions as one set, any of them at hand; only those asked for are read."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from inference.contract.object_keys import natural_order
+from inference.contract.sample import IMAGE_SHAPE
+from inference.errors import BadInput, BadPartition
+from inference.partitions.access import open_access
+from inference.partitions.partition import Partition, open_partition
+from inference.runs.plan import SUFFIXES
+from inference.storage.store import Store
+from tasks.reporting.terminal import bar
+
+_FEWEST = 10  # galaxies with a redshift: fewer cannot be split
+
+
+@dataclass(frozen=True)
+class Split:
+    """Rows of a set: all that may be trained on, those of them with a redshift, and the held-out ones with a redshift.
+
+    Attributes:
+        seen: for pre-training, (A,).
+        known: for training, (B,), a part of `seen`.
+        watched: looked at after each epoch, (C,).
+        judged: for the final figures, (D,).
+    """
+
+    seen: np.ndarray
+    known: np.ndarray
+    watched: np.ndarray
+    judged: np.ndarray
+
+
+class GalaxySet:
+    """Galaxies, numbered through all partitions.
+
+    Attributes:
+        magnitudes: (N, 5), float64, finite as float32.
+        redshifts: (N,), float64, NaN where unknown.
+
+    Args:
+        partitions: at least one.
+
+    Raises:
+        BadPartition: magnitudes that are not finite, named by partition and sample.
+    """
+
+    def __init__(self, partitions: Sequence[Partition]) -> None:
+        self._partitions = list(partitions)
+        self._ends = np.cumsum([len(part) for part in self._partitions])
+        with np.errstate(over="ignore"):
+            magnitudes = [np.asarray(part.magnitudes).astype(np.float64) for part in self._partitions]
+            rounded = [values.astype(np.float32) for values in magnitudes]
+        for part, values in zip(self._partitions, rounded, strict=True):
+            good = np.isfinite(values).all(axis=1)
+            if not good.all():
+                raise BadPartition(f"{part.name}: sample {np.argmin(good)} has NaN or infinite magnitudes")
+        self.magnitudes = np.concatenate(magnitudes)
+        nothing = [
+            np.full(len(part), np.nan) if part.redshifts is None else np.asarray(part.redshifts, np.float64)
+            for part in self._partitions
+        ]
+        redshifts = np.concatenate(nothing)
+        self.redshifts = np.where(np.isfinite(redshifts) & (redshifts > -1), redshifts, np.nan)
+
+    def __len__(self) -> int:
+        return int(self._ends[-1])
+
+    def images(self, rows: np.ndarray) -> np.ndarray:
+        """The images of some rows, in their order: float32, (B, 5, 32, 32), a copy.
+
+        Raises:
+            BadPartition: one has NaN or infinite pixels.
+        """
+        images = np.empty((len(rows), *IMAGE_SHAPE), np.float32)
+        parts = np.searchsorted(self._ends, rows, side="right")
+        for number in np.unique(parts):
+            chosen = parts == number
+            first = self._ends[number] - len(self._partitions[number])
+            images[chosen] = np.asarray(self._partitions[number].images)[rows[chosen] - first]
+        good = np.isfinite(images).all(axis=(1, 2, 3))
+        if not good.all():
+            bad = int(np.argmin(good))
+            part = self._partitions[parts[bad]]
+            sample = rows[bad] - (self._ends[parts[bad]] - len(part))
+            raise BadPartition(f"{part.name}: sample {sample} has NaN or infinite pixels")
+        return images
+
+    def split(self, held_out: float, seed: int) -> Split:
+        """Split by chance, the same way for the same number of galaxies and seed.
+
+        Raises:
+            BadInput: too few galaxies have a redshift.
+        """
+        known = np.isfinite(self.redshifts)
+        if known.sum() < _FEWEST:
+            raise BadInput(
+                f"{known.sum()} galaxies have a spectroscopic redshift; at least {_FEWEST} are needed to train"
+            )
+        order = np.random.default_rng(seed).permutation(len(self))
+        with_redshift = order[known[order]]
+        count = max(round(held_out * len(with_redshift)), 2)
+        held = with_redshift[:count]
+        seen = np.setdiff1d(order, held)
+        half = count // 2
+        return Split(seen, seen[known[seen]], np.sort(held[:half]), np.sort(held[half:]))
+
+
+def open_galaxies(data: str, store: Store) -> GalaxySet:
+    """The galaxies of a partition, of a folder of partitions, or of `bucket/prefix` in the store.
+
+    Partitions of a remote store are copied to the scratch folder; in memory are only those galaxies that are asked for.
+
+    Raises:
+        BadInput: nothing is there, or a partition cannot be used.
+        StoreError: the store cannot be read.
+    """
+    place = Path(data)
+    try:
+        if place.is_file():
+            return GalaxySet([open_partition(place, str(place))])
+        if place.is_dir():
+            files = sorted(
+                (p for p in place.iterdir() if p.name.endswith(SUFFIXES)), key=lambda p: natural_order(p.name)
+            )
+            parts = [open_partition(path, str(path)) for path in files]
+        else:
+            parts = _stored(data, store)
+        if not parts:
+            raise BadInput(f"there are no partitions (.pt or .safetensors) in {data}")
+        return GalaxySet(parts)
+    except BadPartition as error:
+        raise BadInput(str(error)) from None
+
+
+def _stored(data: str, store: Store) -> list[Partition]:
+    bucket, _, prefix = data.partition("/")
+    if not prefix or not store.has_bucket(bucket):
+        raise BadInput(f"there is no file, folder or bucket/prefix {data}")
+    found = [stored for stored in store.list(bucket, prefix) if stored.key.endswith(SUFFIXES)]
+    with bar("partitions", len(found)) as show:
+        parts = []
+        for stored in found:
+            parts.append(open_access(store, bucket, stored.key, stored, "memory-map"))
+            show(len(parts))
+    return parts

@@ -1,0 +1,238 @@
+"""Training of an AstroMAE on galaxies with known redshifts: pre-training of its encoder if asked, then the whole.
+
+Inputs are scaled during training only; the scaling is folded into the first layers afterwards, exactly, so that the
+finished model takes images in nanomaggies and magnitudes as they are. Everything is drawn from the recipe's seed.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from inference.errors import BadInput
+from inference.model.astromae import AstroMAE
+from inference.model.config import AstroMAEConfig
+from tasks.photoz.metrics import photoz_metrics
+from tasks.training.fit import Phase, device_of, fit, identity_of
+from tasks.training.galaxies import GalaxySet, Split
+from tasks.training.pretraining import MaskedAutoencoder, reconstruction_loss
+from tasks.training.recipe import Recipe
+
+_SCALE_ROWS = 20_000  # galaxies whose pixels tell the spread of each band
+_SCORED = 512  # galaxies a batch when the model is only looked at
+Progress = Callable[[str, dict[str, Any]], None]
+
+
+class Scaled(nn.Module):
+    """The model behind a fixed scaling of its inputs, which `fold` moves into the first layers.
+
+    Args:
+        model: on the CPU.
+        pixel: spread of each band's pixels, (5,).
+        magnitudes: (N, 5), whose mean and spread are taken.
+    """
+
+    def __init__(self, model: AstroMAE, pixel: np.ndarray, magnitudes: np.ndarray) -> None:
+        super().__init__()
+        self.model = model
+        self.register_buffer("pixel", torch.tensor(pixel, dtype=torch.float32).reshape(1, -1, 1, 1))
+        self.register_buffer("centre", torch.tensor(magnitudes.mean(axis=0), dtype=torch.float32))
+        self.register_buffer("spread", torch.tensor(magnitudes.std(axis=0), dtype=torch.float32))
+
+    def forward(self, images: Tensor, magnitudes: Tensor) -> Tensor:
+        """Redshifts, (B, 1)."""
+        pixel, centre, spread = (self.get_buffer(name) for name in ("pixel", "centre", "spread"))
+        redshift: Tensor = self.model(images / pixel, (magnitudes - centre) / spread)
+        return redshift
+
+    def train(self, mode: bool = True) -> "Scaled":
+        """An encoder that is frozen stays in evaluation mode, the running means of its batch norms too."""
+        super().train(mode)
+        if not any(parameter.requires_grad for parameter in self.model.encoder.parameters()):
+            self.model.encoder.eval()
+        return self
+
+
+@torch.no_grad()
+def fold(scaled: Scaled) -> AstroMAE:
+    """The model with the scaling in its first layers; they pad nothing, so the result is the same function."""
+    model = scaled.model
+    pixel, centre, spread = scaled.get_buffer("pixel"), scaled.get_buffer("centre"), scaled.get_buffer("spread")
+    for layer in (model.encoder.patches, model.inception[0]):
+        layer.get_parameter("weight").div_(pixel)
+    first = model.magnitudes[0]
+    first.get_parameter("weight").div_(spread)
+    first.get_parameter("bias").sub_(first.get_parameter("weight") @ centre)
+    return model
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What came of a training.
+
+    Attributes:
+        model: in evaluation mode, on the CPU, for raw inputs.
+        metrics: on the galaxies that nothing was chosen by (`tasks.photoz.metrics`).
+        z_pred, z_spec: of these galaxies.
+        history: entries of `tasks.training.fit.fit` by phase, "pretraining" (or none) and "training".
+        device: what it ran on.
+    """
+
+    model: AstroMAE
+    metrics: dict[str, float | None]
+    z_pred: np.ndarray
+    z_spec: np.ndarray
+    history: dict[str, list[dict[str, Any]]]
+    device: str
+
+
+def train(
+    config: AstroMAEConfig,
+    recipe: Recipe,
+    galaxies: GalaxySet,
+    split: Split,
+    *,
+    state: Path | None = None,
+    device: str | None = None,
+    progress: Progress = lambda phase, entry: None,
+) -> Trained:
+    """Train on the split's `known` galaxies, after pre-training on those `seen` if the recipe has it.
+
+    Args:
+        config: of the model.
+        recipe: how to.
+        galaxies: the set.
+        split: of it.
+        state: folder for what is needed to go on after an interruption.
+        device: "cpu" or "cuda"; default the GPU where there is one.
+        progress: told the phase and each epoch's entry.
+
+    Raises:
+        BadInput: a band's pixels or magnitudes are all alike.
+        BadPartition: a galaxy cannot be used.
+        BadCheckpoint: the state is damaged.
+        CosmicError: the loss is no number any more.
+        StoreError: the state cannot be written.
+    """
+    place = device_of(device)
+    for rows in (split.watched, split.judged):  # these are looked at only after hours of training
+        for start in range(0, len(rows), _SCORED):
+            galaxies.images(rows[start : start + _SCORED])
+    pixel = galaxies.images(split.known[:_SCALE_ROWS]).std(axis=(0, 2, 3))
+    for what, spread in (("pixels", pixel), ("magnitudes", galaxies.magnitudes[split.known].std(axis=0))):
+        if not (spread > 0).all():
+            raise BadInput(f"the {what} of band {np.argmin(spread)} are all alike: there is nothing to scale them by")
+    # Of the pixels their spread stands for all: what was ingested anew in another unit is another set of galaxies.
+    facts = {"config": config.to_dict(), "recipe": recipe.to_dict(), "pixel": pixel.tolist()}
+    identity = identity_of(facts, galaxies)
+    torch.manual_seed(recipe.seed)
+    chance = torch.Generator().manual_seed(recipe.seed)
+    model = AstroMAE(config)
+    history: dict[str, list[dict[str, Any]]] = {"pretraining": []}
+    if recipe.pretraining is not None:
+        history["pretraining"] = _pretrain(
+            model, recipe, galaxies, split, pixel, identity, chance, place, state, progress
+        )
+        model.encoder.requires_grad_(not recipe.frozen_encoder)
+    scaled = Scaled(model, pixel, galaxies.magnitudes[split.known]).to(place)
+    scaled.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    phase = Phase(
+        name="training",
+        epochs=recipe.epochs,
+        batch_size=recipe.batch_size,
+        learning_rate=recipe.learning_rate,
+        weight_decay=recipe.weight_decay,
+        averaging=recipe.averaging,
+        precision=recipe.precision,
+        identity=identity,
+    )
+
+    def watch(module: nn.Module) -> dict[str, float | None]:
+        return score(module, galaxies, split.watched)[0]
+
+    averaged, history["training"] = fit(
+        scaled,
+        phase,
+        galaxies,
+        split.known,
+        redshift_loss,
+        chance,
+        watch=watch,
+        state=None if state is None else state / "training.safetensors",
+        progress=lambda entry: progress("training", entry),
+    )
+    finished = fold(averaged.to("cpu")).eval()  # type: ignore[arg-type]
+    finished.requires_grad_(True)
+    metrics, z_pred = score(finished, galaxies, split.judged)
+    return Trained(finished, metrics, z_pred, galaxies.redshifts[split.judged], history, place.type)
+
+
+def _pretrain(
+    model: AstroMAE,
+    recipe: Recipe,
+    galaxies: GalaxySet,
+    split: Split,
+    pixel: np.ndarray,
+    identity: str,
+    chance: torch.Generator,
+    place: torch.device,
+    state: Path | None,
+    progress: Progress,
+) -> list[dict[str, Any]]:
+    """Pre-train the model's encoder in place."""
+    how = recipe.pretraining
+    assert how is not None  # noqa: S101 - the caller looked
+    autoencoder = MaskedAutoencoder(model.encoder, model.config, how, pixel).to(place)
+    phase = Phase(
+        name="pretraining",
+        epochs=how.epochs,
+        batch_size=how.batch_size,
+        learning_rate=how.learning_rate,
+        weight_decay=how.weight_decay,
+        averaging=recipe.averaging,
+        precision=recipe.precision,
+        identity=identity,
+    )
+    averaged, history = fit(
+        autoencoder,
+        phase,
+        galaxies,
+        split.seen,
+        reconstruction_loss,
+        chance,
+        state=None if state is None else state / "pretraining.safetensors",
+        progress=lambda entry: progress("pretraining", entry),
+    )
+    model.encoder.load_state_dict(averaged.encoder.state_dict())  # type: ignore[union-attr]
+    model.to("cpu")
+    return history
+
+
+def redshift_loss(
+    module: nn.Module, images: Tensor, magnitudes: Tensor, redshifts: Tensor, chance: torch.Generator
+) -> Tensor:
+    """Smooth L1 of delta, which is quadratic below 0.02."""
+    predicted = module(images, magnitudes)[:, 0].float()
+    delta = (predicted - redshifts) / (1 + redshifts)
+    return nn.functional.smooth_l1_loss(delta, torch.zeros_like(delta), beta=0.02)
+
+
+@torch.inference_mode()
+def score(module: nn.Module, galaxies: GalaxySet, rows: np.ndarray) -> tuple[dict[str, float | None], np.ndarray]:
+    """Metrics and redshifts of some galaxies, in float32: (metrics, (B,))."""
+    module.eval()
+    device = next(module.parameters()).device
+    parts = []
+    for start in range(0, len(rows), _SCORED):
+        part = rows[start : start + _SCORED]
+        images, magnitudes = (
+            torch.from_numpy(galaxies.images(part)),
+            torch.from_numpy(galaxies.magnitudes[part]).float(),
+        )
+        parts.append(module(images.to(device), magnitudes.to(device))[:, 0].float().cpu().numpy())
+    predicted = np.concatenate(parts)
+    return photoz_metrics(predicted, galaxies.redshifts[rows]) or {}, predicted

@@ -1,0 +1,154 @@
+"""What a training leaves for people: the model card, the curves, and one page of both."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from tasks.photoz.intervals import DELTA, INTERVAL, METRICS, intervals
+from tasks.photoz.plots import redshift_pictures
+from tasks.reporting.figures import COLD, STYLE, WARM, WIDTH, Picture, legend_above, svg_of
+from tasks.reporting.formatting import markdown_table, number, percent
+from tasks.reporting.page import TEMPLATES
+from tasks.training.loop import Trained
+
+Facts = Mapping[str, Any]
+
+
+def curves(history: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, str]:
+    """Each phase's curves as SVG by name: the loss, and beside the training's the NMAD of the galaxies looked at."""
+    drawn = {}
+    for phase, entries in history.items():
+        if not entries:
+            continue
+        metrics = [name for name in ("nmad", "r2") if entries[0].get(name) is not None]
+        figure = Figure(figsize=(WIDTH, 2.2 + 1.4 * len(metrics)), layout="constrained")
+        with mpl.rc_context(STYLE):
+            panels = np.atleast_1d(figure.subplots(1 + len(metrics), 1, sharex=True))
+            epochs = [entry["epoch"] for entry in entries]
+            panels[0].plot(
+                epochs, [entry["loss"] for entry in entries], color=WARM, marker="o", markersize=3, label="loss"
+            )
+            panels[0].set_yscale("log")
+            panels[0].set_ylabel("mean loss")
+            for axes, name in zip(panels[1:], metrics, strict=True):
+                values = [np.nan if entry[name] is None else entry[name] for entry in entries]
+                label = f"{'NMAD' if name == 'nmad' else 'R²'} of the galaxies looked at"
+                axes.plot(epochs, values, color=COLD, marker="s", markersize=3, label=label if name == "nmad" else "_")
+                axes.set_ylabel("NMAD" if name == "nmad" else "R²")
+                if name == "nmad":
+                    axes.set_ylim(0)
+                else:
+                    axes.set_ylim(max(min(values), -0.1) - 0.02, 1)
+            for axes in panels:
+                axes.grid(axis="y", color="#e3e7ec", linewidth=0.7)
+                axes.set_axisbelow(True)
+            panels[-1].xaxis.set_major_locator(MaxNLocator(10, integer=True))
+            panels[-1].set_xlabel("epoch")
+            handles, labels = zip(
+                *(part for axes in panels for part in zip(*axes.get_legend_handles_labels(), strict=True)), strict=True
+            )
+            legend_above(figure, list(handles), list(labels))
+            drawn[phase] = svg_of(figure, f"curve-{phase}", f"Curves of {phase}")
+    return drawn
+
+
+def facts_of(trained: Trained, recipe: Facts, config: Facts, data: Facts) -> dict[str, Any]:
+    """All that the card says, as JSON.
+
+    Args:
+        trained: the outcome.
+        recipe: `Recipe.to_dict`.
+        config: `AstroMAEConfig.to_dict`.
+        data: name, galaxies, trained_on, watched, judged, identity.
+    """
+    speeds = {
+        phase: {
+            "epochs": len(entries),
+            "seconds": sum(entry["seconds"] for entry in entries),
+            "galaxies_per_s": float(np.median([entry["galaxies_per_s"] for entry in entries])),
+        }
+        for phase, entries in trained.history.items()
+        if entries
+    }
+    return {
+        "parameters": sum(weights.numel() for weights in trained.model.parameters()),
+        "config": dict(config),
+        "recipe": dict(recipe),
+        "data": dict(data),
+        "device": trained.device,
+        "metrics": trained.metrics,
+        "intervals": {name: list(ends) for name, ends in intervals(trained.z_pred, trained.z_spec).items()},
+        "speed": speeds,
+    }
+
+
+def card(facts: Facts, files: Mapping[str, int]) -> str:
+    """The model card, as Markdown.
+
+    Args:
+        facts: `facts_of`.
+        files: bytes by name of the files of weights.
+    """
+    recipe, data = facts["recipe"], facts["data"]
+    how = recipe["pretraining"]
+    first = "All branches were trained together from scratch, without pre-training."
+    if how:
+        then = "and then kept as it was" if recipe["frozen_encoder"] else "then trained with the rest"
+        first = (
+            f"The encoder was pre-trained as a masked autoencoder ({how['epochs']} epochs, {how['mask_ratio']:.0%} of"
+            f" the patches hidden) on {data['seen']:,} galaxies, {then}."
+        )
+    rows = []
+    for metric in METRICS:
+        if metric.key in facts["metrics"]:
+            ends = facts["intervals"].get(metric.key)
+            shown = f"{metric.show(ends[0])} to {metric.show(ends[1])}" if ends else ""
+            rows.append((metric.label, metric.show(facts["metrics"][metric.key]), shown, metric.how))
+    speed = [
+        (phase, str(told["epochs"]), number(told["seconds"], "s"), number(told["galaxies_per_s"], "galaxies/s"))
+        for phase, told in facts["speed"].items()
+    ]
+    weights = "; ".join(f"`{name}` {size / 1e6:.1f} MB" for name, size in files.items())
+    return "\n\n".join(
+        [
+            "# Model card",
+            f"AstroMAE, {facts['parameters']:,} parameters, redshifts from five-band cut-outs (nanomaggies) and AB"
+            f" magnitudes. {weights}.",
+            f"**Data.** {data['name']}: {data['galaxies']:,} galaxies, {data['known']:,} of them trained on with their"
+            f" redshift, {data['watched']:,} looked at after each epoch, {data['judged']:,} kept for the figures below."
+            f" The split is by chance, seed {recipe['seed']}.",
+            f"**Training.** {first} {recipe['epochs']} epochs, batches of {recipe['batch_size']}, AdamW with one"
+            f" cycle up to {recipe['learning_rate']:g}, quarter turns and mirroring, a moving average of the weights"
+            f" ({recipe['averaging']:g}), {recipe['precision']} arithmetic, on {facts['device']}.",
+            markdown_table(("Phase", "Epochs", "Wall time", "Median speed"), speed),
+            f"**Quality** on the {data['judged']:,} galaxies that nothing was chosen by. {DELTA}. Intervals are"
+            f" {INTERVAL}.",
+            markdown_table(("Metric", "Value", "95 % interval", "What it is"), rows),
+            "**Use.** Only for galaxies like those of the data: of the same bands, depth, seeing and range of"
+            " redshifts. What it says of others is not known.",
+            f"**Recipe.**\n\n```json\n{json.dumps({'model': facts['config'], **recipe}, indent=1)}\n```\n",
+        ]
+    )
+
+
+def page(trained: Trained, facts: Facts) -> str:
+    """Curves and figures as one HTML document without scripts or outside resources."""
+    rows = pd.DataFrame({"z_pred": trained.z_pred, "z_spec": trained.z_spec})
+    names = {"pretraining": "Pre-training: the loss is of the hidden patches.", "training": "Training: loss of delta."}
+    pictures = [Picture(svg, names[phase]) for phase, svg in curves(trained.history).items()]
+    pictures += redshift_pictures(rows, trained.metrics)
+    metrics = []
+    for metric in METRICS:
+        if metric.key in facts["metrics"]:
+            ends = [metric.show(end) for end in facts["intervals"].get(metric.key, ())]
+            told = f"{' to '.join(ends)} (95 % interval); " if ends else ""
+            metrics.append((metric.label, metric.show(facts["metrics"][metric.key]), told + metric.how))
+    return TEMPLATES.get_template("training.html").render(
+        facts=facts, pictures=pictures, metrics=metrics, percent=percent
+    )

@@ -1,0 +1,72 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from flows.cli import main
+
+SWEEPS = Path(__file__).parents[4] / "benchmarks" / "sweeps"
+COSMIC = str(Path(sys.executable).with_name("cosmic"))
+
+
+def test_a_dry_run_lists_cells_invocations_and_cost_and_runs_nothing(tmp_path, capsys):
+    assert main(["bench", str(SWEEPS / "data-size.yaml"), "--dry-run", "--store", str(tmp_path / "store")]) == 0
+    shown = capsys.readouterr().out
+    assert "sweep data-size: 28 cells" in shown
+    assert "Nothing was run" in shown
+    assert not (tmp_path / "store").exists()
+
+
+def test_a_dry_run_as_json_adds_up(capsys):
+    assert main(["bench", str(SWEEPS / "data-size.yaml"), "--dry-run", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["invocations"] == sum(cell["invocations"] for cell in document["cells"])
+    assert document["expected_usd"] == pytest.approx(sum(cell["expected_usd"] for cell in document["cells"]))
+    assert "guess" in document["how"]
+
+
+def test_another_executor_takes_the_place_of_the_sweeps_own(capsys):
+    words = ["bench", str(SWEEPS / "data-size.yaml"), "--dry-run", "--json", "--executor", "local"]
+    assert main(words) == 0
+    assert json.loads(capsys.readouterr().out)["expected_usd"] == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ([str(SWEEPS / "data-size.yaml"), "--max-cost", "1"], "more than the $1.00"),
+        ([str(SWEEPS / "data-size.yaml"), "--max-cost", "nan"], "--max-cost"),
+        (["none.yaml"], "none.yaml"),
+    ],
+)
+def test_what_cannot_be_run_exits_2_before_anything_is_spent(words, told, capsys):
+    assert main(["bench", *words]) == 2
+    assert told in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_sweep_tells_which_run_it_is_at_and_not_what_prefect_logs(store, tmp_path, prefect_server):
+    sweep = {
+        "name": "tiny",
+        "request": {"bucket": "cosmicai-test", "data_bucket": "cosmicai-test", "model": "models/tiny.safetensors"},
+        "survey": {"samples": 153},
+        "axes": {"batch_size": [16, 64], "partition_size": "3MB"},
+        "repeats": 1,
+        "workers": 0,
+    }
+    (tmp_path / "tiny.yaml").write_text(json.dumps(sweep))
+    done = subprocess.run(
+        [COSMIC, "bench", "tiny.yaml", "--store", str(store), "--json"],
+        cwd=tmp_path,
+        env=os.environ | {"PREFECT_API_URL": prefect_server, "PREFECT_HOME": str(tmp_path / "home")},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["runs"] == 2
+    assert "run 2 of 2: filelimit-1_batchsize-64_prefix-3MB, repeat 1" in done.stderr
+    assert "INFO" not in done.stderr

@@ -1,0 +1,71 @@
+import numpy as np
+import pytest
+
+from flows.cli import main
+from inference.partitions.partition import open_partition, write_partition
+from tests.support.surveys import random_survey, snapshot
+
+
+@pytest.fixture
+def survey(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_partition(tmp_path / "survey.pt", *random_survey(70))
+    return tmp_path / "survey.pt"
+
+
+def test_init_makes_a_bucket_and_says_when_it_was_there(tmp_path, capsys):
+    words = ["init", "cosmicai-data", "--store", str(tmp_path / "store")]
+    assert main(words) == 0
+    assert {path.name for path in (tmp_path / "store" / "cosmicai-data").iterdir()} == {"scripts", "results"}
+    before = snapshot(tmp_path)
+    assert main(words) == 0
+    assert "was there already" in capsys.readouterr().out
+    assert snapshot(tmp_path) == before
+
+
+def test_simulate_writes_a_survey_and_the_same_seed_the_same_bytes(tmp_path, capsys):
+    for name in ("one.pt", "two.pt"):
+        assert main(["simulate", "--samples", "5", "--seed", "3", "--workers", "1", "--out", str(tmp_path / name)]) == 0
+    assert (tmp_path / "one.pt").read_bytes() == (tmp_path / "two.pt").read_bytes()
+    assert len(open_partition(tmp_path / "one.pt", "one")) == 5
+    assert "5 galaxies" in capsys.readouterr().out
+    assert "<svg" in (tmp_path / "one.html").read_text()
+
+
+def test_simulate_writes_no_page_when_none_is_wanted(tmp_path):
+    words = ["simulate", "--samples", "2", "--workers", "1", "--out", str(tmp_path / "s.pt"), "--no-page"]
+    assert main(words) == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["s.pt"]
+
+
+@pytest.mark.parametrize("form", ["pt", "safetensors"])
+def test_partition_cuts_a_survey_into_numbered_files_that_hold_it_all(survey, form):
+    assert main(["partition", str(survey), "--samples", "30", "--to", "parts", "--format", form]) == 0
+    files = [survey.parent / "parts" / f"{number}.{form}" for number in (1, 2, 3)]
+    assert sorted((survey.parent / "parts").iterdir()) == files
+    parts = [open_partition(path, path.name) for path in files]
+    assert [len(part) for part in parts] == [30, 30, 10]
+    whole = open_partition(survey, "survey")
+    for name in ("images", "magnitudes", "redshifts"):
+        joined = np.concatenate([getattr(part, name) for part in parts])
+        np.testing.assert_array_equal(joined, getattr(whole, name))
+
+
+def test_partition_by_size_counts_as_the_contract_does(survey):
+    assert main(["partition", str(survey), "--size", "1MB", "--to", "parts"]) == 0
+    assert len(open_partition(survey.parent / "parts" / "1.pt", "1")) == 51
+
+
+def test_partition_does_not_mix_with_what_is_there(survey, capsys):
+    assert main(["partition", str(survey), "--samples", "10", "--to", "parts"]) == 0
+    before = snapshot(survey.parent)
+    assert main(["partition", str(survey), "--samples", "30", "--to", "parts"]) == 2
+    assert "holds 7 partitions already" in capsys.readouterr().err
+    assert snapshot(survey.parent) == before
+
+
+@pytest.mark.parametrize("size", ["0", "25", "25 apples", "-1MB", "nanMB", "1e9MB"])
+def test_a_size_that_is_none_is_refused(survey, size, capsys):
+    assert main(["partition", str(survey), f"--size={size}", "--to", "parts"]) == 2
+    assert not (survey.parent / "parts").exists()
+    assert capsys.readouterr().err.count("\n") == 1

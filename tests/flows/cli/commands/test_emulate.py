@@ -1,0 +1,115 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from flows.cli import main
+from tests.support.surveys import write_survey
+
+pytestmark = pytest.mark.slow
+COSMIC = Path(sys.executable).with_name("cosmic")
+
+
+def processes_of(marker):
+    """Processes that have the marker in their environment: the command's own, and all that it started."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdecimal() and marker.encode() in (entry / "environ").read_bytes():
+                found.append(entry.name)
+        except OSError:
+            continue
+    return found
+
+
+def gone(marker):
+    for _ in range(200):
+        if not processes_of(marker):
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def marked(tmp_path):
+    """An environment that every process of a test can be told by, with a temporary folder of its own."""
+    (tmp_path / "tmp").mkdir()
+    marker = f"COSMIC_MARK={tmp_path}"
+    return marker, os.environ | {"COSMIC_MARK": str(tmp_path), "TMPDIR": str(tmp_path / "tmp")}
+
+
+def test_the_command_finds_the_stack_deployed_and_its_exit_code_is_passed_on(tmp_path):
+    marker, environment = marked(tmp_path)
+    write_survey(tmp_path / "store" / "cosmicai-test" / "survey")
+    code = """
+import json, sys
+from inference.storage.store import Store
+from tasks.aws.session import client
+keys = [stored.key for stored in Store("s3://").list("cosmicai-test", "survey")]
+machine = client("stepfunctions").list_state_machines()["stateMachines"][0]["name"]
+state = client("lambda").get_function_configuration(FunctionName="cosmic-executor")["State"]
+print(json.dumps([keys, machine, state]))
+sys.exit(7)
+"""
+    command = [COSMIC, "emulate", "--with", tmp_path / "store", "--", sys.executable, "-c", code]
+    ended = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert ended.returncode == 7, ended.stderr
+    assert json.loads(ended.stdout) == [[f"survey/{number}.pt" for number in (1, 2, 3, 4)], "cosmic-flows", "Active"]
+    assert gone(marker)
+    assert list((tmp_path / "tmp").iterdir()) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_ctrl_c_a_termination_and_a_closed_terminal_leave_no_process_and_no_file_behind(tmp_path, number):
+    marker, environment = marked(tmp_path)
+    ready = tmp_path / "ready"
+    code = f"""
+import time, pathlib
+from tasks.aws.session import client
+client("lambda").invoke(FunctionName="cosmic-executor", Payload=b"{{}}")
+pathlib.Path({str(ready)!r}).write_text("")
+time.sleep(600)
+"""
+    process = subprocess.Popen(
+        [COSMIC, "emulate", "--", sys.executable, "-c", code],
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    while not ready.exists():
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.05)
+    if number == signal.SIGINT:
+        os.killpg(process.pid, number)  # as a terminal does: to the command and to what it runs
+    else:
+        process.send_signal(number)
+    assert process.wait(timeout=60) == 130
+    assert gone(marker)
+    assert list((tmp_path / "tmp").iterdir()) == []
+
+
+def test_a_folder_that_can_be_no_bucket_is_told_before_anything_is_started(tmp_path, capsys):
+    (tmp_path / "My Stuff").mkdir()
+    assert main(["emulate", "--with", str(tmp_path), "--", "true"]) == 2
+    assert "My Stuff must be a bucket name" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ([], "name the command"),
+        (["--"], "name the command"),
+        (["--with", "/nowhere", "--", "true"], "no folder /nowhere"),
+        (["--port", "0", "--", "true"], "--port"),
+        (["--", "no-such-command-here"], "no-such-command-here"),
+    ],
+)
+def test_what_cannot_be_run_is_told_and_exits_2(words, told, capsys):
+    assert main(["emulate", *words]) == 2
+    assert told in capsys.readouterr().err

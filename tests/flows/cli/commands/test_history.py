@@ -1,0 +1,122 @@
+import json
+
+import pytest
+
+from flows.cli import main
+from tests.support.execution_histories import INLINE
+from tests.support.states_endpoint import Refusal, states_endpoint
+
+ARN = "arn:aws:states:us-east-1:000000000000:execution:old:one"
+ENDED = {
+    "executionArn": ARN,
+    "stateMachineArn": "arn:aws:states:us-east-1:000000000000:stateMachine:old",
+    "name": "one",
+    "startDate": 100.0,
+    "stopDate": 125.0,
+    "status": "SUCCEEDED",
+}
+
+
+@pytest.fixture
+def answers(monkeypatch):
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "test")
+    for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
+        monkeypatch.setenv(name, "us-east-1")
+    served = []
+
+    def serve(**script):
+        good = {
+            "DescribeExecution": ENDED,
+            "GetExecutionHistory": [
+                {"events": INLINE[:20], "nextToken": "more"},
+                {"events": INLINE[20:]},
+            ],
+            "ListMapRuns": {"mapRuns": []},
+        }
+        served.append(states_endpoint(**(good | script)))
+        url, calls = served[-1].__enter__()
+        monkeypatch.setenv("AWS_ENDPOINT_URL", url)
+        return calls
+
+    yield serve
+    for context in served:
+        context.__exit__(None, None, None)
+
+
+def test_phases_are_printed_as_a_table_with_units_and_the_items_below(answers, capsys):
+    answers()
+    assert main(["history", ARN]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    rows = [[cell.strip() for cell in line.strip("│┃ ").replace("┃", "│").split("│")] for line in lines]
+    assert ["phase", "states", "s"] in rows
+    for row in (
+        ["Initialize", "Initialize", "2.000"],
+        ["Map", "Fan out", "20.000"],
+        ["Summarize", "Summarize", "3.000"],
+        ["whole execution", "", "25.000"],
+    ):
+        assert row in rows
+    assert "an item took: min 5.000 s, median 10.000 s, mean 10.000 s, max 15.000 s" in lines
+    assert "items: 2 succeeded, 3 total" in lines
+    assert any(line.startswith("state transitions: 6,") for line in lines)
+
+
+def test_json_is_one_document_with_the_same_numbers(answers, capsys):
+    answers()
+    assert main(["history", ARN, "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert [document[name] for name in ("initialize_s", "map_s", "summarize_s", "seconds")] == [2, 20, 3, 25]
+    assert document["item_seconds"] == [5, 10, 15]
+
+
+def test_the_history_is_read_over_all_its_pages(answers, capsys):
+    calls = answers()
+    main(["history", ARN])
+    asked = [wanted for operation, wanted in calls if operation == "GetExecutionHistory"]
+    assert [wanted.get("nextToken") for wanted in asked] == [None, "more"]
+    assert {wanted["maxResults"] for wanted in asked} == {1000}
+
+
+@pytest.mark.parametrize(
+    "arn",
+    [
+        "cosmic-flows",
+        "arn:aws:states:us-east-1:000000000000:stateMachine:old",
+        "arn:aws:states:us-east-1:000000000000:express:old:one:two",
+        "arn:aws:lambda:us-east-1:000000000000:function:old",
+    ],
+)
+def test_what_is_no_execution_is_refused_with_one_sentence(arn, capsys):
+    assert main(["history", arn]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("cosmic history: EXECUTION_ARN must be")
+    assert told.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("refusal", "told"),
+    [
+        (Refusal("ExecutionDoesNotExist"), f"there is no execution {ARN}"),
+        (Refusal("AccessDeniedException", "not authorized to perform states:DescribeExecution"), "cosmic history: "),
+    ],
+)
+def test_an_execution_that_cannot_be_read_is_told_with_one_sentence(answers, capsys, refusal, told):
+    answers(DescribeExecution=refusal)
+    assert main(["history", ARN]) == 2
+    error = capsys.readouterr().err
+    assert told in error
+    assert error.count("\n") == 1
+
+
+def test_an_execution_of_another_region_is_refused_with_one_sentence(answers, capsys):
+    answers()
+    assert main(["history", ARN.replace("us-east-1", "eu-west-1")]) == 2
+    assert "is of eu-west-1, but the region in use is us-east-1" in capsys.readouterr().err
+
+
+def test_a_failed_execution_is_told_with_its_cause(answers, capsys):
+    cause = json.dumps({"errorType": "RankFailed", "errorMessage": "3 of 8 ranks are missing"})
+    answers(DescribeExecution=ENDED | {"status": "FAILED", "error": "RankFailed", "cause": cause})
+    assert main(["history", ARN]) == 0
+    assert "the execution ended FAILED: 3 of 8 ranks are missing" in capsys.readouterr().out

@@ -1,0 +1,108 @@
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from flows.cli import main
+from inference.partitions.partition import open_partition
+from inference.storage.store import Store
+from tasks.photoz.metrics import photoz_metrics
+from tasks.run_results.catalogue import read_catalogue, with_magnitudes
+from tests.support.finished_run import BUCKET, finished_run
+from tests.support.surveys import SIZES
+
+RUN = "cosmicai-test/results/test"
+
+
+@pytest.fixture
+def rows(tmp_path, monkeypatch):
+    """The redshifts of a finished run, in whose folder the test works."""
+    found = finished_run(tmp_path / ".cosmic/store", unknown=1)
+    monkeypatch.chdir(tmp_path)
+    return found
+
+
+def test_a_run_is_measured_with_intervals_and_in_bins_of_redshift_and_magnitude(rows, capsys):
+    assert main(["metrics", RUN, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["metrics"] == photoz_metrics(rows["z_pred"].to_numpy(), rows["z_spec"].to_numpy())
+    low, high = found["intervals"]["nmad"]
+    assert low < found["metrics"]["nmad"] < high
+    assert set(found["bins"]) == {"z_spec", "z_pred", "mag_r"}
+    for bins in found["bins"].values():
+        assert sum(row["samples"] for row in bins) == sum(SIZES) - 4
+
+
+def test_bins_in_magnitude_are_of_the_r_band(rows, tmp_path):
+    store = Store(tmp_path / ".cosmic/store")
+    found = with_magnitudes(store, read_catalogue(store, BUCKET, "results/test"))
+    partitions = [
+        open_partition(tmp_path / f".cosmic/store/{BUCKET}/{key}", key) for key in found["partition"].unique()
+    ]
+    expected = np.concatenate([np.asarray(partition.magnitudes)[:, 2] for partition in partitions])
+    np.testing.assert_array_equal(found["mag_r"], expected)
+
+
+def test_the_catalogue_of_a_run_in_any_format_has_the_runs_metrics(rows, capsys):
+    assert main(["metrics", RUN, "--json", "--no-magnitudes"]) == 0
+    of_run = json.loads(capsys.readouterr().out)
+    for name in ("z.parquet", "z.fits", "z.vot", "z.csv"):
+        assert main(["catalogue", RUN, "--to", name]) == 0
+        capsys.readouterr()
+        assert main(["metrics", name, "--json"]) == 0
+        of_file = json.loads(capsys.readouterr().out)
+        for key in ("metrics", "intervals", "bins"):
+            assert of_file[key] == of_run[key]
+
+
+def test_tables_are_printed_and_page_tables_and_plots_written(rows, tmp_path, capsys):
+    assert main(["metrics", RUN, "--to", "quality"]) == 0
+    out = capsys.readouterr().out
+    for told in ("NMAD, factor 1.4826", "Sigma 68", "95 % interval", "Brammer et al. 2008", "In bins of r magnitude"):
+        assert told in out
+    names = {path.name for path in (tmp_path / "quality").iterdir()}
+    assert {"metrics.html", "metrics.json", "metrics.csv", "residuals.svg", "bins-mag-r.csv"} <= names
+    page = (tmp_path / "quality/metrics.html").read_text()
+    assert page.count("<svg") == 6
+    table = pd.read_csv(tmp_path / "quality/metrics.csv", index_col="metric")
+    assert table.loc["nmad", "low"] <= table.loc["nmad", "value"] <= table.loc["nmad", "high"]
+
+
+def test_any_table_with_both_redshifts_will_do(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    pd.DataFrame({"z_pred": [0.1, 0.2], "z_spec": [0.1, 0.3], "name": ["a", "b"]}).to_csv("mine.csv", index=False)
+    assert main(["metrics", "mine.csv", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["metrics"]["mae"] == pytest.approx(0.05)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("a,b\n1,2\n", "has no column z_pred; it has a, b"),
+        ("z_spec,b\n1,2\n", "has no column z_pred; it has z_spec, b"),
+        ("z_pred,z_spec\n0.1,x\n", "something that is no number"),
+        ("z_pred,z_spec\n", "has no rows"),
+        ("z_pred,z_spec\n0.1,-9999\n", "knows no spectroscopic redshift"),
+        ("z_pred,z_spec\nnan,0.1\n", "prediction 0 is not finite"),
+        ("", "has no column z_pred; it has none"),
+    ],
+)
+def test_a_table_that_will_not_do_is_refused_in_one_sentence(tmp_path, capsys, monkeypatch, text, told):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.csv").write_text(text)
+    assert main(["metrics", "mine.csv"]) == 2
+    assert told in capsys.readouterr().err
+
+
+def test_a_partition_that_changed_since_the_run_is_not_joined(rows, tmp_path, capsys):
+    survey = tmp_path / ".cosmic/store" / BUCKET / "survey"
+    (survey / "2.pt").write_bytes((survey / "1.pt").read_bytes())
+    assert main(["metrics", RUN]) == 2
+    assert "survey/2.pt has changed since the run: leave the magnitudes out" in capsys.readouterr().err
+    assert main(["metrics", RUN, "--no-magnitudes"]) == 0
+
+
+def test_bins_are_counted(rows, capsys):
+    assert main(["metrics", RUN, "--bins", "0"]) == 2
+    assert "--bins must be from 1 to 100" in capsys.readouterr().err

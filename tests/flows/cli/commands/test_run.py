@@ -1,0 +1,163 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from inference.partitions.partition import write_partition
+from tests.support.surveys import random_survey, request_of, snapshot
+
+pytestmark = pytest.mark.slow
+COSMIC = str(Path(sys.executable).with_name("cosmic"))
+
+
+@pytest.fixture
+def cosmic(tmp_path, store, prefect_server):
+    """Run the command in a process of its own, against the session's server unless told otherwise."""
+
+    def call(*words, request=None, **environment):
+        path = tmp_path / "request.json"
+        path.write_text(json.dumps(request_of() if request is None else request))
+        words = [str(path) if word == "REQUEST" else word for word in words]
+        chosen = {"PREFECT_API_URL": prefect_server} | environment
+        variables = {name: value for name, value in (os.environ | chosen).items() if value is not None}
+        return subprocess.run(
+            [COSMIC, *words, "--store", str(store)],
+            capture_output=True,
+            text=True,
+            env=variables,
+            cwd=tmp_path,
+            timeout=240,
+        )
+
+    return call
+
+
+def test_json_is_the_only_thing_on_standard_output(cosmic):
+    done = cosmic("run", "REQUEST", "--workers", "2", "--json")
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert document["ranks_done"] == 4
+    assert Path(document["report"]).is_file()
+
+
+def test_a_finished_request_is_answered_with_the_stored_summary_before_prefect_is_asked(cosmic, store):
+    first = cosmic("run", "REQUEST", "--workers", "2", "--json")
+    before = snapshot(store)
+    again = cosmic("run", "REQUEST", "--json", PREFECT_API_URL="http://127.0.0.1:9/api")
+    assert again.returncode == 0, again.stderr
+    assert json.loads(again.stdout) == json.loads(first.stdout)
+    assert again.stderr == "Every rank is done, from these partitions, model and settings; this is their summary.\n"
+    assert snapshot(store) == before
+    changed = cosmic("run", "REQUEST", request=request_of(batch_size=17), PREFECT_API_URL="http://127.0.0.1:9/api")
+    assert (changed.returncode, "no Prefect server answers" in changed.stderr) == (2, True)
+
+
+def test_a_person_sees_tables_with_units_and_where_the_report_is(cosmic, store):
+    done = cosmic("run", "REQUEST", "--workers", "1")
+    assert done.returncode == 0, done.stderr
+    for word in ("ranks done", "galaxies/s", "makespan", "NMAD", "survey/3.pt", "an estimate", "report.html"):
+        assert word in done.stdout
+    billed = cosmic("cost", "cosmicai-test/results/test", "--json")
+    assert json.loads(billed.stdout)["method"] == "billed"
+    printed = cosmic("cost", "cosmicai-test/results/test", "--method", "as-printed")
+    assert "invocations x total duration x used memory" in printed.stdout
+
+
+def test_wrong_input_exits_with_2_and_writes_nothing(cosmic, store):
+    before = snapshot(store)
+    done = cosmic("run", "REQUEST", request=request_of(batch_size="abc"))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "cosmic run: batch_size must be a whole number, not 'abc'\n"
+    assert snapshot(store) == before
+
+
+def test_an_incomplete_run_exits_with_1_names_file_and_rank_and_still_prints_its_document(cosmic, store):
+    path = store / "cosmicai-test" / "survey" / "2.pt"
+    path.write_bytes(path.read_bytes()[:3000])
+    done = cosmic("run", "REQUEST", "--json", "--workers", "1")
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["missing_ranks"] == [1]
+    last = done.stderr.splitlines()[-1]
+    assert "rank 1: " in last
+    assert "survey/2.pt" in last
+    assert "Traceback" not in done.stderr
+
+
+def full_store(tmp_path, who):
+    """A sitecustomize that lets the processes of which `who` is true write files of 9 kB at most, as a full disk would.
+
+    That is room for the ranks' records, not for the redshifts of 500 galaxies, nor for a report.
+    """
+    folder = tmp_path / "site"
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(
+        f"import resource, sys\nif {who}: resource.setrlimit(resource.RLIMIT_FSIZE, (9000, 9000))\n"
+    )
+    return str(folder)
+
+
+@pytest.mark.parametrize(
+    ("who", "named"),
+    [
+        ("'inference.worker' in sys.orig_argv", ["1 of 4 ranks are missing", "rank 2: ", "predictions/2."]),
+        ("True", ["rank 2: ", "predictions/2.", "cannot write cosmicai-test/results/test/"]),
+    ],
+    ids=["while ranks run", "and has no room for the report either"],
+)
+def test_a_store_that_fills_up_fails_by_name_and_keeps_the_other_ranks(cosmic, store, tmp_path, who, named):
+    write_partition(store / "cosmicai-test" / "survey" / "3.pt", *random_survey(500))
+    done = cosmic("run", "REQUEST", "--workers", "1", PYTHONPATH=full_store(tmp_path, who))
+    assert done.returncode == 1, done.stderr
+    assert "Traceback" not in done.stderr
+    for words in named:
+        assert words in done.stderr
+    results = store / "cosmicai-test" / "results" / "test"
+    assert {path.name for path in results.glob("[0-9]*.json")} == {"0.json", "1.json", "3.json"}
+
+
+def test_a_worker_killed_from_outside_is_replaced_and_its_rank_retried(tmp_path, store, prefect_server):
+    for number in range(1, 5):
+        write_partition(store / "cosmicai-test" / "survey" / f"{number}.pt", *random_survey(4000, seed=number))
+    path = tmp_path / "request.json"
+    path.write_text(json.dumps(request_of(batch_size=8)))
+    command = [COSMIC, "run", str(path), "--store", str(store), "--workers", "2", "--json"]
+    run = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=os.environ | {"PREFECT_API_URL": prefect_server}
+    )
+    killed = None
+    while killed is None and run.poll() is None:
+        for worker in workers_of(run.pid):
+            os.kill(worker, signal.SIGKILL)
+            killed = worker
+            break
+        time.sleep(0.05)
+    out, error = run.communicate(timeout=240)
+    assert killed is not None
+    assert run.returncode == 0, error.decode()
+    document = json.loads(out)
+    assert document["ranks_done"] == 4
+    assert document["missing_ranks"] == []
+
+
+def workers_of(parent):
+    """Processes that run inference.worker and were started by `parent`."""
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdecimal():
+            try:
+                command = (folder / "cmdline").read_bytes()
+                started_by = (folder / "stat").read_text().rpartition(")")[2].split()[1]
+            except OSError:
+                continue
+            if b"inference.worker" in command and started_by == str(parent):
+                yield int(folder.name)
+
+
+def test_a_server_that_does_not_answer_is_named(cosmic):
+    done = cosmic("run", "REQUEST", PREFECT_API_URL="http://127.0.0.1:9/api")
+    assert done.returncode == 2
+    assert "http://127.0.0.1:9/api" in done.stderr

@@ -1,0 +1,69 @@
+import json
+
+import pytest
+import torch
+
+from flows.cli import main
+from tests.support.models import TINY
+from tests.support.surveys import snapshot, write_survey
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """A folder to work in, with partitions and a recipe."""
+    monkeypatch.chdir(tmp_path)
+    write_survey(tmp_path / "survey", (60, 40))
+    (tmp_path / "recipe.json").write_text(json.dumps({"model": TINY.to_dict(), "batch_size": 32, "epochs": 5}))
+    return tmp_path
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("prefect_api")
+def test_a_recipe_with_changes_is_trained_and_shown(place, capsys):
+    words = ["train", "survey", "--to", "out", "--recipe", "recipe.json", "--set", "epochs=1"]
+    assert main([*words, "--set", "pretraining.epochs=1", "--device", "cpu"]) == 0
+    out = capsys.readouterr().out
+    for told in (
+        "pretraining",
+        "galaxies/s",
+        "on 10 galaxies kept for this: NMAD",
+        "model.safetensors",
+        "training.html",
+    ):
+        assert told in out
+    assert main([*words, "--json", "--device", "cpu"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["recipe"]["pretraining"] is None
+    assert len(document["history"]["training"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["survey", "--recipe", "none.json"], "cannot read the recipe none.json"),
+        (["survey", "--recipe", "survey/1.pt"], "the recipe survey/1.pt is no JSON"),
+        (["survey", "--set", "epochs"], "--set is written FIELD=VALUE, not 'epochs'"),
+        (["survey", "--set", "epochs=many"], "epochs must be a whole number from 1, not 'many'"),
+        (["survey", "--set", "model=huge"], "model must be small or published"),
+    ],
+)
+def test_wrong_input_is_one_sentence_exit_code_2_and_writes_nothing(place, capsys, words, told):
+    before = snapshot(place)
+    assert main(["train", *words, "--to", "out"]) == 2
+    assert told in capsys.readouterr().err
+    assert snapshot(place) == before
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("prefect_api")
+def test_galaxies_that_are_not_there_are_named_before_anything_is_written(place, capsys):
+    before = snapshot(place)
+    assert main(["train", "nowhere", "--to", "out"]) == 2
+    assert "there is no file, folder or bucket/prefix nowhere" in capsys.readouterr().err
+    assert snapshot(place) == before
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_a_gpu_that_is_not_there_is_told(place, capsys):
+    assert main(["train", "survey", "--to", "out", "--device", "cuda"]) == 2
+    assert "torch finds no CUDA device here" in capsys.readouterr().err

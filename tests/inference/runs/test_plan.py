@@ -1,0 +1,109 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from inference.contract.run_request import RunRequest
+from inference.errors import BadInput
+from inference.runs.plan import Model, assign, make_plan, payload
+from inference.storage.store import StoredObject
+
+REQUEST = {
+    "bucket": "cosmicai-data",
+    "file_limit": "11",
+    "batch_size": 512,
+    "result_path": "result-partition-100MB/1GB/1",
+    "data_bucket": "cosmicai-data",
+    "data_prefix": "100MB",
+}
+MODEL = Model("models/m.safetensors", "abc", "models/m.onnx")
+
+
+def request(**changes):
+    return RunRequest.read(REQUEST | changes)
+
+
+def listing(*names):
+    return [StoredObject(f"100MB/{name}", 1000, f"etag-{name}") for name in names]
+
+
+def plan(req, files, model=MODEL):
+    return make_plan(req, files, model, "/store")
+
+
+@given(st.integers(1, 200), st.integers(1, 200))
+def test_every_file_is_read_once_when_there_are_enough_and_shares_differ_by_one_at_most(files, ranks):
+    shares = assign(list(range(files)), ranks)
+    assert len(shares) == ranks
+    if files >= ranks:
+        assert [file for share in shares for file in share] == list(range(files))
+        sizes = [len(share) for share in shares]
+        assert max(sizes) - min(sizes) <= 1
+        assert sizes == sorted(sizes, reverse=True)
+    else:
+        assert [share[0] for share in shares] == [rank % files for rank in range(ranks)]
+
+
+def test_each_rank_takes_its_share_of_what_is_left():
+    assert assign(list("abcdefg"), 3) == [["a", "b", "c"], ["d", "e"], ["f", "g"]]
+
+
+def test_the_world_is_as_large_as_the_files_there_are_and_the_shortfall_is_said():
+    made = plan(request(), listing("1.pt", "2.pt", "10.pt"))
+    assert made.world_size == 3
+    assert made.data_map == {"0": "100MB/1.pt", "1": "100MB/2.pt", "2": "100MB/10.pt"}
+    assert "file_limit is 11 but 100MB/ holds 3" in made.notes[0]
+
+
+def test_file_limit_takes_the_first_files_as_people_count():
+    made = plan(request(file_limit=2), listing("1.pt", "10.pt", "2.pt"))
+    assert list(made.data_map.values()) == ["100MB/1.pt", "100MB/2.pt"]
+
+
+def test_lexicographic_order_reproduces_old_plans():
+    made = plan(request(file_limit=2, order="lexicographic"), listing("1.pt", "10.pt", "2.pt"))
+    assert list(made.data_map.values()) == ["100MB/1.pt", "100MB/10.pt"]
+
+
+def test_a_rank_with_several_files_gets_a_list_and_one_with_one_gets_text():
+    made = plan(request(world_size=2), listing("1.pt", "2.pt", "3.pt"))
+    assert made.data_map == {"0": ["100MB/1.pt", "100MB/2.pt"], "1": "100MB/3.pt"}
+
+
+def test_more_ranks_than_files_reuse_them_round_robin_only_when_asked_for():
+    made = plan(request(world_size=5), listing("1.pt", "2.pt"))
+    assert list(made.data_map.values()) == [f"100MB/{n}.pt" for n in (1, 2, 1, 2, 1)]
+    assert "count each object once" in " ".join(made.notes)
+
+
+def test_objects_that_are_no_partitions_are_ignored_and_counted():
+    made = plan(request(), listing("1.pt", "README.txt", "x.safetensors"))
+    assert made.world_size == 2
+    assert any("1 objects" in note for note in made.notes)
+
+
+def test_no_partitions_is_refused_with_the_prefix_named():
+    with pytest.raises(BadInput, match="cosmicai-data/100MB/"):
+        plan(request(), listing("README.txt"))
+
+
+def test_the_fingerprint_changes_with_data_model_batch_size_and_engine_and_with_nothing_else():
+    base = plan(request(), listing("1.pt"))
+    changed = [
+        plan(request(batch_size=64), listing("1.pt")),
+        plan(request(engine="torch"), listing("1.pt")),
+        plan(request(), listing("1.pt"), Model("models/m.safetensors", "def")),
+        plan(request(), [StoredObject("100MB/1.pt", 1000, "other")]),
+    ]
+    same = plan(request(result_path="elsewhere", memory_mb=2048), listing("1.pt"))
+    prints = {made.events[0].fingerprint for made in [base, *changed]}
+    assert len(prints) == 5
+    assert same.events[0].fingerprint == base.events[0].fingerprint
+
+
+def test_the_payload_is_the_request_with_the_data_map():
+    req = request()
+    made = plan(req, listing("1.pt", "2.pt"))
+    document = payload(req, made, "run-1")
+    assert {"bucket", "data_prefix", "result_path", "batch_size"} <= document.keys()
+    assert document["data_map"] == made.data_map
+    assert document["fingerprints"].keys() == {"0", "1"}

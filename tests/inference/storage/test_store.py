@@ -1,0 +1,88 @@
+import pytest
+
+from inference.errors import StoreError
+from inference.storage.store import Store
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(tmp_path / "store")
+
+
+def test_what_is_written_is_read_back_and_listed_with_its_size(store):
+    store.write("bucket", "a/b.txt", b"hello")
+    assert store.read("bucket", "a/b.txt") == b"hello"
+    [stored] = store.list("bucket", "a")
+    assert (stored.key, stored.size) == ("a/b.txt", 5)
+    assert store.head("bucket", "a/b.txt") == stored
+
+
+def test_a_prefix_that_is_the_start_of_another_takes_only_its_own(store):
+    for key in ("100MB/1.pt", "100MB-old/1.pt", "100MB2/1.pt"):
+        store.write("bucket", key, b"x")
+    assert [stored.key for stored in store.list("bucket", "100MB")] == ["100MB/1.pt"]
+
+
+def test_a_listing_comes_in_natural_order(store):
+    for number in (10, 2, 1, 100):
+        store.write("bucket", f"p/{number}.pt", b"x")
+    assert [s.key for s in store.list("bucket", "p")] == ["p/1.pt", "p/2.pt", "p/10.pt", "p/100.pt"]
+
+
+def test_the_empty_prefix_lists_the_whole_bucket(store):
+    store.write("bucket", "a.txt", b"x")
+    store.write("bucket", "b/c.txt", b"x")
+    assert [s.key for s in store.list("bucket", "")] == ["a.txt", "b/c.txt"]
+
+
+def test_the_first_create_wins_and_a_later_one_changes_nothing(store):
+    assert store.create("bucket", "k", b"first")
+    assert not store.create("bucket", "k", b"second")
+    assert store.read("bucket", "k") == b"first"
+
+
+def test_what_is_not_there_has_no_head_and_deleting_it_is_no_error(store):
+    assert store.head("bucket", "k") is None
+    store.write("bucket", "other", b"x")
+    assert store.head("bucket", "k") is None
+    store.delete("bucket", ["k", "other"])
+    assert store.list("bucket", "") == []
+
+
+def test_reading_what_is_not_there_is_refused_by_bucket_and_key(store):
+    with pytest.raises(StoreError, match=r"cannot read bucket/k"):
+        store.read("bucket", "k")
+
+
+def test_looking_makes_nothing(store, tmp_path):
+    store.head("bucket", "k")
+    store.list("bucket", "p")
+    with pytest.raises(StoreError):
+        store.read("bucket", "k")
+    assert not (tmp_path / "store").exists()
+
+
+def test_a_root_that_is_no_folder_is_refused_by_name(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match="bucket"):
+        Store(tmp_path / "file").write("bucket", "k", b"x")
+
+
+def test_a_bucket_in_the_root_is_refused():
+    with pytest.raises(StoreError, match="bare s3://"):
+        Store("s3://bucket")
+
+
+def test_requests_are_counted_with_their_bytes_once_somebody_asks(store):
+    store.write("bucket", "k", b"12345")
+    store.requests = []
+    store.read("bucket", "k")
+    store.create("bucket", "j", b"123")
+    assert [(r.bytes_read, r.bytes_written) for r in store.requests] == [(5, 0), (0, 3)]
+    assert all(r.ended_at >= r.started_at > 0 for r in store.requests)
+
+
+def test_keys_with_spaces_and_signs_are_kept_as_they_are(store, tmp_path):
+    store.write("bucket", "Anomaly Detection/a b#%.txt", b"x")
+    assert store.list("bucket", "Anomaly Detection")[0].key == "Anomaly Detection/a b#%.txt"
+    assert store.local_path("bucket", "Anomaly Detection/a b#%.txt").read_bytes() == b"x"

@@ -1,0 +1,154 @@
+import json
+
+import pytest
+
+from inference.contract.rank_event import RankEvent
+from inference.contract.run_request import RunRequest
+from inference.errors import BadInput, RankFailed, StoreError
+from inference.handler import lambda_handler
+from inference.model.checkpoint import content_hash
+from inference.runs.begin import begin
+from inference.runs.plan import Model, make_plan
+from inference.runs.staged import staged
+from inference.state_machine import initialize, summarize
+from inference.storage.store import Store
+from inference.worker import LocalContext
+from tests.support.surveys import SIZES, read_json, request_of
+
+BUCKET = "cosmicai-test"
+MODEL = "models/tiny.safetensors"
+pytestmark = pytest.mark.slow  # the model's graph is exported once a session
+
+
+@pytest.fixture
+def root(store, monkeypatch):
+    monkeypatch.setenv("COSMIC_STORE", str(store))
+    monkeypatch.setenv("COSMIC_THREADS", "1")
+    return store
+
+
+@pytest.fixture
+def results(root):
+    return root / BUCKET / "results" / "test"
+
+
+def items_of(root, output):
+    return read_json(root / output["items_bucket"] / output["items_key"])
+
+
+def test_the_machine_plans_what_the_flow_plans(root):
+    output = initialize(request_of(), LocalContext())
+    store = Store(root)
+    request = RunRequest.read(request_of())
+    model = staged(store, request)
+    assert model == Model(MODEL, content_hash(root / BUCKET / MODEL), model.graph)
+    planned = make_plan(request, store.list(BUCKET, "survey"), model, store.root).events
+    assert [RankEvent.from_wire(item) for item in items_of(root, output)] == list(planned)
+    assert (output["ranks"], output["bucket"], output["result_path"]) == (4, BUCKET, "results/test")
+
+
+def test_ranks_that_are_done_are_not_in_the_list(root):
+    first, *others = items_of(root, initialize(request_of(), LocalContext()))
+    lambda_handler(first, LocalContext())
+    assert items_of(root, initialize(request_of(), LocalContext())) == others
+
+
+def test_a_run_by_hand_ends_in_combined_data(root, results):
+    output = initialize(request_of(), LocalContext())
+    for item in items_of(root, output):
+        lambda_handler(item, LocalContext())
+    told = summarize(output, LocalContext())
+    assert (told["ranks_planned"], told["ranks_done"], told["missing_ranks"]) == (4, 4, [])
+    assert [record["samples"] for record in read_json(results / "combined_data.json")] == list(SIZES)
+
+
+def test_missing_ranks_fail_the_summary_by_name_and_nothing_passes_for_the_whole(root, results):
+    output = initialize(request_of(), LocalContext())
+    lambda_handler(items_of(root, output)[2], LocalContext())
+    with pytest.raises(RankFailed, match="3 of 4 ranks are missing: 0, 1, 3"):
+        summarize(output, LocalContext())
+    assert len(read_json(results / "combined_data.partial.json")) == 1
+    assert not (results / "combined_data.json").exists()
+
+
+def test_missing_ranks_that_the_machine_tolerates_are_named(root, monkeypatch):
+    output = initialize(request_of(), LocalContext())
+    for item in items_of(root, output)[1:]:
+        lambda_handler(item, LocalContext())
+    monkeypatch.setenv("TOLERATED_FAILURE_PERCENTAGE", "24")
+    with pytest.raises(RankFailed):
+        summarize(output, LocalContext())
+    monkeypatch.setenv("TOLERATED_FAILURE_PERCENTAGE", "25")
+    assert summarize(output, LocalContext())["missing_ranks"] == [0]
+
+
+def test_a_flow_that_began_the_run_keeps_its_name_on_it(root, results):
+    store, request = Store(root), RunRequest.read(request_of())
+    begin(store, request, staged(store, request), "flow-run-1")
+    initialize(request_of() | {"run_id": "flow-run-1"}, LocalContext())
+    assert read_json(results / "payload.json")["run_id"] == "flow-run-1"
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"model": "models/none.safetensors"}, "no staged models/none.safetensors"),
+        ({"model": None}, "no staged model"),
+        ({"data_prefix": "none"}, "no partitions"),
+        ({"bathc_size": 1}, "bathc_size"),
+        ({"model": None, "script": "/tmp/A B/run.py", "S3_object_name": "A B"}, "no /tmp/A B/run.py in cosmicai-test"),
+    ],
+)
+def test_what_cannot_run_is_refused_before_the_first_write(root, results, changes, told):
+    with pytest.raises(BadInput, match=told):
+        initialize(request_of(**changes), LocalContext())
+    assert not results.exists()
+
+
+def test_weights_without_their_graph_are_refused(root):
+    for graph in (root / BUCKET / "models").glob("*.onnx"):
+        graph.unlink()
+    with pytest.raises(BadInput, match="no exported graph"):
+        initialize(request_of(), LocalContext())
+
+
+@pytest.mark.parametrize("event", [None, [], {}, {"bucket": 3}])
+def test_an_event_that_is_none_is_refused(root, event):
+    with pytest.raises(BadInput):
+        summarize(event, LocalContext())
+    with pytest.raises(BadInput):
+        initialize(event, LocalContext())
+
+
+def test_a_summary_of_no_run_is_refused(root):
+    with pytest.raises(BadInput, match=r"no run under cosmicai-test/results/none"):
+        summarize({"bucket": BUCKET, "result_path": "results/none"}, LocalContext())
+
+
+class TestAScript:
+    @pytest.fixture
+    def scripted(self, root):
+        folder = root / BUCKET / "A B"
+        folder.mkdir()
+        (folder / "run.py").write_text("pass\n")
+        return request_of(model=None, script="/tmp/A B/run.py", S3_object_name="A B")
+
+    def test_the_plan_lies_at_the_buckets_root_while_the_run_holds_it(self, root, scripted):
+        initialize(scripted | {"run_id": "one"}, LocalContext())
+        assert read_json(root / BUCKET / "payload.json")["data_map"]["0"] == "survey/1.pt"
+        with pytest.raises(StoreError, match="root of bucket cosmicai-test is held by run one "):
+            initialize(scripted | {"run_id": "two", "result_path": "results/two"}, LocalContext())
+        assert json.loads((root / BUCKET / "payload.json").read_text())["result_path"] == "results/test"
+
+    def test_a_summary_gives_the_bucket_free(self, root, scripted):
+        output = initialize(scripted | {"run_id": "one"}, LocalContext())
+        with pytest.raises(RankFailed):
+            summarize(output, LocalContext())
+        initialize(scripted | {"run_id": "two", "result_path": "results/two"}, LocalContext())
+
+    def test_a_changed_script_makes_another_plan(self, root, scripted):
+        before = items_of(root, initialize(scripted | {"run_id": "one"}, LocalContext()))
+        (root / BUCKET / "A B" / "run.py").write_text("print('other')\n")
+        after = items_of(root, initialize(scripted | {"run_id": "one"}, LocalContext()))
+        assert before[0]["fingerprint"] != after[0]["fingerprint"]
+        assert after[0]["SCRIPT"] == "/tmp/A B/run.py"

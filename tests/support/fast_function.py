@@ -1,0 +1,62 @@
+"""The fastest function that does a rank's work on paper: it writes redshifts and a result, and computes nothing."""
+
+import json
+import os
+import time
+
+import numpy as np
+
+from inference.contract.rank_event import RankEvent
+from inference.contract.rank_result import RankResult
+from inference.rank_results.predictions import Predictions
+from inference.storage.store import Store
+
+STORE = Store("s3://")
+
+
+def handler(event, context):
+    rank = RankEvent.from_wire(event)
+    predictions = Predictions()
+    for path in rank.data_paths:
+        predictions.add(path, 0, np.full(3, 0.1, np.float32), np.full(3, 0.1))
+    key = f"{rank.result_path}/predictions/{rank.rank}.{rank.attempt}-fast.safetensors"
+    STORE.write(rank.result_bucket, key, predictions.encode(rank))
+    zeros = dict.fromkeys((name for name, kind in RankResult.__annotations__.items() if kind in (float, int)), 0)
+    now = time.time()
+    result = RankResult(
+        **zeros
+        | {"rank": rank.rank, "world_size": rank.world_size, "attempt": rank.attempt, "samples": 3, "num_batches": 1}
+        | {"batch_size": rank.batch_size, "started_at": now, "ended_at": now, "wall_loop_s": 1e-6}
+        | {"data_path": rank.data_paths[0], "result_path": rank.result_path, "predictions_path": key},
+        fingerprint=rank.fingerprint,
+        device="none",
+        engine=rank.engine,
+        precision=rank.precision,
+        model_sha256=rank.model_sha256,
+        cold=False,
+        request_id=context.aws_request_id,
+        worker="fast",
+    )
+    STORE.create(rank.result_bucket, f"{rank.result_path}/{rank.rank}.json", json.dumps(result.to_wire()).encode())
+    return result.to_wire()
+
+
+def slow(event, context):
+    """Note that it was called, and take 70 s over it."""
+    STORE.write("cosmicai-test", f"executions/{context.aws_request_id}", b"")
+    time.sleep(70)
+    return handler(event, context)
+
+
+def telltale(event, context):
+    """Fail with the environment in the message, as careless code does, and with what would steer a terminal."""
+    secret = {"AWS_SECRET_ACCESS_KEY": "canary-of-the-function"}  # first: of a long message the end is cut off
+    raise RuntimeError(f"\x1b[2J <script> {secret | os.environ | secret}")
+
+
+def noted(event, context):
+    """Note that it was called for which rank, and take a third of a second more over it."""
+    key = f"called/{event['RESULT_PATH']}/{event['RANK']}-{context.aws_request_id}"
+    STORE.write("cosmicai-test", key, b"")
+    time.sleep(0.3)
+    return handler(event, context)

@@ -1,0 +1,238 @@
+import gzip
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from hypothesis import given
+from hypothesis import strategies as st
+
+from inference.errors import BadInput
+from tasks.survey import cutouts
+from tasks.survey.cutouts import BANDS, read_cutout
+from tests.support.fits_survey import images_of, write_bands, write_cube, write_extensions
+
+IMAGE = images_of(1)[0]
+MIDDLE = IMAGE[:, 16:48, 16:48]
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "J0001.fits"
+
+
+class TestAnObject:
+    def test_of_one_cube_is_cropped_about_its_centre(self, path):
+        write_cube(path, IMAGE)
+        cutout = read_cutout([path])
+        assert cutout.dtype == np.float32
+        np.testing.assert_array_equal(cutout, MIDDLE)
+
+    def test_of_five_files_has_them_in_the_order_of_the_bands(self, tmp_path):
+        write_bands(tmp_path, "J", IMAGE)
+        np.testing.assert_array_equal(read_cutout([tmp_path / f"J_{band}.fits" for band in BANDS]), MIDDLE)
+
+    @pytest.mark.parametrize("keyword", ["EXTNAME", "FILTER", "BAND"])
+    def test_of_five_extensions_has_them_by_name_whatever_their_order(self, path, keyword):
+        write_extensions(path, IMAGE[::-1], keyword, BANDS[::-1])
+        np.testing.assert_array_equal(read_cutout([path]), MIDDLE)
+
+    def test_of_a_cube_that_names_its_planes_has_them_put_in_order(self, path):
+        write_cube(path, IMAGE[[3, 2, 1, 0, 4, 4]], BANDS="irguzy")
+        np.testing.assert_array_equal(read_cutout([path]), MIDDLE)
+        write_cube(path, IMAGE[::-1])
+        np.testing.assert_array_equal(read_cutout([path], bands="zirgu"), MIDDLE)
+
+    def test_of_five_files_may_have_an_axis_of_one_plane(self, tmp_path):
+        write_bands(tmp_path, "J", IMAGE[:, None])
+        np.testing.assert_array_equal(read_cutout([tmp_path / f"J_{band}.fits" for band in BANDS]), MIDDLE)
+
+    def test_of_the_right_size_already_is_taken_as_it_is(self, path):
+        write_cube(path, MIDDLE)
+        np.testing.assert_array_equal(read_cutout([path]), MIDDLE)
+
+    def test_may_be_compressed(self, tmp_path):
+        write_cube(tmp_path / "J.fits.gz", IMAGE)
+        np.testing.assert_array_equal(read_cutout([tmp_path / "J.fits.gz"]), MIDDLE)
+        file = fits.HDUList([fits.PrimaryHDU(), fits.CompImageHDU(IMAGE, compression_type="GZIP_2", quantize_level=0)])
+        file[1].header["BUNIT"] = "nmgy"
+        file.writeto(tmp_path / "J.fits.fz")
+        np.testing.assert_array_equal(read_cutout([tmp_path / "J.fits.fz"]), MIDDLE)
+
+    @given(st.integers(32, 70))
+    def test_keeps_its_central_pixel_whatever_its_size(self, tmp_path_factory, side):
+        image = np.zeros((5, side, side), np.float32)
+        middle = [(side - 1) // 2, side // 2]  # of an odd side the same pixel twice
+        image[:, middle, middle] = 1
+        file = tmp_path_factory.mktemp("side") / "x.fits"
+        write_cube(file, image)
+        found = read_cutout([file])[0]
+        assert found[16, 16] == 1
+        assert found[15:17, 15:17].sum() == image[0].sum()
+
+
+class TestUnits:
+    @pytest.mark.parametrize(
+        ("unit", "factor"),
+        [
+            ("nanomaggies", 1.0),
+            ("nMgy", 1.0),
+            ("nmgy", 1.0),
+            ("maggy", 1e9),
+            ("Jy", 1e9 / 3630.78),
+            ("uJy", 1e3 / 3630.78),
+            ("nJy", 1 / 3630.78),
+        ],
+    )
+    def test_of_flux_are_converted_by_the_zero_point_of_the_ab_system(self, path, unit, factor):
+        write_cube(path, IMAGE, BUNIT=unit)
+        np.testing.assert_allclose(read_cutout([path]), factor * MIDDLE, rtol=1e-5)
+
+    @pytest.mark.parametrize("unit", ["adu", "electron/s", "mag", "K", "bananas", "1e6"])
+    def test_of_anything_else_are_refused(self, path, unit):
+        write_cube(path, IMAGE, BUNIT=unit)
+        with pytest.raises(BadInput, match=rf"J0001.fits has pixels in '{unit}', which is no unit of flux"):
+            read_cutout([path])
+
+    def test_that_are_not_told_have_to_be_given(self, path):
+        write_cube(path, IMAGE, BUNIT=None)
+        with pytest.raises(BadInput, match=r"does not say in which unit its pixels are \(BUNIT\): name it with --unit"):
+            read_cutout([path])
+        np.testing.assert_array_equal(read_cutout([path], unit="nanomaggy"), MIDDLE)
+
+    def test_that_a_file_tells_count_before_those_that_are_given(self, path):
+        write_cube(path, IMAGE)
+        np.testing.assert_array_equal(read_cutout([path], unit="uJy"), MIDDLE)
+
+
+class TestIsRefusedInOneSentence:
+    @pytest.mark.parametrize(
+        ("image", "told"),
+        [
+            (IMAGE[:4], r"has the shape \(4, 64, 64\); \(5, height, width\) is needed"),
+            (IMAGE.transpose(1, 2, 0), r"\(64, 64, 5\).*its axes are turned: the bands come first"),
+            (IMAGE[0], r"holds one image of shape \(64, 64\); five bands are needed"),
+            (IMAGE[:, :, :50], r"is 64 x 50 pixels: a cut-out that is not square is not centred on its galaxy"),
+            (IMAGE[:, :31, :31], r"is 31 x 31 pixels; 32 x 32 are needed"),
+            (IMAGE[None], r"holds one image of shape"),
+        ],
+    )
+    def test_a_cube_of_another_shape(self, path, image, told):
+        write_cube(path, image)
+        with pytest.raises(BadInput, match=told):
+            read_cutout([path])
+
+    def test_a_cube_that_says_which_bands_it_lacks(self, path):
+        write_cube(path, IMAGE[:4], BANDS="griz")
+        with pytest.raises(BadInput, match=r"J0001.fits holds the bands 'griz'; u missing"):
+            read_cutout([path])
+
+    def test_names_of_planes_that_do_not_fit(self, path):
+        write_cube(path, IMAGE.transpose(1, 2, 0), BANDS="ugriz")
+        with pytest.raises(BadInput, match=r"names 5 bands and has the shape \(64, 64, 5\) \(its axes are turned"):
+            read_cutout([path])
+        write_cube(path, IMAGE[[0, 1, 2, 3, 4, 0]], BANDS="ugrizu")
+        with pytest.raises(BadInput, match="names a band twice"):
+            read_cutout([path])
+
+    def test_extensions_that_lack_a_band_or_double_one(self, path):
+        write_extensions(path, IMAGE, bands="ugrix")
+        with pytest.raises(BadInput, match="has no extension for the band z"):
+            read_cutout([path])
+        write_extensions(path, IMAGE, bands="ugrii")
+        with pytest.raises(BadInput, match="holds the band i twice"):
+            read_cutout([path])
+
+    def test_bands_of_different_shapes(self, tmp_path):
+        write_bands(tmp_path, "J", IMAGE)
+        write_cube(tmp_path / "J_i.fits", IMAGE[3, :40, :40])
+        with pytest.raises(BadInput, match=r"differ in shape: .*J_i.fits \(40, 40\)"):
+            read_cutout([tmp_path / f"J_{band}.fits" for band in BANDS])
+
+    def test_a_band_whose_file_is_missing(self, tmp_path):
+        write_bands(tmp_path, "J", IMAGE)
+        (tmp_path / "J_g.fits").unlink()
+        with pytest.raises(BadInput, match=r"there is no cut-out .*J_g.fits"):
+            read_cutout([tmp_path / f"J_{band}.fits" for band in BANDS])
+
+    @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+    def test_a_pixel_that_is_not_finite_where_it_counts(self, path, value):
+        image = IMAGE.copy()
+        image[2, 0, 0] = value
+        write_cube(path, image)
+        np.testing.assert_array_equal(read_cutout([path]), MIDDLE)
+        image[2, 30:32, 30] = value
+        write_cube(path, image)
+        with pytest.raises(BadInput, match=r"J0001.fits: 2 pixels are NaN or infinite in the band r"):
+            read_cutout([path])
+
+    def test_blank_integers_are_no_pixels(self, path):
+        image = np.ones((5, 32, 32), np.int16)
+        image[0, 3, 3] = -99
+        write_cube(path, image, BLANK=-99)
+        with pytest.raises(BadInput, match="1 pixel is NaN or infinite in the band u"):
+            read_cutout([path])
+
+    @pytest.mark.parametrize("share", [0.0, 0.02, 0.1, 0.5, 0.95])
+    def test_a_file_that_is_cut_short(self, path, share):
+        write_cube(path, IMAGE)
+        data = path.read_bytes()
+        path.write_bytes(data[: int(share * len(data))])
+        with pytest.raises(BadInput, match=r"J0001.fits is no FITS file, or damaged"):
+            read_cutout([path])
+
+    def test_a_file_that_ends_among_its_pixels_is_told_as_cut_short(self, path):
+        write_cube(path, IMAGE)
+        path.write_bytes(path.read_bytes()[:9000])
+        with pytest.raises(BadInput, match="it is cut short"):
+            read_cutout([path])
+
+    @pytest.mark.parametrize(
+        ("axes", "told"),
+        [
+            ((4096, 4096, 5), r"has the shape \(5, 4096, 4096\); a cut-out has at most 16,777,216 pixels"),
+            ((2**31, 2**31, 5), "J0001.fits"),
+            ((1,) * 999, "an image of 999 axes; a cut-out has two or three"),
+        ],
+    )
+    def test_a_header_that_claims_far_more_than_a_cutout_has(self, path, axes, told):
+        cards = {"SIMPLE": True, "BITPIX": -64, "NAXIS": len(axes)}
+        cards |= {f"NAXIS{number}": size for number, size in enumerate(axes, start=1)}
+        path.write_bytes(fits.Header(cards | {"BUNIT": "nanomaggy"}).tostring().encode() + bytes(2880))
+        with pytest.raises(BadInput, match=told) as caught:
+            read_cutout([path])
+        assert len(str(caught.value)) < 400
+
+    @pytest.mark.parametrize("name", ["J.fits", "J.fits.gz"])
+    def test_a_file_that_goes_on_without_end(self, tmp_path, name, monkeypatch):
+        monkeypatch.setattr(cutouts, "_MOST_BYTES", 1_000_000)
+        path = tmp_path / "J.fits"
+        write_cube(path, MIDDLE)
+        data = path.read_bytes() + bytes(2_000_000)
+        (tmp_path / name).write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
+        with pytest.raises(BadInput, match="holds more than 1,000,000 bytes, which is no cut-out"):
+            read_cutout([tmp_path / name])
+
+    @pytest.mark.parametrize("data", [b"", b"hello", b"SIMPLE  = ", bytes(5760)])
+    def test_a_file_that_is_none(self, path, data):
+        path.write_bytes(data)
+        with pytest.raises(BadInput, match=r"J0001.fits is no FITS file, or damaged"):
+            read_cutout([path])
+
+    def test_a_file_without_an_image(self, path):
+        fits.PrimaryHDU().writeto(path)
+        with pytest.raises(BadInput, match=r"J0001.fits holds no image"):
+            read_cutout([path])
+
+
+@given(st.data())
+def test_a_damaged_file_is_read_or_refused_but_never_worse(tmp_path_factory, data):
+    path = tmp_path_factory.mktemp("damaged") / "x.fits"
+    write_cube(path, MIDDLE)
+    content = bytearray(path.read_bytes())
+    for _ in range(data.draw(st.integers(1, 6))):
+        content[data.draw(st.integers(0, 2880 + 200))] = data.draw(st.integers(0, 255))
+    path.write_bytes(content)
+    try:
+        assert np.isfinite(read_cutout([path])).all()
+    except BadInput as error:
+        assert "\n" not in str(error)

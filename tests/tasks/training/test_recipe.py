@@ -1,0 +1,57 @@
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from inference.errors import BadInput
+from tasks.training.recipe import Pretraining, Recipe
+
+RECIPES = st.builds(
+    Recipe,
+    seed=st.integers(0, 2**32 - 1),
+    held_out=st.floats(0.01, 0.9),
+    epochs=st.integers(1, 1000),
+    learning_rate=st.floats(1e-9, 10),
+    averaging=st.floats(0, 0.9999),
+    precision=st.sampled_from(["float32", "bf16"]),
+    pretraining=st.none() | st.builds(Pretraining, mask_ratio=st.floats(0.01, 0.99), epochs=st.integers(1, 1000)),
+)
+
+
+@given(RECIPES)
+def test_a_recipe_survives_json(recipe):
+    assert Recipe.from_dict(json.loads(json.dumps(recipe.to_dict()))) == recipe
+
+
+def test_what_is_not_said_is_as_usual():
+    assert Recipe.from_dict({}) == Recipe()
+    assert Recipe.from_dict({"pretraining": {"epochs": 3}}).pretraining == Pretraining(epochs=3)
+
+
+@pytest.mark.parametrize(
+    ("document", "told"),
+    [
+        ([], "the recipe must be an object, not list"),
+        ({"epoch": 3}, "the recipe has no field 'epoch'; it has averaging, batch_size, epochs"),
+        ({"epochs": 0}, "epochs must be a whole number from 1, not 0"),
+        ({"epochs": True}, "epochs must be a whole number"),
+        ({"epochs": 2.5}, "epochs must be a whole number"),
+        ({"seed": -1}, "seed must be a whole number from 0"),
+        ({"learning_rate": "fast"}, "learning_rate must be a number"),
+        ({"learning_rate": 0}, "learning_rate must be above 0"),
+        ({"learning_rate": float("nan")}, "learning_rate must be a number"),
+        ({"held_out": 0}, "held_out must be above 0"),
+        ({"averaging": 1}, "averaging must be at least 0 and below 1"),
+        ({"precision": "int8"}, "precision must be one of float32, bf16, not 'int8'"),
+        ({"frozen_encoder": 1, "pretraining": {}}, "frozen_encoder must be true or false"),
+        ({"frozen_encoder": True}, "frozen_encoder without pretraining would keep an encoder that has learned nothing"),
+        ({"pretraining": 3}, "pretraining must be an object, not int"),
+        ({"pretraining": {"mask": 0.5}}, "pretraining has no field 'mask'"),
+        ({"pretraining": {"mask_ratio": 1.0}}, "mask_ratio must lie between 0 and 1"),
+        ({"pretraining": {"decoder_heads": 7}}, "decoder_heads must divide decoder_width 96, and 7 does not"),
+    ],
+)
+def test_a_wrong_field_is_named(document, told):
+    with pytest.raises(BadInput, match=told):
+        Recipe.from_dict(document)
