@@ -17,7 +17,7 @@ from inference.storage.store import Store
 from tasks.compare import compare_with_last_good
 from tasks.prefect_support.aws_credentials import credentials
 from tasks.reporting.terminal import told
-from tasks.simulate import simulated
+from tasks.simulate import simulate_survey
 from tasks.sweep_steps import memory_kept, publish_sweep, set_memory
 from tasks.sweeps.cells import Measurement
 from tasks.sweeps.comparison import GATES, check_gate
@@ -82,7 +82,7 @@ def benchmark(
     with credentials(aws_credentials), _memory_given_back(loaded):
         source = None
         if loaded.survey is not None and loaded.survey.samples is not None:
-            source = simulated(loaded.survey.samples, loaded.survey.seed)
+            source = simulate_survey(loaded.survey.samples, loaded.survey.seed)
         runs = list(loaded.runs(source))
         measured = []
         for count, (repeat, cell) in enumerate(runs, 1):

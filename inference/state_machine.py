@@ -11,7 +11,7 @@ from typing import Any
 from inference.contract.run_request import RunRequest
 from inference.errors import BadInput, RankFailed
 from inference.rank_results.gather import gather, write_combined
-from inference.runs.begin import begin, root_lease
+from inference.runs.begin import root_lease, start_run
 from inference.runs.plan import events_of
 from inference.runs.staged import staged
 from inference.storage.store import S3_ROOT, Store
@@ -43,7 +43,7 @@ def initialize(event: object, context: Any) -> dict[str, Any]:
     what = staged(store, request)
     if request.script is not None:
         root_lease(store, request, run_id).take()
-    start = begin(store, request, what, run_id)
+    start = start_run(store, request, what, run_id)
     todo = [event.to_wire() for event in start.plan.events if event.rank not in start.resumed]
     key = f"{request.result_path}/{ITEMS}"
     store.write(request.bucket, key, json.dumps(todo).encode())

@@ -5,7 +5,7 @@ from prefect.cache_policies import NO_CACHE
 
 from inference.contract.run_request import RunRequest
 from inference.contract.script import Script
-from inference.runs.begin import Start, begin
+from inference.runs.begin import Start, start_run
 from inference.runs.plan import Model
 from inference.storage.store import Store
 from tasks.prefect_support.artifacts import create_table_artifact
@@ -29,7 +29,7 @@ def plan_ranks(request: RunRequest, what: Model | Script, store_root: str, run_i
         BadInput: there is no partition.
         StoreError: the store cannot be listed or written.
     """
-    start = begin(Store(store_root), request, what, run_id, fresh=fresh)
+    start = start_run(Store(store_root), request, what, run_id, fresh=fresh)
     plan = start.plan
     create_table_artifact(
         [

@@ -13,7 +13,7 @@ FOLDER = Path(".cosmic/surveys")
 
 
 @task(name="simulate survey", retries=STEP_RETRIES, retry_delay_seconds=1, retry_condition_fn=worth_retrying)
-def simulated(samples: int, seed: int) -> Path:
+def simulate_survey(samples: int, seed: int) -> Path:
     """A survey of so many galaxies as a file; the same number and seed give the same file, which is kept.
 
     Raises:

@@ -11,7 +11,7 @@ from inference.errors import BadInput, StoreError
 from inference.rank_results.gather import gather, write_combined
 from inference.runs.begin import Start
 from inference.storage.store import Store
-from tasks.invocations.clock_skew import on_one_clock
+from tasks.invocations.clock_skew import correct_clock_skew
 from tasks.invocations.ledger import Ledger
 from tasks.photoz.intervals import intervals
 from tasks.photoz.metrics import photoz_metrics
@@ -46,7 +46,7 @@ def summarize(request: RunRequest, start: Start, ledger: Ledger, store_root: str
     """
     store = Store(store_root)
     found = gather(store, start.plan.events)
-    results, notes = on_one_clock(found.results, ledger.invocations)
+    results, notes = correct_clock_skew(found.results, ledger.invocations)
     told = run | {"notes": [*run.get("notes", ()), *notes]}
     document = describe(request, start, dataclasses.replace(found, results=results), ledger, told)
     part = ".partial" if found.missing else ""

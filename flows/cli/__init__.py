@@ -9,7 +9,7 @@ import threading
 from collections.abc import Sequence
 from importlib.metadata import version
 
-from inference.contract.validation import legible
+from inference.contract.validation import sanitize_text
 from inference.errors import BadInput, CosmicError
 
 COMMANDS = {
@@ -89,7 +89,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return int(module.main(parser.parse_args(rest)))
     except CosmicError as error:
-        print(f"cosmic {name}: {legible(error)}", file=sys.stderr)  # noqa: T201
+        print(f"cosmic {name}: {sanitize_text(error)}", file=sys.stderr)  # noqa: T201
         return 2 if isinstance(error, BadInput) else 1
     except BrokenPipeError:  # whoever read our output has left
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

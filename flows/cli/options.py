@@ -3,7 +3,7 @@
 import argparse
 
 from inference.contract.object_keys import checked_bucket, checked_key
-from inference.contract.validation import brief
+from inference.contract.validation import shorten
 from inference.errors import BadInput
 
 DEFAULT_STORE = ".cosmic/store"
@@ -45,5 +45,5 @@ def bucket_and_path(value: str, what: str = "RESULT_PATH", form: str = "bucket/r
     """
     bucket, _, path = value.partition("/")
     if not path:
-        raise BadInput(f"{what} is written {form}, not {brief(value, 120)}")
+        raise BadInput(f"{what} is written {form}, not {shorten(value, 120)}")
     return checked_bucket(bucket, what), checked_key(path, what)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from flows.cli.temporary_server import TemporaryServer
 from flows.cli.terminal import say
-from inference.contract.validation import legible
+from inference.contract.validation import sanitize_text
 from inference.errors import BadInput
 
 LOCAL_SERVER = "http://127.0.0.1:4200/api"
@@ -51,7 +51,7 @@ def connected(*, verbose: bool) -> Iterator[Callable[[], None]]:
             if temporary is not None:
                 temporary.kill()
             if not PREFECT_API_KEY.value() and not _answers(url, 5.0):
-                told = f"no Prefect server answers at {legible(url)} (PREFECT_API_URL)"
+                told = f"no Prefect server answers at {sanitize_text(url)} (PREFECT_API_URL)"
                 raise BadInput(f"{told}: start it, or unset the variable")
             yield lambda: None
         elif temporary is None:

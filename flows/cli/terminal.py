@@ -7,14 +7,14 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from inference.contract.validation import legible
+from inference.contract.validation import sanitize_text
 
 
 class _Literal(Console):
     """Shows text letter for letter: brackets and colons in a path are no markup, and nothing moves the cursor."""
 
     def render_str(self, text: str, **options: Any) -> Text:
-        return super().render_str(legible(text), **options)
+        return super().render_str(sanitize_text(text), **options)
 
 
 def console(*, stderr: bool = False) -> Console:

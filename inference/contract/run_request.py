@@ -19,7 +19,7 @@ from pydantic import (
 from inference.contract.object_keys import checked_bucket, checked_key
 from inference.contract.rank_event import MAX_BATCH_SIZE, MAX_RANKS
 from inference.contract.script import Script
-from inference.contract.validation import brief, checked_int
+from inference.contract.validation import checked_int, shorten
 from inference.errors import BadInput
 
 # Names as Lambda and Step Functions take them, alone or as an ARN.
@@ -230,13 +230,13 @@ def _sentence(error: ValidationError) -> str:
     first = error.errors()[0]
     field = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
-        return f"unknown key in the request: {brief(field, 80)}"
+        return f"unknown key in the request: {shorten(field, 80)}"
     if first["type"] == "missing":
         return f"the request lacks {field}"
     cause = first.get("ctx", {}).get("error")
     if cause is not None:
         return str(cause)
-    return f"{field}: {first['msg'][0].lower()}{first['msg'][1:]}, not {brief(first['input'])}"
+    return f"{field}: {first['msg'][0].lower()}{first['msg'][1:]}, not {shorten(first['input'])}"
 
 
 def json_schema() -> str:

@@ -17,7 +17,7 @@ _DEEPER = reprlib.Repr()
 _DEEPER.maxlevel = 3  # a document as deep as JSON may be cannot be written out whole
 
 
-def brief(value: object, length: int = 60) -> str:
+def shorten(value: object, length: int = 60) -> str:
     """A value from outside as a message shows it: on one line, cut short, and never walked through whole."""
     if isinstance(value, list | tuple | dict | set):
         return _DEEPER.repr(value)[:length]
@@ -26,7 +26,7 @@ def brief(value: object, length: int = 60) -> str:
     return repr(value[: length + 1] if isinstance(value, str | bytes) else value)[:length]
 
 
-def legible(text: object) -> str:
+def sanitize_text(text: object) -> str:
     """Text of somebody else's as a terminal, a log or a page may have it.
 
     Line ends stay; other control characters, what reorders or hides text, and halves of characters are written as
@@ -59,9 +59,9 @@ def checked_int(value: object, field: str, low: int, high: int) -> int:
     elif (isinstance(value, float) and value.is_integer()) or (isinstance(value, str) and _WHOLE.fullmatch(value)):
         number = int(value)
     if number is None:
-        raise BadInput(f"{field} must be a whole number, not {brief(value)}")
+        raise BadInput(f"{field} must be a whole number, not {shorten(value)}")
     if not low <= number <= high:
-        raise BadInput(f"{field} must lie between {low} and {high}, not {brief(number)}")
+        raise BadInput(f"{field} must lie between {low} and {high}, not {shorten(number)}")
     return number
 
 
@@ -97,5 +97,5 @@ def checked_as(name: str, value: object, kind: object) -> object:
         parts = value if isinstance(value, list) else [value]
         good = bool(parts) and all(isinstance(part, str) and part.isprintable() for part in parts)
     if not good:
-        raise BadInput(f"the rank result has a wrong {name}: {brief(value)}")
+        raise BadInput(f"the rank result has a wrong {name}: {shorten(value)}")
     return float(value) if kind is float else value  # type: ignore[arg-type]

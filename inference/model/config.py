@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Self, get_args
 
-from inference.contract.validation import brief
+from inference.contract.validation import shorten
 from inference.errors import BadInput
 
 QkvBias = Literal["joint", "none", "separate"]
@@ -74,12 +74,12 @@ class AstroMAEConfig:
             if field.type is int:
                 _whole(field.name, getattr(self, field.name))
         if not isinstance(self.class_token, bool):
-            raise BadInput(f"class_token must be true or false, not {brief(self.class_token)}")
+            raise BadInput(f"class_token must be true or false, not {shorten(self.class_token)}")
         if self.qkv_bias not in get_args(QkvBias):
-            raise BadInput(f"qkv_bias must be one of {', '.join(get_args(QkvBias))}, not {brief(self.qkv_bias)}")
+            raise BadInput(f"qkv_bias must be one of {', '.join(get_args(QkvBias))}, not {shorten(self.qkv_bias)}")
         _above_zero("norm_eps", self.norm_eps, 0.1)
         if not isinstance(self.inception_widths, tuple) or len(self.inception_widths) != 5:
-            raise BadInput(f"inception_widths must be five widths, not {brief(self.inception_widths)}")
+            raise BadInput(f"inception_widths must be five widths, not {shorten(self.inception_widths)}")
         for width in self.inception_widths:
             _whole("inception_widths", width)
         if self.image_size % 8:  # the inception branch halves it three times
@@ -151,12 +151,12 @@ class AstroMAEConfig:
 def _whole(field: str, value: object) -> None:
     largest = _LARGEST.get(field, _LARGEST_WIDTH)
     if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= largest:
-        raise BadInput(f"{field} must be a whole number from 1 to {largest}, not {brief(value)}")
+        raise BadInput(f"{field} must be a whole number from 1 to {largest}, not {shorten(value)}")
 
 
 def _above_zero(field: str, value: object, largest: float) -> None:
     if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value <= largest:
-        raise BadInput(f"{field} must be above 0 and at most {largest}, not {brief(value)}")
+        raise BadInput(f"{field} must be above 0 and at most {largest}, not {shorten(value)}")
 
 
 def _hidden(field: str, width: int, ratio: float) -> int:

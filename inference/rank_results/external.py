@@ -13,7 +13,7 @@ from typing import Any
 from inference.contract.rank_event import RankEvent
 from inference.contract.rank_result import RankResult
 from inference.contract.script import SCRIPT_ENGINE
-from inference.contract.validation import brief, is_number, legible
+from inference.contract.validation import is_number, sanitize_text, shorten
 from inference.errors import RankFailed
 from inference.rank_results.gather import result_key
 from inference.storage.store import Store, request_figures
@@ -23,7 +23,7 @@ _OURS = {field.name for field in dataclasses.fields(RankResult)}
 MEASURED = ("wall_load_s", "wall_compute_s", "cpu_total_s", "peak_rss_mb")
 
 
-def adopt(
+def import_external_result(
     store: Store,
     event: RankEvent,
     *,
@@ -59,8 +59,8 @@ def adopt(
     data_path = event.to_wire()["DATA_PATH"]
     if record.get("data_path", data_path) not in (data_path, list(event.data_paths)):
         raise RankFailed(
-            f"rank {event.rank}: the script's result is of {brief(record['data_path'], 80)},"
-            f" not of {brief(data_path, 80)}"
+            f"rank {event.rank}: the script's result is of {shorten(record['data_path'], 80)},"
+            f" not of {shorten(data_path, 80)}"
         )
     loop = _positive(record, _TIME, event.rank)
     samples = round(_positive(record, _RATE, event.rank) * loop)
@@ -81,7 +81,7 @@ def adopt(
         samples=samples,
         batch_size=event.batch_size,
         num_batches=_count(record.get("num_batches"), samples, event.batch_size),
-        device=legible(record.get("device", "unknown"))[:100],
+        device=sanitize_text(record.get("device", "unknown"))[:100],
         engine=SCRIPT_ENGINE,
         precision="",
         model_sha256="",

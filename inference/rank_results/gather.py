@@ -11,7 +11,7 @@ from inference.contract.rank_event import RankEvent
 from inference.contract.rank_result import RankResult
 from inference.contract.script import SCRIPT_ENGINE
 from inference.errors import BadInput
-from inference.storage.prefetch import read_ahead
+from inference.storage.prefetch import prefetch
 from inference.storage.store import Store
 
 
@@ -95,7 +95,7 @@ def gather(store: Store, events: Sequence[RankEvent]) -> Gathered:
 
     results: list[RankResult] = []
     stale: list[str] = []
-    for found in read_ahead(read, keys):
+    for found in prefetch(read, keys):
         if isinstance(found, RankResult):
             results.append(found)
         else:

@@ -33,7 +33,7 @@ class Start:
     resumed: tuple[int, ...]
 
 
-def begin(store: Store, request: RunRequest, what: Model | Script, run_id: str, *, fresh: bool = False) -> Start:
+def start_run(store: Store, request: RunRequest, what: Model | Script, run_id: str, *, fresh: bool = False) -> Start:
     """Plan a run against what lies under its result path, clear away results of another plan, write payload.json.
 
     Whoever calls holds the run's leases (`hold`). Summaries go first, so that none ever stands for results that

@@ -20,7 +20,7 @@ from inference.contract.rank_event import RankEvent
 from inference.contract.rank_result import RankResult
 from inference.contract.script import Script
 from inference.errors import BadInput, BadPartition, RankFailed
-from inference.rank_results.external import adopt
+from inference.rank_results.external import import_external_result
 from inference.rank_results.gather import read_result, result_key
 from inference.scripts.download import fetch, files_of, script_hash
 from inference.scripts.process import Ended, run_process, say
@@ -90,7 +90,7 @@ def run_script(
     if ended.late or ended.code:
         raise RankFailed(_with_tail(_cause(ended, limit_s), ended))
     try:
-        result = adopt(
+        result = import_external_result(
             store,
             event,
             started_at=started_at,

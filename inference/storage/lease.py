@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from inference.contract.validation import brief
+from inference.contract.validation import shorten
 from inference.errors import StoreError
 from inference.storage.store import Store
 
@@ -29,7 +29,7 @@ _FOR_EVER = 2.0**35  # seconds since the epoch: the year 3058
 _log = logging.getLogger(__name__)
 
 
-class Held(StoreError):
+class LeaseHeldError(StoreError):
     """Somebody else holds the lease; the message says who, where and until when."""
 
 
@@ -79,10 +79,10 @@ class Lease:
         for _ in range(_TRIES):
             entry = self._newest()
             if entry is not None and entry.holder != self.holder and entry.is_live():
-                raise Held(self._told(entry))
+                raise LeaseHeldError(self._told(entry))
             if self._follow(entry, seconds, attended=attended):
                 return
-        raise Held(f"{self.what}: other runs take it at the same moment; try again")
+        raise LeaseHeldError(f"{self.what}: other runs take it at the same moment; try again")
 
     def release(self) -> None:
         """Give the lease back, if it is still this holder's."""
@@ -121,7 +121,7 @@ class Lease:
         for _ in range(_TRIES):
             entry = self._newest()
             if entry is not None and entry.holder != self.holder:
-                raise Held(
+                raise LeaseHeldError(
                     f"{self.what} was taken over by run {entry.holder}{_where(entry)}, because this run did not renew"
                     f" its hold for {seconds:g} s; it goes on where this one stops, and nothing is lost"
                 )
@@ -187,7 +187,7 @@ class Lease:
     def _told(self, entry: _Entry) -> str:
         until = time.strftime("%H:%M:%S UTC", time.gmtime(entry.expires))
         left = entry.expires - time.time()
-        holder = f"run {brief(entry.holder, 80)[1:-1]}{_where(entry)}"
+        holder = f"run {shorten(entry.holder, 80)[1:-1]}{_where(entry)}"
         return (
             f"{self.what} is held by {holder}, for {left:.0f} s more (until {until}), and"
             " longer while it lives; nothing was written: wait for it, or stop it"
@@ -212,7 +212,7 @@ class Kept:
         """
         self._renew_once()
         if self._lost is not None:
-            raise Held(self._lost)
+            raise LeaseHeldError(self._lost)
 
     def stop(self) -> None:
         """Renew it no more."""
@@ -228,7 +228,7 @@ class Kept:
         """Whether there is anything left to be renewed."""
         try:
             return self._lease.renew(self._seconds)
-        except Held as error:
+        except LeaseHeldError as error:
             self._lost = str(error)
             return False
         except StoreError as error:

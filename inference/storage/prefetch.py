@@ -10,7 +10,7 @@ _Item = TypeVar("_Item")
 _Found = TypeVar("_Found")
 
 
-def read_ahead(read: Callable[[_Item], _Found], items: Iterable[_Item], readers: int = READERS) -> Iterator[_Found]:
+def prefetch(read: Callable[[_Item], _Found], items: Iterable[_Item], readers: int = READERS) -> Iterator[_Found]:
     """What `read` gives for each item, in the items' order, while the next ones are being read.
 
     No more than twice as many as there are readers are under way or waiting to be taken, however many items there are.

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from obstore.exceptions import BaseError
 
-from inference.contract.validation import legible
+from inference.contract.validation import sanitize_text
 from inference.errors import StoreError
 
 _SAID = re.compile(r"<Code>(\w+)</Code>")
@@ -94,8 +94,8 @@ def reason_of(error: BaseException) -> str:
     code = code_of(error)
     if code in _REASONS:
         return _REASONS[code]
-    text = legible(str(error).split("\n", 1)[0])
+    text = sanitize_text(str(error).split("\n", 1)[0])
     if "error sending request" in text:
         endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or "S3"
-        return legible(f"nothing answers at {endpoint}")
+        return sanitize_text(f"nothing answers at {endpoint}")
     return f"{code}: {text}" if code else text

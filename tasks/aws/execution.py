@@ -10,10 +10,10 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from inference.contract.validation import legible
+from inference.contract.validation import sanitize_text
 from inference.errors import BadInput
 from tasks.aws.execution_history import Attempt, History, Phase, parsed, peak, rank_in
-from tasks.aws.lambda_errors import HINTS, illness
+from tasks.aws.lambda_errors import HINTS, failure_kind
 
 _EXECUTION = re.compile(r"arn:aws[\w-]*:states:(?P<region>[\w-]+):\d{12}:execution:[^\s:]{1,170}:[^\s:]{1,80}")
 _UNSUCCESSFUL = ("FAILED", "TIMED_OUT", "ABORTED")
@@ -253,9 +253,9 @@ def failure(error: str | None, cause: str | None) -> tuple[str, str]:
     else:
         text, request_id = ": ".join(part for part in (error, cause) if part), ""
     found = re.search(r"RequestId: ([0-9a-f-]{36})", text)
-    ill = illness(error or "", cause or "")
+    ill = failure_kind(error or "", cause or "")
     hint = f": {HINTS[ill]}" if ill else ""
-    return legible(" ".join(text.split())[:500]) + hint, request_id or (found[1] if found else "")
+    return sanitize_text(" ".join(text.split())[:500]) + hint, request_id or (found[1] if found else "")
 
 
 def _ends(status: str, children: str | None) -> str:

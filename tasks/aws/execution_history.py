@@ -12,7 +12,7 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any
 
-from inference.contract.validation import brief
+from inference.contract.validation import shorten
 from inference.errors import BadInput
 
 _ENDED = {"ExecutionSucceeded", "ExecutionFailed", "ExecutionAborted", "ExecutionTimedOut"}
@@ -248,16 +248,16 @@ def _checked(event: object) -> _Event:
         raise BadInput("an event of the execution's history is no object")
     number, kind, at, previous = (event.get(key) for key in ("id", "type", "timestamp", "previousEventId"))
     if not isinstance(number, int) or isinstance(number, bool) or number < 1:
-        raise BadInput(f"an event of the execution's history has a wrong id: {brief(number, 40)}")
+        raise BadInput(f"an event of the execution's history has a wrong id: {shorten(number, 40)}")
     if not isinstance(kind, str):
         raise BadInput(f"event {number} of the execution's history has no type")
     if isinstance(at, datetime):
         at = at.timestamp()
     if not isinstance(at, int | float) or isinstance(at, bool) or not 0 <= at < 1e11:
-        raise BadInput(f"event {number} of the execution's history has a wrong timestamp: {brief(at, 40)}")
+        raise BadInput(f"event {number} of the execution's history has a wrong timestamp: {shorten(at, 40)}")
     details: object = next((value for key, value in event.items() if str(key).endswith("EventDetails")), {})
     if not isinstance(details, Mapping):
-        raise BadInput(f"event {number} of the execution's history has wrong details: {brief(details, 40)}")
+        raise BadInput(f"event {number} of the execution's history has wrong details: {shorten(details, 40)}")
     earlier = previous if isinstance(previous, int) and 0 < previous < number else 0
     return _Event(number, kind, float(at), earlier, details)
 

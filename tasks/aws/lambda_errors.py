@@ -15,6 +15,6 @@ _SIGNS = {
 }
 
 
-def illness(kind: str, message: str) -> str | None:
+def failure_kind(kind: str, message: str) -> str | None:
     """TIME_OUT or NO_MEMORY where Lambda's own words, the error's type and message, tell of it; else None."""
     return next((ill for ill, signs in _SIGNS.items() if any(sign in f"{kind} {message}" for sign in signs)), None)

@@ -15,7 +15,7 @@ from botocore.exceptions import (
     ProfileNotFound,
 )
 
-from inference.contract.validation import legible
+from inference.contract.validation import sanitize_text
 from inference.errors import BadInput, StoreError
 from inference.storage.s3 import check_endpoint
 
@@ -59,10 +59,10 @@ def explain(error: BaseException) -> str:
         case ProfileNotFound():
             return f"there is no AWS profile {os.environ.get('AWS_PROFILE', '')!r:.80} (AWS_PROFILE)"
         case EndpointConnectionError():
-            return legible(f"nothing answers at {error.kwargs.get('endpoint_url', 'AWS')}")
+            return sanitize_text(f"nothing answers at {error.kwargs.get('endpoint_url', 'AWS')}")
         case ClientError():
             return _refusal(error)
-    return legible(" ".join(str(error).split())[:300]) or type(error).__name__
+    return sanitize_text(" ".join(str(error).split())[:300]) or type(error).__name__
 
 
 def _refusal(error: ClientError) -> str:
@@ -74,5 +74,5 @@ def _refusal(error: ClientError) -> str:
         return "the AWS credentials have expired: sign in again"
     if code in _UNKNOWN:
         return "AWS does not know these credentials: check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
-    message = legible(" ".join(str(told.get("Message", "")).split())[:300])
+    message = sanitize_text(" ".join(str(told.get("Message", "")).split())[:300])
     return f"{what} was refused: {code}{': ' if message else ''}{message}"

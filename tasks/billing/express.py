@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from inference.contract.validation import brief, checked_int, is_number
+from inference.contract.validation import checked_int, is_number, shorten
 from inference.errors import BadInput
 from tasks.invocations.invocation import Invocation
 
@@ -59,13 +59,13 @@ def _started(execution: Mapping[str, Any]) -> int:
 def _of(execution: Mapping[str, Any], field: str, kind: type) -> Any:
     value = execution.get(field) or kind()
     if not isinstance(value, list | tuple if kind is list else kind):
-        raise BadInput(f"{field} of a kept execution is damaged: {brief(value, 40)}")
+        raise BadInput(f"{field} of a kept execution is damaged: {shorten(value, 40)}")
     return value
 
 
 def _seconds(value: object) -> float:
     if not is_number(value, 0):
-        raise BadInput(f"item_seconds of a kept execution must be seconds, not {brief(value, 40)}")
+        raise BadInput(f"item_seconds of a kept execution must be seconds, not {shorten(value, 40)}")
     return float(value)
 
 

@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 from inference.contract.sample import BITS_PER_SAMPLE
-from inference.contract.validation import brief, checked_int, is_number
+from inference.contract.validation import checked_int, is_number, shorten
 from inference.errors import BadInput
 
 SECONDS, RATE, BITS_RATE = "total_cpu_time (seconds)", "sample_persec", "throughput_bps"  # contract, "Rank result"
@@ -94,11 +94,11 @@ def read_record(wire: object, where: str) -> Record:
     paths = wire.get("data_path")
     listed = [paths] if isinstance(paths, str) else paths
     if not isinstance(listed, list) or not listed or not all(isinstance(path, str) and path for path in listed):
-        raise BadInput(f"{where} has a wrong data_path: {brief(paths)}")
-    where = f"{where} ({brief(listed[0], 80)[1:-1]})"
+        raise BadInput(f"{where} has a wrong data_path: {shorten(paths)}")
+    where = f"{where} ({shorten(listed[0], 80)[1:-1]})"
     result_path = wire.get("result_path")
     if not isinstance(result_path, str):
-        raise BadInput(f"{where} has a wrong result_path: {brief(result_path)}")
+        raise BadInput(f"{where} has a wrong result_path: {shorten(result_path)}")
     # A script's record under our stamp may lack the old system's keys; then ours stand in for them.
     seconds = _positive(wire, SECONDS if SECONDS in wire else "wall_loop_s", where)
     if "samples" in wire:
@@ -207,7 +207,7 @@ def _positive(wire: Mapping[str, Any], key: str, where: str) -> float:
     if value is None:
         raise BadInput(f"{where} lacks {key!r}")
     if value == 0 or not is_number(value, 0):
-        raise BadInput(f"{where} has a wrong {key!r}: {brief(value, 40)}")
+        raise BadInput(f"{where} has a wrong {key!r}: {shorten(value, 40)}")
     return float(value)
 
 

@@ -18,7 +18,7 @@ from inference.contract.rank_event import RankEvent
 from inference.contract.run_request import RunRequest, exceeded
 from inference.errors import CosmicError
 from tasks.dispatch.hedging import backups
-from tasks.executors.base import OVER, Executor
+from tasks.executors.base import RUN_ENDED, Executor
 from tasks.invocations.invocation import Invocation
 from tasks.invocations.ledger import Ledger
 from tasks.invocations.stored import STILL_RUNNING
@@ -287,7 +287,7 @@ class Dispatch:
             if call not in self._under_way:
                 return  # written off
             self._under_way.discard(call)
-            error = f"stopped: {self.why}" if end.error == OVER else end.error
+            error = f"stopped: {self.why}" if end.error == RUN_ENDED else end.error
             end = dataclasses.replace(end, backup=call.backup, error=error)
             self.ledger.enter(end)
             rank.copies -= 1

@@ -13,16 +13,16 @@ from botocore.exceptions import BotoCoreError, ClientError, ConnectTimeoutError,
 
 from inference.contract.rank_event import RankEvent
 from inference.contract.rank_result import RankResult
-from inference.contract.validation import legible
+from inference.contract.validation import sanitize_text
 from inference.errors import BadInput, CosmicError, RankFailed
-from inference.rank_results.external import adopt
+from inference.rank_results.external import import_external_result
 from inference.rank_results.gather import read_result
 from inference.storage.store import Store
-from tasks.aws.lambda_errors import HINTS, NO_MEMORY, TIME_OUT, illness
+from tasks.aws.lambda_errors import HINTS, NO_MEMORY, TIME_OUT, failure_kind
 from tasks.aws.logs import billed, with_report
 from tasks.aws.report_line import Report, report_in
 from tasks.aws.session import client, explain
-from tasks.executors.base import FINAL_ERRORS, OVER, result_of
+from tasks.executors.base import FINAL_ERRORS, RUN_ENDED, result_of
 from tasks.invocations.invocation import Invocation
 
 MAX_PAYLOAD = 6 * 2**20  # bytes of a synchronous invocation's event, and of its reply (Lambda quotas)
@@ -178,7 +178,7 @@ class LambdaExecutor:
         until, refusals = time.monotonic() + self._refused_for_s, 0
         while True:
             if self._left.is_set():
-                raise RankFailed(OVER)
+                raise RankFailed(RUN_ENDED)
             reply = self._request(payload)
             if reply.failure is None or not _is_refusal(reply.failure):
                 return reply
@@ -189,7 +189,7 @@ class LambdaExecutor:
                 raise RankFailed(f"Lambda refused the rank for {self._refused_for_s:g} s: {why}")
             under_way(False)
             if self._left.wait(pause):
-                raise RankFailed(OVER)
+                raise RankFailed(RUN_ENDED)
             under_way(True)
 
     def _request(self, payload: bytes) -> _Reply:
@@ -227,7 +227,7 @@ class LambdaExecutor:
             return result_of(document, event)
         if event.script is None:  # the contract's old function answers with a string
             raise BadInput(f"the function {self.function_name} is of an older version: run `cosmic deploy` again")
-        return adopt(
+        return import_external_result(
             Store(event.store),
             event,
             started_at=reply.started_at,
@@ -240,12 +240,12 @@ class LambdaExecutor:
         """A failed function's own words, with a hint where there is one; and whether another try is pointless."""
         told: Mapping[str, Any] = document if isinstance(document, Mapping) else {}
         kind, message = str(told.get("errorType", "")), str(told.get("errorMessage", document))
-        ill = illness(kind, message)
+        ill = failure_kind(kind, message)
         if ill == TIME_OUT:
             return f"the function ran out of time after {self._limit_s:g} s: {HINTS[ill]}", False
         if ill == NO_MEMORY:
             return f"the function ran out of memory ({self.memory_mb:,} MB): {HINTS[ill]}", False
-        return legible(message[:2000]), kind in FINAL_ERRORS
+        return sanitize_text(message[:2000]), kind in FINAL_ERRORS
 
     def _broken(self, event: RankEvent, reply: _Reply) -> Invocation:
         """A call that was sent and not answered: the rank may be running, or may even be done."""
@@ -302,12 +302,12 @@ def _is_refusal(failure: BaseException) -> bool:
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 20.0
 
 
-def full_jitter(refusals: int, chance: float) -> float:
+def full_jitter(refusals: int, uniform: float) -> float:
     """Seconds to wait after so many refusals in a row: anything up to a bound that doubles, 0.2 s to 20 s.
 
     Args:
         refusals: 1 after the first.
-        chance: 0 to 1, drawn anew each time ("full jitter", AWS Architecture Blog, 2015), so that ranks that were
+        uniform: 0 to 1, drawn anew each time ("full jitter", AWS Architecture Blog, 2015), so that ranks that were
             refused together do not come back together.
     """
-    return chance * min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(refusals - 1, 30))
+    return uniform * min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(refusals - 1, 30))

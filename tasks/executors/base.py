@@ -9,7 +9,7 @@ from inference.contract.rank_result import RankResult
 from inference.errors import BadInput, RankFailed
 from tasks.invocations.invocation import Invocation
 
-OVER = "the run is over"  # an invocation's error where the executor was left before it ended
+RUN_ENDED = "the run is over"  # an invocation's error where the executor was left before it ended
 
 # A function's errors that the same input brings about every time.
 FINAL_ERRORS = {"BadInput", "BadPartition", "BadCheckpoint"}

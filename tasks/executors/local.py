@@ -18,10 +18,10 @@ from typing import Any, Self
 
 from inference.contract.rank_event import RankEvent
 from inference.contract.rank_result import RankResult
-from inference.contract.validation import legible
+from inference.contract.validation import sanitize_text
 from inference.errors import RankFailed
 from inference.worker import reply_to
-from tasks.executors.base import FINAL_ERRORS, OVER, result_of
+from tasks.executors.base import FINAL_ERRORS, RUN_ENDED, result_of
 from tasks.invocations.invocation import Invocation
 
 _HOW = "measured here, an estimate"
@@ -105,7 +105,7 @@ class LocalExecutor:
         worker = self._idle.get()
         try:
             if self._closed:
-                raise RankFailed(OVER)
+                raise RankFailed(RUN_ENDED)
             if worker is None:
                 worker = self._start()
             return self._run_on(worker, event)
@@ -115,7 +115,7 @@ class LocalExecutor:
     def _start(self) -> "_Worker":
         with self._starting:
             if self._closed:
-                raise RankFailed(OVER)
+                raise RankFailed(RUN_ENDED)
             taken = [worker.gpu for worker in self._alive]
             gpu = min(self._gpus, key=taken.count, default=None)
             worker = _Worker(self._command, self._scratch, self._threads, self._timeout_s, gpu)
@@ -129,7 +129,7 @@ class LocalExecutor:
         except RankFailed as death:
             self._alive.discard(worker)
             worker.stop()
-            reply = {"errorType": "RankFailed", "errorMessage": OVER if self._closed else str(death)}
+            reply = {"errorType": "RankFailed", "errorMessage": RUN_ENDED if self._closed else str(death)}
         return self._told(event, reply, started, worker.take_start_up_s(), worker.name)
 
     def _run_here(self, event: RankEvent) -> Invocation:
@@ -165,7 +165,7 @@ class LocalExecutor:
 def _read(reply: Mapping[str, Any], event: RankEvent) -> tuple[RankResult | None, str | None, bool]:
     """The reply's result, or its error and whether another try is pointless."""
     if "errorType" in reply:
-        return None, legible(reply.get("errorMessage", "")), reply["errorType"] in FINAL_ERRORS
+        return None, sanitize_text(reply.get("errorMessage", "")), reply["errorType"] in FINAL_ERRORS
     try:
         return result_of(reply.get("result"), event), None, False
     except RankFailed as error:

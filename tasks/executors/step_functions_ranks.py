@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 from inference.contract.rank_event import RankEvent
 from inference.contract.rank_result import RankResult
 from inference.errors import RankFailed
-from inference.rank_results.external import adopt
+from inference.rank_results.external import import_external_result
 from inference.rank_results.gather import gather, result_key
 from inference.storage.store import Store
 from tasks.aws.execution import Execution, attempts, failure, is_denied
@@ -104,7 +104,7 @@ def _adopt(
     def take(event: RankEvent) -> RankResult | str:
         call = calls.get(event.rank, whole)
         try:
-            return adopt(store, event, started_at=call.started_at, ended_at=call.ended_at)
+            return import_external_result(store, event, started_at=call.started_at, ended_at=call.ended_at)
         except RankFailed as error:
             return str(error)
 

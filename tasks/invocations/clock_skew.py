@@ -9,7 +9,7 @@ from tasks.invocations.invocation import Invocation
 TOLERANCE_S = 5.0  # what clocks that are kept right may differ by, with a margin
 
 
-def on_one_clock(
+def correct_clock_skew(
     results: Sequence[RankResult], invocations: Iterable[Invocation]
 ) -> tuple[tuple[RankResult, ...], list[str]]:
     """The results with their times by the caller's clock, where a worker's own is off; and a note that says so.

@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from inference.contract.validation import legible
+from inference.contract.validation import sanitize_text
 
 DASH = "—"  # where a number is not known
 
@@ -79,7 +79,7 @@ def spans(ranks: Sequence[int]) -> str:
 
 def plain(text: object) -> str:
     """Text for a line or a cell of Markdown that shows it letter for letter, white space run together."""
-    one_line = legible(" ".join(str(text).split()))
+    one_line = sanitize_text(" ".join(str(text).split()))
     escaped = re.sub(r"([\\`*_\[\]{}#!|~])", r"\\\1", one_line)
     return escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 

@@ -10,7 +10,7 @@ from rich import box
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from inference.contract.validation import legible
+from inference.contract.validation import sanitize_text
 from tasks.reporting.formatting import DASH, known, markdown_table, number
 
 Row = dict[str, Any]
@@ -92,7 +92,7 @@ class Table:
             justify: Literal["left", "right"] = "left" if column.text else "right"
             table.add_column(Text(column.title), justify=justify, overflow="fold", min_width=room if fits else None)
         for cells in self.cells():
-            table.add_row(*(Text(legible(cell)) for cell in cells))
+            table.add_row(*(Text(sanitize_text(cell)) for cell in cells))
         return table
 
     def to_artifact(self) -> list[dict[str, str]]:

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from inference.contract.validation import brief, legible
+from inference.contract.validation import sanitize_text, shorten
 from inference.errors import BadInput, BadPartition, StoreError
 from inference.partitions.access import default_access, open_access
 from inference.storage.store import Store
@@ -116,7 +116,7 @@ def _document(store: Store, bucket: str, key: str, absent: str) -> dict[str, Any
 def _of(document: Mapping[str, Any], field: str, kind: type, where: str) -> Any:
     value = document.get(field)
     if not isinstance(value, kind):
-        raise BadInput(f"what {where} says of itself is damaged: {field} is {brief(value)}")
+        raise BadInput(f"what {where} says of itself is damaged: {field} is {shorten(value)}")
     return value
 
 
@@ -156,7 +156,9 @@ def _objects(store: Store, request: Mapping[str, Any], given: bytes | None) -> p
     try:
         typed = table.select([field.name for field in known]).cast(pa.schema(known))
     except (pa.ArrowException, ValueError) as error:
-        raise BadInput(f"{name} holds a column of another type: {legible(str(error).splitlines()[0]):.120}") from None
+        raise BadInput(
+            f"{name} holds a column of another type: {sanitize_text(str(error).splitlines()[0]):.120}"
+        ) from None
     rows: pd.DataFrame = typed.to_pandas()
     if rows[["file", "index", "object_id"]].isna().to_numpy().any():
         raise BadInput(f"{name} is damaged: a file, index or object_id is missing")

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from inference.contract.rank_result import RankResult
 from inference.rank_results.predictions import decode
-from inference.storage.prefetch import read_ahead
+from inference.storage.prefetch import prefetch
 from inference.storage.store import Store
 
 SCHEMA = pa.schema(
@@ -61,7 +61,7 @@ def _tables(store: Store, bucket: str, results: Sequence[RankResult]) -> Iterato
         return result.rank, *decode(store.read(bucket, result.predictions_path), result.predictions_path)
 
     seen: set[str] = set()
-    for rank, files, columns in read_ahead(read, results):
+    for rank, files, columns in prefetch(read, results):
         new = np.array([file not in seen for file in files])
         seen.update(files)
         yield pa.table(

@@ -5,7 +5,7 @@ import io
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from inference.contract.validation import legible
+from inference.contract.validation import sanitize_text
 from inference.errors import BadInput
 
 OBJECTS = ".objects.parquet"  # beside a folder of partitions: which object lies where
@@ -33,5 +33,5 @@ def read_parquet(data: bytes, name: str) -> pa.Table:
         return pq.read_table(io.BytesIO(data))
     except (pa.ArrowException, OSError, ValueError) as error:
         raise BadInput(
-            f"{name} is not a Parquet table, or damaged: {legible(str(error).splitlines()[0]):.120}"
+            f"{name} is not a Parquet table, or damaged: {sanitize_text(str(error).splitlines()[0]):.120}"
         ) from None

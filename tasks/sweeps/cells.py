@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any, Self
 
 from inference.contract.sample import SAMPLES_PER_MB, samples_of_size
-from inference.contract.validation import brief, is_number
+from inference.contract.validation import is_number, shorten
 from inference.errors import BadInput
 from tasks.reporting.formatting import DASH
 from tasks.sweeps.run_metrics import checked_document, figures_of
@@ -74,11 +74,11 @@ class Measurement:
         axes, repeat, failed = wire["axes"], wire.get("repeat"), wire.get("failed")
         for axis, value in axes.items():
             if axis not in AXES or not (isinstance(value, str | None) or (isinstance(value, int) and is_number(value))):
-                raise BadInput(f"{where} has a wrong axis {brief(axis, 40)}: {brief(value, 40)}")
+                raise BadInput(f"{where} has a wrong axis {shorten(axis, 40)}: {shorten(value, 40)}")
             if axis in _SIZES and value is not None:
                 samples_of_size(str(value))
         if not isinstance(repeat, int) or repeat < 1:
-            raise BadInput(f"{where} has a wrong repeat: {brief(repeat, 40)}")
+            raise BadInput(f"{where} has a wrong repeat: {shorten(repeat, 40)}")
         if failed is not None:
             return cls(axes, repeat, {}, str(failed))
         return cls(axes, repeat, checked_document(wire.get("document"), where))

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
-from inference.contract.validation import brief, checked_int, is_number
+from inference.contract.validation import checked_int, is_number, shorten
 from inference.errors import BadInput
 from tasks.sweeps.statistics import without_outliers
 
@@ -58,8 +58,8 @@ def checked_document(document: object, where: str) -> Mapping[str, Any]:
             raise BadInput(f"{where}: row {place} of its ranks is no object")
         for name in _RANK_NUMBERS:
             if row.get(name) is None:
-                raise BadInput(f"{where}: rank {brief(row.get('rank'), 20)} lacks {name}")
-            _check_number(row[name], name, f"{where}: rank {brief(row.get('rank'), 20)}")
+                raise BadInput(f"{where}: rank {shorten(row.get('rank'), 20)} lacks {name}")
+            _check_number(row[name], name, f"{where}: rank {shorten(row.get('rank'), 20)}")
         if not isinstance(row.get("cold"), bool):
             raise BadInput(f"{where}: rank {row['rank']} does not say whether it was cold")
     return document
@@ -69,7 +69,7 @@ def _check_number(value: object, name: str, where: str) -> None:
     if value is None:
         return
     if not is_number(value, 0):
-        raise BadInput(f"{where} has a wrong {name}: {brief(value, 40)}")
+        raise BadInput(f"{where} has a wrong {name}: {shorten(value, 40)}")
 
 
 class Metric(NamedTuple):

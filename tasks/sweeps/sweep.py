@@ -13,7 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from inference.contract.run_request import RunRequest
 from inference.contract.sample import samples_of_size
-from inference.contract.validation import brief
+from inference.contract.validation import shorten
 from inference.errors import BadInput
 
 MAX_RUNS = 10_000
@@ -36,7 +36,7 @@ def _several(value: object) -> object:
 
 def _size(value: object) -> object:
     if not isinstance(value, str):
-        raise BadInput(f"a size is written as 25MB or 1GB, not {brief(value, 40)}")
+        raise BadInput(f"a size is written as 25MB or 1GB, not {shorten(value, 40)}")
     samples_of_size(value)
     return value.replace(" ", "").upper()
 
@@ -180,8 +180,8 @@ class Sweep(BaseModel):
             cause = first.get("ctx", {}).get("error")
             field = ".".join(str(part) for part in first["loc"])
             if first["type"] == "extra_forbidden":
-                raise BadInput(f"unknown key in the sweep: {brief(field)[1:-1]}") from None
-            raise BadInput(f"the sweep's {brief(field)[1:-1]}: {cause or first['msg']}") from None
+                raise BadInput(f"unknown key in the sweep: {shorten(field)[1:-1]}") from None
+            raise BadInput(f"the sweep's {shorten(field)[1:-1]}: {cause or first['msg']}") from None
         for name in _SET_BY_CELLS:
             if name in sweep.request:
                 raise BadInput(

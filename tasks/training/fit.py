@@ -72,7 +72,7 @@ def fit(
     galaxies: GalaxySet,
     rows: np.ndarray,
     loss: Loss,
-    chance: torch.Generator,
+    rng: torch.Generator,
     *,
     watch: Watch = lambda module: {},
     state: Path | None = None,
@@ -85,8 +85,8 @@ def fit(
         phase: how.
         galaxies: the set.
         rows: of it, to fit to.
-        loss: of a batch: module, images (B, 5, 32, 32), magnitudes (B, 5), redshifts (B,), chance -> a scalar.
-        chance: where order and augmentation are drawn from, on the CPU.
+        loss: of a batch: module, images (B, 5, 32, 32), magnitudes (B, 5), redshifts (B,), rng -> a scalar.
+        rng: where order and augmentation are drawn from, on the CPU.
         watch: what is noted of the averaged module after each epoch.
         state: file to go on from, and to write after each epoch.
         progress: told each epoch's entry.
@@ -113,16 +113,16 @@ def fit(
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, phase.learning_rate, total_steps=steps * phase.epochs, pct_start=0.15
     )
-    fitted = _Fitted(module, average, optimizer, schedule, chance)
+    fitted = _Fitted(module, average, optimizer, schedule, rng)
     history = fitted.restore(state, phase) if state is not None and state.exists() else []
     for epoch in range(len(history) + 1, phase.epochs + 1):
         began, total = time.perf_counter(), torch.zeros((), device=device)
         module.train()
-        order = torch.randperm(len(rows), generator=chance).numpy()
+        order = torch.randperm(len(rows), generator=rng).numpy()
         for images, magnitudes, redshifts in _batches(galaxies, rows[order], phase.batch_size, device):
-            turned = _augmented(images, chance).contiguous(memory_format=torch.channels_last)  # 1.6 x as fast
+            turned = _augmented(images, rng).contiguous(memory_format=torch.channels_last)  # 1.6 x as fast
             with torch.autocast(device.type, torch.bfloat16, enabled=phase.precision == "bf16"):
-                value = loss(module, turned, magnitudes, redshifts, chance)
+                value = loss(module, turned, magnitudes, redshifts, rng)
             optimizer.zero_grad(set_to_none=True)
             value.backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(trained, 1.0)
@@ -149,9 +149,9 @@ def fit(
     return average.module.eval(), history
 
 
-def _augmented(images: Tensor, chance: torch.Generator) -> Tensor:
+def _augmented(images: Tensor, rng: torch.Generator) -> Tensor:
     """The images turned by a quarter and mirrored, all alike: a galaxy has no up."""
-    turns, mirror = torch.randint(4, (1,), generator=chance).item(), torch.randint(2, (1,), generator=chance).item()
+    turns, mirror = torch.randint(4, (1,), generator=rng).item(), torch.randint(2, (1,), generator=rng).item()
     images = torch.rot90(images, int(turns), (2, 3))
     return images.flip(3) if mirror else images
 
@@ -186,10 +186,10 @@ class _Fitted:
     """All that changes while a network is fitted, as one file."""
 
     def __init__(
-        self, module: nn.Module, average: nn.Module, optimizer: Any, schedule: Any, chance: torch.Generator
+        self, module: nn.Module, average: nn.Module, optimizer: Any, schedule: Any, rng: torch.Generator
     ) -> None:
         self._modules = {"module": module, "average": average}
-        self._optimizer, self._schedule, self._chance = optimizer, schedule, chance
+        self._optimizer, self._schedule, self._rng = optimizer, schedule, rng
 
     def write(self, path: Path, phase: Phase, history: list[dict[str, Any]]) -> None:
         tensors = {
@@ -200,7 +200,7 @@ class _Fitted:
         optimizer = self._optimizer.state_dict()
         for number, slots in optimizer["state"].items():
             tensors |= {f"optimizer.{number}.{slot}": value for slot, value in slots.items()}
-        tensors["chance"], tensors["torch"] = self._chance.get_state(), torch.get_rng_state()
+        tensors["chance"], tensors["torch"] = self._rng.get_state(), torch.get_rng_state()
         facts = {
             "phase": phase.name,
             "identity": phase.identity,
@@ -245,7 +245,7 @@ class _Fitted:
             groups = [group | {"betas": tuple(group["betas"])} for group in facts["groups"]]
             self._optimizer.load_state_dict({"state": states, "param_groups": groups})
             self._schedule.load_state_dict(facts["schedule"])
-            self._chance.set_state(tensors["chance"])
+            self._rng.set_state(tensors["chance"])
             torch.set_rng_state(tensors["torch"])
             history: list[dict[str, Any]] = facts["history"]
         except (SafetensorError, OSError, KeyError, ValueError, TypeError, RuntimeError) as error:

@@ -130,13 +130,11 @@ def train(
     facts = {"config": config.to_dict(), "recipe": recipe.to_dict(), "pixel": pixel.tolist()}
     identity = identity_of(facts, galaxies)
     torch.manual_seed(recipe.seed)
-    chance = torch.Generator().manual_seed(recipe.seed)
+    rng = torch.Generator().manual_seed(recipe.seed)
     model = AstroMAE(config)
     history: dict[str, list[dict[str, Any]]] = {"pretraining": []}
     if recipe.pretraining is not None:
-        history["pretraining"] = _pretrain(
-            model, recipe, galaxies, split, pixel, identity, chance, place, state, progress
-        )
+        history["pretraining"] = _pretrain(model, recipe, galaxies, split, pixel, identity, rng, place, state, progress)
         model.encoder.requires_grad_(not recipe.frozen_encoder)
     scaled = Scaled(model, pixel, galaxies.magnitudes[split.known]).to(place)
     scaled.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -160,7 +158,7 @@ def train(
         galaxies,
         split.known,
         redshift_loss,
-        chance,
+        rng,
         watch=watch,
         state=None if state is None else state / "training.safetensors",
         progress=lambda entry: progress("training", entry),
@@ -178,7 +176,7 @@ def _pretrain(
     split: Split,
     pixel: np.ndarray,
     identity: str,
-    chance: torch.Generator,
+    rng: torch.Generator,
     place: torch.device,
     state: Path | None,
     progress: Progress,
@@ -203,7 +201,7 @@ def _pretrain(
         galaxies,
         split.seen,
         reconstruction_loss,
-        chance,
+        rng,
         state=None if state is None else state / "pretraining.safetensors",
         progress=lambda entry: progress("pretraining", entry),
     )
@@ -213,7 +211,7 @@ def _pretrain(
 
 
 def redshift_loss(
-    module: nn.Module, images: Tensor, magnitudes: Tensor, redshifts: Tensor, chance: torch.Generator
+    module: nn.Module, images: Tensor, magnitudes: Tensor, redshifts: Tensor, rng: torch.Generator
 ) -> Tensor:
     """Smooth L1 of delta, which is quadratic below 0.02."""
     predicted = module(images, magnitudes)[:, 0].float()

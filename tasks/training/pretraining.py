@@ -87,11 +87,11 @@ def visible(encoder: Encoder, images: Tensor, kept: Tensor) -> Tensor:
 
 
 def reconstruction_loss(
-    module: nn.Module, images: Tensor, magnitudes: Tensor, redshifts: Tensor, chance: torch.Generator
+    module: nn.Module, images: Tensor, magnitudes: Tensor, redshifts: Tensor, rng: torch.Generator
 ) -> Tensor:
-    """Mean squared error of the hidden patches, masks drawn from `chance`."""
+    """Mean squared error of the hidden patches, masks drawn from `rng`."""
     patches = (images.shape[-1] // int(module.patch)) ** 2  # type: ignore[arg-type]
-    order = torch.argsort(torch.rand(len(images), patches, generator=chance), 1).to(images.device)
+    order = torch.argsort(torch.rand(len(images), patches, generator=rng), 1).to(images.device)
     drawn, there = module(images, order)
     loss: Tensor = nn.functional.mse_loss(drawn.float(), there.float())
     return loss

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Self, get_args
 
-from inference.contract.validation import brief, is_number
+from inference.contract.validation import is_number, shorten
 from inference.errors import BadInput
 from inference.model.config import SMALL, AstroMAEConfig
 
@@ -36,7 +36,7 @@ class Pretraining:
     def __post_init__(self) -> None:
         _check(self)
         if not 0 < self.mask_ratio < 1:
-            raise BadInput(f"pretraining.mask_ratio must lie between 0 and 1, not {brief(self.mask_ratio, 40)}")
+            raise BadInput(f"pretraining.mask_ratio must lie between 0 and 1, not {shorten(self.mask_ratio, 40)}")
         if self.decoder_width % self.decoder_heads:
             raise BadInput(
                 f"decoder_heads must divide decoder_width {self.decoder_width}, and {self.decoder_heads} does not"
@@ -77,18 +77,18 @@ class Recipe:
     def __post_init__(self) -> None:
         _check(self)
         if not 0 < self.held_out <= 0.9:
-            raise BadInput(f"held_out must be above 0 and at most 0.9, not {brief(self.held_out, 40)}")
+            raise BadInput(f"held_out must be above 0 and at most 0.9, not {shorten(self.held_out, 40)}")
         if not 0 <= self.averaging < 1:
-            raise BadInput(f"averaging must be at least 0 and below 1, not {brief(self.averaging, 40)}")
+            raise BadInput(f"averaging must be at least 0 and below 1, not {shorten(self.averaging, 40)}")
         if not isinstance(self.frozen_encoder, bool):
-            raise BadInput(f"frozen_encoder must be true or false, not {brief(self.frozen_encoder, 40)}")
+            raise BadInput(f"frozen_encoder must be true or false, not {shorten(self.frozen_encoder, 40)}")
         if self.frozen_encoder and self.pretraining is None:
             raise BadInput("frozen_encoder without pretraining would keep an encoder that has learned nothing")
         if self.precision not in get_args(Precision):
             known = ", ".join(get_args(Precision))
-            raise BadInput(f"precision must be one of {known}, not {brief(self.precision, 40)}")
+            raise BadInput(f"precision must be one of {known}, not {shorten(self.precision, 40)}")
         if self.pretraining is not None and not isinstance(self.pretraining, Pretraining):
-            raise BadInput(f"pretraining must be an object, not {brief(self.pretraining, 40)}")
+            raise BadInput(f"pretraining must be an object, not {shorten(self.pretraining, 40)}")
 
     def to_dict(self) -> dict[str, Any]:
         """The recipe as a JSON object, every field written out."""
@@ -113,7 +113,7 @@ def _fields(kind: type, document: object, what: str) -> dict[str, Any]:
     known = {field.name for field in dataclasses.fields(kind)}
     for name in document:
         if name not in known:
-            raise BadInput(f"{what} has no field {brief(name)}; it has {', '.join(sorted(known))}")
+            raise BadInput(f"{what} has no field {shorten(name)}; it has {', '.join(sorted(known))}")
     return dict(document)
 
 
@@ -124,11 +124,11 @@ def _check(recipe: Any) -> None:
         if field.type is int:
             least = 0 if field.name == "seed" else 1
             if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= 2**32 - 1:
-                raise BadInput(f"{field.name} must be a whole number from {least}, not {brief(value, 40)}")
+                raise BadInput(f"{field.name} must be a whole number from {least}, not {shorten(value, 40)}")
         elif field.type is float and not is_number(value, 0):
-            raise BadInput(f"{field.name} must be a number and not negative, not {brief(value, 40)}")
+            raise BadInput(f"{field.name} must be a number and not negative, not {shorten(value, 40)}")
     if not recipe.learning_rate > 0:
-        raise BadInput(f"learning_rate must be above 0, not {brief(recipe.learning_rate, 40)}")
+        raise BadInput(f"learning_rate must be above 0, not {shorten(recipe.learning_rate, 40)}")
 
 
 MODELS = {"small": SMALL, "published": AstroMAEConfig()}

@@ -64,11 +64,11 @@ def burst(monkeypatch):
         monkeypatch.setattr("tasks.executors.select.LambdaExecutor", partial(LambdaExecutor, lost_for_s=5.0))
 
         def go(ranks, path):
-            chance = random.Random(ranks)
+            rng = random.Random(ranks)
             kinds = faults(function)
             struck = {
                 rank: list(kinds)[number % len(kinds)]
-                for number, rank in enumerate(chance.sample(range(ranks), ranks // 5))
+                for number, rank in enumerate(rng.sample(range(ranks), ranks // 5))
             }
             scripted = {}
             for rank, kind in struck.items():

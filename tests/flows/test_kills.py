@@ -49,10 +49,10 @@ def same(scene, document, undisturbed):
 
 def killed_and_started_again(scene, seed, undisturbed):
     """Kill the orchestrator when a random number of ranks has been called, and start the same request again."""
-    chance = random.Random(seed)
+    rng = random.Random(seed)
     process = scene.start()
-    scene.wait_for_calls(chance.randint(0, RANKS), process)
-    time.sleep(chance.random() * 0.5)
+    scene.wait_for_calls(rng.randint(0, RANKS), process)
+    time.sleep(rng.random() * 0.5)
     process.kill()
     process.wait()
     scene.settle()
@@ -110,10 +110,10 @@ class TestLocalWorkers:
 
     @pytest.mark.parametrize("seed", seeds(1))
     def test_a_killed_worker(self, scenes, undisturbed, seed):
-        expected, scene, chance = undisturbed("local", scenes), scenes(), random.Random(seed)
+        expected, scene, rng = undisturbed("local", scenes), scenes(), random.Random(seed)
         process = scene.start()
-        scene.wait_for_calls(chance.randint(1, RANKS), process)
-        time.sleep(chance.random() * 0.3)
+        scene.wait_for_calls(rng.randint(1, RANKS), process)
+        time.sleep(rng.random() * 0.3)
         rank, worker = scene.calls()[-1]
         os.kill(worker, signal.SIGKILL)
         document = scene.end(process)
@@ -124,10 +124,10 @@ class TestLocalWorkers:
 
     @pytest.mark.parametrize("seed", seeds(1))
     def test_a_prefect_server_that_is_gone(self, scenes, undisturbed, prefect_server, seed):
-        expected, scene, chance = undisturbed("local", scenes), scenes(), random.Random(seed)
+        expected, scene, rng = undisturbed("local", scenes), scenes(), random.Random(seed)
         with cable_to(prefect_server) as (cable, url):
             process = scene.start(PREFECT_API_URL=url)
-            scene.wait_for_calls(chance.randint(1, RANKS), process)
+            scene.wait_for_calls(rng.randint(1, RANKS), process)
             cable.cut()
             document = scene.end(process)
         told = (scene.folder / "err").read_text()
@@ -192,9 +192,9 @@ class TestLambda:
     @pytest.mark.parametrize("line", ["to_store", "to_lambda"])
     @pytest.mark.parametrize("seed", seeds(1))
     def test_ten_seconds_without_the_store_or_the_endpoint(self, lambdas, undisturbed, line, seed):
-        expected, scene, chance = undisturbed("lambda", lambdas), lambdas(), random.Random(seed)
+        expected, scene, rng = undisturbed("lambda", lambdas), lambdas(), random.Random(seed)
         process = scene.start()
-        scene.wait_for_calls(chance.randint(1, RANKS), process)
+        scene.wait_for_calls(rng.randint(1, RANKS), process)
         cable = getattr(scene, line)
         cable.cut()
         time.sleep(CUT_S)

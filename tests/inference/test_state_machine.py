@@ -7,7 +7,7 @@ from inference.contract.run_request import RunRequest
 from inference.errors import BadInput, RankFailed, StoreError
 from inference.handler import lambda_handler
 from inference.model.checkpoint import content_hash
-from inference.runs.begin import begin
+from inference.runs.begin import start_run
 from inference.runs.plan import Model, make_plan
 from inference.runs.staged import staged
 from inference.state_machine import initialize, summarize
@@ -84,7 +84,7 @@ def test_missing_ranks_that_the_machine_tolerates_are_named(root, monkeypatch):
 
 def test_a_flow_that_began_the_run_keeps_its_name_on_it(root, results):
     store, request = Store(root), RunRequest.read(request_of())
-    begin(store, request, staged(store, request), "flow-run-1")
+    start_run(store, request, staged(store, request), "flow-run-1")
     initialize(request_of() | {"run_id": "flow-run-1"}, LocalContext())
     assert read_json(results / "payload.json")["run_id"] == "flow-run-1"
 

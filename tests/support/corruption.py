@@ -21,24 +21,24 @@ VALUES = (
 )
 
 
-def harmed(document: object, chance: random.Random) -> object:
+def harmed(document: object, rng: random.Random) -> object:
     """The document with one to three of its parts replaced, removed, repeated or renamed."""
     changed = json.loads(json.dumps(document))
-    for _ in range(chance.choice((1, 1, 1, 2, 3))):
+    for _ in range(rng.choice((1, 1, 1, 2, 3))):
         places = list(_places(changed))
         if not places:
-            return chance.choice(VALUES)
-        inside, key = chance.choice(places)
-        match chance.choice(("replace", "replace", "replace", "remove", "repeat", "rename")):
+            return rng.choice(VALUES)
+        inside, key = rng.choice(places)
+        match rng.choice(("replace", "replace", "replace", "remove", "repeat", "rename")):
             case "replace":
-                inside[key] = copy.deepcopy(chance.choice(VALUES))
+                inside[key] = copy.deepcopy(rng.choice(VALUES))
             case "remove":
                 del inside[key]
             case "repeat" if isinstance(inside, list):
                 inside.append(copy.deepcopy(inside[key]))
             case _ if isinstance(inside, dict):
-                inside[chance.choice(TEXTS)] = inside.pop(key)
-    return chance.choice((*([changed] * 20), [changed], {"a": changed}, None))
+                inside[rng.choice(TEXTS)] = inside.pop(key)
+    return rng.choice((*([changed] * 20), [changed], {"a": changed}, None))
 
 
 def _places(document):
@@ -48,42 +48,42 @@ def _places(document):
             yield from _places(value)
 
 
-def harmed_bytes(data: bytes, chance: random.Random) -> bytes:
+def harmed_bytes(data: bytes, rng: random.Random) -> bytes:
     """The bytes with some flipped, cut off, cut out, put in or doubled."""
     changed = bytearray(data)
-    for _ in range(chance.choice((1, 1, 2, 4))):
-        place = chance.randrange(len(changed) + 1)
-        match chance.choice(("flip", "flip", "flip", "cut", "out", "in", "double", "number")):
+    for _ in range(rng.choice((1, 1, 2, 4))):
+        place = rng.randrange(len(changed) + 1)
+        match rng.choice(("flip", "flip", "flip", "cut", "out", "in", "double", "number")):
             case "flip" if place < len(changed):
-                changed[place] ^= 1 << chance.randrange(8)
+                changed[place] ^= 1 << rng.randrange(8)
             case "cut":
                 del changed[place:]
             case "out":
-                del changed[place : place + chance.randrange(1, 40)]
+                del changed[place : place + rng.randrange(1, 40)]
             case "in":
-                changed[place:place] = chance.randbytes(chance.randrange(1, 12))
+                changed[place:place] = rng.randbytes(rng.randrange(1, 12))
             case "double":
-                changed[place:place] = changed[place : place + chance.randrange(1, 200)]
+                changed[place:place] = changed[place : place + rng.randrange(1, 200)]
             case "number":
-                changed[place : place + 8] = chance.choice((b"\xff" * 8, b"\0" * 8, b"\xff" * 7 + b"\x7f"))
+                changed[place : place + 8] = rng.choice((b"\xff" * 8, b"\0" * 8, b"\xff" * 7 + b"\x7f"))
     return bytes(changed)
 
 
-def harmed_json(document: object, chance: random.Random) -> bytes:
+def harmed_json(document: object, rng: random.Random) -> bytes:
     """The document as JSON, harmed in what it says, or in its letters."""
-    match chance.randrange(10):
+    match rng.randrange(10):
         case 0:
-            return harmed_bytes(json.dumps(document).encode(), chance)
+            return harmed_bytes(json.dumps(document).encode(), rng)
         case 1:
-            deep = chance.choice((b"[", b'{"a":')) * chance.choice((500, 100_000))
-            return chance.choice((deep, b"[" + deep, json.dumps(document).encode() + deep))
+            deep = rng.choice((b"[", b'{"a":')) * rng.choice((500, 100_000))
+            return rng.choice((deep, b"[" + deep, json.dumps(document).encode() + deep))
         case _:
-            depth = chance.choice((10, 100, 900, 970, 985))  # as deep as Python still reads
-            return json.dumps(harmed(document, chance)).replace(f'"{DEEP}"', "[" * depth + "]" * depth).encode()
+            depth = rng.choice((10, 100, 900, 970, 985))  # as deep as Python still reads
+            return json.dumps(harmed(document, rng)).replace(f'"{DEEP}"', "[" * depth + "]" * depth).encode()
 
 
-def harmed_text(text: str, chance: random.Random) -> str:
+def harmed_text(text: str, rng: random.Random) -> str:
     """The text with pieces put in, left out or repeated many times."""
-    place, end = sorted(chance.randrange(len(text) + 1) for _ in range(2))
-    piece = chance.choice((*TEXTS, text[place:end], chance.choice(string.printable), "REPORT RequestId: ", " ms", "1."))
-    return text[:place] + piece * chance.choice((1, 1, 2, 1000)) + text[chance.choice((place, end)) :]
+    place, end = sorted(rng.randrange(len(text) + 1) for _ in range(2))
+    piece = rng.choice((*TEXTS, text[place:end], rng.choice(string.printable), "REPORT RequestId: ", " ms", "1."))
+    return text[:place] + piece * rng.choice((1, 1, 2, 1000)) + text[rng.choice((place, end)) :]

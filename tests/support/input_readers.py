@@ -11,7 +11,7 @@ from inference.contract.rank_event import RankEvent
 from inference.contract.run_request import RunRequest
 from inference.partitions.access import open_access
 from inference.partitions.partition import open_partition, partition_bytes
-from inference.rank_results.external import adopt
+from inference.rank_results.external import import_external_result
 from inference.rank_results.gather import parse_result, read_combined
 from inference.rank_results.predictions import Predictions, decode
 from inference.runs.plan import events_of, read_request
@@ -56,11 +56,11 @@ class Door:
             return self.good
         return (self.good if isinstance(self.good, str) else json.dumps(self.good)).encode()
 
-    def harmed(self, chance):
+    def harmed(self, rng):
         """The good thing with something wrong in it."""
         if isinstance(self.good, str):
-            return harmed_text(self.good, chance).encode("utf-8", "replace")
-        return harmed_bytes(self.good, chance) if isinstance(self.good, bytes) else harmed_json(self.good, chance)
+            return harmed_text(self.good, rng).encode("utf-8", "replace")
+        return harmed_bytes(self.good, rng) if isinstance(self.good, bytes) else harmed_json(self.good, rng)
 
 
 def _lease(store):
@@ -188,7 +188,7 @@ DOORS = {
     "reply": Door(RESULT.to_wire(), _parsed(lambda wire: _used(result_of(wire, EVENT)))),
     "a script's result": Door(
         old_record(4, prefix="survey"),
-        _stored("3.json", lambda store: _used(adopt(store, EVENT, started_at=1.0, ended_at=2.0))),
+        _stored("3.json", lambda store: _used(import_external_result(store, EVENT, started_at=1.0, ended_at=2.0))),
     ),
     "combined file": Door([RESULT.to_wire()], _stored("combined_data.json", lambda s: read_combined(s, BUCKET, PATH))),
     "records": Door([old_record(1), RESULT.to_wire()], _plain(_records)),

@@ -36,15 +36,15 @@ def random_model(config, seed=0):
 
     from inference.model.astromae import AstroMAE
 
-    chance = torch.Generator().manual_seed(seed)
+    rng = torch.Generator().manual_seed(seed)
     torch.manual_seed(seed)
     model = AstroMAE(config).eval()
     with torch.no_grad():
         for name, tensor in model.state_dict().items():
             if name.endswith("running_var"):
-                tensor.uniform_(0.5, 2.0, generator=chance)
+                tensor.uniform_(0.5, 2.0, generator=rng)
             elif tensor.is_floating_point() and tensor.ndim == 1:
-                tensor.add_(torch.randn(tensor.shape, generator=chance), alpha=0.2)
+                tensor.add_(torch.randn(tensor.shape, generator=rng), alpha=0.2)
     return model
 
 

@@ -11,15 +11,13 @@ STEP_S = 0.05  # between two looks
 
 def stragglers(ranks, seed, share=0.04):
     """Times of ranks with the shape of the published ones: most within 10 % of 6 s, a few 2 to 4 times as long."""
-    chance = random.Random(seed)
-    return [
-        6 * (chance.uniform(2, 4) if chance.random() < share else chance.lognormvariate(0, 0.05)) for _ in range(ranks)
-    ]
+    rng = random.Random(seed)
+    return [6 * (rng.uniform(2, 4) if rng.random() < share else rng.lognormvariate(0, 0.05)) for _ in range(ranks)]
 
 
 def replayed(times, seed, hedge=True):
     """(makespan, seconds billed, backups made); a backup takes as long as some rank of the same run."""
-    chance = random.Random(seed)
+    rng = random.Random(seed)
     ends = [(seconds, rank, 0.0) for rank, seconds in enumerate(times)]
     heapq.heapify(ends)
     running, took, billed, made, makespan, now = dict.fromkeys(range(len(times))), [], 0.0, 0, 0.0, 0.0
@@ -31,7 +29,7 @@ def replayed(times, seed, hedge=True):
                 hedged.add(rank)
                 made += copies
                 for _ in range(copies):
-                    heapq.heappush(ends, (now + chance.choice(times), rank, now))
+                    heapq.heappush(ends, (now + rng.choice(times), rank, now))
         now = math.inf if not running else now + STEP_S
         while ends and ends[0][0] <= now:
             end, rank, began = heapq.heappop(ends)

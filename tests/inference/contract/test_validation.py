@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inference.contract.validation import brief, checked_as, checked_int, is_number, legible, text_of
+from inference.contract.validation import checked_as, checked_int, is_number, sanitize_text, shorten, text_of
 from inference.errors import BadInput
 
 
@@ -82,21 +82,21 @@ def nested(depth):
     "value", [nested(5_000), ["x" * 10**6] * 1000, {"a": nested(5_000)}, "x" * 10**6, 10**5_000], ids=type
 )
 def test_a_value_is_shown_in_brief_however_large_or_deep_it_is(value):
-    assert 0 < len(brief(value)) <= 60
+    assert 0 < len(shorten(value)) <= 60
     with pytest.raises(BadInput, match=r"^N must be a whole number|^N must lie between 0 and 1, not a number of"):
         checked_int(value, "N", 0, 1)
 
 
 @given(st.text() | st.text(alphabet="\x1b[2J\x07\x9b\u202e\ud800\0\r\n a"))
 def test_text_of_others_moves_no_cursor_and_breaks_no_encoding(text):
-    shown = legible(text)
+    shown = sanitize_text(text)
     shown.encode()
     assert not set(shown) & {"\x1b", "\x9b", "\x07", "\r", "\0", "\u202e", "\ud800"}
 
 
 def test_ordinary_text_stays_as_it_is():
     for text in ("the partition survey/1.pt is truncated", "two\nlines", "Ångström ≤ 3 µm — “好”", "a b", "token: x"):
-        assert legible(text) == text
+        assert sanitize_text(text) == text
 
 
 @pytest.mark.parametrize(
@@ -111,5 +111,5 @@ def test_ordinary_text_stays_as_it_is():
     ],
 )
 def test_what_is_called_a_secret_is_left_out(text):
-    assert "canary" not in legible(text)
-    assert "***" in legible(text)
+    assert "canary" not in sanitize_text(text)
+    assert "***" in sanitize_text(text)

@@ -6,7 +6,7 @@ import pytest
 from inference.contract.rank_result import RankResult
 from inference.contract.script import Script
 from inference.errors import RankFailed
-from inference.rank_results.external import adopt
+from inference.rank_results.external import import_external_result
 from inference.rank_results.gather import gather, read_result
 from inference.storage.store import Store
 from tests.support.wire_examples import EVENT
@@ -41,7 +41,15 @@ def put(store, record):
 
 def adopted(store, record=RECORD):
     put(store, record)
-    return adopt(store, RANK, started_at=100.0, ended_at=112.5, request_id="r-1", cold=True, wall_compute_s=11.0)
+    return import_external_result(
+        store,
+        RANK,
+        started_at=100.0,
+        ended_at=112.5,
+        request_id="r-1",
+        cold=True,
+        wall_compute_s=11.0,
+    )
 
 
 def test_a_scripts_record_is_stamped_with_rank_and_fingerprint_and_counts(store):
@@ -61,7 +69,7 @@ def test_what_the_script_wrote_is_kept_to_the_letter(store):
 
 def test_a_result_that_is_not_there_fails_the_rank(store):
     with pytest.raises(RankFailed, match=r"rank 3: .* wrote no result results/test/3\.json"):
-        adopt(store, RANK, started_at=0.0, ended_at=1.0)
+        import_external_result(store, RANK, started_at=0.0, ended_at=1.0)
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,9 @@ import pytest
 from inference.contract.run_request import RunRequest
 from inference.contract.script import Script
 from inference.partitions.partition import write_partition
-from inference.runs.begin import EXECUTIONS, INVOCATIONS, SUMMARIES, begin, hold
+from inference.runs.begin import EXECUTIONS, INVOCATIONS, SUMMARIES, hold, start_run
 from inference.runs.plan import Model, events_of
-from inference.storage.lease import Held
+from inference.storage.lease import LeaseHeldError
 from inference.storage.store import Store
 from tests.support.surveys import random_survey, read_json, request_of, write_survey
 from tests.support.wire_examples import RESULT
@@ -49,29 +49,29 @@ def finish(store, start, rank):
 
 
 def test_ranks_that_are_done_are_resumed(store):
-    finish(store, begin(store, request(), MODEL, "one"), 2)
-    assert begin(store, request(), MODEL, "two").resumed == (2,)
+    finish(store, start_run(store, request(), MODEL, "one"), 2)
+    assert start_run(store, request(), MODEL, "two").resumed == (2,)
 
 
 def test_results_of_another_model_are_put_away_with_what_was_made_from_them(store, results):
-    finish(store, begin(store, request(), MODEL, "one"), 2)
+    finish(store, start_run(store, request(), MODEL, "one"), 2)
     for name in (*SUMMARIES, INVOCATIONS):
         (results / name).write_text("{}")
-    assert begin(store, request(), Model(MODEL.key, "b" * 64), "two").resumed == ()
+    assert start_run(store, request(), Model(MODEL.key, "b" * 64), "two").resumed == ()
     left = {path.name for path in results.rglob("*") if path.is_file()}
     assert left == {"payload.json", INVOCATIONS}
 
 
 def test_a_fresh_start_puts_everything_away_the_bill_too(store, results):
-    finish(store, begin(store, request(), MODEL, "one"), 2)
+    finish(store, start_run(store, request(), MODEL, "one"), 2)
     for name in (*SUMMARIES, INVOCATIONS, EXECUTIONS):
         (results / name).write_text("{}")
-    assert begin(store, request(), MODEL, "two", fresh=True).resumed == ()
+    assert start_run(store, request(), MODEL, "two", fresh=True).resumed == ()
     assert {path.name for path in results.rglob("*") if path.is_file()} == {"payload.json"}
 
 
 def test_the_plan_can_be_read_back_from_what_was_written_down(store, results):
-    start = begin(store, request(), MODEL, "one")
+    start = start_run(store, request(), MODEL, "one")
     document = read_json(results / "payload.json")
     read = events_of(document, RunRequest.of_payload(document))
     for event, planned in zip(read, start.plan.events, strict=True):
@@ -83,18 +83,18 @@ def test_the_plan_can_be_read_back_from_what_was_written_down(store, results):
 
 
 def test_a_models_plan_stays_away_from_the_buckets_root(store, tmp_path):
-    begin(store, request(), MODEL, "one")
+    start_run(store, request(), MODEL, "one")
     assert not (tmp_path / BUCKET / "payload.json").exists()
 
 
 def test_a_fresh_run_that_is_retried_keeps_what_it_did_before(store, results):
-    finish(store, begin(store, request(), MODEL, "one", fresh=True), 2)
-    assert begin(store, request(), MODEL, "one", fresh=True).resumed == (2,)
-    assert begin(store, request(), MODEL, "two", fresh=True).resumed == ()
+    finish(store, start_run(store, request(), MODEL, "one", fresh=True), 2)
+    assert start_run(store, request(), MODEL, "one", fresh=True).resumed == (2,)
+    assert start_run(store, request(), MODEL, "two", fresh=True).resumed == ()
 
 
 def refuses(store, asked, told):
-    with pytest.raises(Held, match=told), hold(store, asked, "two"):
+    with pytest.raises(LeaseHeldError, match=told), hold(store, asked, "two"):
         pass
 
 
@@ -103,26 +103,26 @@ class TestWhatAChangeTouches:
 
     def finished(self, store, asked, what):
         """A run of which every rank is done."""
-        start = begin(store, asked, what, "one")
+        start = start_run(store, asked, what, "one")
         for event in start.plan.events:
             finish(store, start, event.rank)
-        assert begin(store, asked, what, "two").resumed == tuple(range(len(start.plan.events)))
+        assert start_run(store, asked, what, "two").resumed == tuple(range(len(start.plan.events)))
 
     def test_a_changed_partition_its_own_rank(self, store, tmp_path):
         self.finished(store, request(), MODEL)
         write_partition(tmp_path / BUCKET / "survey" / "2.safetensors", *random_survey(9, seed=9))
-        assert begin(store, request(), MODEL, "three").resumed == (0, 2, 3)
+        assert start_run(store, request(), MODEL, "three").resumed == (0, 2, 3)
 
     def test_a_partition_that_came_last_no_other(self, store, tmp_path):
         self.finished(store, request(), MODEL)
         write_partition(tmp_path / BUCKET / "survey" / "9.safetensors", *random_survey(9, seed=9))
-        start = begin(store, request(), MODEL, "three")
+        start = start_run(store, request(), MODEL, "three")
         assert start.plan.world_size == 5
         assert start.resumed == (0, 1, 2, 3)
 
     def test_a_smaller_world_the_ranks_whose_share_is_another_one(self, store):
         self.finished(store, request(), MODEL)
-        assert begin(store, request(world_size=3), MODEL, "three").resumed == ()  # 0 has 1 and 2; 1 has 3; 2 has 4
+        assert start_run(store, request(world_size=3), MODEL, "three").resumed == ()  # 0 has 1 and 2; 1 has 3; 2 has 4
 
     @pytest.mark.parametrize(
         ("changes", "what"),
@@ -136,12 +136,12 @@ class TestWhatAChangeTouches:
     )
     def test_what_every_rank_depends_on_all_ranks(self, store, changes, what):
         self.finished(store, request(), MODEL)
-        assert begin(store, request(**changes), what, "three").resumed == ()
+        assert start_run(store, request(**changes), what, "three").resumed == ()
 
     @pytest.mark.parametrize("changes", [{"memory_mb": 2048}, {"access": "stream"}, {"rank_timeout": 60}], ids=str)
     def test_what_no_redshift_depends_on_none(self, store, changes):
         self.finished(store, request(), MODEL)
-        assert begin(store, request(**changes), MODEL, "three").resumed == (0, 1, 2, 3)
+        assert start_run(store, request(**changes), MODEL, "three").resumed == (0, 1, 2, 3)
 
 
 class TestWhatIsHeld:

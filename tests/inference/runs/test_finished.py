@@ -7,7 +7,7 @@ import pytest
 
 from inference.contract.run_request import RunRequest
 from inference.errors import BadInput
-from inference.runs.begin import begin
+from inference.runs.begin import start_run
 from inference.runs.finished import stored_summary
 from inference.runs.plan import Model
 from inference.storage.store import Store
@@ -28,7 +28,7 @@ def root(tmp_path):
     write_survey(tmp_path / BUCKET / "survey", suffix=".safetensors")
     store = Store(tmp_path)
     store.write(BUCKET, "models/tiny.safetensors", WEIGHTS)
-    start = begin(store, request(), Model("models/tiny.safetensors", hashlib.sha256(WEIGHTS).hexdigest()), "one")
+    start = start_run(store, request(), Model("models/tiny.safetensors", hashlib.sha256(WEIGHTS).hexdigest()), "one")
     for event in start.plan.events:
         key = f"{PATH}/predictions/{event.rank}.1-a.safetensors"
         same = {"rank": event.rank, "world_size": event.world_size, "fingerprint": event.fingerprint}

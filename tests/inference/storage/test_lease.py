@@ -9,7 +9,7 @@ import pytest
 
 from inference.errors import StoreError
 from inference.storage import lease as leases
-from inference.storage.lease import Held, Lease
+from inference.storage.lease import Lease, LeaseHeldError
 from inference.storage.store import Store
 
 BUCKET, KEY = "cosmicai-test", ".cosmic/leases/results/test"
@@ -29,14 +29,14 @@ def entries(of):
 
 def test_one_holder_at_a_time_and_the_other_is_told_who_where_and_how_long(lease):
     lease("one").take(60)
-    with pytest.raises(Held, match=r"results/test is held by run one \(.+, pid \d+\), for (59|60) s more"):
+    with pytest.raises(LeaseHeldError, match=r"results/test is held by run one \(.+, pid \d+\), for (59|60) s more"):
         lease("two").take(60)
 
 
 def test_the_same_holder_renews(lease):
     lease("one").take(1)
     lease("one").take(60)
-    with pytest.raises(Held, match=r"for (59|60) s"):
+    with pytest.raises(LeaseHeldError, match=r"for (59|60) s"):
         lease("two").take()
 
 
@@ -51,7 +51,7 @@ def test_what_is_released_can_be_taken_and_one_small_object_is_left(lease):
 def test_another_holders_lease_is_not_released(lease):
     lease("one").take()
     lease("two").release()
-    with pytest.raises(Held, match="run one"):
+    with pytest.raises(LeaseHeldError, match="run one"):
         lease("two").take()
 
 
@@ -63,7 +63,7 @@ def test_a_release_without_a_lease_is_nothing(lease):
 def test_an_expired_lease_is_nobodys(lease):
     lease("one").take(-1)
     lease("two").take(60)
-    with pytest.raises(Held, match="run two"):
+    with pytest.raises(LeaseHeldError, match="run two"):
         lease("one").take()
 
 
@@ -90,7 +90,7 @@ def test_of_many_who_try_at_once_one_wins_also_when_an_expired_lease_is_there(le
             start.wait()
             try:
                 lease(f"{who} of {round_}").take(60)
-            except Held:
+            except LeaseHeldError:
                 return None
             return who
 
@@ -107,7 +107,7 @@ def test_who_acts_on_a_look_from_long_ago_takes_nothing(lease):
     for _ in range(3):
         lease("two").take(60)
     assert not late._follow(seen, 60)
-    with pytest.raises(Held, match="run two"):
+    with pytest.raises(LeaseHeldError, match="run two"):
         late.take(60)
     lease("two").release()
 
@@ -123,7 +123,7 @@ def test_a_kept_lease_is_renewed_again_and_again_and_given_back_at_the_end(lease
             assert time.monotonic() < deadline
             time.sleep(0.01)
         kept.check()
-        with pytest.raises(Held, match="run one"):
+        with pytest.raises(LeaseHeldError, match="run one"):
             lease("two").take()
     lease("two").take()
 
@@ -138,9 +138,9 @@ def test_who_was_taken_over_while_it_could_not_renew_is_told_and_leaves_the_new_
             time.sleep(0.6)
             lease("two").take(60)
         kept._thread.join(timeout=60)
-        with pytest.raises(Held, match=r"taken over by run two .* did not renew its hold for 0\.4 s"):
+        with pytest.raises(LeaseHeldError, match=r"taken over by run two .* did not renew its hold for 0\.4 s"):
             kept.check()
-    with pytest.raises(Held, match="run two"):
+    with pytest.raises(LeaseHeldError, match="run two"):
         lease("three").take()
 
 
@@ -148,7 +148,7 @@ def test_a_takeover_is_found_out_when_it_matters_and_not_only_at_the_next_renewa
     with lease("one").keep(60) as kept:
         two = lease("two")
         two._follow(two._newest(), 60.0)  # as if the first had slept for longer than its lease lives
-        with pytest.raises(Held, match="taken over by run two"):
+        with pytest.raises(LeaseHeldError, match="taken over by run two"):
             kept.check()
 
 
@@ -176,7 +176,7 @@ class TestADeadHolder:
 
     def test_is_found_out_at_once_on_its_own_machine_even_before_it_was_waited_for(self, lease, tmp_path):
         with self.held_by_a_process(tmp_path, attended=True) as process:
-            with pytest.raises(Held, match=f"pid {process.pid}"):
+            with pytest.raises(LeaseHeldError, match=f"pid {process.pid}"):
                 lease("two").take()
             process.kill()
             deadline = time.monotonic() + 30
@@ -188,14 +188,14 @@ class TestADeadHolder:
         with self.held_by_a_process(tmp_path, attended=False) as process:
             process.kill()
             process.wait()
-            with pytest.raises(Held, match="run one"):
+            with pytest.raises(LeaseHeldError, match="run one"):
                 lease("two").take()
 
     def test_on_another_machine_is_known_by_its_lease_alone(self, lease, monkeypatch):
         with monkeypatch.context() as patch:
             patch.setattr(leases, "_this_process", lambda: "other-machine pid:[1] 1 1")
             lease("one").take(60, attended=True)
-        with pytest.raises(Held):
+        with pytest.raises(LeaseHeldError):
             lease("two").take()
 
 
@@ -204,7 +204,7 @@ def test_over_s3_one_of_many_wins_too(aws, deployed):
     def attempt(who):
         try:
             Lease(Store("s3://"), BUCKET, ".cosmic/leases/race", str(who)).take(60)
-        except Held:
+        except LeaseHeldError:
             return None
         return who
 

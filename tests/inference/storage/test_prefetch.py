@@ -2,7 +2,7 @@ import threading
 
 import pytest
 
-from inference.storage.prefetch import read_ahead
+from inference.storage.prefetch import prefetch
 
 
 def test_what_is_read_comes_in_the_order_of_the_items_whoever_is_ready_first():
@@ -15,7 +15,7 @@ def test_what_is_read_comes_in_the_order_of_the_items_whoever_is_ready_first():
             second_is_read.set()
         return item * 10
 
-    assert list(read_ahead(read, range(50), readers=4)) == [item * 10 for item in range(50)]
+    assert list(prefetch(read, range(50), readers=4)) == [item * 10 for item in range(50)]
 
 
 def test_no_more_is_read_than_somebody_will_soon_take():
@@ -25,7 +25,7 @@ def test_no_more_is_read_than_somebody_will_soon_take():
         begun.append(item)
         return item
 
-    found = read_ahead(read, range(10_000), readers=4)
+    found = prefetch(read, range(10_000), readers=4)
     assert [next(found) for _ in range(3)] == [0, 1, 2]
     assert len(begun) <= 3 + 2 * 4
     found.close()
@@ -43,11 +43,11 @@ def test_an_error_is_raised_in_its_items_place_and_ends_the_reading():
 
     taken = []
     with pytest.raises(ValueError, match="the fifth"):
-        for found in read_ahead(read, range(10_000), readers=2):
+        for found in prefetch(read, range(10_000), readers=2):
             taken.append(found)
     assert taken == [0, 1, 2, 3, 4]
     assert len(begun) <= 5 + 2 * 2
 
 
 def test_nothing_to_read_is_nothing_found():
-    assert list(read_ahead(lambda item: item, [])) == []
+    assert list(prefetch(lambda item: item, [])) == []

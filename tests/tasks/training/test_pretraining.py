@@ -85,12 +85,12 @@ class TestTheAutoencoder:
 
     def test_learns_to_draw_what_depends_on_what_it_sees(self):
         module = autoencoder_of(TINY).train()
-        chance = torch.Generator().manual_seed(0)
+        rng = torch.Generator().manual_seed(0)
         optimizer = torch.optim.AdamW(module.parameters(), lr=3e-3)
         losses = []
         for _ in range(60):
-            images = (torch.rand(32, 1, 1, 1, generator=chance) * 4).expand(32, 5, 32, 32)  # one level an image
-            loss = reconstruction_loss(module, images, images, images, chance)
+            images = (torch.rand(32, 1, 1, 1, generator=rng) * 4).expand(32, 5, 32, 32)  # one level an image
+            loss = reconstruction_loss(module, images, images, images, rng)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
