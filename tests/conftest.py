@@ -185,7 +185,7 @@ def replaced(stack):
     functions = client("lambda")
     archive = io.BytesIO(zip_package(None))
     with zipfile.ZipFile(archive, "a") as package:
-        package.writestr("fast_function.py", (ROOT / "tests" / "fast_function.py").read_text())
+        package.writestr("fast_function.py", (ROOT / "tests" / "support" / "fast_function.py").read_text())
 
     def put(handler, code, timeout_s=900):
         name = {"FunctionName": "cosmic-executor"}

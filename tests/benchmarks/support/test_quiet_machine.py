@@ -10,5 +10,5 @@ def test_what_is_measured_has_a_process_of_its_own():
 
 
 def test_what_goes_wrong_there_is_raised_here():
-    with pytest.raises(ModuleNotFoundError, match=r"benchmarks\.none"):
+    with pytest.raises(ModuleNotFoundError, match=r"benchmarks\.parts\.none"):
         alone(measured, "none")

@@ -59,7 +59,7 @@ def test_wrong_words_are_one_sentence_with_exit_code_2_and_write_nothing(words, 
 
 
 def test_no_command_needs_heavy_libraries_to_explain_itself():
-    imports = "; ".join(f"import flows.cli.{name.replace('-', '_')}" for name in COMMANDS)
+    imports = "; ".join(f"import flows.cli.commands.{name.replace('-', '_')}" for name in COMMANDS)
     heavy = "{'prefect', 'pandas', 'matplotlib', 'torch', 'boto3', 'pydantic', 'pyarrow', 'astropy', 'galsim'}"
     found = subprocess.run(
         [sys.executable, "-c", f"import sys; {imports}; print(sorted({heavy} & set(sys.modules)))"],
