@@ -29,7 +29,7 @@ def parts(tmp_path, monkeypatch):
 
 def test_every_part_is_found_without_being_imported():
     assert {"read", "run"} <= set(bench.parts())
-    assert not {"target", "slow_s3", "__main__"} & set(bench.parts())
+    assert not {"ratio", "slow_s3", "__main__"} & set(bench.parts())
 
 
 def test_a_part_that_fails_or_lacks_something_takes_no_other_with_it(parts, capsys, tmp_path):

@@ -370,7 +370,7 @@ from prefect import flow
 from tasks.aws.session import client
 from tasks.aws.emulator import REGION
 from tasks.executors.step_functions import StepFunctionsExecutor
-from tasks.invocations.stored import Ledger
+from tasks.invocations.ledger import Ledger
 from tests.tasks.executors.test_step_functions import MACHINE, events_in
 
 @flow
