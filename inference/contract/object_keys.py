@@ -11,6 +11,12 @@ _MAX_KEY_BYTES = 1024  # S3's limit for a key
 def checked_key(value: str, field: str) -> str:
     """Return `value` if it is a relative object key that stays where it is put.
 
+    >>> checked_key("survey/100MB/", "data_prefix")
+    'survey/100MB'
+    >>> checked_key("../secret", "data_prefix")
+    Traceback (most recent call last):
+    inference.errors.BadInput: data_prefix has an empty, '.' or '..' segment: '../secret'
+
     Args:
         value: a key or a key prefix; a trailing slash is dropped.
         field: how the value is called where it came from, for the message.
@@ -47,7 +53,11 @@ def checked_bucket(value: str, field: str) -> str:
 
 
 def natural_order(key: str) -> tuple[tuple[int, int | str], ...]:
-    """Sort key under which `2.pt` comes before `10.pt`."""
+    """Sort key under which `2.pt` comes before `10.pt`.
+
+    >>> sorted(["10.pt", "2.pt", "1.pt"], key=natural_order)
+    ['1.pt', '2.pt', '10.pt']
+    """
     return tuple(
         (0, int(part)) if part.isdigit() and part.isascii() else (1, part)
         for part in re.split(r"([0-9]+)", key)

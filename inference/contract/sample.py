@@ -23,6 +23,9 @@ _SIZE = re.compile(r"\s*([0-9]{1,12}(?:\.[0-9]{1,12})?)\s*(MB|GB)\s*", re.IGNORE
 def samples_of_size(size: str | float) -> int:
     """Galaxies in a partition of a size (contract, "Data"): floor(51.13 x MB).
 
+    >>> samples_of_size("25MB")
+    1278
+
     Args:
         size: "25MB", "1.5 GB" (1,024 MB a GB), or a number of MB.
 

@@ -18,7 +18,13 @@ _DEEPER.maxlevel = 3  # a document as deep as JSON may be cannot be written out 
 
 
 def shorten(value: object, length: int = 60) -> str:
-    """A value from outside as a message shows it: on one line, cut short, and never walked through whole."""
+    """A value from outside as a message shows it: on one line, cut short, and never walked through whole.
+
+    >>> shorten([[[["deep"]]]])
+    '[[[[...]]]]'
+    >>> shorten(10**200)
+    'a number of 665 bits'
+    """
     if isinstance(value, list | tuple | dict | set):
         return _DEEPER.repr(value)[:length]
     if isinstance(value, int) and value.bit_length() > 512:
@@ -32,6 +38,9 @@ def sanitize_text(text: object) -> str:
     Line ends stay; other control characters, what reorders or hides text, and halves of characters are written as
     Python writes them, so that nothing moves a cursor or breaks an encoding. User and password of an address, and the
     value of what is called a secret, as somebody's environment printed in an error has some, are left out.
+
+    >>> sanitize_text("cannot reach https://me:word@example.org, MY_TOKEN=abc")
+    'cannot reach https://***@example.org, MY_TOKEN=***'
     """
     shown = str(text)
     if not shown.isprintable():
@@ -43,12 +52,22 @@ def sanitize_text(text: object) -> str:
 
 
 def is_number(value: object, low: float = -_LARGEST, high: float = _LARGEST) -> TypeGuard[float]:
-    """Whether a value is a number, not NaN, and within the bounds; whole ones may be too long for a float."""
+    """Whether a value is a number, not NaN, and within the bounds; whole ones may be too long for a float.
+
+    >>> is_number(0.5), is_number(True), is_number(float("nan"))
+    (True, False, False)
+    """
     return isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
 
 
 def checked_int(value: object, field: str, low: int, high: int) -> int:
     """Read a whole number that may have arrived as text, as the contract allows.
+
+    >>> checked_int(" 512 ", "batch_size", 1, 4096)
+    512
+    >>> checked_int(0, "batch_size", 1, 4096)
+    Traceback (most recent call last):
+    inference.errors.BadInput: batch_size must lie between 1 and 4096, not 0
 
     Raises:
         BadInput: not a whole number, or outside low..high.

@@ -81,6 +81,11 @@ def assign(files: Sequence[T], world_size: int) -> list[list[T]]:
     """Share files out among ranks: contiguously, each rank in turn taking ceil(files left / ranks left).
 
     With fewer files than ranks, rank r reads file r modulo the files (contract, "Rank assignment").
+
+    >>> assign(["1.pt", "2.pt", "3.pt", "4.pt", "5.pt"], 3)
+    [['1.pt', '2.pt'], ['3.pt', '4.pt'], ['5.pt']]
+    >>> assign(["1.pt", "2.pt"], 3)
+    [['1.pt'], ['2.pt'], ['1.pt']]
     """
     if len(files) < world_size:
         return [[files[rank % len(files)]] for rank in range(world_size)]

@@ -38,7 +38,14 @@ def report_in(tail: str) -> Report | None:
 
 
 def parse_report(text: str) -> Report | None:
-    """The last whole REPORT line in a piece of log, whatever stands between its fields; None if there is none."""
+    """The last whole REPORT line in a piece of log, whatever stands between its fields; None if there is none.
+
+    >>> report = parse_report(
+    ...     "REPORT RequestId: 8f2c Duration: 2.10 ms Billed Duration: 3 ms Memory Size: 1024 MB Max Memory Used: 99 MB"
+    ... )
+    >>> report.billed_s, report.memory_mb, report.init_s
+    (0.003, 1024, 0.0)
+    """
     for line in reversed(list(_LINE.finditer(text))):
         fields = {
             found["name"].strip(): (float(found["value"]), found["unit"]) for found in _FIELD.finditer(line["rest"])

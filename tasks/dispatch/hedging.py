@@ -18,6 +18,11 @@ def backups(ranks: int, times: Sequence[float], running: Mapping[int, float], ma
     median is. Backups are at most a tenth of the ranks, or one; where they do not suffice for all, the slowest
     ranks get theirs first.
 
+    >>> backups(20, [1.0] * 19, {19: 1.3}, 0)  # rank 19 has not yet run longer than 1.4 times the median
+    {}
+    >>> backups(20, [1.0] * 19, {19: 1.5}, 0)
+    {19: 2}
+
     Args:
         ranks: of the run.
         times: seconds that each rank took that is done.

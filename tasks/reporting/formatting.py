@@ -16,7 +16,11 @@ def known(value: Any) -> bool:
 
 
 def number(value: Any, unit: str = "", digits: int = 3) -> str:
-    """A number with so many significant digits (whole digits are never cut) and its unit."""
+    """A number with so many significant digits (whole digits are never cut) and its unit.
+
+    >>> number(1234567), number(0.012345, "s"), number(None)
+    ('1,234,567', '0.0123 s', '—')
+    """
     if not known(value):
         return DASH
     if value == int(value):
@@ -39,7 +43,11 @@ def percent(value: Any) -> str:
 
 
 def usd(value: Any) -> str:
-    """Money: cents from one dollar on, three digits below, nothing finer than a millionth."""
+    """Money: cents from one dollar on, three digits below, nothing finer than a millionth.
+
+    >>> usd(12.345), usd(0.0123456), usd(2e-7)
+    ('$12.35', '$0.0123', '<$0.000001')
+    """
     if not known(value):
         return DASH
     if value == 0:
@@ -50,12 +58,20 @@ def usd(value: Any) -> str:
 
 
 def unit_price(value: float) -> str:
-    """The price of one unit in USD, with all its digits."""
+    """The price of one unit in USD, with all its digits.
+
+    >>> unit_price(0.0000166667)
+    '0.0000166667'
+    """
     return f"{value:.10f}".rstrip("0").rstrip(".")
 
 
 def bit_rate(value: Any) -> str:
-    """Bits per second in the unit that suits them."""
+    """Bits per second in the unit that suits them.
+
+    >>> bit_rate(2.5e6)
+    '2.50 Mbit/s'
+    """
     steps = (1e9, "Gbit/s"), (1e6, "Mbit/s"), (1e3, "kbit/s")
     scale, unit = next((step for step in steps if known(value) and value >= step[0]), steps[-1])
     return number(value / scale if known(value) else None, unit)
@@ -67,7 +83,11 @@ def ranks_of(count: int) -> str:
 
 
 def spans(ranks: Sequence[int]) -> str:
-    """Rank numbers as `3, 17-20, 31`."""
+    """Rank numbers as `3, 17-20, 31`.
+
+    >>> spans([3, 17, 18, 19, 20, 31])
+    '3, 17-20, 31'
+    """
     runs: list[list[int]] = []
     for rank in sorted(set(ranks)):
         if runs and rank == runs[-1][-1] + 1:
@@ -78,14 +98,24 @@ def spans(ranks: Sequence[int]) -> str:
 
 
 def plain(text: object) -> str:
-    """Text for a line or a cell of Markdown that shows it letter for letter, white space run together."""
+    r"""Text for a line or a cell of Markdown that shows it letter for letter, white space run together.
+
+    >>> print(plain("a_b | <c>"))
+    a\_b \| &lt;c&gt;
+    """
     one_line = sanitize_text(" ".join(str(text).split()))
     escaped = re.sub(r"([\\`*_\[\]{}#!|~])", r"\\\1", one_line)
     return escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table of Markdown; headers and cells are shown letter for letter."""
+    """A table of Markdown; headers and cells are shown letter for letter.
+
+    >>> print(markdown_table(["rank", "seconds"], [["0", "1.5"]]))
+    | rank | seconds |
+    | --- | --- |
+    | 0 | 1.5 |
+    """
     lines = [[plain(cell) for cell in row] for row in (header, *rows)]
     lines.insert(1, ["---"] * len(header))
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

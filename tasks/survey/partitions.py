@@ -73,6 +73,9 @@ def open_survey(source: Path) -> Partition:
 def samples_each(size: str | int) -> int:
     """Samples in a partition, from "25MB" or a number of samples.
 
+    >>> samples_each("25MB"), samples_each("300")
+    (1278, 300)
+
     Raises:
         BadInput: neither.
     """

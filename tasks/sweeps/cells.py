@@ -151,7 +151,11 @@ def rank_of_value(axis: str, value: object) -> tuple[int, float, str]:
 
 
 def megabytes(size: str) -> float:
-    """A size written `25MB` or `1.5GB` in MB, 1,024 a GB."""
+    """A size written `25MB` or `1.5GB` in MB, 1,024 a GB.
+
+    >>> megabytes("1.5GB")
+    1536.0
+    """
     return float(size[:-2]) * (_MB_PER_GB if size.upper().endswith("GB") else 1)
 
 

@@ -52,7 +52,11 @@ class Ratio:
 
 
 def without_outliers(values: Sequence[float]) -> np.ndarray:
-    """The values within 1.5 interquartile ranges of the quartiles, which are interpolated linearly, in their order."""
+    """The values within 1.5 interquartile ranges of the quartiles, which are interpolated linearly, in their order.
+
+    >>> without_outliers([1.0, 2.0, 3.0, 4.0, 100.0])
+    array([1., 2., 3., 4.])
+    """
     found = np.asarray(values, dtype=float)
     if not len(found):
         return found
@@ -64,6 +68,10 @@ def without_outliers(values: Sequence[float]) -> np.ndarray:
 
 def mean_interval(values: Sequence[float]) -> Mean:
     """The mean and how sure it is.
+
+    >>> interval = mean_interval([9.0, 10.0, 11.0])
+    >>> interval.mean, round(interval.low, 2), round(interval.high, 2)
+    (10.0, 7.52, 12.48)
 
     Raises:
         ValueError: there are no values.
@@ -79,6 +87,10 @@ def mean_interval(values: Sequence[float]) -> Mean:
 
 def ratio_interval(first: Sequence[float], second: Sequence[float]) -> Ratio:
     """How many times the first sample the second one is.
+
+    >>> slower = ratio_interval([1.0, 1.01, 0.99], [2.0, 2.02, 1.98])
+    >>> round(slower.ratio, 3), slower.exceeds_noise
+    (2.0, True)
 
     Args:
         first: positive values.
