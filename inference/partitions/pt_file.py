@@ -9,7 +9,6 @@ can make it fill gigabytes of memo.
 """
 
 import io
-import math
 import mmap
 import pickletools
 import struct
@@ -20,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from inference.contract.tensor_shape import check_layout, is_contiguous
 from inference.errors import BadPartition
 
 Buffer = bytes | mmap.mmap
@@ -239,7 +239,7 @@ class _Machine:
         if kind != "storage" or dtype is None:
             raise ValueError("its pickle is damaged")
         entry = self.entries[f"{self.folder}data/{_of(str, key)}"]
-        if _of(int, count) * dtype.itemsize != entry.size:
+        if not 0 <= _of(int, count) <= entry.size or count * dtype.itemsize != entry.size:
             raise ValueError(f"a tensor claims another size than its {entry.size} bytes of data")
         return np.frombuffer(self.buffer, dtype, count, entry.offset)
 
@@ -274,15 +274,7 @@ def _tensor(
 ) -> np.ndarray:
     """A view of a storage; the rest (gradient, hooks, metadata) does not change its values."""
     values: np.ndarray = _of(np.ndarray, storage)
-    numbers = (offset, *_of(tuple, shape), *_of(tuple, strides))
-    if len(shape) != len(strides) or any(_of(int, number) < 0 for number in numbers):
-        raise ValueError("a tensor's shape is damaged")
-    count = math.prod(shape)
-    if offset + count > len(values):
-        raise ValueError("a tensor reaches beyond its data")
-    expected = 1
-    for size, stride in zip(reversed(shape), reversed(strides), strict=True):
-        if count and size > 1 and stride != expected:
-            raise ValueError("a tensor is not contiguous")
-        expected *= size
+    count = check_layout(shape, strides, offset, len(values))
+    if not is_contiguous(shape, strides):
+        raise ValueError("a tensor is not contiguous")
     return values[offset : offset + count].reshape(shape)

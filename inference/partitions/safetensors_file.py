@@ -6,12 +6,12 @@ the data.
 """
 
 import json
-import math
 from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
+from inference.contract.tensor_shape import count_elements
 from inference.errors import BadPartition
 from inference.partitions.pt_file import Buffer
 
@@ -55,14 +55,15 @@ def _view(data: np.ndarray, entry: Any, what: str) -> np.ndarray:
     """The array that an entry of the header describes."""
     try:
         kind, shape, (begin, end) = entry["dtype"], entry["shape"], entry["data_offsets"]
-        if not all(type(number) is int and number >= 0 for number in (*shape, begin, end)):
+        if not all(type(number) is int and 0 <= number <= 1 << 62 for number in (begin, end)):
             raise ValueError
+        dtype = _DTYPES.get(kind) if isinstance(kind, str) else None
+        if dtype is None:
+            raise BadPartition(f"{what} must be F32 or F64, not {kind!r:.20}")
+        count = count_elements(shape, max(end - begin, 0) // dtype.itemsize)
     except (LookupError, TypeError, ValueError):
         raise BadPartition(f"{what} is damaged in the safetensors header") from None
-    dtype = _DTYPES.get(kind) if isinstance(kind, str) else None
-    if dtype is None:
-        raise BadPartition(f"{what} must be F32 or F64, not {kind!r:.20}")
-    if len(shape) > 4 or end - begin != math.prod(shape) * dtype.itemsize:
+    if end - begin != count * dtype.itemsize:
         raise BadPartition(f"{what} claims another size than its shape has")
     if end > len(data):
         raise BadPartition(f"{what} is cut off, the file is truncated")
