@@ -12,17 +12,18 @@ from prefect.runtime import flow_run
 
 from flows.run import DEFAULT_STORE, run
 from inference.contract.run_request import RunRequest
-from inference.errors import CosmicError, RunIncomplete
+from inference.errors import BadInput, CosmicError, RunIncomplete
 from inference.storage.store import Store
 from tasks.compare import compare_with_last_good
 from tasks.prefect_support.aws_credentials import credentials
-from tasks.reporting.terminal import told
+from tasks.reporting.terminal import announce
 from tasks.simulate import simulate_survey
 from tasks.sweep_steps import memory_kept, publish_sweep, set_memory
 from tasks.sweeps.cells import Measurement
 from tasks.sweeps.comparison import GATES, check_gate
 from tasks.sweeps.estimate import check_budget, expect
-from tasks.sweeps.sweep import Cell, Sweep
+from tasks.sweeps.run_metrics import checked_document
+from tasks.sweeps.sweep import PlannedCell, Sweep
 
 
 def _name_of_run() -> str:
@@ -86,7 +87,7 @@ def benchmark(
         runs = list(loaded.runs(source))
         measured = []
         for count, (repeat, cell) in enumerate(runs, 1):
-            told(f"run {count} of {len(runs)}: {cell.name}, repeat {repeat}")
+            announce(f"run {count} of {len(runs)}: {cell.name}, repeat {repeat}")
             measured.append(_measure(loaded, cell, repeat, root, aws_credentials))
         document = publish_sweep(loaded, measured, root, results)
         if fail_above is not None:
@@ -96,7 +97,7 @@ def benchmark(
     return document
 
 
-def _sets_memory(sweep: Sweep, cell: Cell) -> bool:
+def _sets_memory(sweep: Sweep, cell: PlannedCell) -> bool:
     """Whether a run is to change its function's memory: a sweep that does not name the axis takes it as it is."""
     return cell.executor != "local" and "memory_mb" in sweep.axes.model_fields_set
 
@@ -107,11 +108,11 @@ def _memory_given_back(sweep: Sweep) -> AbstractContextManager[None]:
     return nullcontext() if cell is None else memory_kept(_function_of(sweep, cell))
 
 
-def _function_of(sweep: Sweep, cell: Cell) -> str:
+def _function_of(sweep: Sweep, cell: PlannedCell) -> str:
     return RunRequest.read(cell.request_of(sweep.results, 1)).function_name
 
 
-def _measure(sweep: Sweep, cell: Cell, repeat: int, root: str, aws_credentials: str | None) -> Measurement:
+def _measure(sweep: Sweep, cell: PlannedCell, repeat: int, root: str, aws_credentials: str | None) -> Measurement:
     """One run of a cell, or what is kept of it when it was done before; a failure is noted, not raised."""
     request = cell.request_of(sweep.results, repeat)
     done = _done_before(request, root)
@@ -135,8 +136,8 @@ def _done_before(request: dict[str, Any], root: str) -> dict[str, Any] | None:
     if store.head(checked.bucket, key) is None:
         return None
     try:
-        document = json.loads(store.read(checked.bucket, key))
-    except ValueError:
-        return None
-    whole = isinstance(document, dict) and document.get("missing_ranks") == [] and document.get("ranks_resumed") == 0
+        document = dict(checked_document(json.loads(store.read(checked.bucket, key)), key))
+    except (ValueError, RecursionError, BadInput):
+        return None  # a damaged document is of no run: the cell is measured again
+    whole = document.get("missing_ranks") == [] and document.get("ranks_resumed") == 0
     return document if whole and document.get("request") == checked.document() else None

@@ -27,7 +27,7 @@ from tasks.prefect_support.aws_credentials import credentials
 from tasks.prefect_support.cancellation import Cancellation, confirm
 from tasks.prefect_support.retries import ranks_per_task
 from tasks.preflight import check
-from tasks.reporting.terminal import told
+from tasks.reporting.terminal import announce
 from tasks.stage import stage_scripts
 
 DEFAULT_STORE = ".cosmic/store"
@@ -111,7 +111,7 @@ def run(
             from tasks.report import publish_report
             from tasks.summarize import summarize
 
-            told("Combining results, computing the bill, drawing the report")
+            announce("Combining results, computing the bill, drawing the report")
             facts = {"run_id": run_id, "executor": executor, "store": root} | pool.facts()
             try:
                 if facts.get("execution", {}).get("arn"):

@@ -18,7 +18,7 @@ from prefect.events.worker import EventsWorker
 from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
-from tasks.reporting.terminal import told
+from tasks.reporting.terminal import announce
 
 ASK_AGAIN_S = 30.0
 _RETRIES = 1  # two seconds; Prefect's own five take a minute of silence
@@ -40,7 +40,7 @@ class _Server:
             self._gone_until = time.monotonic() + ASK_AGAIN_S if gone else 0.0
             logging.raiseExceptions = not gone  # else each line of the log that it does not take is told
         if first:
-            told("The Prefect server does not answer. The run goes on without it; its results lie in the store.")
+            announce("The Prefect server does not answer. The run goes on without it; its results lie in the store.")
 
 
 _server = _Server()

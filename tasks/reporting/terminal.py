@@ -14,7 +14,7 @@ from rich.progress import (
 )
 
 
-def told(what: str) -> None:
+def announce(what: str) -> None:
     """Say what comes next, on a line of its own."""
     Console(stderr=True).print(what, style="dim", highlight=False, markup=False, soft_wrap=True)
 

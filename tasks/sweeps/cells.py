@@ -108,8 +108,8 @@ class Cell:
         return math.fsum(values) / len(values) if values else None
 
     def label(self, names: Iterable[str]) -> str:
-        """The cell told by some axes: `50MB, batch 128`."""
-        return ", ".join(told(name, self.axes.get(name)) for name in names) or "all"
+        """The cell's values on some axes: `50 MB, batch 128`."""
+        return ", ".join(format_axis_value(name, self.axes.get(name)) for name in names) or "all"
 
 
 def cells_of(measurements: Iterable[Measurement]) -> list[Cell]:
@@ -141,6 +141,12 @@ def groups_along(cells: Sequence[Cell], *axes: str) -> dict[str, list[Cell]]:
     return groups
 
 
+def comparable(cells: Sequence[Cell]) -> list[Cell]:
+    """The cells that read the same amount of data: of the amount most cells read, the larger of two alike."""
+    sizes = groups_along(cells, *(axis for axis in AXES if axis != "data_size"))
+    return max(sizes.values(), key=lambda group: (len(group), group[0].runs[0].gigabytes), default=[])
+
+
 def rank_of_value(axis: str, value: object) -> tuple[int, float, str]:
     """Sort key of a value on an axis: sizes and numbers by how large they are, None last."""
     if value is None:
@@ -159,10 +165,14 @@ def megabytes(size: str) -> float:
     return float(size[:-2]) * (_MB_PER_GB if size.upper().endswith("GB") else 1)
 
 
-def told(axis: str, value: object) -> str:
-    """A value on an axis as people say it."""
+def format_axis_value(axis: str, value: object) -> str:
+    """A value on an axis with its unit.
+
+    >>> format_axis_value("partition_size", "50MB"), format_axis_value("batch_size", 128)
+    ('50 MB', 'batch 128')
+    """
     if value is None:
-        return {"data_size": "all data", "world_size": "a rank a file", "access": "default access"}.get(axis, DASH)
+        return {"data_size": "all data", "world_size": "one rank per file", "access": "default access"}.get(axis, DASH)
     if axis in _SIZES:
         size = str(value)
         return f"{size[:-2].strip()} {size[-2:].upper()}"

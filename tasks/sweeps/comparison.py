@@ -167,8 +167,8 @@ def _point(cell: Cell) -> tuple[Any, ...]:
 def _warnings(a: Side, b: Side, pairs: Sequence[tuple[str, Cell, Cell]]) -> Iterator[str]:
     for _, one, other in pairs:
         documents = one.runs[0].document, other.runs[0].document
-        for what, told in _SAME:
-            values = [told(document) for document in documents]
+        for what, value_of in _SAME:
+            values = [value_of(document) for document in documents]
             if values[0] != values[1]:
                 yield f"different {what}: A has {_said(values[0])}, B has {_said(values[1])}"
     for side, letter in ((a, "A"), (b, "B")):
@@ -218,19 +218,19 @@ def _side(letter: str, values: Sequence[float]) -> dict[str, Any]:
 
 
 def _ratio(name: str, one: Cell, other: Cell, a: Sequence[float], b: Sequence[float]) -> dict[str, Any]:
-    """B over A, and whether they differ: told by the repeats, else by the ranks of one run each, else not at all."""
+    """B over A, and whether they differ: by the repeats, else by the ranks of one run each, else unknown."""
     if len({*a, *b}) == 1:
-        return _told(1.0 if a[0] else None, None, None, False, "equal")
+        return _verdict(1.0 if a[0] else None, None, None, False, "equal")
     source = "runs"
     if name in _OF_RANKS and min(len(a), len(b)) == 1:
         a, b = _rank_times(name, one), _rank_times(name, other)
         source = "ranks"
     if min(*a, *b) <= 0:
-        return _told(None, None, None, None, "no ratio: a run has 0")
+        return _verdict(None, None, None, None, "no ratio: a run has 0")
     ratio = ratio_interval(a, b)
     if ratio.low is None:
         how = "one run each" if max(len(a), len(b)) == 1 else "one run on one side"
-        return _told(ratio.ratio, None, None, None, f"{how}: no noise known")
+        return _verdict(ratio.ratio, None, None, None, f"{how}: no noise known")
     better = METRICS[name].better
     verdict = "within the noise"
     if ratio.exceeds_noise:
@@ -238,10 +238,10 @@ def _ratio(name: str, one: Cell, other: Cell, a: Sequence[float], b: Sequence[fl
         verdict = "differs" if better == "neither" else "B is worse" if worse else "B is better"
     if source == "ranks":
         verdict += ", by the spread of ranks within the runs"
-    return _told(ratio.ratio, ratio.low, ratio.high, bool(ratio.exceeds_noise), verdict)
+    return _verdict(ratio.ratio, ratio.low, ratio.high, bool(ratio.exceeds_noise), verdict)
 
 
-def _told(
+def _verdict(
     ratio: float | None, low: float | None, high: float | None, exceeds: bool | None, verdict: str
 ) -> dict[str, Any]:
     return {"ratio": ratio, "ratio_low": low, "ratio_high": high, "exceeds_noise": exceeds, "verdict": verdict}

@@ -6,7 +6,7 @@ from inference.contract.run_request import RunRequest
 from inference.errors import BadInput
 from tasks.billing.cost import compute_cost
 from tasks.invocations.invocation import Invocation
-from tasks.sweeps.sweep import Cell, Sweep
+from tasks.sweeps.sweep import PlannedCell, Sweep
 
 RATE = 140.0  # samples/s of a rank with 10,240 MB, as the replaced system's published records have it
 START_S = 2.0  # of a cold start, load included: a careful guess
@@ -26,7 +26,7 @@ class Expectation:
         usd: of all repeats, on AWS; 0 for local workers, which nobody bills.
     """
 
-    cell: Cell
+    cell: PlannedCell
     runs: int
     invocations: int
     rank_s: float
@@ -42,7 +42,7 @@ def expect(sweep: Sweep) -> list[Expectation]:
     return [_expectation(cell, sweep) for cell in sweep.cells()]
 
 
-def _expectation(cell: Cell, sweep: Sweep) -> Expectation:
+def _expectation(cell: PlannedCell, sweep: Sweep) -> Expectation:
     memory = int(cell.axes["memory_mb"])
     seconds = START_S + cell.samples / cell.ranks / (RATE * min(memory / _FULL_MB, 1.0))
     usd = 0.0

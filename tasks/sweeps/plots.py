@@ -16,7 +16,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullForma
 from matplotlib.transforms import ScaledTranslation
 
 from tasks.reporting.figures import STYLE, WARM, WIDTH, draw_timeline, legend_above, svg_of
-from tasks.sweeps.cells import AXES, Cell, groups_along, megabytes, told, varying
+from tasks.sweeps.cells import AXES, Cell, format_axis_value, groups_along, megabytes, varying
 from tasks.sweeps.pareto import draw_pareto
 from tasks.sweeps.run_metrics import METRICS
 from tasks.sweeps.statistics import mean_interval
@@ -238,7 +238,7 @@ def _timelines(cells: Sequence[Cell]) -> Iterator[Plot]:
     by_speed = sorted(runs, key=lambda run: run.figures["samples_per_s"])
     names = varying(cells)
     for kind, run in (("fastest", by_speed[-1]), *([("slowest", by_speed[0])] if len(runs) > 1 else [])):
-        of = ", ".join(told(name, run.axes.get(name)) for name in names)
+        of = ", ".join(format_axis_value(name, run.axes.get(name)) for name in names)
         which = f"{of + ', ' if of else ''}run {run.repeat}"
         rows = list(run.document["ranks"])
         step = -(-len(rows) // _RANKS_DRAWN)

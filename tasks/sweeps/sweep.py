@@ -85,7 +85,7 @@ class Axes(BaseModel):
     format: Annotated[list[Format], BeforeValidator(_several), Field(min_length=1)] = ["pt"]
 
 
-class Survey(BaseModel):
+class SurveySource(BaseModel):
     """Where partitions come from that are not there yet.
 
     Attributes:
@@ -101,14 +101,14 @@ class Survey(BaseModel):
     seed: int = 7
 
     @model_validator(mode="after")
-    def _one_of_them(self) -> "Survey":
+    def _one_of_them(self) -> "SurveySource":
         if (self.source is None) == (self.samples is None):
             raise BadInput("survey: name either a source or a number of samples to simulate")
         return self
 
 
 @dataclass(frozen=True)
-class Cell:
+class PlannedCell:
     """One point of a sweep, run `repeats` times.
 
     Attributes:
@@ -156,7 +156,7 @@ class Sweep(BaseModel):
     repeats: Annotated[int, Field(ge=1, le=100)] = 3
     workers: Annotated[int, Field(ge=0, le=1024)] | None = None
     reuse: bool = False
-    survey: Survey | None = None
+    survey: SurveySource | None = None
     results: str = "results"
 
     @classmethod
@@ -211,7 +211,7 @@ class Sweep(BaseModel):
         except BadInput as error:
             raise BadInput(f"{path}: {error}") from None
 
-    def cells(self, source: Path | None = None) -> list[Cell]:
+    def cells(self, source: Path | None = None) -> list[PlannedCell]:
         """The cells, in the order of the axes, each once.
 
         Args:
@@ -229,14 +229,14 @@ class Sweep(BaseModel):
         }
         return list(cells.values())
 
-    def runs(self, source: Path | None = None) -> Iterator[tuple[int, Cell]]:
+    def runs(self, source: Path | None = None) -> Iterator[tuple[int, PlannedCell]]:
         """Every repeat of every cell: the first of all cells, then the second of all, and so on."""
         cells = self.cells(source)
         for repeat in range(1, self.repeats + 1):
             for cell in cells:
                 yield repeat, cell
 
-    def _cell(self, axes: dict[str, Any], source: Path | None) -> Cell:
+    def _cell(self, axes: dict[str, Any], source: Path | None) -> PlannedCell:
         each = samples_of_size(axes["partition_size"])
         there = None if self.survey is None or self.survey.samples is None else -(-self.survey.samples // each)
         if axes["data_size"] is not None:
@@ -274,7 +274,7 @@ class Sweep(BaseModel):
             f"_{label}-{axes[axis]}" for axis, label, usual in _REST if axes[axis] != usual
         )
         RunRequest.read({**request, "result_path": f"{self.results}/{name}/1"})
-        return Cell(name, axes, axes["executor"], request, ranks, max(files, ranks) * each)
+        return PlannedCell(name, axes, axes["executor"], request, ranks, max(files, ranks) * each)
 
 
 _REST = (

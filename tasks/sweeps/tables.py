@@ -7,7 +7,7 @@ import numpy as np
 
 from tasks.reporting.formatting import number, percent, usd
 from tasks.reporting.table import SPREAD, Column, Row, Table, as_text
-from tasks.sweeps.cells import AXES, Cell, groups_along, rank_of_value, told, varying
+from tasks.sweeps.cells import AXES, Cell, format_axis_value, groups_along, rank_of_value, varying
 from tasks.sweeps.run_metrics import METRICS, REST, STAGES, ranks_of_run, shares
 from tasks.sweeps.statistics import mean_interval, ratio_interval, without_outliers
 
@@ -96,7 +96,7 @@ def _axis(axis: str) -> Column:
     def value(value: Any) -> str:
         if isinstance(value, int):
             return f"{value:,}{' MB' if axis == 'memory_mb' else ''}"
-        return told(axis, value)
+        return format_axis_value(axis, value)
 
     return Column(axis, AXES[axis], value, text=axis in {"engine", "executor", "access", "format"})
 

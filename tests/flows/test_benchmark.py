@@ -49,6 +49,16 @@ def test_what_is_done_is_not_run_again(sweep, store, monkeypatch):
     ]
 
 
+@pytest.mark.parametrize("content", ["{", "[" * 100_000, '{"missing_ranks": [], "ranks_resumed": 0}'])
+def test_a_cell_whose_kept_document_is_damaged_is_measured_again(sweep, store, content):
+    kept = store / BUCKET / "results" / "filelimit-2_batchsize-16_prefix-3MB" / "1" / "summary.json"
+    kept.parent.mkdir(parents=True)
+    kept.write_text(content)
+    document = benchmark(sweep, {"axes": {"batch_size": 16}}, str(store))
+    assert document["failed"] == []
+    assert json.loads(kept.read_text())["samples"] == 306
+
+
 def test_a_cell_that_fails_is_named_and_the_others_are_run(sweep, store):
     (store / BUCKET / "3MB-safetensors").mkdir()
     (store / BUCKET / "3MB-safetensors" / "1.safetensors").write_bytes(b"damaged")

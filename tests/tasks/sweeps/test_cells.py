@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 
 from inference.errors import BadInput
-from tasks.sweeps.cells import Measurement, cells_of, groups_along, told, varying
+from tasks.sweeps.cells import Measurement, cells_of, format_axis_value, groups_along, varying
 from tests.support.swept import measured
 
 
@@ -76,9 +76,9 @@ def test_data_read_are_counted_in_gb_of_1024_mb():
 
 def test_values_are_told_as_people_say_them():
     said = [
-        told("data_size", None),
-        told("partition_size", "12.5MB"),
-        told("memory_mb", 10_240),
-        told("batch_size", 32),
+        format_axis_value("data_size", None),
+        format_axis_value("partition_size", "12.5MB"),
+        format_axis_value("memory_mb", 10_240),
+        format_axis_value("batch_size", 32),
     ]
     assert said == ["all data", "12.5 MB", "10,240 MB memory", "batch 32"]

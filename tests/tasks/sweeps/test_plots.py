@@ -89,14 +89,16 @@ def test_more_lines_than_can_be_told_apart_are_cut_and_the_caption_says_so():
     assert "120 MB" not in texts(plot.svg)
 
 
-def test_the_front_is_labelled_and_the_others_too_while_they_are_few():
+def test_pareto_numbers_every_point_of_a_small_sweep():
     shown = texts(plots(**SWEEPS["partition"])["pareto"].svg)
-    assert {"25 MB", "50 MB", "75 MB", "100 MB", "on the front", "behind it"} <= set(shown)
+    assert {"1", "2", "3", "4", "on the front", "behind it"} <= set(shown)
+    named = {re.sub(r"^\d\s+", "", text) for text in shown if text.endswith("MB")}
+    assert named == {"25 MB", "50 MB", "75 MB", "100 MB"}
 
 
-def test_of_many_cells_only_the_front_is_labelled_and_the_caption_says_so():
+def test_pareto_of_many_cells_numbers_the_front_and_says_so():
     plot = plots(batch_size=list(range(20, 200, 15)), repeats=1)["pareto"]
-    assert "Only these are labelled" in plot.caption
+    assert "points are numbered; all cells are in the tables." in plot.caption
 
 
 def test_time_and_cost_are_compared_among_cells_of_one_data_size():
