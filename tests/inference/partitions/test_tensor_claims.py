@@ -19,7 +19,7 @@ from tasks.checkpoint_import.convert import import_checkpoint
 
 HUGE = 2**2000
 CLAIMS = {
-    "thousands of huge axes": [HUGE] * 1500,
+    "thousands of huge axes": [HUGE] * 20_000,
     "thousands of axes of one": [1] * 4000,
     "a huge axis beside an empty one": [2**63, 0, 32, 32],
     "huge axes beside an empty one": [0, 2**62, 2**62],

@@ -1,0 +1,66 @@
+"""Is this value plausible: one table of ranges and of marks for "not measured", for everything that reads numbers.
+
+Catalogues write -99, 99, 9.9999 or 0 where nothing was measured. Such a number is inside the range of some quantities,
+so each quantity has a range and the marks that may stand inside it.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+SENTINELS = (-9999.0, -999.0, -99.99, -99.9, -99.0, -9.0, 9.99, 9.9999, 99.0, 99.9, 99.99, 999.0, 9999.0)
+_SAME = 1e-6  # relative; a mark may have passed through float32
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """A measured quantity.
+
+    Attributes:
+        name: what a message calls it.
+        low, high: measured values lie strictly between them.
+        zero_is_unknown: exactly 0 means "not measured".
+    """
+
+    name: str
+    low: float
+    high: float
+    zero_is_unknown: bool
+
+    def measured(self, values: np.ndarray) -> np.ndarray:
+        """Which of the values, of any shape, are plausible measurements.
+
+        >>> MAGNITUDE.measured(np.array([17.2, 99.0, -9999.0, np.nan, 9.9999])).tolist()
+        [True, False, False, False, False]
+        """
+        numbers = np.asarray(values, np.float64)
+        with np.errstate(invalid="ignore"):
+            good: np.ndarray = (numbers > self.low) & (numbers < self.high)
+        if self.zero_is_unknown:
+            good &= numbers != 0
+        for mark in SENTINELS:
+            if self.low < mark < self.high:
+                good &= np.abs(numbers - mark) > _SAME * abs(mark)
+        return good
+
+    def why_not(self, value: float) -> str:
+        """What is wrong with a value that is not measured, as the end of a sentence.
+
+        >>> MAGNITUDE.why_not(-9999.0)
+        'is -9999, which means "not measured"'
+        >>> REDSHIFT.why_not(1208.7)
+        'is 1208.7, outside -0.1 to 20'
+        """
+        if not np.isfinite(value):
+            return f"is {value:g}"
+        if (value == 0 and self.zero_is_unknown) or any(abs(value - mark) <= _SAME * abs(mark) for mark in SENTINELS):
+            return f'is {value:g}, which means "not measured"'
+        return f"is {value:g}, outside {self.low:g} to {self.high:g}"
+
+
+MAGNITUDE = Quantity("magnitude", 0.0, 40.0, zero_is_unknown=True)
+FLUX = Quantity("flux", -1e9, 1e9, zero_is_unknown=True)  # nanomaggies; the sky's noise makes it negative
+PIXEL = Quantity("pixel", -1e6, 1e9, zero_is_unknown=False)  # nanomaggies; what a band of zeros means is said elsewhere
+REDSHIFT = Quantity("redshift", -0.1, 20.0, zero_is_unknown=True)  # spectroscopic; the nearest galaxies approach us
+# A code whose grid begins at 0 predicts exactly 0; such predictions are poor, and leaving them out would flatter it.
+PREDICTION = Quantity("predicted redshift", -1.0, 20.0, zero_is_unknown=False)

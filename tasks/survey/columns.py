@@ -1,0 +1,274 @@
+"""Which column is which: the one resolver of names, for every command that reads somebody's table.
+
+A name as it is written here comes before the same name in another case; two candidates that differ are an error that
+names both and the option that decides. What was taken, and what else was there, is said.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from inference.errors import BadInput
+
+BANDS = "ugriz"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A column that is looked for.
+
+    Attributes:
+        what: what it holds, as messages call it.
+        option: the option that names it.
+        names: customary names.
+        ranked: the first name that is there counts, because the names are known to mean the same or to be in order of
+            preference; otherwise two names that are there are two candidates.
+    """
+
+    what: str
+    option: str
+    names: tuple[str, ...]
+    ranked: bool = False
+
+
+OBJECT_ID = Wanted(
+    "object id",
+    "--id",
+    (
+        *("object_id", "ls_id", "objid", "obj_ID", "objectId", "id", "source_id", "name", "galaxy_id", "TARGETID"),
+        *("SDSS16", "SDSS12", "SDSS", "NSAID", "IAUNAME", "specobjid", "SeqNr", "NUMBER", "recno"),
+    ),
+    ranked=True,
+)
+RA = Wanted(
+    "right ascension",
+    "--ra",
+    ("ra", "RA_ICRS", "_RAJ2000", "RAJ2000", "ALPHA_J2000", "ra_deg", "coord_ra", "alpha", "right_ascension"),
+    ranked=True,
+)
+DEC = Wanted(
+    "declination",
+    "--dec",
+    ("dec", "DE_ICRS", "_DEJ2000", "DEJ2000", "DELTA_J2000", "dec_deg", "coord_dec", "delta", "declination"),
+    ranked=True,
+)
+REDSHIFT = Wanted(
+    "redshift",
+    "--redshift",
+    (
+        *("z_spec", "zspec", "spec_z", "specz", "z_sp", "zsp", "redshift", "specz_redshift"),
+        *("z_true", "ztrue", "true_z", "redshift_true", "z_cosmo"),
+    ),
+)
+PREDICTION = Wanted(
+    "predicted redshift",
+    "--prediction",
+    (
+        *("z_pred", "z_phot", "zphot", "phot_z", "photo_z", "photoz", "photz", "z_photo", "zph", "redshift_phot"),
+        *("photoz_best", "photoz_mode", "photoz_median", "photoz_mean", "z_best", "z_mode", "zmode", "z_median"),
+        *("z_mean", "zmean", "z_b", "zb", "z_peak", "z_a", "z_ml", "zpdf", "ez_z_phot", "lp_zBEST"),
+    ),
+)
+# The five magnitudes are called all alike; the first pattern of which all five are there counts.
+MAGNITUDES = (
+    *("mag_{}", "{}_mag", "dered_{}", "dered_mag_{}", "modelMag_{}", "cModelMag_{}", "psfMag_{}", "petroMag_{}"),
+    *("mag_{}_lsst", "mag_{}_cModel", "{}_cModelMag", "{}_psfMag", "{}_kronMag", "{}_cmodel_mag", "{}cmodel_mag"),
+    *("{}_psfflux_mag", "mag_auto_{}", "MAG_GAAP_{}", "{}_mag_auto", "{}mag", "{}PMag", "{}_lsst", "sdss_{}", "{}"),
+)
+# Columns of several values a row, which `tasks.survey.table_file` calls NAME[0], NAME[1], ...
+VECTORS = ("MODELMAG", "CMODELMAG", "PSFMAG", "PETROMAG", "MAG")
+# Fluxes in nanomaggies, where no magnitudes are found.
+FLUXES = ("flux_{}", "modelFlux_{}", "cModelFlux_{}", "psfFlux_{}")
+FLUX_VECTORS = ("MODELFLUX", "CMODELFLUX", "ELPETRO_FLUX", "SERSIC_FLUX", "PETROFLUX", "NMGY", "PSFFLUX")
+_PLACES = {5: 0, 7: 2}  # in a vector of u g r i z, and of FUV NUV u g r i z: where u is
+
+
+@dataclass
+class Resolver:
+    """Finds the columns of one table.
+
+    Attributes:
+        table: how it is called in messages.
+        names: its columns.
+        used: what was found, and under which name.
+        notes: sentences that a person should read: what was not found, and what else could have been meant.
+
+    Args:
+        same: whether two columns hold the same values, so that no choice between them is needed.
+    """
+
+    table: str
+    names: Sequence[str]
+    same: Callable[[str, str], bool] = lambda one, other: False
+    used: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def find(self, wanted: Wanted, asked: str | None = None) -> str | None:
+        """The column that is wanted; None where there is none under a customary name.
+
+        Raises:
+            BadInput: there is no column of the name asked for, or two candidates differ.
+        """
+        if asked is not None:
+            return self._use(wanted.what, self.named(asked, wanted.option))
+        candidates = list(dict.fromkeys(found for name in wanted.names for found in self._spelled(name)))
+        candidates = [name for name in candidates if name not in self.used.values()]
+        if not candidates:
+            return None
+        if wanted.ranked:
+            first = next(name for name in wanted.names if set(self._spelled(name)) & set(candidates))
+            candidates = [name for name in candidates if name in self._spelled(first)]
+        return self._use(wanted.what, self._only(candidates, wanted))
+
+    def _only(self, candidates: Sequence[str], wanted: Wanted) -> str:
+        """The one candidate, or the first of several that hold the same."""
+        rivals = [name for name in candidates[1:] if not self.same(candidates[0], name)]
+        if rivals:
+            raise BadInput(
+                f"{self.table} has {_listed([candidates[0], *rivals])}, each of which could be the {wanted.what}:"
+                f" choose with {wanted.option}"
+            )
+        return candidates[0]
+
+    def required(self, wanted: Wanted, asked: str | None = None) -> str:
+        """The column that is wanted.
+
+        Raises:
+            BadInput: there is none, or see `find`.
+        """
+        found = self.find(wanted, asked)
+        if found is None:
+            raise BadInput(
+                f"{self.table} has no column for the {wanted.what}: name it with {wanted.option}; {self.has()}"
+            )
+        return found
+
+    def optional(self, wanted: Wanted, asked: str | None = None) -> str | None:
+        """The column that is wanted; where there is none, a note says so."""
+        return self._noted(self.find(wanted, asked), wanted)
+
+    def _noted(self, found: str | None, wanted: Wanted) -> str | None:
+        if found is None:
+            self.notes.append(f"no column for the {wanted.what} was found: {wanted.option} names one")
+        return found
+
+    def redshift(self, asked: str | None = None, is_redshift: Callable[[str], bool] = lambda name: False) -> str | None:
+        """The spectroscopic redshift; `z` or `Z` counts where it is no band and holds redshifts (`is_redshift`)."""
+        found = self.find(REDSHIFT, asked)
+        if found is None:
+            spare = [name for name in ("z", "Z") if name in self.names and name not in self.used.values()]
+            if likely := [name for name in spare if is_redshift(name)]:
+                found = self._use(REDSHIFT.what, self._only(likely, REDSHIFT))
+        return self._noted(found, REDSHIFT)
+
+    def magnitudes(self, asked: Sequence[str] | None = None) -> tuple[list[str], bool]:
+        """The five columns of magnitudes, in the order u g r i z, and whether they hold fluxes in nanomaggies instead.
+
+        Args:
+            asked: five names, or the one of a column of five or seven values a row.
+
+        Raises:
+            BadInput: they are not all there, or two candidates differ.
+        """
+        if asked is not None:
+            vector = self._vector(asked[0]) if len(asked) == 1 else None
+            found = vector or [self.named(name, "--magnitudes") for name in asked]
+            if len(found) != len(BANDS):
+                raise BadInput(
+                    f"--magnitudes must name five columns, in the order u,g,r,i,z, not {','.join(asked)!r:.80}"
+                )
+            return self._use_bands(found), False
+        sets = [*map(self._five, MAGNITUDES), *map(self._vector, VECTORS)]
+        magnitudes = [columns for columns in sets if columns]
+        fluxes = [columns for columns in [*map(self._five, FLUXES), *map(self._vector, FLUX_VECTORS)] if columns]
+        if not magnitudes and not fluxes:
+            raise BadInput(self._no_magnitudes())
+        first, *others = magnitudes or fluxes
+        if others:
+            shown = "; ".join(_range(columns) for columns in others)
+            self.notes.append(f"{shown} could be the magnitudes too: --magnitudes takes others")
+        if not magnitudes:
+            self.notes.append(f"magnitudes are computed from {_range(first)}, taken as nanomaggies")
+        return self._use_bands(first), not magnitudes
+
+    def named(self, asked: str, option: str) -> str:
+        """The column of a name that somebody gave: as it is written, or in another case.
+
+        Raises:
+            BadInput: there is none, or several differ in case alone.
+        """
+        found = self._spelled(asked)
+        if not found:
+            raise BadInput(f"{self.table} has no column {asked!r:.60} ({option}); {self.has()}")
+        if len(found) > 1:
+            raise BadInput(f"{self.table} has {_listed(found)}: write the name for {option} exactly")
+        return found[0]
+
+    def has(self) -> str:
+        """The table's columns, for a message."""
+        return f"it has {', '.join(map(str, self.names))[:200] or 'none'}"
+
+    def _spelled(self, name: str) -> list[str]:
+        """The column of exactly this name; if there is none, those that differ in case alone."""
+        if name in self.names:
+            return [name]
+        return [other for other in self.names if other.lower() == name.lower()]
+
+    def _five(self, pattern: str) -> list[str] | None:
+        """The five columns of a pattern, all in one spelling."""
+        exact = [pattern.format(band) for band in BANDS]
+        if all(name in self.names for name in exact):
+            return exact
+        before, after = pattern.lower().split("{}")
+        spellings: dict[tuple[str, str, bool], dict[str, str]] = {}
+        for name in self.names:
+            folded = name.lower()
+            band = folded[len(before) : len(folded) - len(after)]
+            if len(band) == 1 and band in BANDS and folded == before + band + after:
+                letter = name[len(before)]
+                way = (name[: len(before)], name[len(before) + 1 :], letter.isupper())
+                spellings.setdefault(way, {})[band] = name
+        whole = [[found[band] for band in BANDS] for found in spellings.values() if len(found) == len(BANDS)]
+        if len(whole) > 1:
+            raise BadInput(
+                f"{self.table} has {' and '.join(map(_range, whole))}, each of which could be the magnitudes:"
+                " choose with --magnitudes"
+            )
+        return whole[0] if whole else None
+
+    def _vector(self, name: str) -> list[str] | None:
+        """The five columns of a vector column."""
+        places = sorted(other for other in self.names if other.lower().startswith(f"{name.lower()}["))
+        stems = sorted({other.rpartition("[")[0] for other in places})
+        if not stems or len(places) not in _PLACES:
+            return None
+        first = _PLACES[len(places)]
+        return [f"{stems[0]}[{first + number}]" for number in range(len(BANDS))]
+
+    def _no_magnitudes(self) -> str:
+        for pattern in MAGNITUDES[:-1]:
+            there = [band for band in BANDS if self._spelled(pattern.format(band))]
+            if there:
+                lacking = " ".join(band for band in BANDS if band not in there)
+                return (
+                    f"{self.table} has magnitudes in {' '.join(there)} ({pattern.format(there[0])}, ...) and none in"
+                    f" {lacking}: the model takes u g r i z; name five columns with --magnitudes"
+                )
+        return f"{self.table} has no columns for the magnitudes in u g r i z: name them with --magnitudes; {self.has()}"
+
+    def _use_bands(self, columns: list[str]) -> list[str]:
+        for band, name in zip(BANDS, columns, strict=True):
+            self._use(f"{band} magnitude", name)
+        return columns
+
+    def _use(self, what: str, name: str) -> str:
+        self.used[what] = name
+        return name
+
+
+def _listed(names: Iterable[str]) -> str:
+    *first, last = names
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def _range(columns: Sequence[str]) -> str:
+    return f"{columns[0]} ... {columns[-1]}"
