@@ -3,19 +3,16 @@
 import dataclasses
 import io
 import json
-import os
 import shutil
 import socket
-import subprocess
 import sys
-import time
-import urllib.request
 import zipfile
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.support.prefect_command import started_server
 from tests.support.surveys import write_survey
 from tests.support.wire_examples import EVENT
 
@@ -62,32 +59,13 @@ def free_port():
 @pytest.fixture(scope="session")
 def prefect_server(tmp_path_factory):
     """URL of a real Prefect server, started once."""
-    port = free_port()
-    url = f"http://127.0.0.1:{port}/api"
-    home = tmp_path_factory.mktemp("prefect")
-    log = (home / "server.log").open("w")
-    server = subprocess.Popen(
-        [Path(sys.executable).with_name("prefect"), "server", "start", "--port", str(port)],
-        env=os.environ | {"PREFECT_HOME": str(home), "PREFECT_SERVER_ANALYTICS_ENABLED": "false"},
-        stdout=log,
-        stderr=log,
-    )
-    for _ in range(600):
-        try:
-            with urllib.request.urlopen(f"{url}/health", timeout=1):
-                break
-        except OSError:
-            assert server.poll() is None, (home / "server.log").read_text()
-            time.sleep(0.2)
-    yield url
-    from prefect.events.worker import EventsWorker
-    from prefect.logging.handlers import APILogWorker
+    with started_server(tmp_path_factory.mktemp("prefect"), free_port()) as url:
+        yield url
+        from prefect.events.worker import EventsWorker
+        from prefect.logging.handlers import APILogWorker
 
-    APILogWorker.drain_all()
-    EventsWorker.drain_all()
-    server.terminate()
-    server.wait(timeout=30)
-    log.close()
+        APILogWorker.drain_all()
+        EventsWorker.drain_all()
 
 
 @pytest.fixture

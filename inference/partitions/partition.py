@@ -20,6 +20,7 @@ from inference.contract.sample import BANDS, BITS_PER_SAMPLE, IMAGE_SHAPE
 from inference.errors import BadInput, BadPartition, StoreError
 from inference.partitions import pt_file as torch_zip
 from inference.partitions import safetensors_file as safetensors_map
+from inference.partitions.pt_writer import write_dataset
 
 _NAMES = ("images", "magnitudes", "redshifts")
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
@@ -205,7 +206,7 @@ def write_partition(path: Path, images: np.ndarray, magnitudes: np.ndarray, reds
     The file appears under its name only when it is whole.
 
     Args:
-        path: where to; `.pt` needs torch.
+        path: where to.
         images: float32, (N, 5, 32, 32).
         magnitudes: float32 or float64, (N, 5).
         redshifts: float32 or float64, (N,) or (N, 1), written as (N,), NaN where unknown; or None.
@@ -222,11 +223,8 @@ def write_partition(path: Path, images: np.ndarray, magnitudes: np.ndarray, reds
         with partial.open("xb") as file:
             _write(file, part, path.suffix)
         partial.replace(path)
-    except (OSError, RuntimeError) as error:
-        # On a full disk torch raises a RuntimeError about offsets while the system's own is handled.
-        cause = error.__context__ if isinstance(error, RuntimeError) else error
-        reason = getattr(cause, "strerror", None) or str(error).split("\n", 1)[0]
-        raise StoreError(f"cannot write {path}: {reason}") from error
+    except OSError as error:
+        raise StoreError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
         with suppress(OSError):
             partial.unlink(missing_ok=True)
@@ -251,18 +249,12 @@ def _check_suffix(suffix: str) -> None:
 
 
 def _write(file: IO[bytes], part: Partition, suffix: str) -> None:
-    # A writable copy where the survey is mapped: torch takes no read-only view.
     arrays = {
-        name: np.require(array, requirements=["C", "W"])
-        for name in _NAMES
-        if (array := getattr(part, name)) is not None
+        name: np.require(array, requirements=["C"]) for name in _NAMES if (array := getattr(part, name)) is not None
     }
     if suffix == ".safetensors":
         from safetensors.numpy import save
 
         file.write(save(arrays))
     else:
-        import torch
-        from torch.utils.data import TensorDataset
-
-        torch.save(TensorDataset(*map(torch.from_numpy, arrays.values())), file)
+        write_dataset(file, list(arrays.values()))

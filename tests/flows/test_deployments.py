@@ -1,7 +1,3 @@
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,10 +8,10 @@ from flows.benchmark import load_sweep
 from inference.contract.run_request import RunRequest
 from inference.storage.store import Store
 from tasks.aws.emulator import environment as emulator_environment
+from tests.support.prefect_command import PrefectCommand
 from tests.support.surveys import request_of
 
 ROOT = Path(__file__).parents[2]
-PREFECT = str(Path(sys.executable).with_name("prefect"))
 BUCKET = "cosmicai-test"
 DEPLOYMENTS = {
     f"{deployment['entrypoint'].split(':')[1]}/{deployment['name']}": deployment
@@ -73,65 +69,23 @@ class TestTheFile:
         assert CronSchedule(**nightly["schedules"][0]).cron == "0 2 * * *"
 
 
-class Prefect:
-    """The `prefect` command at the project's root, against one server."""
-
-    def __init__(self, url, home, **more):
-        self.environment = os.environ | {"PREFECT_API_URL": url, "PREFECT_HOME": str(home)} | more
-
-    def __call__(self, *words, timeout=400):
-        done = subprocess.run(
-            [PREFECT, "--no-prompt", *words],
-            cwd=ROOT,
-            env=self.environment,
-            text=True,
-            capture_output=True,
-            timeout=timeout,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
-
-    def deploy(self, *names):
-        for pool in {DEPLOYMENTS[name]["work_pool"]["name"] for name in names}:
-            self("work-pool", "create", pool, "--type", "process", "--overwrite")
-        for name in names:
-            self("deploy", "--name", name)
-
-    def bring_to_completed(self, name, log, **parameters):
-        """Run a deployment with a worker of its pool; the command fails unless the flow run ends Completed."""
-        words = [word for key, value in parameters.items() for word in ("--param", f"{key}={json.dumps(value)}")]
-        pool = DEPLOYMENTS[name]["work_pool"]["name"]
-        with log.open("w") as output:
-            worker = subprocess.Popen(
-                [PREFECT, "worker", "start", "--pool", pool],
-                cwd=ROOT,
-                env=self.environment,
-                stdout=output,
-                stderr=output,
-            )
-            try:
-                self("deployment", "run", name, *words, "--watch", "--watch-timeout", "380")
-            except AssertionError as error:
-                raise AssertionError(f"{error}\n{log.read_text()}") from None
-            finally:
-                worker.terminate()
-                worker.wait(timeout=60)
-
-
 @pytest.mark.slow
 def test_deployed_with_a_process_worker_the_run_is_brought_to_completed(prefect_server, store, tmp_path):
-    prefect = Prefect(prefect_server, tmp_path / "home")
+    prefect = PrefectCommand(prefect_server, tmp_path / "home")
+    prefect.make_pool("local")
     prefect.deploy("run/local")
-    prefect.bring_to_completed("run/local", tmp_path / "worker.log", store=str(store), **CUT_DOWN["run/local"])
+    prefect.run_to_completion("run/local", "local", tmp_path / "worker.log", store=str(store), **CUT_DOWN["run/local"])
     assert (store / BUCKET / "results" / "test" / "report.html").is_file()
 
 
 @pytest.mark.soak
 @pytest.mark.parametrize("name", DEPLOYMENTS)
 def test_every_deployment_is_brought_to_completed_on_the_emulator(name, prefect_server, stack, aws, tmp_path):
-    prefect = Prefect(prefect_server, tmp_path / "home", **emulator_environment(aws), COSMIC_BUCKET=BUCKET)
+    prefect = PrefectCommand(prefect_server, tmp_path / "home", **emulator_environment(aws), COSMIC_BUCKET=BUCKET)
+    pool = DEPLOYMENTS[name]["work_pool"]["name"]
+    prefect.make_pool(pool)
     prefect.deploy(name)
-    prefect.bring_to_completed(name, tmp_path / "worker.log", store="s3://", **CUT_DOWN[name])
+    prefect.run_to_completion(name, pool, tmp_path / "worker.log", store="s3://", **CUT_DOWN[name])
     written = {item.key for item in Store("s3://").list(BUCKET, "")}
     kind, _, deployment = name.partition("/")
     if kind == "run":

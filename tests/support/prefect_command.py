@@ -1,0 +1,119 @@
+"""The `prefect` command against one server, a worker for a while, and a server of a test's own."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+import urllib.request
+from contextlib import contextmanager
+from pathlib import Path
+
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey, DeploymentFilter, DeploymentFilterId
+from prefect.settings import PREFECT_API_URL, temporary_settings
+
+ROOT = Path(__file__).parents[2]
+PREFECT = str(Path(sys.executable).with_name("prefect"))
+
+
+class PrefectCommand:
+    """The `prefect` command in one folder, with its environment."""
+
+    def __init__(self, url, home, folder=ROOT, **variables):
+        self.url, self.folder = url, folder
+        self.environment = os.environ | {"PREFECT_API_URL": url, "PREFECT_HOME": str(home)} | variables
+
+    def __call__(self, *words, timeout=400):
+        done = subprocess.run(
+            [PREFECT, "--no-prompt", *words],
+            cwd=self.folder,
+            env=self.environment,
+            text=True,
+            capture_output=True,
+            timeout=timeout,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def make_pool(self, name, kind="process"):
+        self("work-pool", "create", name, "--type", kind, "--overwrite")
+
+    def deploy(self, name, **parameters):
+        """Register a deployment of prefect.yaml, some of its parameters replaced."""
+        self("deploy", "--name", name, "--params", json.dumps(parameters))
+
+    def schedule(self, name, *words):
+        """Replace a deployment's schedules by one."""
+        self("deployment", "schedule", "create", name, *words, "--replace", "--accept-yes")
+
+    @contextmanager
+    def worker(self, pool, log):
+        """A worker of a pool; its output goes to `log`."""
+        with log.open("w") as output:
+            worker = subprocess.Popen(
+                [PREFECT, "worker", "start", "--pool", pool],
+                cwd=self.folder,
+                env=self.environment,
+                stdout=output,
+                stderr=output,
+            )
+            try:
+                yield worker
+            finally:
+                worker.terminate()
+                worker.wait(timeout=60)
+
+    def run_to_completion(self, name, pool, log, **parameters):
+        """Run a deployment with a worker of its pool; the command fails unless the flow run ends Completed."""
+        words = [word for key, value in parameters.items() for word in ("--param", f"{key}={json.dumps(value)}")]
+        with self.worker(pool, log):
+            try:
+                self("deployment", "run", name, *words, "--watch", "--watch-timeout", "380")
+            except AssertionError as error:
+                raise AssertionError(f"{error}\n{log.read_text()}") from None
+
+    def flow_runs(self, deployment):
+        """The flow runs of a deployment, the earliest expected start first."""
+        with temporary_settings({PREFECT_API_URL: self.url}), get_client(sync_client=True) as client:
+            found = client.read_deployment_by_name(deployment)
+            only = DeploymentFilter(id=DeploymentFilterId(any_=[found.id]))
+            runs = client.read_flow_runs(deployment_filter=only)
+        return sorted(runs, key=lambda run: run.expected_start_time)
+
+    def artifacts(self, key):
+        """The tables published under one key."""
+        with temporary_settings({PREFECT_API_URL: self.url}), get_client(sync_client=True) as client:
+            found = client.read_artifacts(artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=[key])))
+        return [artifact.data for artifact in found]
+
+    def wait_for(self, condition, within_s=240, every_s=1.0):
+        """Wait until a condition is true; its last value."""
+        end = time.monotonic() + within_s
+        while not (value := condition()):
+            assert time.monotonic() < end, f"not true within {within_s} s"
+            time.sleep(every_s)
+        return value
+
+
+@contextmanager
+def started_server(home, port, **variables):
+    """A Prefect server with its own database; yields its API's address."""
+    url = f"http://127.0.0.1:{port}/api"
+    environment = {"PREFECT_HOME": str(home), "PREFECT_SERVER_ANALYTICS_ENABLED": "false"} | variables
+    with (home / "server.log").open("w") as log:
+        server = subprocess.Popen(
+            [PREFECT, "server", "start", "--port", str(port)], env=os.environ | environment, stdout=log, stderr=log
+        )
+        try:
+            for _ in range(900):
+                try:
+                    with urllib.request.urlopen(f"{url}/health", timeout=1):
+                        break
+                except OSError:
+                    assert server.poll() is None, (home / "server.log").read_text()
+                    time.sleep(0.2)
+            yield url
+        finally:
+            server.terminate()
+            server.wait(timeout=30)
