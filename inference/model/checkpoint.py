@@ -1,6 +1,6 @@
 """Weights in and out: `.safetensors` with the config in the header, and the graph exported from them.
 
-Reading a config, a content hash or the graph's place imports no torch; loading, saving and exporting do, when called.
+Only `load` and `save`, which have to do with a model of torch, import torch.
 """
 
 import hashlib
@@ -12,10 +12,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from inference.errors import BadCheckpoint, BadInput, StoreError
 from inference.model.config import AstroMAEConfig
+from inference.model.tensor_shapes import BATCH_COUNT, tensor_shapes
 
 if TYPE_CHECKING:
     from inference.model.astromae import AstroMAE
@@ -81,32 +83,48 @@ def save(path: Path, model: "AstroMAE", metadata: Mapping[str, Any] | None = Non
 def load(path: Path) -> "AstroMAE":
     """Build the model that a checkpoint describes, in evaluation mode, on the CPU, in float32.
 
-    Names, shapes and types are compared before any memory is given to the model; half precision is widened.
-
     Raises:
-        BadCheckpoint: naming file and tensor: see `read_config`; a tensor is missing, surplus, of another shape or
-            type, or not finite.
+        BadCheckpoint: see `read_weights`.
     """
     import torch
 
     from inference.model.astromae import AstroMAE
 
-    weights: dict[str, torch.Tensor] = {}
-    with _opened(path, "pt") as file:
-        config = _config(path, file)
-        with torch.device("meta"):
-            model = AstroMAE(config)
-        wanted = model.state_dict()
-        _same_names(path, set(wanted), set(file.keys()))
-        for name, tensor in wanted.items():
-            is_float = tensor.is_floating_point()
-            _same_form(path, name, file.get_slice(name), list(tensor.shape), _FLOATS if is_float else {"I64"})
-            # Copied, because the library's tensor is a view of the file, which may change.
-            weights[name] = file.get_tensor(name).to(tensor.dtype, copy=True)
-            if is_float and not weights[name].isfinite().all():
-                raise BadCheckpoint(f"{path}: tensor {name} holds NaN or infinite weights")
-    model.load_state_dict(weights, assign=True)
+    config, arrays = read_weights(path)
+    with torch.device("meta"):
+        model = AstroMAE(config)
+    model.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()}, assign=True)
     return model.eval()
+
+
+def read_weights(path: Path) -> tuple[AstroMAEConfig, dict[str, np.ndarray]]:
+    """Read config and tensors of a checkpoint, without torch.
+
+    Names, shapes and types are compared before any tensor is read.
+
+    Returns:
+        The config, and each tensor by name: float32, widened from half precision, or int64 for a batch norm's count.
+
+    Raises:
+        BadCheckpoint: naming file and tensor: see `read_config`; a tensor is missing, surplus, of another shape or
+            type, or not finite.
+    """
+    import ml_dtypes  # noqa: F401 - teaches numpy the name bfloat16, which safetensors asks for
+
+    weights = {}
+    with _opened(path, "numpy") as file:
+        config = _config(path, file)
+        wanted = tensor_shapes(config)
+        _same_names(path, set(wanted), set(file.keys()))
+        for name, shape in wanted.items():
+            is_float = not name.endswith(BATCH_COUNT)
+            _same_form(path, name, file.get_slice(name), list(shape), _FLOATS if is_float else {"I64"})
+        for name in wanted:
+            # Copied, because the library's array may be a view of the file, which may change.
+            weights[name] = file.get_tensor(name).astype(np.int64 if name.endswith(BATCH_COUNT) else np.float32)
+            if not np.isfinite(weights[name]).all():
+                raise BadCheckpoint(f"{path}: tensor {name} holds NaN or infinite weights")
+    return config, weights
 
 
 def onnx_path(weights: Path, precision: str = "float32") -> Path:
@@ -142,9 +160,8 @@ def export_onnx(weights: Path, precision: str = "float32") -> Path:
     if not graph.exists():
         from inference.model.onnx_graph import graph_of
 
-        model = load(weights)
-        tensors = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
-        data = graph_of(model.config, tensors, content_hash(weights), int8=precision == "int8")
+        config, tensors = read_weights(weights)
+        data = graph_of(config, tensors, content_hash(weights), int8=precision == "int8")
         _replace(graph, lambda partial: partial.write_bytes(data.SerializeToString()))
     return graph
 
