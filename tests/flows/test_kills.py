@@ -1,4 +1,4 @@
-"""Whatever is killed or cut off in the middle, the same request ends in what an undisturbed run comes to."""
+"""A run that is killed or cut off, and then started again, ends as an undisturbed run does."""
 
 import json
 import os
@@ -16,10 +16,10 @@ import pytest
 from inference.storage.store import Store
 from tasks.aws.emulator import environment
 from tests.support.quick_function import Function
-from tests.support.run_harness import Scene, local_scene
+from tests.support.run_harness import RunHarness, local_run
 from tests.support.scripted_lambda import serving
 from tests.support.surveys import in_bucket, write_survey
-from tests.support.tcp_proxy import cable_to
+from tests.support.tcp_proxy import tcp_proxy
 from tests.support.volatile_fields import without_measurements
 
 RANKS = 10
@@ -27,43 +27,43 @@ CUT_S = 10.0
 
 
 def seeds(few):
-    """A few points in `make test`, twenty in `make soak`; the seed stands in the test's name."""
+    """A few points in `make test` and twenty in `make soak`. The test's name holds the seed."""
     return [
         pytest.param(seed, marks=pytest.mark.slow if seed < few else pytest.mark.soak, id=f"seed{seed}")
         for seed in range(20)
     ]
 
 
-def same(scene, document, undisturbed):
-    """See that a run came to what the undisturbed one did."""
+def assert_same_outcome(harness, document, undisturbed):
+    """The run has the document, redshifts and results of the undisturbed one."""
     expected, redshifts = undisturbed
     assert without_measurements(document) == without_measurements(expected)
-    pd.testing.assert_frame_equal(scene.redshifts(), redshifts, check_exact=True)
-    results = scene.done()
+    pd.testing.assert_frame_equal(harness.redshifts(), redshifts, check_exact=True)
+    results = harness.done()
     assert sorted(results) == list(range(RANKS))
-    predictions = [stored.key for stored in scene.store.list(scene.wanted["bucket"], f"{scene.path}/predictions")]
+    listing = harness.store.list(harness.request["bucket"], f"{harness.path}/predictions")
     named = [json.loads(result)["predictions_path"] for result in results.values()]
-    assert set(named) <= set(predictions)
+    assert set(named) <= {stored.key for stored in listing}
     assert len(set(named)) == RANKS
 
 
-def killed_and_started_again(scene, seed, undisturbed):
+def kill_and_start_again(harness, seed, undisturbed):
     """Kill the orchestrator when a random number of ranks has been called, and start the same request again."""
     rng = random.Random(seed)
-    process = scene.start()
-    scene.wait_for_calls(rng.randint(0, RANKS), process)
+    process = harness.start()
+    harness.wait_for_calls(rng.randint(0, RANKS), process)
     time.sleep(rng.random() * 0.5)
     process.kill()
     process.wait()
-    scene.settle()
-    done, before = scene.done(), len(scene.calls())
-    document = scene.end(scene.start())
-    again = {rank for rank, _ in scene.calls()[before:]}
+    harness.settle()
+    done, before = harness.done(), len(harness.calls())
+    document = harness.end(harness.start())
+    again = {rank for rank, _ in harness.calls()[before:]}
     assert not again & done.keys(), "finished ranks are not called again"
     assert again | done.keys() == set(range(RANKS))
     assert document["ranks_resumed"] in (len(done), 0 if len(done) < RANKS else RANKS)
-    assert {rank: data for rank, data in scene.done().items() if rank in done} == done
-    same(scene, document, undisturbed)
+    assert {rank: data for rank, data in harness.done().items() if rank in done} == done
+    assert_same_outcome(harness, document, undisturbed)
 
 
 @pytest.fixture(scope="module")
@@ -77,11 +77,11 @@ def survey(tmp_path_factory, tiny_weights):
 
 
 @pytest.fixture
-def scenes(survey, tmp_path, prefect_server):
-    """Makes the scene of a run on local workers, which take half a second a rank."""
+def local_runs(survey, tmp_path, prefect_server):
+    """Makes runs on local workers, which take half a second for each rank."""
 
-    def make(name="scene"):
-        return local_scene(tmp_path / name, survey, prefect_server)
+    def make(name="run"):
+        return local_run(tmp_path / name, survey, prefect_server)
 
     return make
 
@@ -91,60 +91,60 @@ _known = {}
 
 @pytest.fixture
 def undisturbed(request):
-    """What a run comes to that nobody disturbs: computed once for each kind of scene."""
+    """The document and redshifts of a run that nothing disturbs, computed once for each executor."""
 
     def of(kind, make):
         if kind not in _known:
-            scene = make("undisturbed")
-            _known[kind] = scene.end(scene.start()), scene.redshifts()
+            harness = make("undisturbed")
+            _known[kind] = harness.end(harness.start()), harness.redshifts()
         return _known[kind]
 
     return of
 
 
-class TestLocalWorkers:
+class TestLocalRun:
     @pytest.mark.parametrize("seed", seeds(1))
-    def test_a_killed_orchestrator(self, scenes, undisturbed, seed):
-        expected = undisturbed("local", scenes)
-        killed_and_started_again(scenes(), seed, expected)
+    def test_survives_a_killed_orchestrator(self, local_runs, undisturbed, seed):
+        expected = undisturbed("local", local_runs)
+        kill_and_start_again(local_runs(), seed, expected)
 
     @pytest.mark.parametrize("seed", seeds(1))
-    def test_a_killed_worker(self, scenes, undisturbed, seed):
-        expected, scene, rng = undisturbed("local", scenes), scenes(), random.Random(seed)
-        process = scene.start()
-        scene.wait_for_calls(rng.randint(1, RANKS), process)
+    def test_survives_a_killed_worker(self, local_runs, undisturbed, seed):
+        expected, harness, rng = undisturbed("local", local_runs), local_runs(), random.Random(seed)
+        process = harness.start()
+        harness.wait_for_calls(rng.randint(1, RANKS), process)
         time.sleep(rng.random() * 0.3)
-        rank, worker = scene.calls()[-1]
+        rank, worker = harness.calls()[-1]
         os.kill(worker, signal.SIGKILL)
-        document = scene.end(process)
-        calls = Counter(called for called, _ in scene.calls())
+        document = harness.end(process)
+        calls = Counter(called for called, _ in harness.calls())
         assert calls.pop(rank) in (1, 2)
         assert set(calls.values()) == {1}
-        same(scene, document, expected)
+        assert_same_outcome(harness, document, expected)
 
     @pytest.mark.parametrize("seed", seeds(1))
-    def test_a_prefect_server_that_is_gone(self, scenes, undisturbed, prefect_server, seed):
-        expected, scene, rng = undisturbed("local", scenes), scenes(), random.Random(seed)
-        with cable_to(prefect_server) as (cable, url):
-            process = scene.start(PREFECT_API_URL=url)
-            scene.wait_for_calls(rng.randint(1, RANKS), process)
-            cable.cut()
-            document = scene.end(process)
-        told = (scene.folder / "err").read_text()
-        assert "The Prefect server does not answer. The run goes on without it" in told
-        assert "The Prefect server went away at the end of the run, which is done all the same." in told
-        assert "Traceback" not in told
-        assert Counter(rank for rank, _ in scene.calls()) == Counter(range(RANKS))
-        same(scene, document, expected)
+    def test_goes_on_when_the_prefect_server_is_gone(self, local_runs, undisturbed, prefect_server, seed):
+        expected, harness, rng = undisturbed("local", local_runs), local_runs(), random.Random(seed)
+        with tcp_proxy(prefect_server) as (proxy, url):
+            process = harness.start(PREFECT_API_URL=url)
+            harness.wait_for_calls(rng.randint(1, RANKS), process)
+            proxy.cut()
+            document = harness.end(process)
+        shown = (harness.folder / "err").read_text()
+        assert "The Prefect server does not answer. The run goes on without it" in shown
+        assert "The Prefect server went away at the end of the run, which is done all the same." in shown
+        assert "Traceback" not in shown
+        assert Counter(rank for rank, _ in harness.calls()) == Counter(range(RANKS))
+        assert_same_outcome(harness, document, expected)
 
 
 @pytest.fixture
-def lambdas(filled_bucket, emulator_url, tmp_path, prefect_server, request):
-    """Makes the scene of a run on a scripted Lambda endpoint, with S3 on the emulator, each behind a cable."""
+def lambda_runs(filled_bucket, emulator_url, tmp_path, prefect_server, request):
+    """Makes runs on a scripted Lambda endpoint, with S3 on the emulator, each behind a TCP proxy."""
     with ExitStack() as stack:
         endpoint, url = stack.enter_context(serving(lambda event, request_id: None))
 
-        def make(name="scene"):
+        def make(name="run"):
             folder = tmp_path / name
             folder.mkdir()
             path = f"results/{request.node.name}/{name}".replace("[", "-").replace("]", "")
@@ -159,7 +159,7 @@ def lambdas(filled_bucket, emulator_url, tmp_path, prefect_server, request):
                 return function.work(event, request_id)
 
             endpoint.work = work
-            scene = Scene(
+            harness = RunHarness(
                 folder,
                 # A backup would be one more call; these have tests of their own.
                 in_bucket(filled_bucket, result_path=path, world_size=RANKS, max_concurrency=2, hedging=False),
@@ -167,80 +167,80 @@ def lambdas(filled_bucket, emulator_url, tmp_path, prefect_server, request):
                 ["--store", "s3://", "--executor", "lambda"],
                 {},
             )
-            scene.to_store, store_url = stack.enter_context(cable_to(emulator_url))
-            scene.to_lambda, lambda_url = stack.enter_context(cable_to(url))
-            scene.variables = environment(store_url) | {"PREFECT_API_URL": prefect_server}
-            scene.variables |= {"AWS_ENDPOINT_URL_LAMBDA": lambda_url}
-            return scene
+            harness.to_store, store_url = stack.enter_context(tcp_proxy(emulator_url))
+            harness.to_lambda, lambda_url = stack.enter_context(tcp_proxy(url))
+            harness.variables = environment(store_url) | {"PREFECT_API_URL": prefect_server}
+            harness.variables |= {"AWS_ENDPOINT_URL_LAMBDA": lambda_url}
+            return harness
 
         yield make
 
 
-def of_path(expected, scene):
-    """The undisturbed document, with the other scene's result path in it."""
+def of_path(expected, harness):
+    """The undisturbed document, with the result path of another run in it."""
     document, redshifts = expected
-    text = json.dumps(document).replace(document["request"]["result_path"], scene.path)
+    text = json.dumps(document).replace(document["request"]["result_path"], harness.path)
     return json.loads(text), redshifts
 
 
-class TestLambda:
+class TestLambdaRun:
     @pytest.mark.parametrize("seed", seeds(1))
-    def test_a_killed_orchestrator(self, lambdas, undisturbed, seed):
-        expected, scene = undisturbed("lambda", lambdas), lambdas()
-        killed_and_started_again(scene, seed, of_path(expected, scene))
+    def test_survives_a_killed_orchestrator(self, lambda_runs, undisturbed, seed):
+        expected, harness = undisturbed("lambda", lambda_runs), lambda_runs()
+        kill_and_start_again(harness, seed, of_path(expected, harness))
 
-    @pytest.mark.parametrize("line", ["to_store", "to_lambda"])
+    @pytest.mark.parametrize("hop", ["to_store", "to_lambda"])
     @pytest.mark.parametrize("seed", seeds(1))
-    def test_ten_seconds_without_the_store_or_the_endpoint(self, lambdas, undisturbed, line, seed):
-        expected, scene, rng = undisturbed("lambda", lambdas), lambdas(), random.Random(seed)
-        process = scene.start()
-        scene.wait_for_calls(rng.randint(1, RANKS), process)
-        cable = getattr(scene, line)
-        cable.cut()
+    def test_goes_on_after_ten_seconds_without_store_or_endpoint(self, lambda_runs, undisturbed, hop, seed):
+        expected, harness, rng = undisturbed("lambda", lambda_runs), lambda_runs(), random.Random(seed)
+        process = harness.start()
+        harness.wait_for_calls(rng.randint(1, RANKS), process)
+        proxy = getattr(harness, hop)
+        proxy.cut()
         time.sleep(CUT_S)
-        cable.mend()
-        document = scene.end(process)
-        calls = Counter(rank for rank, _ in scene.calls())
-        assert sum(calls.values()) <= RANKS + 2, "only what was in flight is called twice"
-        same(scene, document, of_path(expected, scene))
+        proxy.restore()
+        document = harness.end(process)
+        calls = Counter(rank for rank, _ in harness.calls())
+        assert sum(calls.values()) <= RANKS + 2, "only ranks in flight are called twice"
+        assert_same_outcome(harness, document, of_path(expected, harness))
 
 
-class MachineScene(Scene):
-    """A run through the state machine on the emulator, whose function notes its calls in the bucket."""
+class StateMachineHarness(RunHarness):
+    """A run through the state machine on the emulator, whose function records its calls in the bucket."""
 
     def calls(self):
-        found = self.store.list(self.wanted["bucket"], f"called/{self.path}")
+        found = self.store.list(self.request["bucket"], f"called/{self.path}")
         return [(int(stored.key.rpartition("/")[2].split("-")[0]), 0) for stored in found]
 
 
 @pytest.fixture
-def machines(replaced, emulator_url, tmp_path, prefect_server, request):
+def state_machine_runs(replaced, emulator_url, tmp_path, prefect_server, request):
     replaced("noted")
 
-    def make(name="scene"):
+    def make(name="run"):
         folder = tmp_path / name
         folder.mkdir()
         path = f"results/{request.node.name}/{name}".replace("[", "-").replace("]", "")
-        wanted = in_bucket("cosmicai-test", result_path=path, world_size=RANKS, max_concurrency=2)
+        run_request = in_bucket("cosmicai-test", result_path=path, world_size=RANKS, max_concurrency=2)
         variables = environment(emulator_url) | {"PREFECT_API_URL": prefect_server}
-        words = ["--store", "s3://", "--executor", "step-functions"]
-        return MachineScene(folder, wanted, Store("s3://"), words, variables)
+        options = ["--store", "s3://", "--executor", "step-functions"]
+        return StateMachineHarness(folder, run_request, Store("s3://"), options, variables)
 
     return make
 
 
-class TestStepFunctions:
+class TestStateMachineRun:
     @pytest.mark.parametrize("seed", seeds(0))
-    def test_a_killed_orchestrator(self, machines, undisturbed, seed):
-        expected, scene = undisturbed("step-functions", machines), machines()
-        process = scene.start()
-        scene.wait_for_calls(random.Random(seed).randint(0, RANKS), process)
+    def test_survives_a_killed_orchestrator(self, state_machine_runs, undisturbed, seed):
+        expected, harness = undisturbed("step-functions", state_machine_runs), state_machine_runs()
+        process = harness.start()
+        harness.wait_for_calls(random.Random(seed).randint(0, RANKS), process)
         process.kill()
         process.wait()
-        scene.settle()  # the machine goes on by itself
-        done, before = scene.done(), scene.calls()
-        document = scene.end(scene.start())
-        again = Counter(rank for rank, _ in scene.calls()) - Counter(rank for rank, _ in before)
+        harness.settle()  # the machine goes on by itself
+        done, before = harness.done(), harness.calls()
+        document = harness.end(harness.start())
+        again = Counter(rank for rank, _ in harness.calls()) - Counter(rank for rank, _ in before)
         assert not again.keys() & done.keys(), "finished ranks are not called again"
-        assert {rank: data for rank, data in scene.done().items() if rank in done} == done
-        same(scene, document, of_path(expected, scene))
+        assert {rank: data for rank, data in harness.done().items() if rank in done} == done
+        assert_same_outcome(harness, document, of_path(expected, harness))

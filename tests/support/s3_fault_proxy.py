@@ -1,4 +1,4 @@
-"""An HTTP gate before an S3 endpoint, at which a test refuses requests, or loses their answers."""
+"""An HTTP proxy before an S3 endpoint, at which a test refuses requests or drops their answers."""
 
 import http.client
 import threading
@@ -6,16 +6,17 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 DENIED = (403, b"<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>")
-NOT_THERE = (404, b"<Error><Code>NoSuchKey</Code><Message>not there yet</Message></Error>")
-ILL = (500, b"<Error><Code>InternalError</Code><Message>try again</Message></Error>")
+NO_SUCH_KEY = (404, b"<Error><Code>NoSuchKey</Code><Message>not there yet</Message></Error>")
+INTERNAL_ERROR = (500, b"<Error><Code>InternalError</Code><Message>try again</Message></Error>")
 
 
-class Gate:
-    """Passes requests on.
+class S3FaultProxy:
+    """Forwards requests.
 
     Attributes:
-        refuse: given method and path, the answer that stands in for the endpoint's, or None.
-        lose: the same, but the endpoint has done what was asked.
+        refuse: takes method and path; returns the answer that replaces the endpoint's, or None to forward.
+        lose: the same, but the endpoint has already carried the request out.
+        seen: (method, path) of every request.
     """
 
     def __init__(self):
@@ -23,7 +24,7 @@ class Gate:
         self.seen = []
 
 
-def _handler(gate, place):
+def _handler(proxy, place):
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
@@ -32,15 +33,15 @@ def _handler(gate, place):
 
         def handle_any(self):
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            gate.seen.append((self.command, self.path))
-            refused = gate.refuse(self.command, self.path)
+            proxy.seen.append((self.command, self.path))
+            refused = proxy.refuse(self.command, self.path)
             if refused is None:
                 line = http.client.HTTPConnection(place, timeout=60)
                 line.request(self.command, self.path, body, dict(self.headers))
                 answer = line.getresponse()
                 status, headers, data = answer.status, answer.getheaders(), answer.read()
                 line.close()
-                lost = gate.lose(self.command, self.path)
+                lost = proxy.lose(self.command, self.path)
                 if lost is None:
                     return self.answer(status, headers, data)
                 refused = lost
@@ -66,14 +67,14 @@ def _handler(gate, place):
 
 
 @contextmanager
-def gate_to(url):
-    """A gate to http://host:port; yields it and its own address."""
-    gate = Gate()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(gate, url.removeprefix("http://")))
+def s3_fault_proxy(url):
+    """A proxy to http://host:port; yields it and its own address."""
+    proxy = S3FaultProxy()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(proxy, url.removeprefix("http://")))
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     try:
-        yield gate, f"http://127.0.0.1:{server.server_port}"
+        yield proxy, f"http://127.0.0.1:{server.server_port}"
     finally:
         server.shutdown()
         server.server_close()

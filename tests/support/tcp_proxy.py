@@ -1,4 +1,4 @@
-"""A TCP line to a server that a test can cut and mend."""
+"""A TCP proxy before a server, whose connections a test breaks and restores."""
 
 import socket
 import struct
@@ -6,19 +6,19 @@ import threading
 from contextlib import contextmanager, suppress
 
 
-class Cable:
-    """Passes bytes on to `target`, (host, port); while it is cut, calls are broken off and new ones refused."""
+class TcpProxy:
+    """Forwards bytes to `target`, (host, port). While it is cut, open connections are reset and new ones refused."""
 
     def __init__(self, target):
         self.target = target
-        self.calls = 0
+        self.connections = 0
         self._lock = threading.Lock()
         self._open = set()
         self._listener = None
         self.port = 0
-        self.mend()
+        self.restore()
 
-    def mend(self):
+    def restore(self):
         listener = socket.create_server(("127.0.0.1", self.port), reuse_port=False)
         self.port = listener.getsockname()[1]
         self._listener = listener
@@ -32,11 +32,11 @@ class Cable:
             listener.close()
         with self._lock:
             broken, self._open = self._open, set()
-        for line in broken:
-            with suppress(OSError):  # with a reset, as a line that breaks
-                line.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                line.shutdown(socket.SHUT_RDWR)
-            line.close()
+        for connection in broken:
+            with suppress(OSError):  # with a reset, as a broken network does
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                connection.shutdown(socket.SHUT_RDWR)
+            connection.close()
 
     def _listen(self, listener):
         while True:
@@ -49,27 +49,27 @@ class Cable:
                 continue
             far.settimeout(None)
             with self._lock:
-                self.calls += 1
+                self.connections += 1
                 self._open |= {near, far}
             for source, sink in ((near, far), (far, near)):
-                threading.Thread(target=self._pass_on, args=(source, sink), daemon=True).start()
+                threading.Thread(target=self._forward, args=(source, sink), daemon=True).start()
 
-    def _pass_on(self, source, sink):
+    def _forward(self, source, sink):
         with suppress(OSError):
             while data := source.recv(65536):
                 sink.sendall(data)
-        for line in (source, sink):
+        for connection in (source, sink):
             with suppress(OSError):
-                line.shutdown(socket.SHUT_RDWR)
+                connection.shutdown(socket.SHUT_RDWR)
 
 
 @contextmanager
-def cable_to(url):
-    """A cable to an http://host:port/... address; yields it and the address by way of it."""
-    place, slash, path = url.removeprefix("http://").partition("/")
-    host, _, port = place.partition(":")
-    cable = Cable((host, int(port)))
+def tcp_proxy(url):
+    """A proxy to an http://host:port/... address; yields it and the address that goes through it."""
+    authority, slash, path = url.removeprefix("http://").partition("/")
+    host, _, port = authority.partition(":")
+    proxy = TcpProxy((host, int(port)))
     try:
-        yield cable, f"http://127.0.0.1:{cable.port}{slash}{path}"
+        yield proxy, f"http://127.0.0.1:{proxy.port}{slash}{path}"
     finally:
-        cable.cut()
+        proxy.cut()
