@@ -25,8 +25,9 @@ _REASONS = {
     "AuthorizationHeaderMalformed": "the bucket lies in another region: set AWS_REGION to it",
     "SlowDown": "S3 asks for fewer requests a second",
     "NoSuchKey": "no such object",
+    "BadRequest": "S3 gives no reason: the credentials have expired, or the bucket lies in another region",
 }
-_STATUSES = {"301": "PermanentRedirect", "403": "AccessDenied", "404": "NoSuchKey"}
+_STATUSES = {"301": "PermanentRedirect", "400": "BadRequest", "403": "AccessDenied", "404": "NoSuchKey"}
 
 
 def options() -> dict[str, Any]:
