@@ -130,7 +130,8 @@ def _s3_access(used: Any) -> S3Access:
     except BotoCoreError as error:
         raise StoreError(explain(error) or sanitize_text(error)) from None
     meta = s3.meta
-    region = "us-east-1" if meta.region_name == "aws-global" else meta.region_name  # where none is set, as botocore signs
+    # Where no region is set, botocore signs for the first one.
+    region = "us-east-1" if meta.region_name == "aws-global" else meta.region_name
     return S3Access(region, meta.partition, meta.endpoint_url.rstrip("/"), used.get_credentials())
 
 
