@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tasks.photoz.metrics import compared, point_metrics
+from tasks.photoz.metrics import OUTLIER, compared, point_metrics
 from tasks.reporting.formatting import number, percent
+from tasks.reporting.page import Stat
 from tasks.reporting.table import Column, Row, Table
 
 LEVEL = 0.95
@@ -73,7 +74,7 @@ METRICS = (
         "outlier_fraction",
         "Outliers",
         percent,
-        "share of galaxies with |d| above 0.15",
+        f"share of galaxies with |d| above {OUTLIER:g}",
         "Hildebrandt et al. 2010, A&A 523, A31",
     ),
     PhotozMetric("outlier_fraction_005", "Beyond 0.05", percent, "share of galaxies with |d| above 0.05"),
@@ -190,6 +191,17 @@ def binned(values: np.ndarray, z_pred: np.ndarray, z_spec: np.ndarray, bins: int
     return rows
 
 
+def metric_stats(metrics: Mapping[str, float | None], spread: Mapping[str, Sequence[float]]) -> list[Stat]:
+    """Each metric that is there, with its interval and what it is."""
+    stats = []
+    for metric in METRICS:
+        if metric.key in metrics:
+            ends = " to ".join(metric.show(end) for end in spread.get(metric.key, ()))
+            how = f"{ends} (95 % interval); {metric.how}" if ends else metric.how
+            stats.append(Stat(metric.label, metric.show(metrics[metric.key]), how))
+    return stats
+
+
 def metrics_table(metrics: Mapping[str, float | None], spread: Mapping[str, Sequence[float]]) -> Table:
     """All metrics, each with its interval, what it is and who defined it."""
     rows = []
@@ -210,8 +222,8 @@ def metrics_table(metrics: Mapping[str, float | None], spread: Mapping[str, Sequ
         Column("metric", "Metric", str, text=True),
         Column("value", "Value", str),
         Column("interval", "95 % interval", str),
-        Column("how", "What it is", str, text=True),
-        Column("source", "Source", str, text=True),
+        Column("how", "What it is", str, text=True, wide=True),
+        Column("source", "Source", str, text=True, wide=True),
     )
     return Table("metrics", "Redshifts", columns, rows, f"With {DELTA}. The interval is {INTERVAL}.")
 

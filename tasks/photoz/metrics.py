@@ -6,6 +6,7 @@ from inference.errors import BadInput
 
 NMAD_FACTOR = 1.48  # median deviation of a Gaussian -> its standard deviation (1.4826), as rounded
 EXACT_NMAD_FACTOR = 1.4826  # 1 / the 75 % quantile of the normal distribution, to four decimals
+OUTLIER = 0.15  # abs(delta) beyond which a redshift is an outlier (Hildebrandt et al. 2010, A&A 523, A31)
 _SAME = 1e-9  # redshifts closer than 0.3 m/s; their variance would be rounding
 _CENTRAL_68 = (0.15865525, 0.84134475)  # one sigma of a Gaussian to either side of its mean
 
@@ -83,6 +84,6 @@ def point_metrics(pred: np.ndarray, spec: np.ndarray) -> dict[str, float | None]
         "sigma68": float((high - low) / 2),
         "precision": float(NMAD_FACTOR * np.median(np.abs(delta))),
         "r2": float(1 - mse / np.var(spec)) if np.ptp(spec) > _SAME else None,
-        "outlier_fraction": float(np.mean(np.abs(delta) > 0.15)),
+        "outlier_fraction": float(np.mean(np.abs(delta) > OUTLIER)),
         "outlier_fraction_005": float(np.mean(np.abs(delta) > 0.05)),
     }

@@ -1,6 +1,6 @@
 """Redshifts as pictures beside the density plot: residuals, the distributions N(z), the metrics in bins."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 
 import matplotlib as mpl
@@ -12,14 +12,93 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
 from tasks.photoz.intervals import edges_of
-from tasks.photoz.metrics import compared
-from tasks.reporting.figures import INK, OUTLIER, SHADES, STYLE, WARM, WIDTH, Picture, density, legend_above, svg_of
+from tasks.photoz.metrics import OUTLIER, compared
+from tasks.reporting.figures import INK, SHADES, STYLE, WARM, WIDTH, Picture, legend_above, svg_of
 from tasks.reporting.table import Row
 
 _LIMIT, _BAND = "#b3470b", "#e69f00"
-_CASED = [withStroke(linewidth=2.8, foreground="white")]
+_CASED = [withStroke(linewidth=2.8, foreground="white")]  # seen on the densest cells too
 _BINS = 40
 _FEWEST = 10  # galaxies of which a median is drawn
+
+
+def density(predictions: pd.DataFrame, metrics: Mapping[str, float | None]) -> str:
+    """Predicted against spectroscopic redshift, with the 1:1 line, the outlier lines and the metrics.
+
+    Args:
+        predictions: z_pred and z_spec; rows whose z_spec is not known are left out, at least one must be.
+        metrics: nmad, bias, r2, outlier_fraction, mae (`tasks.photoz.metrics`).
+    """
+    z_pred, z_spec = (predictions[name].to_numpy(dtype=float) for name in ("z_pred", "z_spec"))
+    known = np.isfinite(z_spec) & (z_spec > -1)
+    z_pred, z_spec = z_pred[known], z_spec[known]
+    low, high = _frame(z_spec, z_pred)
+    inside = (z_pred >= low) & (z_pred <= high)
+    figure = Figure(figsize=(WIDTH, 5.3), layout="constrained")
+    with mpl.rc_context(STYLE):
+        axes = figure.add_subplot()
+        cells = axes.hexbin(
+            z_spec[inside],
+            z_pred[inside],
+            gridsize=(44, 26),
+            extent=(low, high, low, high),
+            mincnt=1,
+            cmap=SHADES,
+            linewidths=0.1,
+        )
+        cells.set_norm(LogNorm(1, max(np.max(np.asarray(cells.get_array())), 2)))
+        line = np.array([low, high])
+        axes.plot(line, line, color=INK, linewidth=1.1, label="1:1", path_effects=_CASED)
+        for sign in (1, -1):
+            limit = line + sign * OUTLIER * (1 + line)
+            axes.plot(line, limit, color=_LIMIT, linewidth=1.1, linestyle=(0, (5, 3)), label=_outlier_label(sign))
+        axes.set(xlim=(low, high), ylim=(low, high), xlabel="spectroscopic redshift", ylabel="predicted redshift")
+        axes.set_aspect("equal")
+        axes.text(
+            0.985,
+            0.02,
+            "\n".join(_corner(metrics, len(z_spec), int(len(z_spec) - inside.sum()))),
+            transform=axes.transAxes,
+            ha="right",
+            va="bottom",
+            linespacing=1.35,
+            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 3},
+        )
+        legend_above(figure, *axes.get_legend_handles_labels())
+        bar = figure.colorbar(cells, ax=axes, shrink=0.8, pad=0.02)
+        bar.set_label("galaxies in a cell")
+        bar.outline.set_visible(False)
+        bar.ax.yaxis.set_major_formatter("{x:,.0f}")
+        bar.ax.minorticks_off()
+        return svg_of(figure, "density", f"Predicted against spectroscopic redshift of {len(z_spec)} galaxies")
+
+
+def _outlier_label(sign: int) -> str:
+    return f"outlier limits, z ± {OUTLIER:g} (1 + z)" if sign > 0 else "_"
+
+
+def _frame(z_spec: np.ndarray, z_pred: np.ndarray) -> tuple[float, float]:
+    """Limits that hold every spectroscopic redshift and all but the wildest predictions."""
+    low, high = np.quantile(z_pred, [0.001, 0.999])
+    low, high = min(low, z_spec.min()), max(high, z_spec.max())
+    margin = 0.03 * (high - low) or 0.05
+    return float(low - margin), float(high + margin)
+
+
+def _corner(metrics: Mapping[str, float | None], count: int, outside: int) -> Iterable[str]:
+    for key, label, form in (
+        ("nmad", "NMAD", "{:.4f}"),
+        ("bias", "bias", "{:+.4f}"),
+        ("mae", "MAE", "{:.4f}"),
+        ("r2", "R²", "{:.3f}"),
+        ("outlier_fraction", "outliers", "{:.2%}"),
+    ):
+        value = metrics.get(key)
+        if value is not None and np.isfinite(value):
+            yield f"{label} {form.format(value)}"
+    yield f"{count:,} galaxies"
+    if outside:
+        yield f"{outside:,} outside the frame"
 
 
 def residuals(predictions: pd.DataFrame) -> str:
@@ -146,7 +225,7 @@ def binned_metrics(rows: Sequence[Row], title: str, name: str) -> str:
         _points(panels[0], rows, x, "bias", "bias", WARM, "o")
         _points(panels[1], rows, x, "nmad", "NMAD", WARM, "o")
         _points(panels[1], rows, x, "sigma68", "sigma 68", _BAND, "s")
-        _points(panels[2], rows, x, "outlier_fraction", "|Δz| / (1 + z) > 0.15", WARM, "o", 100.0)
+        _points(panels[2], rows, x, "outlier_fraction", f"|Δz| / (1 + z) > {OUTLIER:g}", WARM, "o", 100.0)
         _points(panels[2], rows, x, "outlier_fraction_005", "> 0.05", _BAND, "s", 100.0)
         for axes, label in zip(panels, ("bias", "scatter", "outliers in %"), strict=True):
             axes.set_ylabel(label)

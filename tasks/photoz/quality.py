@@ -22,7 +22,7 @@ from tasks.photoz.intervals import (
 from tasks.photoz.metrics import photoz_metrics
 from tasks.photoz.plots import binned_metrics, redshift_pictures
 from tasks.reporting.figures import Picture
-from tasks.reporting.page import TEMPLATES
+from tasks.reporting.page import render_page
 from tasks.reporting.table import Row, Table
 from tasks.survey.table_file import numbers, read_table_file
 
@@ -127,8 +127,8 @@ def read_table(path: Path) -> pd.DataFrame:
 
 def page(quality: Quality) -> str:
     """All of it as one HTML document without scripts or outside resources."""
-    return TEMPLATES.get_template("photoz.html").render(
-        of=quality.of, tables=quality.tables(), pictures=list(quality.pictures().values())
+    return render_page(
+        "photoz.html", of=quality.of, tables=quality.tables(), pictures=list(quality.pictures().values())
     )
 
 

@@ -5,17 +5,15 @@ Colours are told apart by lightness, not by hue alone, so that the figures are r
 
 import io
 import re
-from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
-from matplotlib.colors import LinearSegmentedColormap, LogNorm
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import PathPatch
 from matplotlib.path import Path
-from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
 INK, PALE = "#1f2733", "#c9d1db"
@@ -26,7 +24,6 @@ STAGES = {
     "wall_compute_s": ("compute", WARM),
     "wall_write_s": ("write", "#10233c"),
 }
-OUTLIER = 0.15  # times 1 + z; the usual limit of a catastrophic photometric redshift
 WIDTH = 6.0  # inches of 72 units
 STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",  # comes with matplotlib: the same layout on every machine
@@ -149,87 +146,6 @@ def rank_time_histogram(ranks: pd.DataFrame) -> str:
         axes.set_ylabel("ranks")
         legend_above(figure, *axes.get_legend_handles_labels())
         return svg_of(figure, "rank-times", f"Histogram of the wall times of {len(seconds)} ranks")
-
-
-def density(predictions: pd.DataFrame, metrics: Mapping[str, float | None]) -> str:
-    """Predicted against spectroscopic redshift, with the 1:1 line, the outlier lines and the metrics.
-
-    Args:
-        predictions: z_pred and z_spec; rows whose z_spec is not known are left out, at least one must be.
-        metrics: nmad, bias, r2, outlier_fraction, mae (`tasks.photoz.metrics`).
-    """
-    z_pred, z_spec = (predictions[name].to_numpy(dtype=float) for name in ("z_pred", "z_spec"))
-    known = np.isfinite(z_spec) & (z_spec > -1)
-    z_pred, z_spec = z_pred[known], z_spec[known]
-    low, high = _frame(z_spec, z_pred)
-    inside = (z_pred >= low) & (z_pred <= high)
-    figure = Figure(figsize=(WIDTH, 5.3), layout="constrained")
-    with mpl.rc_context(STYLE):
-        axes = figure.add_subplot()
-        shades = LinearSegmentedColormap.from_list("depth", ["#bcd9ee", "#5aa7d6", WARM, "#0d2f52", "#05101f"])
-        cells = axes.hexbin(
-            z_spec[inside],
-            z_pred[inside],
-            gridsize=(44, 26),
-            extent=(low, high, low, high),
-            mincnt=1,
-            cmap=shades,
-            linewidths=0.1,
-        )
-        cells.set_norm(LogNorm(1, max(np.max(np.asarray(cells.get_array())), 2)))
-        line = np.array([low, high])
-        cased = [withStroke(linewidth=2.8, foreground="white")]  # seen on the densest cells too
-        axes.plot(line, line, color=INK, linewidth=1.1, label="1:1", path_effects=cased)
-        for sign in (1, -1):
-            limit = line + sign * OUTLIER * (1 + line)
-            axes.plot(line, limit, color="#b3470b", linewidth=1.1, linestyle=(0, (5, 3)), label=_outlier_label(sign))
-        axes.set(xlim=(low, high), ylim=(low, high), xlabel="spectroscopic redshift", ylabel="predicted redshift")
-        axes.set_aspect("equal")
-        axes.text(
-            0.985,
-            0.02,
-            "\n".join(_corner(metrics, len(z_spec), int(len(z_spec) - inside.sum()))),
-            transform=axes.transAxes,
-            ha="right",
-            va="bottom",
-            linespacing=1.35,
-            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 3},
-        )
-        legend_above(figure, *axes.get_legend_handles_labels())
-        bar = figure.colorbar(cells, ax=axes, shrink=0.8, pad=0.02)
-        bar.set_label("galaxies in a cell")
-        bar.outline.set_visible(False)
-        bar.ax.yaxis.set_major_formatter("{x:,.0f}")
-        bar.ax.minorticks_off()
-        return svg_of(figure, "density", f"Predicted against spectroscopic redshift of {len(z_spec)} galaxies")
-
-
-def _outlier_label(sign: int) -> str:
-    return f"outlier limits, z ± {OUTLIER:g} (1 + z)" if sign > 0 else "_"
-
-
-def _frame(z_spec: np.ndarray, z_pred: np.ndarray) -> tuple[float, float]:
-    """Limits that hold every spectroscopic redshift and all but the wildest predictions."""
-    low, high = np.quantile(z_pred, [0.001, 0.999])
-    low, high = min(low, z_spec.min()), max(high, z_spec.max())
-    margin = 0.03 * (high - low) or 0.05
-    return float(low - margin), float(high + margin)
-
-
-def _corner(metrics: Mapping[str, float | None], count: int, outside: int) -> Iterable[str]:
-    for key, label, form in (
-        ("nmad", "NMAD", "{:.4f}"),
-        ("bias", "bias", "{:+.4f}"),
-        ("mae", "MAE", "{:.4f}"),
-        ("r2", "R²", "{:.3f}"),
-        ("outlier_fraction", "outliers", "{:.2%}"),
-    ):
-        value = metrics.get(key)
-        if value is not None and np.isfinite(value):
-            yield f"{label} {form.format(value)}"
-    yield f"{count:,} galaxies"
-    if outside:
-        yield f"{outside:,} outside the frame"
 
 
 def legend_above(figure: Figure, handles: list[Any], labels: list[str], columns: int = 5) -> None:

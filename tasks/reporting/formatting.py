@@ -33,7 +33,7 @@ def number(value: Any, unit: str = "", digits: int = 3) -> str:
 
 
 def seconds(value: Any) -> str:
-    """Seconds to the millisecond, which is finer than a stage of a rank can be told."""
+    """Seconds to the millisecond."""
     return f"{value:,.3f}" if known(value) else DASH
 
 
@@ -77,9 +77,13 @@ def bit_rate(value: Any) -> str:
     return number(value / scale if known(value) else None, unit)
 
 
-def ranks_of(count: int) -> str:
-    """`1 rank`, `1,200 ranks`."""
-    return f"{count:,} rank{'' if count == 1 else 's'}"
+def counted(count: int, noun: str, plural: str = "") -> str:
+    """A count with its noun in singular or plural.
+
+    >>> counted(1, "rank"), counted(1200, "rank"), counted(2, "galaxy", "galaxies")
+    ('1 rank', '1,200 ranks', '2 galaxies')
+    """
+    return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
 
 
 def spans(ranks: Sequence[int]) -> str:

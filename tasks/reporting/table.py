@@ -25,7 +25,8 @@ SPREAD = (
 class Column(NamedTuple):
     """A column: its key in the rows, its heading with the unit, and how a cell is shown.
 
-    A column with a spread has `<key>_low` and `<key>_high` beside it in the rows, the ends of the 95 % interval.
+    A column with a spread has `<key>_low` and `<key>_high` beside it in the rows, the ends of the 95 % interval. Text
+    stands on the left; wide text may be broken over lines in a page.
     """
 
     key: str
@@ -33,6 +34,7 @@ class Column(NamedTuple):
     show: Callable[[Any], str] = number
     spread: bool = False
     text: bool = False
+    wide: bool = False
 
     def shown(self, row: Mapping[str, Any]) -> str:
         """The cell as people read it."""

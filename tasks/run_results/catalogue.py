@@ -15,12 +15,11 @@ from inference.contract.validation import sanitize_text, shorten
 from inference.errors import BadInput, BadPartition, StoreError
 from inference.partitions.access import default_access, open_access
 from inference.storage.store import Store
+from tasks.photoz.metrics import OUTLIER
 from tasks.photoz.quality import _R, MAGNITUDE
 from tasks.reporting.formatting import spans
 from tasks.run_results.predictions_table import SCHEMA
 from tasks.survey.object_index import OBJECT_SCHEMA, OBJECTS, read_parquet
-
-OUTLIER = 0.15  # abs(delta) beyond which a redshift is called an outlier (Hildebrandt et al. 2010)
 
 
 @dataclass(frozen=True)

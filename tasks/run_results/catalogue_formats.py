@@ -18,7 +18,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from inference.errors import BadInput
-from tasks.run_results.catalogue import OUTLIER, Catalogue
+from tasks.photoz.metrics import OUTLIER
+from tasks.run_results.catalogue import Catalogue
 
 
 class Field(NamedTuple):

@@ -1,73 +1,57 @@
 """The report of a run: one HTML page that needs nothing else, and a short Markdown form of it."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import pandas as pd
 
 from inference.contract.sample import BITS_PER_SAMPLE
 from tasks.billing.cost import MEANINGS, Cost
-from tasks.photoz.intervals import DELTA, METRICS
+from tasks.photoz.intervals import DELTA, metric_stats
 from tasks.photoz.plots import redshift_pictures
-from tasks.reporting import formatting as display
-from tasks.reporting.figures import of_this_run, rank_time_histogram, timeline
+from tasks.reporting.figures import Picture, of_this_run, rank_time_histogram, timeline
 from tasks.reporting.formatting import (
     bit_rate,
+    counted,
     markdown_table,
     number,
     plain,
-    ranks_of,
     seconds,
     spans,
     unit_price,
     usd,
 )
-from tasks.reporting.page import TEMPLATES
+from tasks.reporting.page import Stat, render_page
+from tasks.reporting.table import Column, Row, Table, as_text
 
 ALL_RANKS = 60  # a table of up to so many ranks shows them all, a longer one the slowest and the first SOME_RANKS
-
-
 SOME_RANKS = 20
-
-
 PHASES = (("initialize_s", "Initialize"), ("map_s", "Map"), ("summarize_s", "Summarize"))
 
 
-class Stat(NamedTuple):
-    """What a number is, the number with its unit, and how it was obtained."""
-
-    label: str
-    value: str
-    how: str
-
-
-class Column(NamedTuple):
-    """A column of the table of ranks: its heading, the field it shows and how."""
-
-    title: str
-    field: str
-    show: Callable[[Any], str]
-    is_text: bool = False
-
-
 COLUMNS = (
-    Column("Rank", "rank", str),
-    Column("Partitions", "data_path", str, is_text=True),
-    Column("Samples", "samples", number),
-    Column("Wall s", "wall_total_s", seconds),
-    Column("Load s", "wall_load_s", seconds),
-    Column("Read s", "wall_read_s", seconds),
-    Column("Compute s", "wall_compute_s", seconds),
-    Column("Write s", "wall_write_s", seconds),
-    Column("CPU s", "cpu_total_s", seconds),
-    Column("Samples/s", "samples_per_s", number),
-    Column("Peak MB", "peak_rss_mb", number),
-    Column("Billed s", "billed_s", seconds),
-    Column("Attempt", "attempt", number),
-    Column("Start", "cold", lambda cold: "cold" if cold else "warm", is_text=True),
-    Column("Worker", "worker", lambda worker: str(worker)[:8], is_text=True),
-    Column("Run", "resumed", lambda resumed: "earlier" if resumed else "this", is_text=True),
+    Column("rank", "Rank", str),
+    Column("state", "State", str, text=True),
+    Column("data_path", "Partitions", str, text=True, wide=True),
+    Column("samples", "Samples"),
+    Column("wall_total_s", "Wall s", seconds),
+    Column("wall_load_s", "Load s", seconds),
+    Column("wall_read_s", "Read s", seconds),
+    Column("wall_compute_s", "Compute s", seconds),
+    Column("wall_write_s", "Write s", seconds),
+    Column("cpu_total_s", "CPU s", seconds),
+    Column("samples_per_s", "Samples/s"),
+    Column("peak_rss_mb", "Peak MB"),
+    Column("billed_s", "Billed s", seconds),
+    Column("attempt", "Attempt"),
+    Column("worker", "Worker", lambda worker: as_text(worker)[:8], text=True),
+)
+_CAPTION = (
+    "Seconds are wall-clock by the worker's clock unless they say CPU, which counts all threads. Samples/s is over the"
+    " rank's whole wall time. Peak MB is the highest resident memory of the process, in MB of 1,000,000 bytes. A cold"
+    " rank was the first of its process; an earlier one was done before this run."
 )
 
 
@@ -83,25 +67,21 @@ def render_report(
         costs: the bill, and after it what other methods say.
     """
     metrics = summary.get("metrics")
-    return TEMPLATES.get_template("report.html").render(
+    return render_page(
+        "report.html",
         summary=summary,
-        trouble=_trouble(summary),
+        failures=_failures(summary),
         headline=_headline(summary, costs[0]),
         facts=_facts(summary),
         speed=_speed(summary, ranks),
         request=json.dumps(summary.get("request"), indent=2, ensure_ascii=False, default=str),
-        columns=_columns(ranks),
-        rank_tables=_rank_tables(ranks),
-        resumed=int(ranks["resumed"].sum()),
-        in_timeline=len(of_this_run(ranks)),
-        timeline=timeline(ranks) if len(ranks) else None,
-        histogram=rank_time_histogram(ranks) if len(ranks) else None,
+        rank_tables=_rank_tables(summary, ranks),
+        rank_plots=_rank_plots(ranks),
         redshift_plots=redshift_pictures(predictions, metrics),
         metrics=_metrics(summary),
         delta=DELTA,
         costs=costs,
         meanings=MEANINGS,
-        display=display,
     )
 
 
@@ -109,14 +89,14 @@ def report_markdown(summary: Mapping[str, Any], ranks: pd.DataFrame, costs: Sequ
     """The report's numbers as Markdown: headline, speed, metrics, bill, and the ranks that are missing."""
     bill, others = costs[0], costs[1:]
     parts = [f"# {plain(summary['result_path'])}"]
-    trouble = _trouble(summary)
-    if trouble:
-        rows = [(cause["ranks"], cause["paths"], cause["error"]) for cause in trouble["causes"]]
-        parts += [f"**{trouble['title']}**", markdown_table(("Ranks", "Partitions", "Cause"), rows)]
+    failures = _failures(summary)
+    if failures:
+        rows = [(which, where, why) for which, why, where in failures.causes]
+        parts += [f"**{failures.title}**", markdown_table(("Ranks", "Partitions", "Cause"), rows)]
     parts.append(markdown_table(("", "", "How obtained"), _headline(summary, bill)))
-    parts += ["## Speed", markdown_table(("", "", "How obtained"), _speed(summary, ranks))]
     if summary.get("metrics"):
         parts += ["## Redshifts", markdown_table(("", "", f"With {DELTA}"), _metrics(summary))]
+    parts += ["## Speed", markdown_table(("", "", "How obtained"), _speed(summary, ranks))]
     lines = [
         (item.name, number(item.quantity, item.unit, 4), item.how, unit_price(item.unit_usd), usd(item.usd))
         for item in bill.items
@@ -133,7 +113,7 @@ def report_markdown(summary: Mapping[str, Any], ranks: pd.DataFrame, costs: Sequ
 
 def _headline(summary: Mapping[str, Any], bill: Cost) -> list[Stat]:
     metrics = summary.get("metrics") or {}
-    ranks = f"by {summary['ranks_done']:,} of {ranks_of(summary['ranks_planned'])}"
+    ranks = f"by {summary['ranks_done']:,} of {counted(summary['ranks_planned'], 'rank')}"
     if summary.get("ranks_resumed"):
         ranks += f", {summary['ranks_resumed']:,} of them done before this run"
     cost = f"on AWS Lambda, method {bill.method}; {'an estimate' if bill.estimate else 'by the times AWS reported'}"
@@ -158,7 +138,7 @@ def _facts(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
         "Store": summary.get("store"),
         "Executor": summary.get("executor"),
         "Engine": ", ".join(str(summary[key]) for key in ("engine", "precision") if summary.get(key)),
-        "Reduced precision": _precision_told(summary),
+        "Reduced precision": _precision_note(summary),
         "Model": model.get("key"),
         "SHA-256 of the weights": model.get("sha256"),
         "Parameters": number(model["parameters"]) if model.get("parameters") else None,
@@ -171,7 +151,7 @@ def _facts(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [(label, str(value)) for label, value in facts.items() if value]
 
 
-def _precision_told(summary: Mapping[str, Any]) -> str | None:
+def _precision_note(summary: Mapping[str, Any]) -> str | None:
     if summary.get("precision") in {None, "float32"}:
         return None
     error = number(summary.get("precision_error"))
@@ -196,7 +176,9 @@ def _speed(summary: Mapping[str, Any], ranks: pd.DataFrame) -> list[Stat]:
     for kind, chosen in (("warm", ~cold), ("cold", cold)):
         times = ranks.loc[chosen, "wall_total_s"]
         if len(times):
-            how = f"median wall time of {ranks_of(len(times))}{' that first loaded the engine' * (kind == 'cold')}"
+            how = (
+                f"median wall time of {counted(len(times), 'rank')}{' that first loaded the engine' * (kind == 'cold')}"
+            )
             stats.append(Stat(f"Rank time, {kind}", number(times.median(), "s"), how))
     if len(ranks):
         how = "resident memory of the worker that used most (MB of 1,000,000 bytes)"
@@ -205,70 +187,98 @@ def _speed(summary: Mapping[str, Any], ranks: pd.DataFrame) -> list[Stat]:
 
 
 def _metrics(summary: Mapping[str, Any]) -> list[Stat]:
-    metrics, spread = summary.get("metrics") or {}, summary.get("metrics_intervals") or {}
-    stats = []
-    for metric in METRICS:
-        if metric.key in metrics:
-            ends = [metric.show(end) for end in spread.get(metric.key, ())]
-            told = f"{' to '.join(ends)} (95 % interval); " if ends else ""
-            stats.append(Stat(metric.label, metric.show(metrics[metric.key]), told + metric.how))
-    return stats
+    return metric_stats(summary.get("metrics") or {}, summary.get("metrics_intervals") or {})
 
 
-def _trouble(summary: Mapping[str, Any]) -> dict[str, Any] | None:
-    """What is missing or failed, each cause with the ranks that it struck; None when nothing is."""
+class Failures(NamedTuple):
+    """How many ranks are missing or failed, and each cause as (which ranks, why, which partitions)."""
+
+    title: str
+    causes: list[tuple[str, str, str]]
+
+
+def _failures(summary: Mapping[str, Any]) -> Failures | None:
     missing, failed = summary.get("missing_ranks") or [], summary.get("failed_ranks") or []
     if not missing and not failed:
         return None
     causes: dict[str, list[Mapping[str, Any]]] = {}
     for failure in failed:
         causes.setdefault(str(failure["error"]), []).append(failure)
-    told = {failure["rank"] for failure in failed}
+    explained = {failure["rank"] for failure in failed}
     for rank in missing:
-        if rank not in told:
-            causes.setdefault("there is no result, and no error was told", []).append({"rank": rank})
-    struck = f"{len(missing) or len(failed):,} of {ranks_of(summary['ranks_planned'])}"
+        if rank not in explained:
+            causes.setdefault("there is no result, and no error is known", []).append({"rank": rank})
+    share = f"{len(missing) or len(failed):,} of {counted(summary['ranks_planned'], 'rank')}"
     verb = "is" if len(missing) == 1 else "are"
     head = "NOT WHOLE, as tolerated" if summary.get("tolerated") else "INCOMPLETE"
     if summary.get("stopped"):
         head = f"STOPPED, {summary['stopped']}"
-    return {
-        "title": f"{head}: {struck} {verb} missing" if missing else f"{struck} failed",
-        "causes": [
-            {
-                "ranks": spans([hit["rank"] for hit in hits]),
-                "many": len(hits) > 1,
-                "error": error,
-                "paths": _paths(hits),
-            }
+    return Failures(
+        f"{head}: {share} {verb} missing" if missing else f"{share} failed",
+        [
+            (f"Rank{'s' * (len(hits) > 1)} {spans([hit['rank'] for hit in hits])}", error, _paths(hits))
             for error, hits in causes.items()
         ],
-    }
+    )
 
 
 def _paths(failures: Sequence[Mapping[str, Any]], most: int = 5) -> str:
-    told = [failure.get("data_path") or [] for failure in failures]
-    paths = [path for some in told for path in ([some] if isinstance(some, str) else some)]
+    lists = [failure.get("data_path") or [] for failure in failures]
+    paths = [path for some in lists for path in ([some] if isinstance(some, str) else some)]
     return ", ".join(paths[:most]) + (f" and {len(paths) - most:,} more" if len(paths) > most else "")
 
 
-def _columns(ranks: pd.DataFrame) -> list[Column]:
-    """Those that tell something about these ranks."""
-    dull = set() if ranks["resumed"].any() else {"resumed"}
-    return [column for column in COLUMNS if column.field in ranks and column.field not in dull]
-
-
-def _rank_tables(ranks: pd.DataFrame) -> list[dict[str, Any]]:
-    in_order = ranks.sort_values("rank")
-    chosen = {"": in_order}
-    if len(ranks) > ALL_RANKS:
-        slowest = ranks.sort_values("wall_total_s", ascending=False).head(SOME_RANKS)
-        chosen = {f"The slowest {SOME_RANKS}": slowest, f"The first {SOME_RANKS}": in_order.head(SOME_RANKS)}
-    columns = _columns(ranks)
+def _rank_plots(ranks: pd.DataFrame) -> list[Picture]:
+    if not len(ranks):
+        return []
+    earlier = int(ranks["resumed"].sum())
+    hidden = len(ranks) - len(of_this_run(ranks))
     return [
-        {
-            "title": title,
-            "rows": [[column.show(row[column.field]) for column in columns] for row in part.to_dict("records")],
-        }
-        for title, part in chosen.items()
+        Picture(
+            timeline(ranks),
+            "A bar is a rank from its start to its end by the worker's clock, with the seconds of each stage laid one"
+            " after the other (reading and computing really take turns)."
+            + f" Not shown: {counted(hidden, 'rank')} that an earlier run had done."
+            * (hidden > 0),
+        ),
+        Picture(
+            rank_time_histogram(ranks),
+            "Wall time of each rank. A cold rank was the first of its process and loaded the engine; the two kinds are"
+            " never averaged together."
+            + f" Counted too: {counted(earlier, 'rank')} that an earlier run had done."
+            * (earlier > 0),
+        ),
     ]
+
+
+def _rank_tables(summary: Mapping[str, Any], ranks: pd.DataFrame) -> list[Table]:
+    """All ranks, the failed ones first; of a long list the failed, the slowest and the first ones."""
+    done: list[Row] = [
+        {**{str(key): value for key, value in row.items()}, "state": _state(row)}
+        for row in ranks.sort_values("rank").to_dict("records")
+    ]
+    errors = {failure["rank"]: failure for failure in summary.get("failed_ranks") or []}
+    missing: list[Row] = [
+        {"rank": rank, "state": "failed", "data_path": _paths([errors.get(rank, {})]) or None}
+        for rank in summary.get("missing_ranks") or []
+    ]
+    if len(done) + len(missing) <= ALL_RANKS:
+        every = sorted(missing + done, key=lambda row: (row["state"] != "failed", row["rank"]))
+        chosen = {f"All {counted(len(every), 'rank')}": every}
+    else:
+        slowest = sorted(done, key=lambda row: row["wall_total_s"], reverse=True)
+        chosen = {
+            f"The first {SOME_RANKS} that failed" if len(missing) > SOME_RANKS else "Failed": missing[:SOME_RANKS],
+            f"The slowest {SOME_RANKS}": slowest[:SOME_RANKS],
+            f"The first {SOME_RANKS}": done[:SOME_RANKS],
+        }
+    columns = [column for column in COLUMNS if column.key in ranks or column.key == "state"]
+    tables = [Table("ranks", title, columns, rows, "") for title, rows in chosen.items() if rows]
+    caption = _CAPTION
+    if len(tables) > 1:
+        caption += f" combined_data.json beside this report has all {counted(len(done), 'rank')} that are done."
+    return [*tables[:-1], *(replace(table, caption=caption) for table in tables[-1:])]
+
+
+def _state(row: Mapping[Any, Any]) -> str:
+    return "earlier" if row["resumed"] else "cold" if row["cold"] else "warm"

@@ -3,15 +3,13 @@
 One HTML page, with pictures inside, for whoever wants to look at a survey before a model does.
 """
 
-from collections.abc import Mapping
-from typing import Any
-
 import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
 from tasks.reporting.figures import INK, PALE, SHADES, STYLE, WARM, WIDTH, Picture, legend_above, svg_of
-from tasks.reporting.page import TEMPLATES as PAGES
+from tasks.reporting.page import render_page
+from tasks.reporting.table import Column, Row, Table
 from tasks.simulation.population import BANDS, REDSHIFT_LIMITS, TEMPLATES, ZERO_POINT, fluxes
 from tasks.simulation.survey import CALIBRATION_ERROR, DEPTHS, PIXEL, SEEING, SEEING_SCATTER, Survey, sky_noise
 
@@ -46,14 +44,26 @@ def survey_page(survey: Survey, seed: int) -> str:
         ),
         Picture(histograms(survey), "Redshifts, and r magnitudes as measured."),
     ]
-    return PAGES.get_template("survey.html").render(
-        pictures=pictures, galaxies=len(survey.redshifts), seed=seed, rows=_facts(survey), about=noise_and_psf()
+    return render_page(
+        "survey.html",
+        pictures=pictures,
+        galaxies=len(survey.redshifts),
+        seed=seed,
+        bands=_bands(survey),
+        about=noise_and_psf(),
     )
 
 
-def _facts(survey: Survey) -> list[Mapping[str, Any]]:
-    """A row a band: depth, noise and the width of the PSF."""
-    return [
+def _bands(survey: Survey) -> Table:
+    """Depth, noise and median magnitude of each band."""
+    columns = (
+        Column("band", "Band", str, text=True),
+        Column("depth", "Five-sigma depth, AB", str),
+        Column("sky", "Sky noise put in, nanomaggies a pixel", str),
+        Column("seen", "found in the corners", str),
+        Column("magnitude", "Median magnitude", str),
+    )
+    rows: list[Row] = [
         {
             "band": band,
             "depth": f"{DEPTHS[number]:.1f}",
@@ -63,6 +73,7 @@ def _facts(survey: Survey) -> list[Mapping[str, Any]]:
         }
         for number, band in enumerate(BANDS)
     ]
+    return Table("bands", "Bands", columns, rows, "")
 
 
 def _sky_of(survey: Survey, band: int) -> float:

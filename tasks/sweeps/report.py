@@ -6,8 +6,7 @@ from typing import Any
 
 from rich.console import Console
 
-from tasks.reporting import formatting as display
-from tasks.reporting.page import TEMPLATES
+from tasks.reporting.page import render_page
 from tasks.reporting.table import Table
 from tasks.sweeps.cells import AXES, Cell, Measurement, cells_of
 from tasks.sweeps.findings import findings_of
@@ -56,13 +55,13 @@ def render_sweep(document: dict[str, Any], tables: Sequence[Table], plots: Seque
         tables: shown in this order.
         plots: likewise.
     """
-    return TEMPLATES.get_template("sweep.html").render(
+    return render_page(
+        "sweep.html",
         document=document,
         machine=described(document["machine"]),
         tables=tables,
         plots=plots,
-        failed=_failed(document),
-        display=display,
+        failed=[(which, why, "") for which, why in _failed(document)],
     )
 
 

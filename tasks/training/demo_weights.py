@@ -13,6 +13,7 @@ from inference.model.astromae import AstroMAE
 from inference.model.checkpoint import save
 from inference.model.config import SMALL, AstroMAEConfig
 from inference.partitions.partition import Partition
+from tasks.photoz.metrics import OUTLIER
 from tasks.simulation.survey import simulate
 from tasks.training.galaxies import GalaxySet, Split
 from tasks.training.loop import train
@@ -43,7 +44,7 @@ def card(config: AstroMAEConfig, metrics: dict[str, float | None], size: int) ->
         "bias, mean of delta": ("bias", "+.5f"),
         "NMAD, 1.48 x median of abs(delta - median)": ("nmad", ".4f"),
         "R2": ("r2", ".4f"),
-        "outlier fraction, abs(delta) > 0.15": ("outlier_fraction", ".4f"),
+        f"outlier fraction, abs(delta) > {OUTLIER:g}": ("outlier_fraction", ".4f"),
         "outlier fraction, abs(delta) > 0.05": ("outlier_fraction_005", ".4f"),
     }
     table = "\n".join(f"| {name} | {metrics[key]:{form}} |" for name, (key, form) in rows.items())

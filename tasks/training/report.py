@@ -10,11 +10,11 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from tasks.photoz.intervals import DELTA, INTERVAL, METRICS, intervals
+from tasks.photoz.intervals import DELTA, INTERVAL, METRICS, intervals, metric_stats
 from tasks.photoz.plots import redshift_pictures
 from tasks.reporting.figures import COLD, STYLE, WARM, WIDTH, Picture, legend_above, svg_of
-from tasks.reporting.formatting import markdown_table, number, percent
-from tasks.reporting.page import TEMPLATES
+from tasks.reporting.formatting import markdown_table, number
+from tasks.reporting.page import render_page
 from tasks.training.loop import Trained
 
 Facts = Mapping[str, Any]
@@ -139,16 +139,12 @@ def card(facts: Facts, files: Mapping[str, int]) -> str:
 
 def page(trained: Trained, facts: Facts) -> str:
     """Curves and figures as one HTML document without scripts or outside resources."""
-    rows = pd.DataFrame({"z_pred": trained.z_pred, "z_spec": trained.z_spec})
     names = {"pretraining": "Pre-training: the loss is of the hidden patches.", "training": "Training: loss of delta."}
-    pictures = [Picture(svg, names[phase]) for phase, svg in curves(trained.history).items()]
-    pictures += redshift_pictures(rows, trained.metrics)
-    metrics = []
-    for metric in METRICS:
-        if metric.key in facts["metrics"]:
-            ends = [metric.show(end) for end in facts["intervals"].get(metric.key, ())]
-            told = f"{' to '.join(ends)} (95 % interval); " if ends else ""
-            metrics.append((metric.label, metric.show(facts["metrics"][metric.key]), told + metric.how))
-    return TEMPLATES.get_template("training.html").render(
-        facts=facts, pictures=pictures, metrics=metrics, percent=percent
+    rows = pd.DataFrame({"z_pred": trained.z_pred, "z_spec": trained.z_spec})
+    return render_page(
+        "training.html",
+        facts=facts,
+        metrics=metric_stats(facts["metrics"], facts["intervals"]),
+        redshifts=redshift_pictures(rows, trained.metrics),
+        curves=[Picture(svg, names[phase]) for phase, svg in curves(trained.history).items()],
     )

@@ -11,7 +11,8 @@ from matplotlib.colors import to_rgb
 
 from tasks.photoz import plots as photoz_plots
 from tasks.photoz.intervals import binned
-from tasks.reporting.figures import COLD, PALE, STAGES, WARM, density, rank_time_histogram, timeline
+from tasks.photoz.plots import density
+from tasks.reporting.figures import COLD, PALE, STAGES, WARM, rank_time_histogram, timeline
 from tests.support.reported_run import METRICS, predictions_of, ranks_of
 
 _ROWS = binned(*(predictions_of(3000)[name].to_numpy() for name in ("z_spec", "z_pred", "z_spec")))

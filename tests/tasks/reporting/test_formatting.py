@@ -8,11 +8,11 @@ from markdown_it import MarkdownIt
 from tasks.reporting.formatting import (
     DASH,
     bit_rate,
+    counted,
     markdown_table,
     number,
     percent,
     plain,
-    ranks_of,
     spans,
     unit_price,
     usd,
@@ -74,7 +74,7 @@ def test_bits_per_second_come_in_the_unit_that_suits_them():
 
 
 def test_one_rank_is_no_plural():
-    assert [ranks_of(count) for count in (0, 1, 1200)] == ["0 ranks", "1 rank", "1,200 ranks"]
+    assert [counted(count, "rank") for count in (0, 1, 1200)] == ["0 ranks", "1 rank", "1,200 ranks"]
 
 
 def test_neighbouring_ranks_are_told_as_a_span():
