@@ -1,6 +1,5 @@
 """The benchmark: a sweep's cells as runs of their own, and what their numbers say together."""
 
-import json
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC
@@ -133,11 +132,9 @@ def _done_before(request: dict[str, Any], root: str) -> dict[str, Any] | None:
     """The document of a whole run of this very request, if there is one."""
     checked = RunRequest.read(request)
     store, key = Store(root), f"{checked.result_path}/summary.json"
-    if store.head(checked.bucket, key) is None:
-        return None
     try:
-        document = dict(checked_document(json.loads(store.read(checked.bucket, key)), key))
-    except (ValueError, RecursionError, BadInput):
+        document = dict(checked_document(store.read_json(checked.bucket, key), key))
+    except BadInput:
         return None  # a damaged document is of no run: the cell is measured again
     whole = document.get("missing_ranks") == [] and document.get("ranks_resumed") == 0
     return document if whole and document.get("request") == checked.document() else None

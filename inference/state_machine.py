@@ -12,7 +12,7 @@ from inference.contract.run_request import RunRequest
 from inference.errors import BadInput, RankFailed
 from inference.rank_results.gather import gather, write_combined
 from inference.runs.begin import root_lease, start_run
-from inference.runs.plan import events_of
+from inference.runs.plan import events_of, read_payload
 from inference.runs.staged import staged
 from inference.storage.store import S3_ROOT, Store
 
@@ -76,10 +76,7 @@ def summarize(event: object, context: Any) -> dict[str, Any]:
         raise BadInput("the event must name the run's bucket and result_path")
     bucket, result_path = str(event["bucket"]), str(event.get("result_path", ""))
     store = _store()
-    key = f"{result_path}/payload.json"
-    if store.head(bucket, key) is None:
-        raise BadInput(f"there is no run under {bucket}/{result_path}: it has no payload.json")
-    document = json.loads(store.read(bucket, key))
+    document = read_payload(store, bucket, result_path)
     request = RunRequest.of_payload(document)
     events = events_of(document, request)
     found = gather(store, events)

@@ -14,6 +14,7 @@ import uuid
 from dataclasses import dataclass, field
 from typing import Any
 
+from inference.contract.json_text import parse_json
 from inference.errors import BadInput
 
 
@@ -51,9 +52,9 @@ def _error(error: Exception) -> dict[str, Any]:
 
 def _reply_to_line(line: bytes) -> dict[str, Any]:
     try:
-        event = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        return _error(BadInput(f"the event is not JSON: {error}"))
+        event = parse_json(line, "the event")
+    except BadInput as error:
+        return _error(error)
     return reply_to(event)
 
 

@@ -85,13 +85,12 @@ def compare_with_last_good(document: dict[str, Any], bucket: str, store_root: st
 
 
 def _last_good(store: Store, bucket: str, key: str) -> Side | None:
-    if store.head(bucket, key) is None:
-        return None
     try:
-        document = json.loads(store.read(bucket, key))
-        return side_of(f"the good night of {document['created']}", document)
-    except (ValueError, TypeError, KeyError, RecursionError):
-        raise BadInput(f"{bucket}/{key} is damaged: delete it, and the next night is taken as good") from None
+        document = store.read_json(bucket, key)
+        return None if document is None else side_of(f"the good night of {document['created']}", document)
+    except (BadInput, TypeError, KeyError) as error:
+        why = str(error) if isinstance(error, BadInput) else f"{bucket}/{key} lacks when it was created"
+        raise BadInput(f"{why}: delete {bucket}/{key}, and the next night is taken as good") from None
 
 
 def _compared(document: dict[str, Any], last: Side | None, fail_above: float) -> dict[str, Any]:

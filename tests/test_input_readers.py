@@ -1,9 +1,11 @@
-"""Whatever comes in by any door of the house is taken or refused in a sentence: no other error, hang or blow-up."""
+"""Every reader of input from outside accepts it or refuses it in one sentence: no other error, no hang, no blow-up."""
 
+import json
 import random
+import re
 import resource
 import signal
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -11,19 +13,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inference.errors import CosmicError
-from tests.support.input_readers import DOORS
+from tests.support.input_readers import READERS
 
 HANGS_AFTER_S = 60
-ROOM = 2 << 30  # bytes; the good things are some kilobytes long
+ROOM = 2 << 30  # bytes; the valid inputs have some kilobytes
 SEEDS = st.integers(0, 2**64 - 1)
+JSON_READERS = [name for name, reader in READERS.items() if reader.is_json]
 
 
 @contextmanager
 def watched():
-    """Ends what hangs, and lets nothing take more memory than ROOM."""
+    """End what hangs, and let nothing take more memory than ROOM."""
 
     def stop(*_):
-        raise AssertionError(f"still not answered after {HANGS_AFTER_S} s")
+        raise AssertionError(f"no answer after {HANGS_AFTER_S} s")
 
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
@@ -38,47 +41,85 @@ def watched():
         signal.alarm(left)
 
 
-def knock(name, data, folder):
-    """Bring data to a door; only a refusal in one sentence that anything can show is let pass."""
+def refusal_of(name, data, folder):
+    """Give data to a reader; return its refusal, which must be one printable sentence, or None."""
     inside = folder / "a" / "b" / "c"
     inside.mkdir(parents=True, exist_ok=True)
+    refusal = None
     with watched():
         try:
-            DOORS[name].enter(inside, data)
+            READERS[name].read(inside, data)
         except CosmicError as error:
-            told = str(error)
-            assert told.isprintable(), repr(told)
-            assert 0 < len(told) < 1_000, told
+            refusal = error
+            assert str(error).isprintable(), repr(str(error))
+            assert 0 < len(str(error)) < 1_000, error
     for place in (folder, folder / "a", folder / "a" / "b"):
         assert len(list(place.iterdir())) == 1, "something was written beside the folder"
+    return refusal
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("doors")
+    return tmp_path_factory.mktemp("readers")
 
 
-@pytest.mark.parametrize("name", DOORS)
-def test_a_good_thing_comes_in(name, tmp_path):
-    with suppress(CosmicError) if name == "summary function" else watched():  # it finds no rank done
-        DOORS[name].enter(tmp_path, DOORS[name].whole())
+@pytest.mark.parametrize("name", READERS)
+def test_reader_accepts_its_valid_input(name, folder):
+    refusal = refusal_of(name, READERS[name].encoded(), folder)
+    assert refusal is None or type(refusal) is READERS[name].ends_in, refusal
 
 
-@pytest.mark.parametrize("name", DOORS)
+def duplicated(document):
+    """The document as JSON, with the first key of its first object written twice."""
+    text = json.dumps(document)
+    start = text.index("{") + 1
+    key = json.loads(re.match(r'"(?:[^"\\]|\\.)*"', text[start:])[0])
+    return f"{text[:start]}{json.dumps(key)}: null, {text[start:]}".encode()
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        (duplicated, "twice"),
+        (lambda _: b"[" * 100_000 + b"]" * 100_000, "deep|YAML"),
+        (lambda _: b'{"a":' * 100_000, "deep|YAML"),
+        (lambda _: b"[" * 150 + b"]" * 150, "deep|list|mapping|must be|no plan|object"),
+        (lambda document: json.dumps(document).encode()[:-1], "JSON|YAML"),
+        (lambda _: b"", "JSON|must be"),
+        (lambda _: b"\xff\xfe\xff", "JSON|YAML"),
+    ],
+    ids=["duplicate key", "deep list", "deep object", "150 levels", "truncated", "empty", "no text"],
+)
+@pytest.mark.parametrize("name", JSON_READERS)
+def test_json_reader_refuses_damaged_input(name, damage, told, folder):
+    reader = READERS[name]
+    refusal = refusal_of(name, damage(reader.valid), folder)
+    if reader.refuses:
+        assert refusal is not None and re.search(told, str(refusal)), refusal
+    else:
+        assert refusal is None or type(refusal) is reader.ends_in, refusal
+
+
+@pytest.mark.parametrize("name", [name for name, reader in READERS.items() if reader.is_file])
+def test_reader_of_a_file_answers_in_a_sentence_when_it_is_absent(name, folder):
+    refusal_of(name, None, folder)
+
+
+@pytest.mark.parametrize("name", READERS)
 @settings(max_examples=100)
 @given(seed=SEEDS)
-def test_what_was_harmed_is_taken_or_refused_in_one_sentence(folder, name, seed):
-    knock(name, DOORS[name].harmed(random.Random(seed)), folder)
+def test_reader_accepts_or_refuses_corrupted_input(folder, name, seed):
+    refusal_of(name, READERS[name].corrupted(random.Random(seed)), folder)
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("name", DOORS)
-def test_however_often_it_is_tried(folder, name):
-    """New seeds each time; the one that breaks is told, and goes into `knock` by hand."""
+@pytest.mark.parametrize("name", READERS)
+def test_reader_accepts_or_refuses_corrupted_input_for_long(folder, name):
+    """New seeds each time; the one that breaks is named, to be repeated by hand."""
     first = random.SystemRandom().randrange(2**63)
     print(f"{name}: seeds {first} and following")
     for seed in range(first, first + 5_000):
         try:
-            knock(name, DOORS[name].harmed(random.Random(seed)), folder)
+            refusal_of(name, READERS[name].corrupted(random.Random(seed)), folder)
         except BaseException as error:
             raise AssertionError(f"{name}, seed {seed}") from error

@@ -16,6 +16,7 @@ from pydantic import (
     model_validator,
 )
 
+from inference.contract.json_text import parse_json
 from inference.contract.object_keys import checked_bucket, checked_key
 from inference.contract.rank_event import MAX_BATCH_SIZE, MAX_RANKS
 from inference.contract.script import Script
@@ -210,20 +211,17 @@ class RunRequest(BaseModel):
             BadInput: naming the file: it cannot be read, is no JSON, or `read` refuses it.
         """
         try:
-            document = json.loads(path.read_bytes(), parse_constant=_no_constant)
+            data = path.read_bytes()
         except OSError as error:
             raise BadInput(f"cannot read the request {path}: {error.strerror}") from None
-        except (ValueError, RecursionError) as error:
-            raise BadInput(f"the request {path} is not JSON: {error}") from None
-        return cls.read(document)
+        try:
+            return cls.read(parse_json(data, "the file"))
+        except BadInput as error:
+            raise BadInput(f"the request {path}: {error}") from None
 
     def document(self) -> dict[str, Any]:
         """The request as JSON, defaults left out."""
         return self.model_dump(mode="json", exclude_defaults=True)
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is not a number in JSON")
 
 
 def _sentence(error: ValidationError) -> str:

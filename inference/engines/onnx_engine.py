@@ -4,7 +4,6 @@ A part is small enough that what its layers hand on stays in a core's own cache,
 cores that share each layer wait for one another at its end.
 """
 
-import json
 import math
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
@@ -13,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
+from inference.contract.json_text import parse_json
 from inference.engines.base import checked
 from inference.errors import BadCheckpoint, BadInput
 from inference.model.config import AstroMAEConfig
@@ -58,8 +58,8 @@ class OnnxEngine:
         if ("exact" in {entry.name for entry in self._session.get_inputs()}) != (precision == "int8"):
             raise BadCheckpoint(f"{graph} was not exported for {precision}")
         try:
-            self.config = AstroMAEConfig.from_dict(json.loads(told["config"]))
-        except (ValueError, RecursionError, BadInput) as error:
+            self.config = AstroMAEConfig.from_dict(parse_json(told["config"], "its config"))
+        except BadInput as error:
             raise BadCheckpoint(f"{graph} has a damaged config: {error}") from None
         self._compared = precision == "float32"
         self._pool = ThreadPoolExecutor(threads, "cosmic-engine") if threads > 1 else None

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
+from inference.contract.json_text import parse_json
 from inference.errors import BadCheckpoint, BadInput, StoreError
 from inference.model.config import AstroMAEConfig
 from inference.model.tensor_shapes import BATCH_COUNT, tensor_shapes
@@ -192,9 +193,9 @@ def _config(path: Path, file: Any) -> AstroMAEConfig:
     if text is None:
         raise BadCheckpoint(f"{path} has no config of an AstroMAE in its header (key {_KEY!r})")
     try:
-        header = json.loads(text)
+        header = parse_json(text, "its header")
         form, config = header["format"], header["config"]
-    except (ValueError, TypeError, KeyError, RecursionError):
+    except (BadInput, TypeError, KeyError):
         raise BadCheckpoint(f"{path} has a damaged config in its header") from None
     if form != _FORMAT:
         raise BadCheckpoint(f"{path} is of checkpoint format {form!r:.20}; this version reads {_FORMAT}")

@@ -5,12 +5,12 @@ The library's numpy reader copies a tensor whole, and surveys are larger than me
 the data.
 """
 
-import json
 from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
+from inference.contract.json_text import parse_json
 from inference.contract.tensor_shape import count_elements
 from inference.errors import BadPartition
 from inference.partitions.pt_file import Buffer
@@ -43,10 +43,9 @@ def read_tensors(buffer: Buffer, wanted: Iterable[str], name: str) -> dict[str, 
         raise BadPartition(f"{name} claims a safetensors header of {start - 8} bytes")
     if start > len(buffer):
         raise BadPartition(f"{name} is truncated")
-    try:
-        header = json.loads(buffer[8:start])
-    except (ValueError, RecursionError):
-        raise BadPartition(f"{name} has a damaged safetensors header") from None
+    header = parse_json(bytes(buffer[8:start]), f"{name}: the safetensors header", BadPartition)
+    if not isinstance(header, dict):
+        raise BadPartition(f"{name}: the safetensors header is no JSON object")
     data = np.frombuffer(buffer, np.uint8)[start:]
     return {tensor: _view(data, header[tensor], f"{name}: tensor {tensor}") for tensor in wanted if tensor in header}
 

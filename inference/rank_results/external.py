@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
+from inference.contract.json_text import parse_json
 from inference.contract.rank_event import RankEvent
 from inference.contract.rank_result import RankResult
 from inference.contract.script import SCRIPT_ENGINE
@@ -103,10 +104,7 @@ def import_external_result(
 
 
 def _record(data: bytes, rank: int) -> Mapping[str, Any]:
-    try:
-        document = json.loads(data)
-    except (ValueError, RecursionError):
-        raise RankFailed(f"rank {rank}: the script's result is not JSON") from None
+    document = parse_json(data, f"rank {rank}: the script's result", RankFailed)
     if not isinstance(document, Mapping):
         raise RankFailed(f"rank {rank}: the script's result is no JSON object")
     return document

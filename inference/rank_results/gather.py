@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from inference.contract.json_text import parse_json
 from inference.contract.object_keys import natural_order
 from inference.contract.rank_event import RankEvent
 from inference.contract.rank_result import RankResult
@@ -54,11 +55,7 @@ def parse_result(data: bytes) -> RankResult:
     Raises:
         BadInput: it is no JSON or no rank result.
     """
-    try:
-        document = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise BadInput(f"a rank result is not JSON: {error}") from None
-    return RankResult.from_wire(document)
+    return RankResult.from_wire(parse_json(data, "the rank result"))
 
 
 def _is_of(result: RankResult, event: RankEvent) -> bool:
@@ -133,10 +130,11 @@ def read_combined(store: Store, bucket: str, result_path: str) -> list[RankResul
     """
     for part in ("", ".partial"):
         key = f"{result_path}/combined_data{part}.json"
-        if store.head(bucket, key) is not None:
+        records = store.read_json(bucket, key)
+        if records is not None:
             try:
-                return [RankResult.from_wire(record) for record in json.loads(store.read(bucket, key))]
-            except (ValueError, TypeError, RecursionError) as error:
+                return [RankResult.from_wire(record) for record in records]
+            except BadInput as error:
                 raise BadInput(f"{bucket}/{key} is damaged: {error}") from None
     return []
 

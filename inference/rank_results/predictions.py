@@ -7,6 +7,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+from inference.contract.json_text import parse_json
 from inference.contract.rank_event import RankEvent
 from inference.errors import BadInput
 
@@ -60,9 +61,9 @@ def decode(data: bytes, name: str) -> tuple[list[str], dict[str, np.ndarray]]:
     """
     try:
         columns = load(data)
-        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-        files = json.loads(header["__metadata__"]["files"])
-    except (SafetensorError, ValueError, KeyError, RecursionError) as error:
+        header = parse_json(data[8 : 8 + int.from_bytes(data[:8], "little")], "its header")
+        files = parse_json(header["__metadata__"]["files"], "its list of files")
+    except (SafetensorError, BadInput, KeyError, TypeError) as error:
         raise BadInput(f"{name} is not a predictions file: {error}") from None
     if not isinstance(files, list) or not all(isinstance(file, str) and file.isprintable() for file in files):
         raise BadInput(f"{name} holds no list of the files that it is about")

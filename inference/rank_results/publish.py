@@ -4,7 +4,7 @@ import json
 
 from inference.contract.rank_event import RankEvent
 from inference.contract.rank_result import RankResult
-from inference.errors import RankFailed, StoreError
+from inference.errors import BadInput, RankFailed, StoreError
 from inference.rank_results.gather import read_result, result_key
 from inference.storage.store import Store
 
@@ -49,10 +49,9 @@ def publish(store: Store, rank: RankEvent, result: RankResult) -> RankResult:
 def _is_planned(store: Store, rank: RankEvent) -> bool:
     """Whether the plan under the result path is the one that this rank was sent by."""
     key = f"{rank.result_path}/payload.json"
-    if store.head(rank.result_bucket, key) is None:
-        return False
     try:
-        fingerprints = json.loads(store.read(rank.result_bucket, key))["fingerprints"]
-        return bool(fingerprints[str(rank.rank)] == rank.fingerprint)
-    except (StoreError, ValueError, TypeError, KeyError, RecursionError):
+        planned = store.read_json(rank.result_bucket, key)
+    except (StoreError, BadInput):
         return False
+    fingerprints = planned.get("fingerprints") if isinstance(planned, dict) else None
+    return isinstance(fingerprints, dict) and fingerprints.get(str(rank.rank)) == rank.fingerprint

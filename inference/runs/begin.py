@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from inference.contract.run_request import RunRequest
 from inference.contract.script import Script
+from inference.errors import BadInput
 from inference.rank_results.gather import clear, gather
-from inference.runs.plan import Model, Plan, make_plan, payload
+from inference.runs.plan import Model, Plan, make_plan, payload, read_payload
 from inference.storage.lease import Kept, Lease
 from inference.storage.store import Store
 
@@ -72,12 +73,9 @@ def start_run(store: Store, request: RunRequest, what: Model | Script, run_id: s
 
 
 def _run_that_began(store: Store, request: RunRequest) -> str | None:
-    key = f"{request.result_path}/payload.json"
-    if store.head(request.bucket, key) is None:
-        return None
     try:
-        return str(json.loads(store.read(request.bucket, key))["run_id"])
-    except (ValueError, TypeError, KeyError, RecursionError):
+        return str(read_payload(store, request.bucket, request.result_path).get("run_id"))
+    except BadInput:
         return None
 
 

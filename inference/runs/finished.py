@@ -1,6 +1,5 @@
 """Whether a request is done already, as the store alone tells, without writing: its summary is then the answer."""
 
-import json
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -62,12 +61,9 @@ def stored_summary(request: RunRequest, store_root: str) -> dict[str, Any] | Non
 
 
 def _read(store: Store, request: RunRequest, name: str) -> dict[str, Any] | None:
-    key = f"{request.result_path}/{name}"
-    if store.head(request.bucket, key) is None:
-        return None
     try:
-        document = json.loads(store.read(request.bucket, key))
-    except (ValueError, RecursionError):
+        document = store.read_json(request.bucket, f"{request.result_path}/{name}")
+    except BadInput:
         return None
     return document if isinstance(document, dict) else None
 

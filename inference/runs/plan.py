@@ -211,16 +211,28 @@ def events_of(document: Mapping[str, Any], request: RunRequest) -> list[RankEven
         raise BadInput(f"the plan in payload.json is damaged: {error!r}") from None
 
 
+def read_payload(store: Store, bucket: str, result_path: str) -> dict[str, Any]:
+    """What a run was planned to do, its payload.json.
+
+    Raises:
+        BadInput: there is none, or it is damaged.
+    """
+    document = store.read_json(bucket, f"{result_path}/payload.json")
+    if document is None:
+        raise BadInput(f"there is no run under {bucket}/{result_path} in {store.root}: it has no payload.json")
+    if not isinstance(document, dict):
+        raise BadInput(f"{bucket}/{result_path}/payload.json is damaged: it is no JSON object")
+    return document
+
+
 def read_request(store: Store, bucket: str, result_path: str) -> RunRequest:
     """The request of a run, from its payload.json.
 
     Raises:
         BadInput: there is no payload.json, or it is damaged.
     """
-    key = f"{result_path}/payload.json"
-    if store.head(bucket, key) is None:
-        raise BadInput(f"there is no run under {bucket}/{result_path} in {store.root}: it has no payload.json")
+    document = read_payload(store, bucket, result_path)
     try:
-        return RunRequest.of_payload(json.loads(store.read(bucket, key)))
-    except (BadInput, ValueError, TypeError, RecursionError) as error:
-        raise BadInput(f"{bucket}/{key} is damaged: {error}") from None
+        return RunRequest.of_payload(document)
+    except BadInput as error:
+        raise BadInput(f"{bucket}/{result_path}/payload.json is damaged: {error}") from None

@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from inference.contract.json_text import parse_json
 from inference.contract.object_keys import checked_key
 from inference.errors import BadInput, RankFailed, StoreError
 from inference.scripts.process import say
@@ -98,8 +99,8 @@ def script_hash(listing: Sequence[StoredObject]) -> str:
 def parse_index(data: bytes) -> dict[str, list[Any]]:
     """The entries of an index that can be believed; of a damaged one, none."""
     try:
-        document = json.loads(data)
-    except (ValueError, RecursionError):
+        document = parse_json(data, INDEX)
+    except BadInput:
         return {}
     if not isinstance(document, dict):
         return {}

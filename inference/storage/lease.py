@@ -18,8 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from inference.contract.json_text import parse_json
 from inference.contract.validation import shorten
-from inference.errors import StoreError
+from inference.errors import BadInput, StoreError
 from inference.storage.store import Store
 
 UNATTENDED_S = 3_900.0  # a state machine's hour and five minutes (contract, "State machine")
@@ -139,7 +140,7 @@ class Lease:
                 return None
             key = self._key(numbers[-1])
             try:
-                document = json.loads(self.store.read(self.bucket, key))
+                document = parse_json(self.store.read(self.bucket, key), key)
                 expires = float(document["expires"])
                 if not 0 <= expires < _FOR_EVER:
                     raise ValueError
@@ -150,7 +151,7 @@ class Lease:
                     str(document.get("host", "")),
                     str(document.get("process", "")),
                 )
-            except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
+            except (BadInput, ValueError, TypeError, KeyError, AttributeError, OverflowError):
                 return _Entry(numbers[-1])
             except StoreError:
                 if self.store.head(self.bucket, key) is not None:

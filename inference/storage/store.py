@@ -17,6 +17,7 @@ import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, NotFoundError
 from obstore.store import LocalStore, S3Store
 
+from inference.contract.json_text import parse_json
 from inference.contract.object_keys import natural_order
 from inference.errors import BadInput, StoreError
 from inference.storage import s3
@@ -152,7 +153,7 @@ class Store:
             with self._named("look up", bucket, key):
                 entry = obstore.head(self._bucket(bucket), key)
         except StoreError as error:
-            if isinstance(error.__cause__, NotFoundError | FileNotFoundError):
+            if _is_absent(error):
                 return None
             raise
         return StoredObject(key, entry["size"], (entry["e_tag"] or "").strip('"'))
@@ -175,6 +176,25 @@ class Store:
             data = bytes(obstore.get(self._bucket(bucket), key).bytes())
             request.bytes_read = len(data)
         return data
+
+    def read_json(self, bucket: str, key: str) -> Any:
+        """The object as a JSON document, a dict or a list; None where there is no such object.
+
+        Raises:
+            BadInput: it is not JSON, names a key twice, is nested too deeply, or is neither an object nor a list.
+        """
+        if self._no_folder(bucket):
+            return None
+        try:
+            data = self.read(bucket, key)
+        except StoreError as error:
+            if _is_absent(error):
+                return None
+            raise
+        document = parse_json(data, f"{bucket}/{key}")
+        if not isinstance(document, dict | list):
+            raise BadInput(f"{bucket}/{key} holds neither a JSON object nor a list")
+        return document
 
     def write(self, bucket: str, key: str, data: bytes | Path) -> None:
         """Put `data` (bytes, or a file's content) under `key`, replacing what was there."""
@@ -204,12 +224,16 @@ class Store:
                 with self._named("delete", bucket, key):
                     obstore.delete(self._bucket(bucket), key)
             except StoreError as error:
-                if not isinstance(error.__cause__, NotFoundError | FileNotFoundError):
+                if not _is_absent(error):
                     raise
 
     def local_path(self, bucket: str, key: str) -> Path | None:
         """The object as a file, where the store is a folder; None over S3."""
         return Path(self.root) / bucket / key if self.is_local else None
+
+
+def _is_absent(error: StoreError) -> bool:
+    return isinstance(error.__cause__, NotFoundError | FileNotFoundError)
 
 
 def check_writable(store: Store) -> None:

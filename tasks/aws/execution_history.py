@@ -5,13 +5,13 @@ Pure functions of the events that GetExecutionHistory returns. On AWS every even
 stay unknown, but phases and counts do not.
 """
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from typing import Any
 
+from inference.contract.json_text import parse_json
 from inference.contract.validation import shorten
 from inference.errors import BadInput
 
@@ -285,10 +285,10 @@ def peak(steps: Iterable[int]) -> int:
 
 
 def parsed(text: object) -> Any:
-    """JSON text parsed; None where it is no JSON."""
+    """JSON text parsed; None where it is not sound JSON."""
     try:
-        return json.loads(text) if isinstance(text, str) else None
-    except (ValueError, RecursionError):
+        return parse_json(text, "the text") if isinstance(text, str) else None
+    except BadInput:
         return None
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from inference.contract.json_text import parse_json
 from inference.errors import BadInput
 
 PRICES = Path(__file__).parent / "prices"
@@ -118,7 +119,9 @@ def load_price_book(path: Path | None = None) -> PriceBook:
     if path is None:
         path = max(PRICES.glob("aws-lambda-*.json"), key=lambda book: book.name)
     try:
-        return PriceBook.model_validate_json(path.read_bytes())
+        data = path.read_bytes()
+        parse_json(data, f"the price book {path}")
+        return PriceBook.model_validate_json(data)
     except OSError as error:
         raise BadInput(f"cannot read the price book {path}: {error.strerror}") from None
     except ValidationError as error:

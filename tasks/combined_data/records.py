@@ -1,6 +1,5 @@
 """Rank records of any run, ours or the replaced system's: read, checked, and held against what was planned."""
 
-import json
 import math
 import re
 from collections import Counter
@@ -9,6 +8,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+from inference.contract.json_text import parse_json
 from inference.contract.sample import BITS_PER_SAMPLE
 from inference.contract.validation import checked_int, is_number, shorten
 from inference.errors import BadInput
@@ -74,10 +74,7 @@ def read_records(data: bytes, where: str) -> list[Record]:
     Raises:
         BadInput: naming the file, the record and the key: it is no list of records, or one is malformed.
     """
-    try:
-        document = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise BadInput(f"{where} is not JSON: {str(error).splitlines()[0]}") from None
+    document = parse_json(data, where)
     if not isinstance(document, list):
         raise BadInput(f"{where} is no combined_data.json: it must be a list of rank records")
     return [read_record(wire, f"{where}: record {place}") for place, wire in enumerate(document, 1)]
@@ -128,9 +125,9 @@ def read_plan(data: bytes, where: str) -> Planned:
         BadInput: naming the file: it has no sound data_map.
     """
     try:
-        mapping = json.loads(data)["data_map"]
+        mapping = parse_json(data, where)["data_map"]
         ranks = tuple((paths,) if isinstance(paths, str) else tuple(paths or ()) for paths in mapping.values())
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+    except (TypeError, KeyError, AttributeError):
         raise BadInput(f"{where} is no plan: it has no data_map of ranks and partitions") from None
     busy = tuple(paths for paths in ranks if paths)  # an older version left ranks without a file idle
     if not busy or not all(isinstance(path, str) for paths in busy for path in paths):

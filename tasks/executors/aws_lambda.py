@@ -11,6 +11,7 @@ from typing import Any, Self
 
 from botocore.exceptions import BotoCoreError, ClientError, ConnectTimeoutError, EndpointConnectionError
 
+from inference.contract.json_text import parse_json
 from inference.contract.rank_event import RankEvent
 from inference.contract.rank_result import RankResult
 from inference.contract.validation import sanitize_text
@@ -211,9 +212,9 @@ class LambdaExecutor:
         if reply.failure is not None:
             return self._broken(event, reply)
         try:
-            document = json.loads(reply.body)
-        except (ValueError, RecursionError):
-            return self._told(event, reply, None, "the function's reply is not JSON", final=False)
+            document = parse_json(reply.body, "the function's reply")
+        except BadInput as damaged:
+            return self._told(event, reply, None, str(damaged), final=False)
         if reply.error_kind is not None:
             error, final = self._failure(document)
             return self._told(event, reply, None, error, final)

@@ -16,6 +16,7 @@ from queue import SimpleQueue
 from types import TracebackType
 from typing import Any, Self
 
+from inference.contract.json_text import parse_json
 from inference.contract.rank_event import RankEvent
 from inference.contract.rank_result import RankResult
 from inference.contract.validation import sanitize_text
@@ -237,7 +238,7 @@ class _Worker:
         line = self._process.stdout.readline()
         if not line:
             raise EOFError
-        document = json.loads(line)
+        document = parse_json(line, "the worker's reply", RankFailed)
         if not isinstance(document, dict):
             raise ValueError
         return document

@@ -103,10 +103,11 @@ def load_invocations(store: Store, bucket: str, result_path: str) -> list[Invoca
 
 def _read(store: Store, bucket: str, result_path: str) -> list[_Row]:
     key = _key(result_path)
-    if store.head(bucket, key) is None:
+    document = store.read_json(bucket, key)
+    if document is None:
         return []
     try:
-        return _ROWS.validate_json(store.read(bucket, key))
+        return _ROWS.validate_json(json.dumps(document))  # strict, and from Python it would ask for our own classes
     except ValidationError:
         raise BadInput(f"{bucket}/{key} is damaged: remove it, and the ranks' own records count instead") from None
 
@@ -134,10 +135,11 @@ def load_executions(store: Store, bucket: str, result_path: str) -> list[dict[st
         BadInput: the file is damaged.
     """
     key = f"{result_path}/{EXECUTIONS}"
-    if store.head(bucket, key) is None:
+    document = store.read_json(bucket, key)
+    if document is None:
         return []
     try:
-        return _EXECUTIONS.validate_json(store.read(bucket, key))
+        return _EXECUTIONS.validate_python(document)
     except ValidationError:
         raise BadInput(f"{bucket}/{key} is damaged: remove it, and the bill is without state transitions") from None
 

@@ -101,12 +101,9 @@ def read_catalogue(
 
 
 def _document(store: Store, bucket: str, key: str, absent: str) -> dict[str, Any]:
-    if store.head(bucket, key) is None:
+    document = store.read_json(bucket, key)
+    if document is None:
         raise BadInput(f"{absent}: {key} is not there")
-    try:
-        document = json.loads(store.read(bucket, key))
-    except (ValueError, RecursionError):
-        document = None
     if not isinstance(document, dict):
         raise BadInput(f"{bucket}/{key} is damaged: it is no JSON object")
     return document

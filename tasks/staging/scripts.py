@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from inference.contract.json_text import parse_json
 from inference.contract.object_keys import checked_key
 from inference.contract.run_request import RunRequest
 from inference.errors import BadInput
@@ -181,8 +182,8 @@ def _read_manifest(store: Store, bucket: str, folder_key: str) -> dict[str, Note
 def parse_manifest(data: bytes, folder_key: str) -> dict[str, Noted]:
     """What a manifest says of objects under `folder_key`; whatever else it says is ignored."""
     try:
-        document = json.loads(data)
-    except (ValueError, RecursionError):
+        document = parse_json(data, "the manifest")
+    except BadInput:
         return {}
     if not isinstance(document, dict):
         return {}

@@ -161,12 +161,9 @@ def _source(wanted: PartitionRequest) -> Path:
 
 def _manifest(store: Store, request: RunRequest) -> Any:
     """What is noted of the partitions under the request's prefix; None if nothing that can be read."""
-    key = _manifest_key(request.data_prefix)
-    if store.head(request.data_bucket, key) is None:
-        return None
     try:
-        return json.loads(store.read(request.data_bucket, key))
-    except (ValueError, RecursionError):
+        return store.read_json(request.data_bucket, _manifest_key(request.data_prefix))
+    except BadInput:
         return None
 
 

@@ -1,12 +1,12 @@
 """The comparison of two runs or sweeps: every metric side by side, and whether the difference exceeds the noise."""
 
-import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from inference.contract.json_text import parse_json
 from inference.contract.object_keys import checked_bucket, checked_key
 from inference.errors import BadInput
 from inference.storage.store import Store
@@ -76,10 +76,8 @@ def _is_repeat(key: str) -> bool:
 
 
 def _parsed(content: bytes, where: str) -> object:
-    try:
-        return json.loads(content)
-    except (ValueError, RecursionError):
-        raise BadInput(f"{where} is not JSON") from None
+    document: object = parse_json(content, where)
+    return document
 
 
 def side_of(name: str, document: object) -> Side:

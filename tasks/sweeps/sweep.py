@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from inference.contract.json_text import duplicate
 from inference.contract.run_request import RunRequest
 from inference.contract.sample import samples_of_size
 from inference.contract.validation import shorten
@@ -49,12 +50,19 @@ Format = Literal["pt", "safetensors"]
 
 
 class _Plain(yaml.SafeLoader):  # type: ignore[misc]
-    """Without aliases: ten lines of them stand for gigabytes."""
+    """Without aliases, of which ten lines can stand for gigabytes, and without keys that stand twice."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
             raise yaml.YAMLError("it has an alias (*name): write out what that stands for")
         return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        mapping: dict[Any, Any] = super().construct_mapping(node, deep)
+        if len(mapping) < len(node.value):
+            twice = duplicate([self.construct_object(key) for key, _ in node.value])
+            raise yaml.YAMLError(f"it names the key {twice} twice")
+        return mapping
 
 
 class Axes(BaseModel):

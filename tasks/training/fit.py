@@ -22,7 +22,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from inference.errors import BadCheckpoint, CosmicError, StoreError
+from inference.contract.json_text import parse_json
+from inference.errors import BadCheckpoint, BadInput, CosmicError, StoreError
 from tasks.training.galaxies import GalaxySet
 
 _KEY = "cosmic-fit"
@@ -230,7 +231,7 @@ class _Fitted:
         """Take up what `write` wrote; what belongs to another recipe or other galaxies counts as nothing."""
         try:
             with safe_open(path, "pt") as file:
-                facts = json.loads((file.metadata() or {})[_KEY])
+                facts = parse_json((file.metadata() or {})[_KEY], "its header")
                 if (facts["phase"], facts["identity"]) != (phase.name, phase.identity):
                     return []
                 tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - no mapping
@@ -248,7 +249,7 @@ class _Fitted:
             self._rng.set_state(tensors["chance"])
             torch.set_rng_state(tensors["torch"])
             history: list[dict[str, Any]] = facts["history"]
-        except (SafetensorError, OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
+        except (SafetensorError, OSError, KeyError, ValueError, TypeError, RuntimeError, BadInput) as error:
             told = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise BadCheckpoint(
                 f"the training state {path} is damaged ({told:.120}): remove it, or train with --fresh"

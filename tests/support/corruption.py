@@ -1,4 +1,4 @@
-"""Documents and bytes that mean harm, made from good ones: what every reader of the project is fed."""
+"""Corrupted and hostile documents, made from valid ones, for the tests of every reader of the project."""
 
 import copy
 import json
@@ -21,7 +21,7 @@ VALUES = (
 )
 
 
-def harmed(document: object, rng: random.Random) -> object:
+def corrupted(document: object, rng: random.Random) -> object:
     """The document with one to three of its parts replaced, removed, repeated or renamed."""
     changed = json.loads(json.dumps(document))
     for _ in range(rng.choice((1, 1, 1, 2, 3))):
@@ -48,7 +48,7 @@ def _places(document):
             yield from _places(value)
 
 
-def harmed_bytes(data: bytes, rng: random.Random) -> bytes:
+def corrupted_bytes(data: bytes, rng: random.Random) -> bytes:
     """The bytes with some flipped, cut off, cut out, put in or doubled."""
     changed = bytearray(data)
     for _ in range(rng.choice((1, 1, 2, 4))):
@@ -69,20 +69,20 @@ def harmed_bytes(data: bytes, rng: random.Random) -> bytes:
     return bytes(changed)
 
 
-def harmed_json(document: object, rng: random.Random) -> bytes:
-    """The document as JSON, harmed in what it says, or in its letters."""
+def corrupted_json(document: object, rng: random.Random) -> bytes:
+    """The document as JSON, corrupted in its content or in its text."""
     match rng.randrange(10):
         case 0:
-            return harmed_bytes(json.dumps(document).encode(), rng)
+            return corrupted_bytes(json.dumps(document).encode(), rng)
         case 1:
             deep = rng.choice((b"[", b'{"a":')) * rng.choice((500, 100_000))
             return rng.choice((deep, b"[" + deep, json.dumps(document).encode() + deep))
         case _:
             depth = rng.choice((10, 100, 900, 970, 985))  # as deep as Python still reads
-            return json.dumps(harmed(document, rng)).replace(f'"{DEEP}"', "[" * depth + "]" * depth).encode()
+            return json.dumps(corrupted(document, rng)).replace(f'"{DEEP}"', "[" * depth + "]" * depth).encode()
 
 
-def harmed_text(text: str, rng: random.Random) -> str:
+def corrupted_text(text: str, rng: random.Random) -> str:
     """The text with pieces put in, left out or repeated many times."""
     place, end = sorted(rng.randrange(len(text) + 1) for _ in range(2))
     piece = rng.choice((*TEXTS, text[place:end], rng.choice(string.printable), "REPORT RequestId: ", " ms", "1."))

@@ -1,19 +1,24 @@
-"""Every door by which documents and bytes come in from outside: a good one, and what is done with it."""
+"""Every reader of documents and bytes from outside: a valid input, and the code that reads it."""
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 
 import numpy as np
+import pytest
 
+from flows.cli.commands.train import _document
 from inference import state_machine as functions
 from inference.contract.rank_event import RankEvent
 from inference.contract.run_request import RunRequest
+from inference.errors import CosmicError, RankFailed
 from inference.partitions.access import open_access
 from inference.partitions.partition import open_partition, partition_bytes
 from inference.rank_results.external import import_external_result
 from inference.rank_results.gather import parse_result, read_combined
 from inference.rank_results.predictions import Predictions, decode
+from inference.rank_results.publish import publish
 from inference.runs.plan import events_of, read_request
 from inference.scripts.download import parse_index
 from inference.storage.lease import Lease
@@ -23,7 +28,9 @@ from tasks.aws.execution import failure
 from tasks.aws.execution_history import History
 from tasks.aws.report_line import parse_report
 from tasks.billing.express import express_of
+from tasks.billing.price_book import load_price_book
 from tasks.combined_data.records import plan_by_name, read_plan, read_records, shortfalls
+from tasks.compare import _last_good
 from tasks.executors.base import result_of
 from tasks.invocations.stored import load_executions, load_invocations, transitions_of
 from tasks.run_results.summary import rank_table
@@ -31,8 +38,9 @@ from tasks.staging.scripts import parse_manifest
 from tasks.sweeps.comparison import compare, load_side
 from tasks.sweeps.comparison_table import comparison_table
 from tasks.sweeps.sweep import Sweep
+from tasks.training.recipe import read_recipe
 from tests.support.archived_records import old_record
-from tests.support.corruption import harmed_bytes, harmed_json, harmed_text
+from tests.support.corruption import corrupted_bytes, corrupted_json, corrupted_text
 from tests.support.execution_histories import INLINE
 from tests.support.surveys import random_survey, request_of
 from tests.support.swept import measured
@@ -44,23 +52,42 @@ BUCKET, PATH = "cosmicai-test", "results/test"
 
 
 @dataclass(frozen=True)
-class Door:
-    """A good thing, and what reads it; `enter` is given a scratch folder and bytes."""
+class Reader:
+    """A valid input, and the code that reads it.
 
-    good: object
-    enter: Callable[..., object]
+    Attributes:
+        valid: bytes, text, or a JSON document.
+        read: takes a scratch folder and the input's bytes; None stands for a file that is absent.
+        refuses: whether damaged JSON raises an error; otherwise it counts as absent.
+        ends_in: the error that even the valid input ends in, because nothing else of the run is there.
+    """
 
-    def whole(self):
-        """The good thing as bytes."""
-        if isinstance(self.good, bytes):
-            return self.good
-        return (self.good if isinstance(self.good, str) else json.dumps(self.good)).encode()
+    valid: object
+    read: Callable[..., object]
+    refuses: bool = True
+    ends_in: type[CosmicError] | None = None
 
-    def harmed(self, rng):
-        """The good thing with something wrong in it."""
-        if isinstance(self.good, str):
-            return harmed_text(self.good, rng).encode("utf-8", "replace")
-        return harmed_bytes(self.good, rng) if isinstance(self.good, bytes) else harmed_json(self.good, rng)
+    @property
+    def is_json(self):
+        """Whether the project itself parses the input as JSON."""
+        return not isinstance(self.valid, str | bytes) and not hasattr(self.read, "parsed_elsewhere")
+
+    @property
+    def is_file(self):
+        """Whether the input lies in a file or an object, which may be absent."""
+        return hasattr(self.read, "is_file")
+
+    def encoded(self):
+        """The valid input as bytes."""
+        if isinstance(self.valid, bytes):
+            return self.valid
+        return (self.valid if isinstance(self.valid, str) else json.dumps(self.valid)).encode()
+
+    def corrupted(self, rng):
+        """The valid input with something wrong in it."""
+        if isinstance(self.valid, str):
+            return corrupted_text(self.valid, rng).encode("utf-8", "replace")
+        return (corrupted_bytes if isinstance(self.valid, bytes) else corrupted_json)(self.valid, rng)
 
 
 def _lease(store):
@@ -69,21 +96,21 @@ def _lease(store):
 
 def _stored(name, read):
     """A reader of `<result_path>/<name>` in a local store."""
-
-    def enter(folder, data):
-        path = folder / BUCKET / PATH / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
-        return read(Store(folder))
-
-    return enter
+    return _filed(f"{BUCKET}/{PATH}/{name}", lambda path: read(Store(path.parents[3])))
 
 
 def _filed(name, read):
-    def enter(folder, data):
-        (folder / name).write_bytes(data)
-        return read(folder / name)
+    """A reader of a file."""
 
+    def enter(folder, data):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)
+        if data is not None:
+            path.write_bytes(data)
+        return read(path)
+
+    enter.is_file = True
     return enter
 
 
@@ -97,7 +124,32 @@ def _parsed(read):
             return None
         return read(document)
 
+    enter.parsed_elsewhere = True
     return enter
+
+
+def _summary_function(store):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COSMIC_STORE", store.root)
+        return functions.summarize({"bucket": BUCKET, "result_path": PATH}, None)
+
+
+def _event_line(data):
+    """The worker's answer; an error in it is raised, as the executor does."""
+    reply = _reply_to_line(data)
+    if "errorMessage" in reply:
+        raise RankFailed(reply["errorMessage"])
+    return reply
+
+
+def _priced(path):
+    return load_price_book(path).tiers("us-east-1", "x86_64")
+
+
+def _planned(store):
+    event = replace(EVENT, store=store.root)
+    store.create(BUCKET, f"{PATH}/{event.rank}.json", b"{}")
+    return publish(store, event, RESULT)
 
 
 def _plain(read):
@@ -134,6 +186,10 @@ def _executions(store):
 def _side(path):
     side = load_side(str(path), str(path.parent))
     return comparison_table(compare(side, side, 1.1)).to_markdown()
+
+
+def _history(events):
+    return History(events).item_seconds if isinstance(events, list) else None
 
 
 def _batches(partition):
@@ -177,45 +233,56 @@ SWEEP = {
 }
 EXECUTION = {"children": "EXPRESS", "items": {"total": 4, "pending": 0}, "item_seconds": [1.0], "state_transitions": 9}
 INVOCATION = {name: value for name, value in asdict(invocation()).items() if name != "result"}
+NIGHT = {"created": "2026-01-01", "measurements": [each.to_dict() for each in measured(repeats=2)]}
 SURVEY = random_survey(6)
+ROOT = Path(__file__).parents[2]
+PRICES = json.loads(max((ROOT / "tasks/billing/prices").glob("*.json")).read_bytes())
+TRAINING = json.loads((ROOT / "deployments/training/small.json").read_bytes())
 
-DOORS = {
-    "request": Door(request_of(partition={"source": "x.pt", "size": "25MB"}), _filed("r.json", RunRequest.load)),
-    "request of a script": Door(SCRIPT, _filed("r.json", RunRequest.load)),
-    "rank event": Door(EVENT.to_wire(), _parsed(lambda wire: json.dumps(RankEvent.from_wire(wire).to_wire()))),
-    "event line": Door(EVENT.to_wire(), _plain(_reply_to_line)),
-    "rank result": Door(RESULT.to_wire(), _plain(lambda data: _used(parse_result(data)))),
-    "reply": Door(RESULT.to_wire(), _parsed(lambda wire: _used(result_of(wire, EVENT)))),
-    "a script's result": Door(
+READERS = {
+    "request": Reader(request_of(partition={"source": "x.pt", "size": "25MB"}), _filed("r.json", RunRequest.load)),
+    "request of a script": Reader(SCRIPT, _filed("r.json", RunRequest.load)),
+    "rank event": Reader(EVENT.to_wire(), _parsed(lambda wire: json.dumps(RankEvent.from_wire(wire).to_wire()))),
+    "event line": Reader(EVENT.to_wire(), _plain(_event_line), ends_in=RankFailed),
+    "rank result": Reader(RESULT.to_wire(), _plain(lambda data: _used(parse_result(data)))),
+    "reply": Reader(RESULT.to_wire(), _parsed(lambda wire: _used(result_of(wire, EVENT)))),
+    "a script's result": Reader(
         old_record(4, prefix="survey"),
         _stored("3.json", lambda store: _used(import_external_result(store, EVENT, started_at=1.0, ended_at=2.0))),
     ),
-    "combined file": Door([RESULT.to_wire()], _stored("combined_data.json", lambda s: read_combined(s, BUCKET, PATH))),
-    "records": Door([old_record(1), RESULT.to_wire()], _plain(_records)),
-    "plan": Door(PLAN, _plain(lambda data: read_plan(data, "payload.json"))),
-    "payload": Door(PLAN, _stored("payload.json", lambda s: events_of(PLAN, read_request(s, BUCKET, PATH)))),
-    "plan of events": Door(PLAN, _parsed(lambda document: events_of(document, RunRequest.read(request_of())))),
-    "summary function": Door(
-        PLAN, _stored("payload.json", lambda _: functions.summarize({"bucket": BUCKET, "result_path": PATH}, None))
+    "combined file": Reader(
+        [RESULT.to_wire()], _stored("combined_data.json", lambda s: read_combined(s, BUCKET, PATH))
     ),
-    "lease": Door({"holder": "me", "expires": 9e9}, _stored("l/00000001.lease", _lease)),
-    "invocations": Door(
+    "records": Reader([old_record(1), RESULT.to_wire()], _plain(_records)),
+    "plan": Reader(PLAN, _plain(lambda data: read_plan(data, "payload.json"))),
+    "payload": Reader(PLAN, _stored("payload.json", lambda s: events_of(PLAN, read_request(s, BUCKET, PATH)))),
+    "plan of events": Reader(PLAN, _parsed(lambda document: events_of(document, RunRequest.read(request_of())))),
+    "summary function": Reader(PLAN, _stored("payload.json", _summary_function), ends_in=RankFailed),
+    "plan of a worker": Reader(PLAN, _stored("payload.json", _planned), refuses=False, ends_in=RankFailed),
+    "lease": Reader({"holder": "me", "expires": 9e9}, _stored("l/00000001.lease", _lease), refuses=False),
+    "invocations": Reader(
         [{"fingerprint": "f", "invocation": INVOCATION}],
         _stored("invocations.json", lambda store: load_invocations(store, BUCKET, PATH)),
     ),
-    "executions": Door([EXECUTION], _stored("executions.json", _executions)),
-    "sweep": Door(SWEEP, _filed("sweep.yaml", Sweep.load)),
-    "history": Door(INLINE, _parsed(lambda events: History(events).item_seconds if isinstance(events, list) else None)),
-    "cause": Door({"errorMessage": "x", "requestId": "y"}, _plain(_cause)),
-    "index of scripts": Door({"a/b": ["s3://", "etag", 1, 2]}, _plain(parse_index)),
-    "manifest of scripts": Door({"s/a": {"sha256": "a", "etag": "e", "size": 1}}, _plain(_manifest)),
-    "summary": Door(measured(repeats=1)[0].document, _filed("summary.json", _side)),
-    "sweep's results": Door({"measurements": [m.to_dict() for m in measured(repeats=2)]}, _filed("sweep.json", _side)),
-    "REPORT line": Door(COLD, _plain(lambda data: parse_report(data.decode()))),
-    "predictions": Door(_predictions(), _plain(lambda data: decode(data, "predictions.safetensors"))),
-    "partition .pt": Door(partition_bytes(*SURVEY, ".pt"), _filed("1.pt", _partition)),
-    "partition .safetensors": Door(
+    "executions": Reader([EXECUTION], _stored("executions.json", _executions)),
+    "sweep": Reader(SWEEP, _filed("sweep.yaml", Sweep.load)),
+    "history": Reader(INLINE, _parsed(_history)),
+    "cause": Reader({"errorMessage": "x", "requestId": "y"}, _plain(_cause), refuses=False),
+    "index of scripts": Reader({"a/b": ["s3://", "etag", 1, 2]}, _plain(parse_index), refuses=False),
+    "manifest of scripts": Reader({"s/a": {"sha256": "a", "etag": "e", "size": 1}}, _plain(_manifest), refuses=False),
+    "summary": Reader(measured(repeats=1)[0].document, _filed("summary.json", _side)),
+    "sweep's results": Reader(NIGHT, _filed("sweep.json", _side)),
+    "last good night": Reader(
+        NIGHT,
+        _stored("good.json", lambda store: _last_good(store, BUCKET, f"{PATH}/good.json")),
+    ),
+    "price book": Reader(PRICES, _filed("aws-lambda-1.json", _priced)),
+    "training recipe": Reader(TRAINING, _filed("recipe.json", lambda path: read_recipe(_document(path)))),
+    "REPORT line": Reader(COLD, _plain(lambda data: parse_report(data.decode()))),
+    "predictions": Reader(_predictions(), _plain(lambda data: decode(data, "predictions.safetensors"))),
+    "partition .pt": Reader(partition_bytes(*SURVEY, ".pt"), _filed("1.pt", _partition)),
+    "partition .safetensors": Reader(
         partition_bytes(*SURVEY, ".safetensors"), _plain(lambda data: _batches(open_partition(data, "1.safetensors")))
     ),
-    "partition mapped": Door(partition_bytes(*SURVEY, ".pt"), _stored("1.pt", _streamed("memory-map"))),
+    "partition mapped": Reader(partition_bytes(*SURVEY, ".pt"), _stored("1.pt", _streamed("memory-map"))),
 }

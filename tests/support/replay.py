@@ -1,4 +1,4 @@
-"""A simulated run without a clock: all ranks start at once and last as long as given, with or without backups."""
+"""A run played back without a clock: all ranks start at once, each as long as it is told, with backups or without."""
 
 import heapq
 import math

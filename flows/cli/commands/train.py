@@ -8,6 +8,7 @@ from typing import Any
 from flows.cli import prefect_server as prefect_api
 from flows.cli.options import add_json, add_store
 from flows.cli.terminal import console, print_json, say
+from inference.contract.json_text import parse_json
 from inference.errors import BadInput
 
 
@@ -80,11 +81,10 @@ def main(args: argparse.Namespace) -> int:
 
 def _document(path: Path) -> Any:
     try:
-        return json.loads(path.read_text())
+        data = path.read_bytes()
     except OSError as error:
         raise BadInput(f"cannot read the recipe {path}: {error.strerror}") from None
-    except (ValueError, RecursionError):
-        raise BadInput(f"the recipe {path} is no JSON") from None
+    return parse_json(data, f"the recipe {path}")
 
 
 def _changed(recipe: Any, changes: list[str]) -> Any:
@@ -94,8 +94,8 @@ def _changed(recipe: Any, changes: list[str]) -> Any:
         if not equals or not isinstance(recipe, dict):
             raise BadInput(f"--set is written FIELD=VALUE, not {change!r:.60}")
         try:
-            value = json.loads(text)
-        except ValueError:
+            value = json.loads(text)  # a word of the command line, and text where it is no JSON
+        except (ValueError, RecursionError):
             value = text
         *outer, field = name.split(".")
         place = recipe

@@ -8,7 +8,7 @@ import pytest
 
 from inference.storage.store import Store
 from tasks.executors.aws_lambda import MAX_PAYLOAD, LambdaExecutor
-from tests.support.corruption import harmed_json
+from tests.support.corruption import corrupted_json
 from tests.support.scripted_lambda import Answer, serving
 from tests.support.wire_examples import EVENT, RESULT
 
@@ -42,9 +42,9 @@ def test_harmed_results_and_errors_are_taken_or_told(replies_to):
     first = random.randrange(2**63)
     errors = {"errorType": "RuntimeError", "errorMessage": "no\x1b[2J luck", "stackTrace": ["a", "b"]}
     answers = [
-        Answer(body=harmed_json(RESULT.to_wire() if number % 3 else errors, random.Random(first + number)))
+        Answer(body=corrupted_json(RESULT.to_wire() if number % 3 else errors, random.Random(first + number)))
         if number % 2
-        else Answer(body=harmed_json(errors, random.Random(first + number)), function_error="Unhandled")
+        else Answer(body=corrupted_json(errors, random.Random(first + number)), function_error="Unhandled")
         for number in range(60)
     ]
     for number, call in enumerate(replies_to(*answers)):
