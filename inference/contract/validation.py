@@ -39,7 +39,7 @@ def sanitize_text(text: object) -> str:
     Python writes them, so that nothing moves a cursor or breaks an encoding. User and password of an address, and the
     value of what is called a secret, as somebody's environment printed in an error has some, are left out.
 
-    >>> sanitize_text("cannot reach https://me:word@example.org, MY_TOKEN=abc")
+    >>> sanitize_text("cannot reach https://me:pass@example.org, MY_TOKEN=abc")
     'cannot reach https://***@example.org, MY_TOKEN=***'
     """
     shown = str(text)
