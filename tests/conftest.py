@@ -1,4 +1,4 @@
-"""What many tests share: scripted workers and one real Prefect server a session."""
+"""Fixtures that many tests share: scripted workers, one Prefect server and one AWS emulator for each session."""
 
 import dataclasses
 import io
@@ -16,7 +16,7 @@ from tests.support.prefect_command import started_server
 from tests.support.surveys import write_survey
 from tests.support.wire_examples import EVENT
 
-# A busy machine is no finding: neither how long an example takes nor how long it takes to make one.
+# On a busy machine an example may take long to make and to run; neither is a fault.
 settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("house")
 
@@ -33,13 +33,13 @@ def events_of(world_size):
 
 @pytest.fixture
 def scripted(tmp_path, monkeypatch):
-    """Write down what scripted workers answer; the returned function tells the calls made: (rank, attempt, process)."""
+    """Writes the script of scripted workers and returns a function that lists their calls: (rank, attempt, process)."""
     script = tmp_path / "script.json"
     monkeypatch.setenv("COSMIC_SCRIPT", str(script))
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
 
-    def write(words):
-        script.write_text(json.dumps({str(rank): answers for rank, answers in words.items()}))
+    def write(answers_of):
+        script.write_text(json.dumps({str(rank): answers for rank, answers in answers_of.items()}))
 
         def calls():
             lines = script.with_suffix(".log").read_text().splitlines()

@@ -49,23 +49,23 @@ def closure():
 CLOSURE = closure()
 
 
-def test_whatever_is_installed_for_the_project_is_pinned_and_nothing_else_is():
+def test_pins_are_exactly_the_closure_of_the_dependencies():
     assert set(CLOSURE) == set(PINS)
 
 
-def test_what_is_installed_is_what_is_pinned():
+def test_installed_versions_are_the_pinned_ones():
     wrong = {name: version(name) for name in PINS if version(name).partition("+")[0] != PINS[name].partition("+")[0]}
     assert wrong == {}
 
 
 def licence(name):
-    told = distribution(name).metadata
-    classified = [each for each in told.get_all("Classifier") or () if each.startswith("License")]
-    return told.get("License-Expression") or "; ".join(classified) or told.get("License") or ""
+    metadata = distribution(name).metadata
+    classified = [each for each in metadata.get_all("Classifier") or () if each.startswith("License")]
+    return metadata.get("License-Expression") or "; ".join(classified) or metadata.get("License") or ""
 
 
 @pytest.mark.parametrize("name", CLOSURE)
-def test_every_library_may_be_used_and_passed_on(name):
+def test_library_has_a_permissive_licence(name):
     assert FREE.search(licence(name)), licence(name)[:200]
 
 
@@ -79,7 +79,7 @@ def tracked():
 
 
 @pytest.mark.parametrize("what", SECRETS)
-def test_no_secret_lies_in_the_repository(tracked, what):
+def test_no_tracked_file_holds_a_secret(tracked, what):
     wanted = re.compile(SECRETS[what])
     found = [
         f"{path.relative_to(ROOT)}: {match[0][:12]}..."
@@ -90,7 +90,7 @@ def test_no_secret_lies_in_the_repository(tracked, what):
     assert found == []
 
 
-def test_the_patterns_find_what_they_look_for():
+def test_secret_patterns_find_their_samples():
     samples = (
         *("AKIA" + "A1B2" * 4, "AWS_SECRET_ACCESS_KEY=" + "aB3/" * 10, "-----BEGIN RSA " + "PRIVATE KEY-----"),
         *("ghp_" + "a1B2" * 9, "glpat-" + "a1B2" * 5, "xoxb-" + "1234567890", "pypi-AgE" + "a1B2" * 6),

@@ -1,16 +1,17 @@
-"""What S3 needs beyond obstore's own reading of the environment, and its refusals as sentences."""
+"""S3 as obstore takes it, and its refusals as sentences."""
 
 import os
 import re
 from typing import Any
-from urllib.parse import urlsplit
 
 from obstore.exceptions import BaseError
 
 from inference.contract.validation import sanitize_text
 from inference.errors import StoreError
+from inference.storage import aws_identity
 
 _SAID = re.compile(r"<Code>(\w+)</Code>")
+_PROVIDER = re.compile(r"External AWS credential provider: \w+: (.+)")
 _STATUS = re.compile(r"status code: (\d{3})")
 _REASONS = {
     "NoSuchBucket": "there is no such bucket",
@@ -18,55 +19,54 @@ _REASONS = {
     "AllAccessDisabled": "access to this bucket is disabled",
     "InvalidAccessKeyId": "AWS does not know the access key: check AWS_ACCESS_KEY_ID",
     "SignatureDoesNotMatch": "the secret key does not fit the access key: check AWS_SECRET_ACCESS_KEY",
-    "ExpiredToken": "the credentials have expired: sign in again",
+    "ExpiredToken": aws_identity.EXPIRED,
     "InvalidToken": "the session token is not valid: sign in again",
     "PermanentRedirect": "the bucket lies in another region: set AWS_REGION to it",
     "AuthorizationHeaderMalformed": "the bucket lies in another region: set AWS_REGION to it",
     "SlowDown": "S3 asks for fewer requests a second",
     "NoSuchKey": "no such object",
+    "BadRequest": "S3 gives no reason: the credentials have expired, or the bucket lies in another region",
 }
-_STATUSES = {"301": "PermanentRedirect", "403": "AccessDenied", "404": "NoSuchKey"}
+_STATUSES = {"301": "PermanentRedirect", "400": "BadRequest", "403": "AccessDenied", "404": "NoSuchKey"}
 
 
 def options() -> dict[str, Any]:
-    """Keyword arguments for obstore's `S3Store`: endpoint, and credentials where the environment holds none.
+    """Keyword arguments for obstore's `S3Store`, as `inference.storage.aws_identity` decides them.
 
-    Keys in the environment, as Lambda has them, are read by obstore itself; profiles, single sign-on and roles are
-    boto3's business, which is imported only then.
-
-    Raises:
-        StoreError: there are no credentials, or the endpoint has some in it.
-    """
-    found: dict[str, Any] = {}
-    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-    check_endpoint(endpoint)
-    if endpoint:
-        found |= {
-            "endpoint": endpoint,
-            "virtual_hosted_style_request": False,
-            "client_options": {"allow_http": endpoint.startswith("http://")},
-        }
-    if not os.environ.get("AWS_ACCESS_KEY_ID"):
-        import boto3
-        from obstore.auth.boto3 import Boto3CredentialProvider
-
-        session = boto3.Session()
-        if session.get_credentials() is None:
-            raise StoreError(
-                "there are no AWS credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
-            )
-        found["credential_provider"] = Boto3CredentialProvider(session)
-    return found
-
-
-def check_endpoint(endpoint: str | None) -> None:
-    """See that an address has no user and no password, which nothing sends and everything prints.
+    A function's environment holds all that there is to decide, and obstore reads it without botocore, whose import
+    would make every cold start longer.
 
     Raises:
-        StoreError: it has; it is not repeated.
+        StoreError: there are no credentials, no region, no such profile; or the endpoint has a password in it.
     """
-    if "@" in urlsplit(endpoint or "").netloc:
-        raise StoreError("AWS_ENDPOINT_URL has a user or a password in it, which AWS clients do not send: leave it out")
+    if not aws_identity.is_inside_function():
+        found = aws_identity.s3_access()
+        return {"region": found.region, "credential_provider": found.credential, **_at(found.endpoint)}
+    endpoint = _function_endpoint()
+    aws_identity.check_endpoint(endpoint)
+    return _at(endpoint) if endpoint else {}
+
+
+def _at(endpoint: str) -> dict[str, Any]:
+    return {
+        "endpoint": endpoint,
+        "virtual_hosted_style_request": False,
+        "client_options": {"allow_http": endpoint.startswith("http://")},
+    }
+
+
+def _function_endpoint() -> str:
+    return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or ""
+
+
+def _endpoint() -> str:
+    """Where the store's requests go, for a message."""
+    try:
+        return (
+            _function_endpoint() if aws_identity.is_inside_function() else aws_identity.s3_access().endpoint
+        ) or "S3"
+    except StoreError:
+        return "S3"
 
 
 def bare(error: BaseException) -> BaseException:
@@ -96,6 +96,7 @@ def reason_of(error: BaseException) -> str:
         return _REASONS[code]
     text = sanitize_text(str(error).split("\n", 1)[0])
     if "error sending request" in text:
-        endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or "S3"
-        return sanitize_text(f"nothing answers at {endpoint}")
+        return sanitize_text(f"nothing answers at {_endpoint()}")
+    if provider := _PROVIDER.search(text):
+        return provider[1]
     return f"{code}: {text}" if code else text

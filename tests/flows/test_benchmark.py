@@ -29,7 +29,7 @@ def sweep(store, tmp_path):
     }
 
 
-def test_every_cell_is_a_run_and_their_numbers_are_tables_plots_and_findings(sweep, store, tmp_path):
+def test_sweep_of_runs_ends_in_tables_plots_and_findings(sweep, store, tmp_path):
     document = benchmark(sweep, None, str(store), results=str(tmp_path / "out"))
     assert (document["cells"], document["runs"], document["failed"]) == (2, 2, [])
     names = ["filelimit-2_batchsize-16_prefix-3MB", "filelimit-2_batchsize-64_prefix-3MB"]
@@ -40,7 +40,7 @@ def test_every_cell_is_a_run_and_their_numbers_are_tables_plots_and_findings(swe
     assert list((tmp_path / "out" / "plots").glob("*.svg"))
 
 
-def test_what_is_done_is_not_run_again(sweep, store, monkeypatch):
+def test_sweep_started_again_runs_no_finished_cell(sweep, store, monkeypatch):
     first = benchmark(sweep, None, str(store))
     monkeypatch.setattr(module, "run", lambda *_: pytest.fail("a finished run was run again"))
     again = benchmark(sweep, None, str(store))
@@ -50,7 +50,7 @@ def test_what_is_done_is_not_run_again(sweep, store, monkeypatch):
 
 
 @pytest.mark.parametrize("content", ["{", "[" * 100_000, '{"missing_ranks": [], "ranks_resumed": 0}'])
-def test_a_cell_whose_kept_document_is_damaged_is_measured_again(sweep, store, content):
+def test_sweep_measures_a_cell_with_a_damaged_document_again(sweep, store, content):
     kept = store / BUCKET / "results" / "filelimit-2_batchsize-16_prefix-3MB" / "1" / "summary.json"
     kept.parent.mkdir(parents=True)
     kept.write_text(content)
@@ -59,7 +59,7 @@ def test_a_cell_whose_kept_document_is_damaged_is_measured_again(sweep, store, c
     assert json.loads(kept.read_text())["samples"] == 306
 
 
-def test_a_cell_that_fails_is_named_and_the_others_are_run(sweep, store):
+def test_sweep_names_a_failing_cell_and_runs_the_others(sweep, store):
     (store / BUCKET / "3MB-safetensors").mkdir()
     (store / BUCKET / "3MB-safetensors" / "1.safetensors").write_bytes(b"damaged")
     document = benchmark(sweep, {"axes": {"format": ["safetensors", "pt"], "batch_size": 16}}, str(store))
@@ -69,13 +69,13 @@ def test_a_cell_that_fails_is_named_and_the_others_are_run(sweep, store):
     assert "3MB-safetensors" in failure["error"]
 
 
-def test_a_sweep_above_its_budget_runs_nothing(sweep, store):
+def test_sweep_above_its_budget_runs_nothing(sweep, store):
     with pytest.raises(BadInput, match="more than the"):
         benchmark(sweep, {"axes": {"executor": "lambda"}}, str(store), max_cost=0.0)
     assert not (store / BUCKET / "results").exists()
 
 
-def test_a_sweep_whose_runs_all_fail_has_failed_after_its_report(sweep, store, tmp_path):
+def test_sweep_whose_runs_all_fail_publishes_its_report_and_fails(sweep, store, tmp_path):
     (store / BUCKET / "3MB").mkdir()
     (store / BUCKET / "3MB" / "1.pt").write_bytes(b"damaged")
     with pytest.raises(CosmicError, match="every run of the sweep failed, the first because"):
@@ -83,7 +83,7 @@ def test_a_sweep_whose_runs_all_fail_has_failed_after_its_report(sweep, store, t
     assert (tmp_path / "out" / "report.html").exists()
 
 
-def test_a_fresh_sweep_is_measured_anew_and_held_against_the_last_good_one(sweep, store):
+def test_fresh_sweep_is_compared_with_the_last_good_one(sweep, store):
     nights = [benchmark(sweep, None, str(store), fresh=True, fail_above=100.0) for _ in range(2)]
     places = [[run["document"]["request"]["result_path"] for run in night["measurements"]] for night in nights]
     assert len({path.split("/")[1] for path in places[0]}) == 1, "one folder a night"
@@ -92,13 +92,13 @@ def test_a_fresh_sweep_is_measured_anew_and_held_against_the_last_good_one(sweep
     assert kept["created"] == nights[1]["created"]
 
 
-def test_a_gate_that_cannot_be_is_refused_before_the_first_run(sweep, store):
+def test_impossible_gate_is_refused_before_the_first_run(sweep, store):
     with pytest.raises(BadInput, match="fail-above"):
         benchmark(sweep, None, str(store), fail_above=0.5)
     assert not (store / BUCKET / "results").exists()
 
 
-def test_a_sweep_over_memory_sets_the_functions_and_gives_it_back(stack):
+def test_sweep_over_memory_restores_the_memory_of_the_function(stack):
     sweep = {
         "name": "memory",
         "request": {"bucket": BUCKET, "data_bucket": BUCKET, "model": "models/tiny.safetensors"},

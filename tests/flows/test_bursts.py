@@ -83,7 +83,7 @@ def burst(monkeypatch):
         yield go
 
 
-def test_of_500_ranks_with_a_fifth_in_trouble_each_is_there_once_and_every_call_is_accounted_for(burst):
+def test_run_with_a_fifth_of_500_ranks_failing_counts_each_once(burst):
     ranks = 500
     path = f"results/burst/{ranks}"
     began = time.time()

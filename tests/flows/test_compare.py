@@ -41,7 +41,7 @@ def runs(tmp_path):
     return str(tmp_path)
 
 
-def test_one_request_is_run_both_ways_in_turns_as_sub_flow_runs(store):
+def test_compare_runs_a_request_both_ways_as_subflows_in_turns(store):
     changed = {"workers": 0, "request": {"batch_size": 8}}
     comparison = compare({"workers": 0}, changed, request_of(), str(store), repeats=2, key="both-ways")
     assert comparison["warnings"] == ["different batch size: A has 16, B has 8"]
@@ -61,7 +61,7 @@ def test_one_request_is_run_both_ways_in_turns_as_sub_flow_runs(store):
     assert in_order == [created["a"][0], created["b"][0], created["a"][1], created["b"][1]]
 
 
-def test_the_comparison_is_a_table_artifact_and_a_tripped_gate_an_event(runs):
+def test_comparison_is_an_artifact_and_a_tripped_gate_is_an_event(runs):
     comparison = compare("bench/a", "bench/b", store=runs, fail_above=1.1, key="nightly-gate")
     assert comparison["tripped"]
     (artifact,) = ask("/artifacts/filter", artifacts={"key": {"any_": ["nightly-gate"]}})
@@ -85,7 +85,7 @@ def test_the_comparison_is_a_table_artifact_and_a_tripped_gate_an_event(runs):
         ({"b": "bench/c"}, "no run ended at bench/c"),
     ],
 )
-def test_what_is_wrong_is_refused_before_the_first_run(runs, tmp_path, given, message):
+def test_compare_refuses_wrong_input_before_the_first_run(runs, tmp_path, given, message):
     before = snapshot(tmp_path)
     with pytest.raises(BadInput, match=message):
         compare(**({"a": "bench/a", "b": "bench/b", "store": runs} | given))

@@ -60,16 +60,16 @@ def runs(deployed, emulator_url, prefect_server):
 
 @pytest.mark.parametrize("executor", EXECUTORS)
 class TestEveryExecutor:
-    def test_all_ranks_are_done(self, runs, executor):
+    def test_executor_completes_all_ranks(self, runs, executor):
         document, _ = runs[executor]
         assert (document["ranks_planned"], document["ranks_done"], document["missing_ranks"]) == (4, 4, [])
         assert document["samples"] == sum(SIZES)
         assert document["executor"] == executor
 
-    def test_the_redshifts_are_the_same_bit_for_bit(self, runs, executor):
+    def test_executors_give_the_same_redshifts_bit_for_bit(self, runs, executor):
         pd.testing.assert_frame_equal(runs[executor][1], runs["local"][1], check_exact=True)
 
-    def test_the_document_has_the_same_keys_and_every_rank_the_same_columns(self, runs, executor):
+    def test_executors_give_documents_and_ranks_the_same_keys(self, runs, executor):
         own = {"workers", "function", "function_memory_mb", "execution"}
         assert runs[executor][0].keys() - own == runs["local"][0].keys() - own
         for row, expected in zip(runs[executor][0]["ranks"], runs["local"][0]["ranks"], strict=True):
@@ -78,24 +78,24 @@ class TestEveryExecutor:
             assert {name: row[name] for name in same} == {name: expected[name] for name in same}
             assert {"rank", "data_path", "samples"} <= set(same)
 
-    def test_combined_data_has_a_record_a_rank_with_the_same_keys(self, runs, executor):
+    def test_combined_data_has_one_record_for_each_rank(self, runs, executor):
         records = pd.read_json(
             io.BytesIO(Store("s3://").read(BUCKET, f"results/parity/{executor}/combined_data.json")), orient="records"
         )
         assert list(records["samples"]) == list(SIZES)
         assert {"throughput_bps", "total_cpu_time (seconds)", "s3_num_requests"} <= set(records.columns)
 
-    def test_s3_requests_are_on_the_bill(self, runs, executor):
+    def test_bill_counts_s3_requests(self, runs, executor):
         items = {item["name"]: item["quantity"] for item in runs[executor][0]["cost"]["items"]}
         assert items["S3 GET"] > 0
         assert items["S3 PUT and LIST"] == 8  # redshifts and result of each rank
 
-    def test_the_same_request_again_runs_nothing(self, runs, executor):
+    def test_finished_request_started_again_runs_nothing(self, runs, executor):
         again = run(request(result_path=f"results/parity/{executor}"), "s3://", executor)
         assert (again["ranks_done"], again["ranks_resumed"]) == (4, 4)
         assert again["metrics"] == runs[executor][0]["metrics"]
 
-    def test_a_lost_rank_is_run_again_and_only_that(self, runs, executor):
+    def test_only_the_rank_with_a_lost_result_runs_again(self, runs, executor):
         path = f"results/parity/{executor}"
         before = {row["rank"]: row["started_at"] for row in runs[executor][0]["ranks"]}
         Store("s3://").delete(BUCKET, [f"{path}/2.json"])
@@ -108,25 +108,25 @@ class TestEveryExecutor:
 
 @pytest.mark.parametrize("executor", ["lambda", "step-functions"])
 class TestOnAws:
-    def test_the_bill_is_by_report_lines_and_no_estimate(self, runs, executor):
+    def test_bill_of_report_lines_is_no_estimate(self, runs, executor):
         cost = runs[executor][0]["cost"]
         assert not cost["estimate"], cost["how"]
         assert all(row["billed_s"] > 0 for row in runs[executor][0]["ranks"])
 
-    def test_a_folder_cannot_be_reached_by_a_function(self, store, executor):
+    def test_local_store_is_refused_for_functions(self, store, executor):
         with pytest.raises(BadInput, match=f"{executor} executor needs --store s3://"):
             run(request(), str(store), executor)
 
-    def test_missing_partitions_are_told_before_anything_is_written(self, executor):
+    def test_missing_partitions_are_refused_before_the_first_write(self, executor):
         with pytest.raises(BadInput, match="no partitions"):
             run(request(data_prefix="none", result_path="results/never"), "s3://", executor)
         assert Store("s3://").list(BUCKET, "results/never") == []
 
-    def test_a_bucket_that_is_not_there_is_told_before_anything_is_run(self, executor):
+    def test_missing_bucket_is_refused_before_the_first_rank(self, executor):
         with pytest.raises(BadInput, match="no bucket cosmicai-none"):
             run(request(bucket="cosmicai-none"), "s3://", executor)
 
-    def test_a_damaged_partition_fails_its_rank_by_name_and_the_others_are_kept(self, executor):
+    def test_damaged_partition_fails_its_rank_and_keeps_the_others(self, executor):
         store = Store("s3://")
         for stored in store.list(BUCKET, "survey"):
             data = store.read(BUCKET, stored.key)
@@ -140,14 +140,14 @@ class TestOnAws:
 
 
 @pytest.mark.parametrize("access", ["download", "stream", "memory-map"])
-def test_however_a_partition_is_read_the_redshifts_are_the_same(access, runs):
+def test_access_does_not_change_the_redshifts(access, runs):
     path = f"results/access/{access}"
     run(request(result_path=path, access=access), "s3://", "lambda")
     pd.testing.assert_frame_equal(table_of(path), runs["local"][1], check_exact=True)
 
 
 @pytest.mark.parametrize("executor", EXECUTORS)
-def test_a_staged_script_runs_on_every_executor(executor):
+def test_staged_script_runs_on_every_executor(executor):
     path = f"results/script/{executor}"
     scripted = request_of(
         model=None,
@@ -169,7 +169,7 @@ def test_a_staged_script_runs_on_every_executor(executor):
 
 
 class TestThroughTheStateMachine:
-    def test_the_phases_and_transitions_are_told(self, runs):
+    def test_state_machine_run_reports_phases_and_transitions(self, runs):
         execution = runs["step-functions"][0]["execution"]
         assert execution["status"] == "SUCCEEDED"
         assert execution["map_s"] > 0 and execution["initialize_s"] > 0 and execution["summarize_s"] > 0
@@ -177,20 +177,20 @@ class TestThroughTheStateMachine:
         items = {item["name"]: item["quantity"] for item in runs["step-functions"][0]["cost"]["items"]}
         assert items["state transitions"] >= 3
 
-    def test_a_machine_that_is_not_there_is_named_before_anything_is_written(self):
+    def test_missing_state_machine_is_refused_before_the_first_write(self):
         arn = "arn:aws:states:us-east-1:000000000000:stateMachine:none"
         with pytest.raises(BadInput, match=arn):
             run(request(state_machine_arn=arn, result_path="results/never"), "s3://", "step-functions")
         assert Store("s3://").list(BUCKET, "results/never") == []
 
 
-def test_a_function_that_is_not_there_is_named_before_anything_is_written():
+def test_missing_function_is_refused_before_the_first_write():
     with pytest.raises(BadInput, match="no function nobody in us-east-1"):
         run(request(function_name="nobody", result_path="results/never"), "s3://", "lambda")
     assert Store("s3://").list(BUCKET, "results/never") == []
 
 
-def test_a_function_whose_time_limit_is_shorter_than_the_rank_is_named_as_such(replaced):
+def test_function_timeout_is_named_as_the_cause(replaced):
     replaced("slow", timeout_s=1)
     asked = request_of(file_limit=1, result_path="results/late", rank_timeout=900)
     with pytest.raises(RunIncomplete, match=r"1 of 1 ranks .*ran out of time after 1 s: use smaller"):
@@ -200,7 +200,7 @@ def test_a_function_whose_time_limit_is_shorter_than_the_rank_is_named_as_such(r
     assert all(call.billed_s >= 1 for call in calls)
 
 
-def test_a_partition_that_vanishes_between_plan_and_run_fails_its_rank_by_name(monkeypatch):
+def test_partition_that_vanishes_after_the_plan_fails_its_rank(monkeypatch):
     store = Store("s3://")
     for stored in store.list(BUCKET, "survey"):
         store.write(BUCKET, stored.key.replace("survey/", "vanishing/"), store.read(BUCKET, stored.key))
@@ -215,7 +215,7 @@ def test_a_partition_that_vanishes_between_plan_and_run_fails_its_rank_by_name(m
         run(request(data_prefix="vanishing", result_path="results/vanishing"), "s3://", "lambda")
 
 
-def test_reserved_concurrency_of_two_under_forty_ranks_loses_none():
+def test_reserved_concurrency_of_two_loses_none_of_forty_ranks():
     functions = client("lambda")
     functions.put_function_concurrency(FunctionName="cosmic-executor", ReservedConcurrentExecutions=2)
     try:

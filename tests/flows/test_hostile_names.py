@@ -32,19 +32,19 @@ def document(prefect_server, tmp_path_factory, tiny_weights):
     return caught.value.document
 
 
-def test_is_done_but_for_what_is_really_broken(document):
+def test_run_with_hostile_names_completes_all_sound_ranks(document):
     assert (document["ranks_done"], document["missing_ranks"]) == (2, [2])
     assert document["result_path"] == f"cosmicai-test/results/{NAME}"
 
 
-def test_is_shown_letter_for_letter_in_the_terminal(document, capsys):
+def test_terminal_shows_hostile_names_letter_for_letter(document, capsys):
     show(document)
     out = "".join(capsys.readouterr().out.split())
     assert f"runcosmicai-test/results/{''.join(NAME.split())}" in out
     assert ":smile:" in out
 
 
-def test_its_artifacts_hold_no_markup_and_no_link_but_to_its_own_page(document, prefect_server):
+def test_artifacts_hold_no_foreign_markup_or_link(document, prefect_server):
     asked = urllib.request.Request(
         f"{prefect_server}/artifacts/filter",
         json.dumps({"limit": 200, "artifacts": {"flow_run_id": {"any_": [document["run_id"]]}}}).encode(),

@@ -19,7 +19,7 @@ def spoil(store, *numbers):
         (store / "cosmicai-test" / "survey" / f"{number}.pt").write_bytes(b"no partition")
 
 
-def test_a_run_with_as_few_failures_as_are_tolerated_is_well_but_never_called_whole(store, results):
+def test_run_within_its_tolerance_succeeds_but_stays_partial(store, results):
     spoil(store, 2)
     document = run(request_of(tolerated_failure_count=1), str(store), workers=2)
     assert (document["ranks_done"], document["missing_ranks"], document["tolerated"]) == (3, [1], True)
@@ -32,7 +32,7 @@ def test_a_run_with_as_few_failures_as_are_tolerated_is_well_but_never_called_wh
     assert read_json(results / "summary.json")["tolerated"] is True
 
 
-def test_the_same_request_goes_on_with_what_was_missing(store):
+def test_partial_run_started_again_runs_the_missing_ranks(store):
     spoil(store, 2)
     request = request_of(tolerated_failure_percentage=25)
     content = (store / "cosmicai-test" / "survey" / "1.pt").read_bytes()
@@ -42,27 +42,27 @@ def test_the_same_request_goes_on_with_what_was_missing(store):
     assert (document["ranks_resumed"], document["missing_ranks"], document["tolerated"]) == (3, [], False)
 
 
-def test_more_failures_than_tolerated_stop_the_run_before_it_has_tried_everything(store):
+def test_run_above_its_tolerance_stops_before_trying_every_rank(store):
     spoil(store, 1, 2)
     with pytest.raises(
         RunIncomplete, match="the run was stopped: 1 failed ranks are more than the 0 tolerated"
-    ) as told:
+    ) as caught:
         run(request_of(tolerated_failure_count=0), str(store), workers=1)
-    document = told.value.document
+    document = caught.value.document
     assert document["stopped"].endswith("(tolerated_failure_count)")
     assert document["missing_ranks"] == [0, 1, 2, 3]
     assert [failure["error"] for failure in document["failed_ranks"]][1:] == [f"stopped: {document['stopped']}"] * 3
-    assert "ranks 1, 2, 3: stopped" in str(told.value), "causes are grouped"
+    assert "ranks 1, 2, 3: stopped" in str(caught.value), "causes are grouped"
 
 
-def test_without_limits_every_rank_is_tried_and_none_may_be_missing(store):
+def test_run_without_tolerance_tries_every_rank_and_fails(store):
     spoil(store, 1, 2)
-    with pytest.raises(RunIncomplete) as told:
+    with pytest.raises(RunIncomplete) as caught:
         run(request_of(), str(store), workers=1)
-    assert told.value.document["missing_ranks"] == [0, 1]
-    assert told.value.document["stopped"] is None
+    assert caught.value.document["missing_ranks"] == [0, 1]
+    assert caught.value.document["stopped"] is None
 
 
-def test_backups_are_for_functions_a_state_machine_has_none():
+def test_hedging_is_refused_for_a_state_machine():
     with pytest.raises(BadInput, match=r"^hedging: a state machine"):
         run(request_of(hedging=True), "s3://", executor="step-functions")

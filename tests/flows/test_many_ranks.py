@@ -10,7 +10,7 @@ pytestmark = [pytest.mark.soak, pytest.mark.usefixtures("prefect_api")]
 BUCKET = "cosmicai-test"
 
 
-def test_1200_ranks_over_four_partitions_are_all_there_and_counted_once(store):
+def test_local_run_of_1200_ranks_counts_each_object_once(store):
     wanted = request_of(world_size=1200)
     document = run(wanted, str(store), workers=2)
     results = store / BUCKET / "results" / "test"
@@ -23,7 +23,7 @@ def test_1200_ranks_over_four_partitions_are_all_there_and_counted_once(store):
 
 
 @pytest.mark.parametrize("executor", ["lambda", "step-functions"])
-def test_1200_ranks_are_all_there_through_aws(executor, replaced):
+def test_lambda_run_of_1200_ranks_has_them_all(executor, replaced):
     replaced("handler")
     path = f"results/many/{executor}"
     document = run(request_of(world_size=1200, result_path=path, max_concurrency=32), "s3://", executor)
@@ -33,7 +33,7 @@ def test_1200_ranks_are_all_there_through_aws(executor, replaced):
     assert {record["data_path"] for record in records} == {f"survey/{number}.pt" for number in (1, 2, 3, 4)}
 
 
-def test_a_rank_of_70_seconds_is_run_once(replaced):
+def test_rank_of_70_seconds_is_called_once(replaced):
     replaced("slow")
     for stored in Store("s3://").list(BUCKET, "executions"):
         Store("s3://").delete(BUCKET, [stored.key])

@@ -44,7 +44,7 @@ def truncated(store):
 
 
 @pytest.mark.parametrize("fresh", [False, True])
-def test_from_the_ui(store, truncated, calls, prefect_server, tmp_path, fresh):
+def test_run_retried_from_the_ui_keeps_its_results(store, truncated, calls, prefect_server, tmp_path, fresh):
     results = store / "cosmicai-test" / "results" / "test"
     with pytest.raises(RunIncomplete) as failed:
         run(request_of(), str(store), workers=1, fresh=fresh)
@@ -69,7 +69,7 @@ def test_from_the_ui(store, truncated, calls, prefect_server, tmp_path, fresh):
         assert client.read_flow_run(run_id).state.is_completed()
 
 
-def test_by_prefect(store, truncated, calls):
+def test_run_retried_by_prefect_keeps_its_results(store, truncated, calls):
     results = store / "cosmicai-test" / "results" / "test"
 
     def mend():

@@ -60,7 +60,7 @@ def done(tmp_path_factory, tiny_weights, prefect_server):
 
 
 class TestAWholeRun:
-    def test_the_document_says_all_that_a_person_asks(self, done):
+    def test_run_document_has_every_documented_key(self, done):
         document, _, _ = done
         assert document.keys() >= DOCUMENT_KEYS
         assert document["cost"].keys() >= {"method", "usd", "items"}
@@ -84,11 +84,11 @@ class TestAWholeRun:
         assert any("file_limit is 10" in note for note in document["notes"])
         json.dumps(document, allow_nan=False)
 
-    def test_the_neighbouring_prefix_is_left_alone(self, done):
+    def test_run_ignores_a_prefix_with_the_same_beginning(self, done):
         _, results, _ = done
         assert set(read_json(results / "payload.json")["data_map"].values()) == {f"survey/{n}.pt" for n in (1, 2, 3, 4)}
 
-    def test_combined_data_keeps_the_identities_of_the_old_records(self, done):
+    def test_combined_data_keeps_the_identities_of_old_records(self, done):
         _, results, _ = done
         records = read_json(results / "combined_data.json")
         assert [record["data_path"] for record in records] == [f"survey/{n}.pt" for n in (1, 2, 3, 4)]
@@ -100,7 +100,7 @@ class TestAWholeRun:
             assert record["wall_total_s"] >= record["wall_loop_s"] > 0
             assert record["peak_rss_mb"] > 10
 
-    def test_the_redshifts_are_the_models_own(self, done, tiny_weights):
+    def test_run_gives_the_redshifts_of_the_model(self, done, tiny_weights):
         _, results, root = done
         table = pd.read_parquet(results / "predictions.parquet")
         assert list(table["rank"].unique()) == [0, 1, 2, 3]
@@ -113,7 +113,7 @@ class TestAWholeRun:
             np.testing.assert_allclose(rows["z_pred"], expected, atol=1e-5)
             np.testing.assert_array_equal(rows["z_spec"], np.asarray(part.redshifts).ravel())
 
-    def test_its_catalogue_and_its_metrics_are_those_of_its_redshifts(self, done):
+    def test_catalogue_and_metrics_match_the_redshifts_of_the_run(self, done):
         document, _, root = done
         catalogue = read_catalogue(Store(root), "cosmicai-test", "results/test")
         assert len(catalogue.rows) == document["objects"]
@@ -124,7 +124,7 @@ class TestAWholeRun:
             name: list(ends) for name, ends in document["metrics_intervals"].items()
         }
 
-    def test_the_report_and_the_summary_lie_beside_the_results(self, done):
+    def test_run_writes_report_and_summary_beside_its_results(self, done):
         document, results, _ = done
         assert read_json(results / "summary.json")["samples"] == sum(SIZES)
         assert (results / "report.html").read_text().lstrip().lower().startswith("<!doctype html>")
@@ -132,7 +132,7 @@ class TestAWholeRun:
         assert "survey/3.pt" in (results / "report.html").read_text()
         assert not list(results.glob("*partial*"))
 
-    def test_the_bill_is_an_estimate_and_says_so(self, done):
+    def test_bill_of_a_local_run_is_marked_as_an_estimate(self, done):
         document, _, _ = done
         assert document["cost"]["estimate"] is True
         assert document["cost"]["usd"] > 0
@@ -143,7 +143,7 @@ def requests_billed(document):
     return next(item["quantity"] for item in document["cost"]["items"] if item["name"] == "requests")
 
 
-def test_the_same_request_again_runs_no_rank_and_gives_the_same_redshifts(store, results):
+def test_request_started_again_runs_no_rank(store, results):
     run(request_of(), str(store), workers=1)
     ranks = {n: (results / f"{n}.json").read_text() for n in range(4)}
     before = pd.read_parquet(results / "predictions.parquet")
@@ -153,7 +153,7 @@ def test_the_same_request_again_runs_no_rank_and_gives_the_same_redshifts(store,
     pd.testing.assert_frame_equal(pd.read_parquet(results / "predictions.parquet"), before)
 
 
-def test_a_changed_partition_runs_its_own_rank_only_and_fresh_runs_all(store, results):
+def test_changed_partition_runs_its_rank_only_and_fresh_runs_all(store, results):
     run(request_of(), str(store), workers=1)
     write_partition(store / "cosmicai-test" / "survey" / "2.pt", *random_survey(31, seed=9))
     again = run(request_of(), str(store), workers=1)
@@ -164,7 +164,7 @@ def test_a_changed_partition_runs_its_own_rank_only_and_fresh_runs_all(store, re
     assert requests_billed(fresh) == 4
 
 
-def test_a_rank_whose_redshifts_were_lost_or_spoiled_is_run_anew(store, results):
+def test_rank_with_lost_or_damaged_redshifts_runs_again(store, results):
     run(request_of(), str(store), workers=1)
     lost, spoiled = sorted((results / "predictions").iterdir())[:2]
     lost.unlink()
@@ -176,7 +176,7 @@ def test_a_rank_whose_redshifts_were_lost_or_spoiled_is_run_anew(store, results)
     assert (again["ranks_done"], again["ranks_resumed"]) == (4, 3)
 
 
-def test_more_ranks_than_files_count_each_object_once_in_the_metrics(store, results):
+def test_metrics_count_each_object_once_when_ranks_share_files(store, results):
     document = run(request_of(world_size=6), str(store), workers=2)
     assert document["samples"] == sum(SIZES) + 40 + 30
     assert document["metrics"]["samples"] == sum(SIZES)
@@ -184,13 +184,13 @@ def test_more_ranks_than_files_count_each_object_once_in_the_metrics(store, resu
     assert table["repeat"].sum() == 70
 
 
-def test_without_workers_every_rank_runs_in_this_process(store, results):
+def test_run_without_workers_runs_every_rank_in_this_process(store, results):
     document = run(request_of(), str(store), workers=0)
     assert document["ranks_done"] == 4
     assert len({record["worker"] for record in read_json(results / "combined_data.json")}) == 1
 
 
-def test_partitions_are_made_first_when_the_request_says_so(store, tmp_path):
+def test_run_makes_partitions_first_when_the_request_asks(store, tmp_path):
     write_partition(tmp_path / "survey.pt", *random_survey(70))
     wanted = request_of(data_prefix="made", partition={"source": str(tmp_path / "survey.pt"), "size": 30})
     document = run(wanted, str(store), workers=1)
@@ -251,11 +251,11 @@ def hostile(path):
 
 
 @pytest.mark.parametrize("spoil", [truncated, empty, not_a_zip, not_finite, other_shape, other_type, hostile])
-def test_a_bad_partition_fails_its_rank_by_name_and_the_others_are_kept(store, results, spoil):
+def test_bad_partition_fails_its_rank_and_keeps_the_others(store, results, spoil):
     spoil(store / "cosmicai-test" / "survey" / "2.pt")
-    with pytest.raises(RunIncomplete, match=r"1 of 4 ranks are missing \(rank 1: .*survey/2\.pt") as told:
+    with pytest.raises(RunIncomplete, match=r"1 of 4 ranks are missing \(rank 1: .*survey/2\.pt") as caught:
         run(request_of(), str(store), workers=1)
-    document = told.value.document
+    document = caught.value.document
     assert document["missing_ranks"] == [1]
     assert document["failed_ranks"][0]["data_path"] == ["survey/2.pt"]
     assert document["ranks_done"] == 3
@@ -267,7 +267,7 @@ def test_a_bad_partition_fails_its_rank_by_name_and_the_others_are_kept(store, r
     assert "INCOMPLETE" in (results / "report.html").read_text()
 
 
-def test_a_mended_partition_completes_the_run(store, results):
+def test_repaired_partition_completes_the_run(store, results):
     path = store / "cosmicai-test" / "survey" / "2.pt"
     whole = path.read_bytes()
     truncated(path)
@@ -291,15 +291,15 @@ def test_a_mended_partition_completes_the_run(store, results):
         ({"partition": {"source": "/nowhere.pt", "size": 10}}, "nowhere"),
     ],
 )
-def test_wrong_input_is_one_sentence_and_writes_nothing(store, changes, named):
+def test_wrong_input_is_refused_in_one_sentence_without_a_write(store, changes, named):
     before = snapshot(store)
-    with pytest.raises(BadInput, match=named) as told:
+    with pytest.raises(BadInput, match=named) as caught:
         run(request_of(**changes), str(store), workers=1)
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(caught.value)
     assert snapshot(store) == before
 
 
-def test_a_store_that_cannot_be_written_is_said_before_anything_else(store, tmp_path):
+def test_read_only_store_is_refused_before_anything_else(store, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(BadInput, match="cannot be written"):
         run(request_of(), str(tmp_path / "file" / "store"), workers=1)

@@ -51,7 +51,7 @@ def cosmic(prefect_server, tmp_path):
 
 
 def told_by(prefect_server):
-    """All that the server tells of runs: parameters, states, logs, artifacts, blocks as its API shows them."""
+    """Everything that the server's API shows of runs: parameters, states, logs, artifacts and blocks."""
     texts = []
     for what in ("flow_runs", "task_runs", "logs", "artifacts", "block_documents"):
         offset, page = 0, [None]
@@ -73,7 +73,7 @@ def lying_in(folder):
     return b"\n".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
 
 
-def test_a_script_that_prints_its_environment_and_fails_tells_no_secret(cosmic, store, prefect_server):
+def test_failing_script_that_prints_its_environment_leaks_no_secret(cosmic, store, prefect_server):
     folder = store / BUCKET / "scripts"
     folder.mkdir()
     (folder / "run.py").write_text(CARELESS)
@@ -92,15 +92,15 @@ def test_a_script_that_prints_its_environment_and_fails_tells_no_secret(cosmic, 
     assert "\x1b[2J" not in lying_in(folder).decode("utf-8", "replace") + server
 
 
-def test_a_function_that_fails_with_its_environment_in_the_message_tells_no_secret(
+def test_function_failing_with_its_environment_leaks_no_secret(
     cosmic, replaced, stack, aws, prefect_server, monkeypatch, prefect_api
 ):
     from prefect_aws import AwsCredentials
 
     keys = {"aws_access_key_id": "test", "aws_secret_access_key": "canary-of-the-block", "region_name": "us-east-1"}
-    AwsCredentials(**keys).save("telltale", overwrite=True)
-    replaced("telltale")
-    request = request_of(result_path="results/telltale", file_limit=1)
+    AwsCredentials(**keys).save("leaking", overwrite=True)
+    replaced("leaking")
+    request = request_of(result_path="results/leaking", file_limit=1)
     code, printed = cosmic(
         request,
         "--store",
@@ -108,25 +108,25 @@ def test_a_function_that_fails_with_its_environment_in_the_message_tells_no_secr
         "--executor",
         "lambda",
         "--aws-credentials",
-        "telltale",
+        "leaking",
         "--verbose",
         AWS_ENDPOINT_URL=aws,
     )
     assert code == 1, printed
     assert "AWS_SECRET_ACCESS_KEY': '***" in printed
     store = Store("s3://")
-    written = b"\n".join(store.read(BUCKET, each.key) for each in store.list(BUCKET, "results/telltale"))
+    written = b"\n".join(store.read(BUCKET, each.key) for each in store.list(BUCKET, "results/leaking"))
     assert b"AWS_SECRET_ACCESS_KEY" in written
     server = told_by(prefect_server)
-    assert "results/telltale" in server
-    assert "telltale" in server
+    assert "results/leaking" in server
+    assert "leaking" in server
     for text in (printed, server, written.decode("utf-8", "replace")):
         assert "canary" not in text
         assert "\x1b[2J" not in text
 
 
 @pytest.mark.parametrize("executor", ["local", "lambda"])
-def test_an_endpoint_with_a_password_is_refused_and_not_repeated(cosmic, executor):
+def test_endpoint_with_a_password_is_refused_without_repeating_it(cosmic, executor):
     words = ("--store", "s3://", "--executor", executor)
     code, printed = cosmic(request_of(), *words, AWS_ENDPOINT_URL="http://user:canary-of-the-address@127.0.0.1:9")
     assert (code, "AWS_ENDPOINT_URL has a user or a password in it" in printed) == (2, True)

@@ -5,11 +5,11 @@ import json
 
 def event(number, kind, at, before=0, **details):
     """One event, `at` seconds after 100."""
-    told = {"id": number, "type": kind, "timestamp": 100 + at, "previousEventId": before}
+    fields = {"id": number, "type": kind, "timestamp": 100 + at, "previousEventId": before}
     field = next(
         (f"state{end}" for end in ("Entered", "Exited") if kind.endswith(f"State{end}")), kind[0].lower() + kind[1:]
     )
-    return told | ({f"{field}EventDetails": details} if details else {})
+    return fields | ({f"{field}EventDetails": details} if details else {})
 
 
 def _wire(rank):

@@ -1,4 +1,4 @@
-"""The fastest function that does a rank's work on paper: it writes redshifts and a result, and computes nothing."""
+"""A function that publishes a rank's redshifts and result as fast as it can, and computes nothing."""
 
 import json
 import os
@@ -42,20 +42,20 @@ def handler(event, context):
 
 
 def slow(event, context):
-    """Note that it was called, and take 70 s over it."""
+    """Record the call, and take 70 s."""
     STORE.write("cosmicai-test", f"executions/{context.aws_request_id}", b"")
     time.sleep(70)
     return handler(event, context)
 
 
-def telltale(event, context):
-    """Fail with the environment in the message, as careless code does, and with what would steer a terminal."""
-    secret = {"AWS_SECRET_ACCESS_KEY": "canary-of-the-function"}  # first: of a long message the end is cut off
+def leaking(event, context):
+    """Fail with the environment in the message, as careless code does, and with terminal control characters."""
+    secret = {"AWS_SECRET_ACCESS_KEY": "canary-of-the-function"}  # first, because a long message is cut at its end
     raise RuntimeError(f"\x1b[2J <script> {secret | os.environ | secret}")
 
 
 def noted(event, context):
-    """Note that it was called for which rank, and take a third of a second more over it."""
+    """Record the call and its rank, and take a third of a second longer."""
     key = f"called/{event['RESULT_PATH']}/{event['RANK']}-{context.aws_request_id}"
     STORE.write("cosmicai-test", key, b"")
     time.sleep(0.3)

@@ -15,7 +15,7 @@ from tests.support.wire_examples import RESULT
 
 
 class Function:
-    """What runs behind the scripted endpoint: redshifts that tell the rank, published as the handler does."""
+    """The function behind the scripted endpoint: its redshifts encode the rank, published as the handler does."""
 
     def __init__(self, bucket, takes_s=0.0):
         self.bucket, self.takes_s = bucket, takes_s

@@ -1,4 +1,4 @@
-"""A run played back without a clock: all ranks start at once, each as long as it is told, with backups or without."""
+"""A simulated run without a clock: all ranks start at once and last as long as given, with or without backups."""
 
 import heapq
 import math

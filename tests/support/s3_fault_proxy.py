@@ -1,11 +1,13 @@
 """An HTTP proxy before an S3 endpoint, at which a test refuses requests or drops their answers."""
 
 import http.client
+import re
 import threading
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 DENIED = (403, b"<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>")
+EXPIRED = (400, b"<Error><Code>ExpiredToken</Code><Message>The provided token has expired.</Message></Error>")
 NO_SUCH_KEY = (404, b"<Error><Code>NoSuchKey</Code><Message>not there yet</Message></Error>")
 INTERNAL_ERROR = (500, b"<Error><Code>InternalError</Code><Message>try again</Message></Error>")
 
@@ -16,11 +18,13 @@ class S3FaultProxy:
     Attributes:
         refuse: takes method and path; returns the answer that replaces the endpoint's, or None to forward.
         lose: the same, but the endpoint has already carried the request out.
+        refuse_key: takes the access key that signed a request; returns as `refuse` does.
         seen: (method, path) of every request.
     """
 
     def __init__(self):
         self.refuse = self.lose = lambda method, path: None
+        self.refuse_key = lambda key: None
         self.seen = []
 
 
@@ -34,7 +38,8 @@ def _handler(proxy, place):
         def handle_any(self):
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             proxy.seen.append((self.command, self.path))
-            refused = proxy.refuse(self.command, self.path)
+            signed = re.search(r"Credential=([^/]+)/", self.headers.get("Authorization", ""))
+            refused = proxy.refuse_key(signed[1] if signed else "") or proxy.refuse(self.command, self.path)
             if refused is None:
                 line = http.client.HTTPConnection(place, timeout=60)
                 line.request(self.command, self.path, body, dict(self.headers))

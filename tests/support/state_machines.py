@@ -39,10 +39,10 @@ def handler(event, context):
     else:
         predictions = folder + "/predictions/" + rank + ".safetensors"
         s3.put_object(Bucket=event["RESULT_BUCKET"], Key=predictions, Body=b"redshifts")
-        told = {"rank": int(rank), "world_size": int(event["WORLD_SIZE"]), "fingerprint": event["fingerprint"]}
-        told |= {"data_path": event["DATA_PATH"], "result_path": folder, "predictions_path": predictions}
-        told |= {"started_at": started, "ended_at": time.time(), "request_id": context.aws_request_id}
-        record = RESULT | told
+        fields = {"rank": int(rank), "world_size": int(event["WORLD_SIZE"]), "fingerprint": event["fingerprint"]}
+        fields |= {"data_path": event["DATA_PATH"], "result_path": folder, "predictions_path": predictions}
+        fields |= {"started_at": started, "ended_at": time.time(), "request_id": context.aws_request_id}
+        record = RESULT | fields
     s3.put_object(Bucket=event["RESULT_BUCKET"], Key=folder + "/" + rank + ".json", Body=json.dumps(record))
     return "done"
 """

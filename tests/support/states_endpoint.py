@@ -44,8 +44,8 @@ def states_endpoint(**script):
                 self.close_connection = True
                 return
             refused = isinstance(answer, Refusal)
-            told = {"__type": answer.code, "message": answer.message} if refused else answer
-            data = (told if isinstance(told, str) else json.dumps(told)).encode()
+            reply = {"__type": answer.code, "message": answer.message} if refused else answer
+            data = (reply if isinstance(reply, str) else json.dumps(reply)).encode()
             self.send_response(400 if refused else 200)
             self.send_header("Content-Type", "application/x-amz-json-1.0")
             self.send_header("Content-Length", str(len(data)))

@@ -1,4 +1,4 @@
-"""Small examples of the records that travel between the rooms."""
+"""Small examples of the records that travel between flow and ranks."""
 
 from inference.contract.rank_event import RankEvent
 from inference.contract.rank_result import RankResult

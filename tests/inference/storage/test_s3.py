@@ -49,7 +49,13 @@ def test_a_refusal_is_told_in_words_by_its_code(status, code, told):
 
 
 @pytest.mark.parametrize(
-    ("status", "told"), [("403 Forbidden", "may not"), ("301 Moved", "region"), ("404 Not Found", "no such object")]
+    ("status", "told"),
+    [
+        ("400 Bad Request", "have expired"),
+        ("403 Forbidden", "may not"),
+        ("301 Moved", "region"),
+        ("404 Not Found", "no such object"),
+    ],
 )
 def test_a_refusal_without_a_body_is_told_by_its_status(status, told):
     assert told in s3.reason_of(OSError(f"Error performing HEAD http://h/b/k - Server returned status code: {status}"))

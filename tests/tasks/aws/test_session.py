@@ -5,7 +5,6 @@ from botocore.exceptions import ClientError, EndpointConnectionError, ReadTimeou
 
 from inference.errors import BadInput
 from tasks.aws.session import client, explain
-from tasks.prefect_support.aws_credentials import credentials
 
 CANARY = "canary-secret-0123456789"
 
@@ -24,18 +23,18 @@ def refusal(code, message="no", what="Invoke"):
     return ClientError({"Error": {"Code": code, "Message": message}}, what)
 
 
-def test_without_credentials_one_is_told_what_to_set(nowhere):
+def test_client_without_credentials_says_what_to_set(nowhere):
     with pytest.raises(BadInput, match="set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"):
         client("s3")
 
 
-def test_a_profile_that_is_not_there_is_named(nowhere):
+def test_client_of_a_missing_profile_names_it(nowhere):
     nowhere.setenv("AWS_PROFILE", "mars")
     with pytest.raises(BadInput, match="no AWS profile 'mars'"):
         client("s3")
 
 
-def test_without_a_region_one_is_told_what_to_set(nowhere):
+def test_client_without_a_region_says_what_to_set(nowhere):
     nowhere.setenv("AWS_ACCESS_KEY_ID", "x")
     nowhere.setenv("AWS_SECRET_ACCESS_KEY", CANARY)
     with pytest.raises(BadInput, match="set AWS_REGION"):
@@ -46,7 +45,7 @@ def test_without_a_region_one_is_told_what_to_set(nowhere):
 
 
 @pytest.mark.parametrize(
-    ("error", "told"),
+    ("error", "message"),
     [
         (refusal("AccessDeniedException"), "access denied: these credentials may not call Invoke"),
         (refusal("ExpiredToken"), "expired"),
@@ -57,51 +56,16 @@ def test_without_a_region_one_is_told_what_to_set(nowhere):
         (ValueError(""), "ValueError"),
     ],
 )
-def test_a_refusal_is_one_sentence(error, told):
-    assert told in explain(error)
+def test_explain_makes_a_refusal_one_sentence(error, message):
+    assert message in explain(error)
     assert "\n" not in explain(error)
 
 
-@pytest.mark.slow
-@pytest.mark.usefixtures("prefect_api")
-class TestABlock:
-    @pytest.fixture
-    def block(self, nowhere):
-        from prefect_aws import AwsCredentials
-
-        name = "cosmic-test"
-        AwsCredentials(
-            aws_access_key_id="key-of-the-block", aws_secret_access_key=CANARY, region_name="eu-west-3"
-        ).save(name, overwrite=True)
-        return name
-
-    def test_its_keys_are_the_processs_while_it_is_used(self, block, nowhere):
-        nowhere.setenv("AWS_ACCESS_KEY_ID", "before")
-        nowhere.setenv("AWS_SESSION_TOKEN", "of another account")
-        with credentials(block):
-            assert os.environ["AWS_ACCESS_KEY_ID"] == "key-of-the-block"
-            assert "AWS_SESSION_TOKEN" not in os.environ
-            assert client("lambda").meta.region_name == "eu-west-3"
-        assert os.environ["AWS_ACCESS_KEY_ID"] == "before"
-        assert os.environ["AWS_SESSION_TOKEN"] == "of another account"
-        assert "AWS_REGION" not in os.environ
-
-    def test_one_that_is_not_there_is_named(self, nowhere):
-        with pytest.raises(BadInput, match="no AwsCredentials block 'none'"), credentials("none"):
-            pass
-
-
-def test_no_block_changes_nothing():
-    before = dict(os.environ)
-    with credentials(None):
-        assert dict(os.environ) == before
-
-
-def test_an_endpoint_with_a_password_is_refused_and_not_repeated(nowhere):
+def test_client_with_a_password_in_its_endpoint_repeats_none(nowhere):
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         nowhere.setenv(name, "x")
     nowhere.setenv("AWS_REGION", "eu-west-1")
     nowhere.setenv("AWS_ENDPOINT_URL_LAMBDA", f"http://user:{CANARY}@127.0.0.1:9")
-    with pytest.raises(BadInput, match="has a user or a password") as told:
+    with pytest.raises(BadInput, match="has a user or a password") as refused:
         client("lambda")
-    assert CANARY not in str(told.value)
+    assert CANARY not in str(refused.value)
