@@ -28,6 +28,7 @@ from inference.rank_results.predictions import Predictions
 from inference.rank_results.publish import publish
 from inference.resource_usage import Clock, peak_memory_mb, reset_peak_memory
 from inference.scripts.run_script import run_script
+from inference.storage.atomic_write import atomic_write
 from inference.storage.store import Store, request_figures
 
 _WORKER = uuid.uuid4().hex[:12]
@@ -88,7 +89,7 @@ def lambda_handler(event: object, context: Any) -> dict[str, Any]:
         precision=engine.precision,
         precision_error=engine.precision_error,
         model_sha256=rank.model_sha256,
-        model_mb=_model_size(rank.store, rank) / 1e6,
+        model_mb=_model_size(store, rank) / 1e6,
         started_at=clock.started_at,
         ended_at=time.time(),
         **timing,
@@ -144,18 +145,18 @@ def _open_store(root: str) -> Store:
 
 
 def _warm_engine(store: str, rank: RankEvent) -> Engine:
-    return _engine(store, rank.bucket, rank.model, rank.model_sha256, rank.graph, rank.engine, rank.precision)
+    weights = (rank.bucket, rank.model, rank.model_sha256)
+    return _engine(store, *weights, rank.graph, rank.graph_sha256, rank.engine, rank.precision)
 
 
 @lru_cache(maxsize=2)  # a process serves one model, or two while one is replaced
-def _engine(root: str, bucket: str, model: str, sha256: str, graph: str | None, engine: str, precision: str) -> Engine:
+def _engine(
+    root: str, bucket: str, model: str, sha256: str, graph: str | None, graph_sha256: str, engine: str, precision: str
+) -> Engine:
     store = _open_store(root)
     if graph is not None:  # all of the model is in it, so the weights stay where they are
-        return open_graph(_fetched(store, bucket, graph, sha256), sha256, _threads(), precision)
-    weights = _fetched(store, bucket, model, sha256)
-    if content_hash(weights) != sha256:
-        raise StoreError(f"the model {bucket}/{model} is not the one that the run was planned with")
-    return open_engine(engine, weights, None, _threads(), precision)
+        return open_graph(_verified_file(store, bucket, graph, graph_sha256), sha256, _threads(), precision)
+    return open_engine(engine, _verified_file(store, bucket, model, sha256), None, _threads(), precision)
 
 
 def _threads() -> int:
@@ -163,21 +164,41 @@ def _threads() -> int:
     return int(os.environ.get("COSMIC_THREADS", "0"))
 
 
-def _fetched(store: Store, bucket: str, key: str, sha256: str) -> Path:
-    """The object as a file: itself in a local store, else a copy kept in the scratch folder by content."""
-    local = store.local_path(bucket, key)
-    if local is not None:
-        if not local.is_file():
-            raise StoreError(f"cannot read {bucket}/{key}: no such object")
-        return local
-    name = hashlib.sha256(key.encode()).hexdigest()  # a model has a graph for each precision
-    copy = Path(gettempdir()) / f"cosmic-{sha256[:16]}-{name[:16]}{Path(key).suffix}"
-    if not copy.exists():
-        partial = copy.with_suffix(f".{uuid.uuid4().hex[:8]}")
-        partial.write_bytes(store.read(bucket, key))
-        partial.replace(copy)
+def _verified_file(store: Store, bucket: str, key: str, sha256: str) -> Path:
+    """The object as a file: itself in a local store, else a copy that is kept in the scratch folder by its content.
+
+    A copy that other bytes got into, as of a process that was killed, is downloaded again.
+
+    Args:
+        store: the object store.
+        bucket: of the object.
+        key: of the object.
+        sha256: of its content; "" in the event of an older version, which is then not verified.
+
+    Raises:
+        StoreError: there is no such object, or its content is another one.
+    """
+    copy = store.local_path(bucket, key)
+    if copy is not None and not copy.is_file():
+        raise StoreError(f"cannot read {bucket}/{key}: no such object")
+    if copy is None:
+        copy = _place_of_copy(key, sha256)
+        if sha256 and copy.is_file() and content_hash(copy) == sha256:
+            return copy
+        with atomic_write(copy, durable=False) as partial:
+            partial.write_bytes(store.read(bucket, key))
+    if sha256 and content_hash(copy) != sha256:
+        raise StoreError(f"the model {bucket}/{key} is not the one that the run was planned with: run it again")
     return copy
 
 
-def _model_size(root: str, rank: RankEvent) -> int:
-    return _fetched(_open_store(root), rank.bucket, rank.graph or rank.model, rank.model_sha256).stat().st_size
+def _place_of_copy(key: str, sha256: str) -> Path:
+    name = hashlib.sha256(key.encode()).hexdigest()  # where no content hash is known, the key tells files apart
+    return Path(gettempdir()) / f"cosmic-{sha256[:16]}-{name[:16]}{Path(key).suffix}"
+
+
+def _model_size(store: Store, rank: RankEvent) -> int:
+    """Bytes of the file that holds the model."""
+    key = rank.graph or rank.model
+    sha256 = rank.graph_sha256 if rank.graph else rank.model_sha256
+    return (store.local_path(rank.bucket, key) or _place_of_copy(key, sha256)).stat().st_size

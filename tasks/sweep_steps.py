@@ -17,7 +17,8 @@ from prefect.artifacts import (
 )
 from prefect.cache_policies import NO_CACHE
 
-from inference.errors import BadInput, CosmicError, StoreError
+from inference.errors import BadInput, CosmicError
+from inference.storage.atomic_write import atomic_write
 from inference.storage.store import Store
 from tasks.aws.function_memory import memory_of
 from tasks.aws.session import client, explain
@@ -147,12 +148,9 @@ def _markdown(document: dict[str, Any], tables: Sequence[Table]) -> str:
 
 
 def _write_folder(folder: Path, files: dict[str, bytes]) -> None:
-    try:
-        for name, content in files.items():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            (folder / name).write_bytes(content)
-    except OSError as error:
-        raise StoreError(f"cannot write the sweep's results to {folder}: {error.strerror}") from None
+    for name, content in files.items():
+        with atomic_write(folder / name) as partial:
+            partial.write_bytes(content)
 
 
 def _publish(

@@ -11,9 +11,10 @@ from prefect import task
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
-from inference.errors import BadInput, BadPartition, StoreError
+from inference.errors import BadInput, BadPartition
 from inference.model.checkpoint import content_hash, save
 from inference.model.config import AstroMAEConfig
+from inference.storage.atomic_write import atomic_write
 from inference.storage.store import Store
 from tasks.prefect_support.retries import STEP_RETRIES, worth_retrying
 from tasks.reporting.formatting import plain
@@ -111,13 +112,10 @@ def publish_model(trained: Trained, facts: dict[str, Any], folder: Path, half: b
     text = card(facts, {name: path.stat().st_size for name, path in files.items()})
     document = facts | {"history": trained.history, "sha256": content_hash(folder / WEIGHTS)}
     pictures = {f"curve-{phase}.svg": svg for phase, svg in curves(trained.history).items()}
-    try:
-        for name, content in (
-            {CARD: text, PAGE: page(trained, facts), FACTS: json.dumps(document, indent=1)} | pictures
-        ).items():
-            (folder / name).write_text(content)
-    except OSError as error:
-        raise StoreError(f"cannot write {folder}: {error.strerror}") from None
+    texts = {CARD: text, PAGE: page(trained, facts), FACTS: json.dumps(document, indent=1)} | pictures
+    for name, content in texts.items():
+        with atomic_write(folder / name) as partial:
+            partial.write_text(content)
     shutil.rmtree(folder / STATE, ignore_errors=True)
     create_markdown_artifact(text, key="cosmic-model-card", description=plain(folder))
     told = f"curves of {plain(folder.name)}"

@@ -31,6 +31,8 @@ class RankEvent:
         data_etags: ETag of each partition when the plan was made, or empty when not known.
         model: key of the weights in `bucket`; `model_sha256` is their content hash, part of the exported graph's key.
             "" where a script is run.
+        graph: key of the exported graph in `bucket`, None for an engine that needs none; `graph_sha256` is its content
+            hash.
         script: what is run in place of the built-in engine.
         access: how partitions are read; None for the store's default.
         fingerprint: of everything that the result depends on (`inference.runs.plan`).
@@ -51,6 +53,7 @@ class RankEvent:
     model: str = ""
     model_sha256: str = ""
     graph: str | None = None
+    graph_sha256: str = ""
     script: Script | None = None
     engine: str = "onnxruntime"
     precision: str = "float32"
@@ -65,6 +68,7 @@ class RankEvent:
             "model": self.model,
             "model_sha256": self.model_sha256,
             "graph": self.graph,
+            "graph_sha256": self.graph_sha256,
             "engine": self.engine,
             "precision": self.precision,
             "access": self.access,
@@ -129,6 +133,7 @@ class RankEvent:
             model_sha256="" if script else text_of(wire, "model_sha256"),
             script=script,
             graph=None if graph is None else checked_key(graph, "graph"),
+            graph_sha256=text_of(wire, "graph_sha256", ""),
             engine=text_of(wire, "engine", "onnxruntime"),
             precision=text_of(wire, "precision", "float32"),
             access=None if wire.get("access") is None else text_of(wire, "access"),

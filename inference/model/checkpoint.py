@@ -6,9 +6,7 @@ Only `load` and `save`, which have to do with a model of torch, import torch.
 import hashlib
 import json
 import os
-import uuid
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +14,10 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from inference.contract.json_text import parse_json
-from inference.errors import BadCheckpoint, BadInput, StoreError
+from inference.errors import BadCheckpoint, BadInput
 from inference.model.config import AstroMAEConfig
 from inference.model.tensor_shapes import BATCH_COUNT, tensor_shapes
+from inference.storage.atomic_write import atomic_write
 
 if TYPE_CHECKING:
     from inference.model.astromae import AstroMAE
@@ -78,7 +77,8 @@ def save(path: Path, model: "AstroMAE", metadata: Mapping[str, Any] | None = Non
             if tensor.dtype == torch.float16 and not tensor.isfinite().all():
                 raise BadInput(f"the tensor {name} is beyond what half precision holds (65,504)")
     data = safetensors.torch.save(tensors, {_KEY: json.dumps(header)})
-    _replace(path, lambda partial: partial.write_bytes(data))
+    with atomic_write(path) as partial:
+        partial.write_bytes(data)
 
 
 def load(path: Path) -> "AstroMAE":
@@ -128,6 +128,22 @@ def read_weights(path: Path) -> tuple[AstroMAEConfig, dict[str, np.ndarray]]:
     return config, weights
 
 
+def graph_name(stem: str, sha256: str, precision: str) -> str:
+    """The file name of the graph exported from weights.
+
+    Args:
+        stem: the weights' file name, without `.safetensors`.
+        sha256: their content hash.
+        precision: of the graph, "float32" or "int8".
+
+    Example:
+        >>> graph_name("demo", "ab" * 32, "int8")
+        'demo.abababababababab-2-int8.onnx'
+    """
+    kind = f"{_EXPORT}" if precision == "float32" else f"{_EXPORT}-{precision}"
+    return f"{stem}.{sha256[:16]}-{kind}.onnx"
+
+
 def onnx_path(weights: Path, precision: str = "float32") -> Path:
     """Where the graph exported from these weights lies or will lie.
 
@@ -137,8 +153,7 @@ def onnx_path(weights: Path, precision: str = "float32") -> Path:
     Raises:
         BadCheckpoint: the weights cannot be read.
     """
-    kind = f"{_EXPORT}" if precision == "float32" else f"{_EXPORT}-{precision}"
-    name = f"{weights.stem}.{content_hash(weights)[:16]}-{kind}.onnx"
+    name = graph_name(weights.stem, content_hash(weights), precision)
     beside = weights.with_name(name)
     if beside.exists() or os.access(weights.parent, os.W_OK):
         return beside
@@ -163,7 +178,8 @@ def export_onnx(weights: Path, precision: str = "float32") -> Path:
 
         config, tensors = read_weights(weights)
         data = graph_of(config, tensors, content_hash(weights), int8=precision == "int8")
-        _replace(graph, lambda partial: partial.write_bytes(data.SerializeToString()))
+        with atomic_write(graph) as partial:
+            partial.write_bytes(data.SerializeToString())
     return graph
 
 
@@ -217,17 +233,3 @@ def _same_form(path: Path, name: str, found: Any, shape: list[int], types: set[s
         raise BadCheckpoint(f"{path}: tensor {name} has the shape {found.get_shape()}; the config wants {shape}")
     if found.get_dtype() not in types:
         raise BadCheckpoint(f"{path}: tensor {name} is {found.get_dtype()}, not {' or '.join(sorted(types))}")
-
-
-def _replace(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` make a file beside `path`, then put it in `path`'s place."""
-    partial = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write(partial)
-        partial.replace(path)
-    except OSError as error:
-        raise StoreError(f"cannot write {path}: {error.strerror}") from None
-    finally:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)

@@ -6,9 +6,7 @@ opening one reads a few hundred bytes, and the arrays are views of the mapped fi
 """
 
 import mmap
-import uuid
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -17,10 +15,11 @@ from typing import IO, Any, Protocol
 import numpy as np
 
 from inference.contract.sample import BANDS, BITS_PER_SAMPLE, IMAGE_SHAPE
-from inference.errors import BadInput, BadPartition, StoreError
+from inference.errors import BadInput, BadPartition
 from inference.partitions import pt_file as torch_zip
 from inference.partitions import safetensors_file as safetensors_map
 from inference.partitions.pt_writer import write_dataset
+from inference.storage.atomic_write import atomic_write
 
 _NAMES = ("images", "magnitudes", "redshifts")
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
@@ -218,16 +217,8 @@ def write_partition(path: Path, images: np.ndarray, magnitudes: np.ndarray, reds
     """
     part = Partition(str(path), images, magnitudes, redshifts)
     _check_suffix(path.suffix)
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
-    try:
-        with partial.open("xb") as file:
-            _write(file, part, path.suffix)
-        partial.replace(path)
-    except OSError as error:
-        raise StoreError(f"cannot write {path}: {error.strerror or error}") from error
-    finally:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
+    with atomic_write(path) as partial, partial.open("xb") as file:
+        _write(file, part, path.suffix)
 
 
 def partition_bytes(images: np.ndarray, magnitudes: np.ndarray, redshifts: np.ndarray | None, suffix: str) -> bytes:

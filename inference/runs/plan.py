@@ -26,11 +26,13 @@ class Model:
         key: of the `.safetensors` in the run's bucket.
         sha256: of its content.
         graph: key of the exported graph beside it, None for an engine that needs none.
+        graph_sha256: of the graph's content.
     """
 
     key: str
     sha256: str
     graph: str | None = None
+    graph_sha256: str = ""
 
 
 @dataclass(frozen=True)
@@ -151,6 +153,7 @@ def make_plan(request: RunRequest, listing: Sequence[StoredObject], what: Model 
             model=model.key,
             model_sha256=model.sha256,
             graph=model.graph,
+            graph_sha256=model.graph_sha256,
             script=script,
             engine=request.engine,
             precision=request.precision,

@@ -5,6 +5,8 @@ import hashlib
 from inference.contract.run_request import RunRequest
 from inference.contract.script import Script
 from inference.errors import BadInput
+from inference.model.checkpoint import graph_name
+from inference.runs.manifest import read_manifest
 from inference.runs.plan import Model
 from inference.scripts.run_script import script_hash
 from inference.storage.store import Store
@@ -29,17 +31,22 @@ def staged(store: Store, request: RunRequest) -> Model | Script:
             f"model: there is no staged {request.model or 'model'} in {request.bucket}: `cosmic run` stages it, and a"
             " request for the state machine names its key"
         )
-    sha256 = hashlib.sha256(store.read(request.bucket, request.model)).hexdigest()
-    return Model(request.model, sha256, _graph(store, request, request.model, sha256))
-
-
-def _graph(store: Store, request: RunRequest, model: str, sha256: str) -> str | None:
+    sha256 = _sha256(store, request.bucket, request.model)
     if request.engine != "onnxruntime":
-        return None
-    start = f"{model.removesuffix('.safetensors')}.{sha256[:16]}-"
-    folder = model.rpartition("/")[0]
-    graphs = [stored.key for stored in store.list(request.bucket, folder) if stored.key.startswith(start)]
-    graphs = [key for key in graphs if key.endswith(".onnx")]
-    if not graphs:
-        raise BadInput(f"model: {model} has no exported graph beside it in {request.bucket}: `cosmic run` stages it")
-    return graphs[-1]
+        return Model(request.model, sha256)
+    folder, slash, name = request.model.rpartition("/")
+    graph = f"{folder}{slash}{graph_name(name.removesuffix('.safetensors'), sha256, request.precision)}"
+    if store.head(request.bucket, graph) is None:
+        raise BadInput(
+            f"model: {request.model} has no exported {request.precision} graph beside it in {request.bucket}:"
+            " `cosmic run` stages it"
+        )
+    graph_sha256 = _sha256(store, request.bucket, graph)
+    noted = read_manifest(store, request.bucket, graph).get(graph)
+    if noted is not None and noted.sha256 != graph_sha256:
+        raise BadInput(f"model: the graph {graph} in {request.bucket} has changed: `cosmic run` stages it again")
+    return Model(request.model, sha256, graph, graph_sha256)
+
+
+def _sha256(store: Store, bucket: str, key: str) -> str:
+    return hashlib.sha256(store.read(bucket, key)).hexdigest()

@@ -6,7 +6,6 @@ as the disk of a Lambda function does, and is what tells our copies from files t
 
 import hashlib
 import json
-import uuid
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -16,6 +15,7 @@ from inference.contract.json_text import parse_json
 from inference.contract.object_keys import checked_key
 from inference.errors import BadInput, RankFailed, StoreError
 from inference.scripts.process import say
+from inference.storage.atomic_write import atomic_write
 from inference.storage.store import Store, StoredObject
 
 INDEX = ".cosmic-scripts.json"
@@ -65,7 +65,7 @@ def fetch(store: Store, bucket: str, folder: str, listing: Sequence[StoredObject
         raise RankFailed(f"the script's file {key} cannot be kept in {scratch}: {error.strerror}") from None
     finally:
         if index != before:
-            with suppress(OSError):  # a full disk is told above; without the index everything is downloaded again
+            with suppress(OSError, RankFailed):  # without an index everything is downloaded again
                 _write(scratch, INDEX, json.dumps(index).encode())
 
 
@@ -137,12 +137,11 @@ def _state(path: Path) -> list[int]:
 def _write(scratch: Path, key: str, data: bytes) -> None:
     """Put a copy in place in one step."""
     path = _folder_of(scratch, key) / Path(key).name
-    partial = scratch / f".cosmic-{uuid.uuid4().hex}"
     try:
-        partial.write_bytes(data)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+        with atomic_write(path, durable=False) as partial:
+            partial.write_bytes(data)
+    except StoreError as error:
+        raise RankFailed(f"the script's file {key} cannot be kept: {error}") from None
     _forget_compiled(path)
 
 

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from inference.errors import BadInput
+from inference.errors import BadInput, StoreError
+from inference.storage.atomic_write import atomic_write
 from tasks.photoz.intervals import (
     BINS,
     LEVEL,
@@ -149,9 +150,9 @@ def write(quality: Quality, folder: Path) -> list[Path]:
         files[f"bins-{name.replace('_', '-')}.csv"] = pd.DataFrame(rows).to_csv(index=False)
     files |= {f"{name}.svg": svg for name, (svg, _) in quality.pictures().items()}
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         for name, text in files.items():
-            (folder / name).write_text(text)
-    except OSError as error:
-        raise BadInput(f"cannot write {folder}: {error.strerror}") from None
+            with atomic_write(folder / name) as partial:
+                partial.write_text(text)
+    except StoreError as error:
+        raise BadInput(str(error)) from None
     return [folder / name for name in files]

@@ -1,22 +1,20 @@
 """Staging a script folder: what has changed is uploaded, and what was staged from here before and is gone is removed.
 
-A manifest in the bucket, `.cosmic/staged/<folder_key>.json`, tells what was staged, {key: {sha256, etag, size}}: an
-object counts as unchanged while the file has that hash and the object that ETag, so a change on either side is noticed.
+A manifest in the bucket notes what was staged (`inference.runs.manifest`).
 """
 
-import json
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
-from inference.contract.json_text import parse_json
 from inference.contract.object_keys import checked_key
 from inference.contract.run_request import RunRequest
 from inference.errors import BadInput
 from inference.model.checkpoint import content_hash
+from inference.runs.manifest import Noted, read_manifest, write_manifest
 from inference.runs.staged import staged
 from inference.scripts.run_script import script_hash
 from inference.storage.store import Store, StoredObject
@@ -42,20 +40,6 @@ class Staged:
     unchanged: int
     removed: int
     bytes: int
-
-
-@dataclass(frozen=True)
-class Noted:
-    """What the manifest knows of an object; the ETag is "" while it is being uploaded."""
-
-    sha256: str
-    etag: str
-    size: int
-
-
-def manifest_key(folder_key: str) -> str:
-    """Where it is written down what was staged under `folder_key`."""
-    return f".cosmic/staged/{folder_key}.json"
 
 
 def look_at_folder(source: Path, folder_key: str) -> dict[str, Path]:
@@ -117,7 +101,7 @@ def stage_folder(store: Store, bucket: str, folder_key: str, source: Path) -> St
     """
     files = look_at_folder(source, folder_key)
     here = {key: content_hash(path) for key, path in files.items()}
-    noted = _read_manifest(store, bucket, folder_key)
+    noted = read_manifest(store, bucket, folder_key)
     is_file = folder_key in files
     there = _listing(store, bucket, folder_key, is_file)
 
@@ -129,12 +113,12 @@ def stage_folder(store: Store, bucket: str, folder_key: str, source: Path) -> St
     sizes = {key: files[key].stat().st_size for key in files}
     if changed or gone:
         begun = noted | {key: Noted(here[key], "", sizes[key]) for key in changed}
-        _write_manifest(store, bucket, folder_key, begun)  # an interrupted upload is still known to be ours
+        write_manifest(store, bucket, folder_key, begun)  # an interrupted upload is still known to be ours
         _upload(lambda key: store.write(bucket, key, files[key]), changed)
         store.delete(bucket, gone)
         there = _listing(store, bucket, folder_key, is_file)
         ended = {key: Noted(here[key], _etag(there, key), sizes[key]) for key in files}
-        _write_manifest(store, bucket, folder_key, ended)
+        write_manifest(store, bucket, folder_key, ended)
     return Staged(
         sha256=script_hash(list(there.values())),
         uploaded=len(changed),
@@ -165,35 +149,6 @@ def _upload(put: Callable[[str], None], keys: list[str]) -> None:
                 show = later.enter_context(bar("staging scripts", len(keys)))
             if show is not None:
                 show(done)
-
-
-def _write_manifest(store: Store, bucket: str, folder_key: str, noted: Mapping[str, Noted]) -> None:
-    document = {key: asdict(note) for key, note in sorted(noted.items())}
-    store.write(bucket, manifest_key(folder_key), json.dumps(document, indent=1).encode())
-
-
-def _read_manifest(store: Store, bucket: str, folder_key: str) -> dict[str, Noted]:
-    key = manifest_key(folder_key)
-    if store.head(bucket, key) is None:
-        return {}
-    return parse_manifest(store.read(bucket, key), folder_key)
-
-
-def parse_manifest(data: bytes, folder_key: str) -> dict[str, Noted]:
-    """What a manifest says of objects under `folder_key`; whatever else it says is ignored."""
-    try:
-        document = parse_json(data, "the manifest")
-    except BadInput:
-        return {}
-    if not isinstance(document, dict):
-        return {}
-    found = {}
-    for key, note in document.items():
-        match note:
-            case {"sha256": str(sha256), "etag": str(etag), "size": int(size)}:
-                if key == folder_key or key.startswith(f"{folder_key}/"):
-                    found[key] = Noted(sha256, etag, size)
-    return found
 
 
 def find_script(request: RunRequest, store: Store) -> Path | None:

@@ -10,7 +10,9 @@ from inference.contract.run_request import RunRequest
 from inference.contract.sample import IMAGE_SHAPE
 from inference.errors import BadCheckpoint, BadInput
 from inference.model.checkpoint import content_hash, export_onnx, load, onnx_path, read_config
+from inference.runs.manifest import note_object, read_manifest
 from inference.runs.plan import Model
+from inference.storage.atomic_write import atomic_write
 from inference.storage.store import Store
 from tasks.reporting.terminal import waiting
 
@@ -25,13 +27,16 @@ class Weights:
         path: the file.
         key: where it lies or will lie in the run's bucket.
         sha256: its content hash.
-        graph: the exported graph, None for the torch engine.
+        graph: the exported graph, None for the torch engine; `precision` is its own.
+        in_bucket: the request names a key in the bucket, so that the weights are staged already.
     """
 
     path: Path
     key: str
     sha256: str
     graph: Path | None
+    precision: str = "float32"
+    in_bucket: bool = False
 
 
 def find_weights(request: RunRequest, store: Store) -> Weights:
@@ -55,7 +60,8 @@ def find_weights(request: RunRequest, store: Store) -> Weights:
         load(path)  # the export for the other engine looks at every tensor, too
     sha256 = content_hash(path)
     graph = _graph(path, request.precision) if request.engine == "onnxruntime" else None
-    return Weights(path, key or f"models/{path.stem}-{sha256[:16]}.safetensors", sha256, graph)
+    place = key or f"models/{path.stem}-{sha256[:16]}.safetensors"
+    return Weights(path, place, sha256, graph, request.precision, key is not None)
 
 
 def _graph(path: Path, precision: str) -> Path:
@@ -80,30 +86,50 @@ def _locate(model: str, bucket: str, store: Store) -> tuple[Path, str | None]:
 
 
 def _downloaded(store: Store, bucket: str, key: str) -> Path:
+    """A copy of the object in the user's cache, named by its ETag and verified by its size."""
     stored = store.head(bucket, key)
     folder = Path.home() / ".cache" / "cosmic-flows" / "models"
     copy = folder / f"{(stored.etag if stored else '')}-{Path(key).name}"
-    if not copy.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        partial = copy.with_suffix(".partial")
-        partial.write_bytes(store.read(bucket, key))
-        partial.replace(copy)
+    if stored is None or not copy.exists() or copy.stat().st_size != stored.size:
+        with atomic_write(copy) as partial:
+            partial.write_bytes(store.read(bucket, key))
     return copy
 
 
 def put_weights(weights: Weights, bucket: str, store: Store) -> tuple[Model, list[str]]:
-    """Put weights and graph into the bucket where they are not there yet; return the model and the keys written."""
-    stem = weights.key.removesuffix(".safetensors")
-    graph_key = None
-    if weights.graph is not None:
-        graph_key = f"{stem}.{weights.graph.name.removeprefix(weights.path.stem + '.')}"
+    """Put weights and graph into the bucket unless they are there unchanged; return the model and the keys written.
+
+    A graph that lies in the bucket with other bytes than were staged is replaced; where it is its own source, because
+    the store is a folder, it is exported again.
+
+    Raises:
+        StoreError: the bucket cannot be written.
+    """
     written = []
-    wanted = [(weights.key, weights.path), (graph_key, weights.graph)]
-    for key, path in wanted:
-        if key is None or path is None:
-            continue
-        there = store.head(bucket, key)
-        if there is None or there.size != path.stat().st_size:
-            store.write(bucket, key, path)
-            written.append(key)
-    return Model(weights.key, weights.sha256, graph_key), written
+    if not weights.in_bucket and _put(store, bucket, weights.key, weights.path, weights.sha256):
+        written.append(weights.key)
+    if weights.graph is None:
+        return Model(weights.key, weights.sha256), written
+    stem = weights.key.removesuffix(".safetensors")
+    key = f"{stem}.{weights.graph.name.removeprefix(weights.path.stem + '.')}"
+    sha256 = content_hash(weights.graph)
+    noted = read_manifest(store, bucket, key).get(key)
+    if noted is not None and noted.sha256 != sha256 and weights.graph == store.local_path(bucket, key):
+        weights.graph.unlink()
+        sha256 = content_hash(export_onnx(weights.path, weights.precision))
+    if _put(store, bucket, key, weights.graph, sha256):
+        written.append(key)
+    return Model(weights.key, weights.sha256, key, sha256), written
+
+
+def _put(store: Store, bucket: str, key: str, path: Path, sha256: str) -> bool:
+    """Make the object what the file is; False if it was that already."""
+    there = store.head(bucket, key)
+    noted = read_manifest(store, bucket, key).get(key)
+    if there is not None and noted is not None and (noted.sha256, noted.etag) == (sha256, there.etag):
+        return False
+    is_source = path == store.local_path(bucket, key)
+    if not is_source:
+        store.write(bucket, key, path)
+    note_object(store, bucket, key, sha256)
+    return not is_source

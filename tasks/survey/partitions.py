@@ -10,9 +10,10 @@ from typing import Any
 from inference.contract.run_request import PartitionRequest, RunRequest
 from inference.contract.sample import samples_of_size
 from inference.contract.validation import checked_int
-from inference.errors import BadInput, BadPartition, StoreError
+from inference.errors import BadInput, BadPartition
 from inference.partitions.partition import Partition, open_partition, partition_bytes, split
 from inference.runs.plan import SUFFIXES
+from inference.storage.atomic_write import atomic_write
 from inference.storage.store import Store, StoredObject
 
 
@@ -38,10 +39,8 @@ class Target:
         if isinstance(place, str):
             self.store.write(self.bucket, place, data)
             return
-        try:
-            place.write_bytes(data)
-        except OSError as error:
-            raise StoreError(f"cannot write {place}: {error.strerror}") from None
+        with atomic_write(place) as partial:
+            partial.write_bytes(data)
 
     def remove_beside(self, suffix: str) -> None:
         """Remove it, if it is there."""

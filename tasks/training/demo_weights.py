@@ -13,6 +13,7 @@ from inference.model.astromae import AstroMAE
 from inference.model.checkpoint import save
 from inference.model.config import SMALL, AstroMAEConfig
 from inference.partitions.partition import Partition
+from inference.storage.atomic_write import atomic_write
 from tasks.photoz.metrics import OUTLIER
 from tasks.simulation.survey import simulate
 from tasks.training.galaxies import GalaxySet, Split
@@ -103,7 +104,8 @@ def main() -> int:
     facts = {"recipe": RECIPE.to_dict(), "samples": SAMPLES, "survey_seed": SURVEY_SEED, "metrics": result.metrics}
     save(arguments.out, result.model, facts)
     text = card(SMALL, result.metrics, arguments.out.stat().st_size)
-    arguments.out.with_suffix(".md").write_text(text)
+    with atomic_write(arguments.out.with_suffix(".md")) as partial:
+        partial.write_text(text)
     print(text)  # noqa: T201
     return 0
 

@@ -8,7 +8,6 @@ import hashlib
 import json
 import os
 import time
-import uuid
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from torch import Tensor, nn
 
 from inference.contract.json_text import parse_json
 from inference.errors import BadCheckpoint, BadInput, CosmicError, StoreError
+from inference.storage.atomic_write import atomic_write
 from tasks.training.galaxies import GalaxySet
 
 _KEY = "cosmic-fit"
@@ -213,19 +213,15 @@ class _Fitted:
                 if key[0] != "_" or key == "_step_count"
             },
         }
-        partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            save_file(
-                {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()},
-                partial,
-                {_KEY: json.dumps(facts)},
-            )
-            partial.replace(path)
-        except (OSError, SafetensorError) as error:
+            with atomic_write(path) as partial:
+                save_file(
+                    {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()},
+                    partial,
+                    {_KEY: json.dumps(facts)},
+                )
+        except SafetensorError as error:
             raise StoreError(f"cannot write {path}: {error}") from None
-        finally:
-            partial.unlink(missing_ok=True)
 
     def restore(self, path: Path, phase: Phase) -> list[dict[str, Any]]:
         """Take up what `write` wrote; what belongs to another recipe or other galaxies counts as nothing."""

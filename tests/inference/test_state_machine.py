@@ -6,13 +6,14 @@ from inference.contract.rank_event import RankEvent
 from inference.contract.run_request import RunRequest
 from inference.errors import BadInput, RankFailed, StoreError
 from inference.handler import lambda_handler
-from inference.model.checkpoint import content_hash
+from inference.model.checkpoint import content_hash, export_onnx
 from inference.runs.begin import start_run
 from inference.runs.plan import Model, make_plan
 from inference.runs.staged import staged
 from inference.state_machine import initialize, summarize
 from inference.storage.store import Store
 from inference.worker import LocalContext
+from tasks.staging.weights import find_weights, put_weights
 from tests.support.surveys import SIZES, read_json, request_of
 
 BUCKET = "cosmicai-test"
@@ -41,7 +42,8 @@ def test_the_machine_plans_what_the_flow_plans(root):
     store = Store(root)
     request = RunRequest.read(request_of())
     model = staged(store, request)
-    assert model == Model(MODEL, content_hash(root / BUCKET / MODEL), model.graph)
+    graph_sha256 = content_hash(root / BUCKET / model.graph)
+    assert model == Model(MODEL, content_hash(root / BUCKET / MODEL), model.graph, graph_sha256)
     planned = make_plan(request, store.list(BUCKET, "survey"), model, store.root).events
     assert [RankEvent.from_wire(item) for item in items_of(root, output)] == list(planned)
     assert (output["ranks"], output["bucket"], output["result_path"]) == (4, BUCKET, "results/test")
@@ -105,10 +107,33 @@ def test_what_cannot_run_is_refused_before_the_first_write(root, results, change
     assert not results.exists()
 
 
+def test_initialize_takes_the_graph_of_the_requested_precision(root):
+    model = root / BUCKET / MODEL
+    graphs = {precision: export_onnx(model, precision) for precision in ("float32", "int8")}
+    for precision, graph in graphs.items():
+        output = initialize(request_of(precision=precision, result_path=f"results/{precision}"), LocalContext())
+        item = items_of(root, output)[0]
+        assert (item["graph"], item["graph_sha256"]) == (f"models/{graph.name}", content_hash(graph))
+        assert lambda_handler(item, LocalContext())["precision"] == precision
+
+
+def test_initialize_refuses_a_graph_that_has_changed_since_it_was_staged(root):
+    store, request = Store(root), RunRequest.read(request_of())
+    model, _ = put_weights(find_weights(request, store), BUCKET, store)
+    graph = root / BUCKET / model.graph
+    sound = graph.read_bytes()
+    graph.write_bytes(sound[:-1] + bytes([sound[-1] ^ 1]))
+    try:
+        with pytest.raises(BadInput, match="has changed: `cosmic run` stages it again"):
+            initialize(request_of(), LocalContext())
+    finally:
+        graph.write_bytes(sound)
+
+
 def test_weights_without_their_graph_are_refused(root):
     for graph in (root / BUCKET / "models").glob("*.onnx"):
         graph.unlink()
-    with pytest.raises(BadInput, match="no exported graph"):
+    with pytest.raises(BadInput, match="no exported float32 graph"):
         initialize(request_of(), LocalContext())
 
 

@@ -19,6 +19,7 @@ from inference.rank_results.external import import_external_result
 from inference.rank_results.gather import parse_result, read_combined
 from inference.rank_results.predictions import Predictions, decode
 from inference.rank_results.publish import publish
+from inference.runs.manifest import parse_manifest
 from inference.runs.plan import events_of, read_request
 from inference.scripts.download import parse_index
 from inference.storage.lease import Lease
@@ -34,7 +35,6 @@ from tasks.compare import _last_good
 from tasks.executors.base import result_of
 from tasks.invocations.stored import load_executions, load_invocations, transitions_of
 from tasks.run_results.summary import rank_table
-from tasks.staging.scripts import parse_manifest
 from tasks.sweeps.comparison import compare, load_side
 from tasks.sweeps.comparison_table import comparison_table
 from tasks.sweeps.sweep import Sweep

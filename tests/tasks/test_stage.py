@@ -46,7 +46,7 @@ class TestFindingWeights:
     def test_a_key_in_the_bucket_is_used_where_it_lies(self, store, folder):
         found = find(store)
         path = folder / "tiny.safetensors"
-        assert found == Weights(path, "models/tiny.safetensors", content_hash(path), None)
+        assert found == Weights(path, "models/tiny.safetensors", content_hash(path), None, in_bucket=True)
 
     def test_a_key_in_the_bucket_comes_before_a_file_of_that_name(self, store, folder, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
@@ -159,6 +159,23 @@ class TestPuttingWeights:
         (folder.parent / model.key).write_bytes(b"half")
         assert put_weights(weights, BUCKET, store) == (model, [model.key])
         assert content_hash(folder.parent / model.key) == weights.sha256
+
+    def test_put_weights_replaces_an_object_of_the_same_size_with_other_bytes(self, store, weights, folder):
+        model, _ = put_weights(weights, BUCKET, store)
+        for key in (model.key, model.graph):
+            path = folder.parent / key
+            path.write_bytes(bytes(byte ^ 1 for byte in path.read_bytes()))
+        assert put_weights(weights, BUCKET, store) == (model, [model.key, model.graph])
+        assert content_hash(folder.parent / model.key) == weights.sha256
+        assert store.read(BUCKET, model.graph) == b"graph"
+
+    def test_put_weights_exports_a_changed_graph_of_the_bucket_again(self, store, folder):
+        request = RunRequest.read(request_of(model="models/tiny.safetensors"))
+        model, _ = put_weights(find_weights(request, store), BUCKET, store)
+        path = folder.parent / model.graph
+        path.write_bytes(bytes(byte ^ 1 for byte in path.read_bytes()))
+        assert put_weights(find_weights(request, store), BUCKET, store)[0] == model
+        assert content_hash(path) == model.graph_sha256
 
     def test_weights_that_lie_in_the_bucket_stay_where_they_are(self, store, folder):
         before = snapshot(folder.parent)

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from flows.cli.options import add_json, add_store, bucket_and_path
 from flows.cli.terminal import print_json, say
-from inference.errors import BadInput, StoreError
+from inference.errors import BadInput
+from inference.storage.atomic_write import atomic_write
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,12 +46,8 @@ def main(args: argparse.Namespace) -> int:
     objects = None if args.objects is None else _bytes(args.objects)
     catalogue = read_catalogue(Store(args.store), bucket, path, partial=args.partial, objects=objects)
     data = catalogue_bytes(catalogue, form)
-    partial = target.with_name(f".{target.name}.partial")
-    try:
+    with atomic_write(target) as partial:
         partial.write_bytes(data)
-        partial.replace(target)
-    except OSError as error:
-        raise StoreError(f"cannot write {target}: {error.strerror}") from None
     rows = catalogue.rows
     known = int(rows["z_spec"].notna().sum())
     facts = {"file": str(target), "format": form, "objects": len(rows), "with_z_spec": known, "bytes": len(data)}

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from flows.cli import prefect_server as prefect_api
 from flows.cli.terminal import say
-from inference.errors import BadInput, StoreError
+from inference.errors import BadInput
+from inference.storage.atomic_write import atomic_write
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -53,10 +54,8 @@ def main(args: argparse.Namespace) -> int:
         from tasks.simulation.report import survey_page
 
         page = args.out.with_suffix(".html")
-        try:
-            page.write_text(survey_page(survey, args.seed))
-        except OSError as error:
-            raise StoreError(f"cannot write {page}: {error.strerror}") from None
+        with atomic_write(page) as partial:
+            partial.write_text(survey_page(survey, args.seed))
         say(f"{page}: sample cut-outs, colours and noise to look at")
     say(
         f"{args.out}: {args.samples:,} galaxies, {args.out.stat().st_size / 1e6:.1f} MB,"

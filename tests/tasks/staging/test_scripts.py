@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inference.errors import BadInput, StoreError
+from inference.runs.manifest import manifest_key, parse_manifest
 from inference.scripts.run_script import script_hash
-from tasks.staging.scripts import LEFT_OUT, Staged, look_at_folder, manifest_key, parse_manifest, stage_folder
+from tasks.staging.scripts import LEFT_OUT, Staged, look_at_folder, stage_folder
 from tests.support.staged_scripts import ANOMALY, BUCKET, NAME, local_store
 from tests.support.surveys import snapshot
 

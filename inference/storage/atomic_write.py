@@ -1,0 +1,47 @@
+"""A local file is written whole or not at all."""
+
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from inference.errors import StoreError
+
+
+@contextmanager
+def atomic_write(path: Path, *, durable: bool = True) -> Iterator[Path]:
+    """Yield a new file's path beside `path`; when the block ends well, that file takes the place of `path`.
+
+    Its name is unique to the writer, so that any number of processes may write the same file: readers see one whole
+    content or another, and the last writer's stays. A block that fails leaves nothing behind.
+
+    Args:
+        path: the file; folders above it are made.
+        durable: flush the content to the disk first, so that a power failure cannot leave an empty file under the
+            name; without it for caches, which are verified when they are read.
+
+    Raises:
+        StoreError: the file cannot be written; names it.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     with atomic_write(Path(folder, "a.txt")) as partial:
+        ...         _ = partial.write_text("whole")
+        ...     print(*os.listdir(folder), Path(folder, "a.txt").read_text())
+        a.txt whole
+    """
+    partial = path.with_name(f".{path.name[:200]}.{os.getpid()}-{uuid.uuid4().hex[:12]}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield partial
+        if durable:
+            with partial.open("rb") as file:
+                os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError as error:
+        raise StoreError(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
