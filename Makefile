@@ -9,7 +9,7 @@ WHAT   ?=
 SPREAD ?= -n 2 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check test bench soak ui lint format clean
+.PHONY: help demo check test bench soak ui docs lint format clean
 
 help:
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ soak: $(READY) ## the long proofs
 
 ui: $(READY) ## a Prefect server on http://127.0.0.1:4200, which runs then find by themselves
 	@$(BIN)/prefect server start
+
+docs: $(READY) ## the documentation as a site in .cosmic/site; links are checked
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 lint: $(READY) ## ruff and the type checker
 	@$(BIN)/ruff check .

@@ -48,6 +48,18 @@ def test_page_links_only_to_files_that_exist(page):
     targets = [target.partition("#")[0] for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text())]
     missing = [each for each in targets if each and "://" not in each and not (page.parent / each).exists()]
     assert missing == []
+    if page.parent.name == "docs":  # the site holds docs/ alone
+        assert [target for target in targets if target.startswith("../")] == []
+
+
+@pytest.mark.slow
+def test_docs_build_as_a_site_without_a_warning(tmp_path):
+    command = [sys.executable, "-m", "mkdocs", "build", "--quiet", "--strict", "--site-dir", str(tmp_path / "site")]
+    built = subprocess.run(
+        command, cwd=ROOT, env=os.environ | {"NO_MKDOCS_2_WARNING": "1"}, capture_output=True, text=True, check=False
+    )
+    assert (built.returncode, built.stdout + built.stderr) == (0, "")
+    assert "file_limit" in (tmp_path / "site" / "api.html").read_text()
 
 
 def test_request_page_names_every_key_of_the_request():
