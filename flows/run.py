@@ -16,9 +16,9 @@ from inference.errors import RunIncomplete, StoreError
 from inference.runs.begin import Start, hold, partitions_lease
 from inference.storage.store import Store
 from tasks.dispatch.dispatcher import Limits
-from tasks.executors.select import AnyExecutor, executor_of, placed
-from tasks.executors.step_functions import StepFunctionsExecutor
-from tasks.fan_out import fan_out, map_out
+from tasks.executors.base import Executor
+from tasks.executors.select import executor_of, placed
+from tasks.fan_out import fan_out
 from tasks.invocations.ledger import Ledger
 from tasks.invocations.stored import keep_execution
 from tasks.partition import partition_dataset
@@ -45,17 +45,12 @@ def _tag(request: RunRequest, executor: str) -> None:
         client.update_flow_run(flow_run.id, tags=sorted(tags))
 
 
-def _dispatch(
-    request: RunRequest, start: Start, pool: AnyExecutor, run_id: str, limits: Limits, cancelled: Cancellation
-) -> Ledger:
+def _run_ranks(request: RunRequest, start: Start, pool: Executor, limits: Limits, cancelled: Cancellation) -> Ledger:
     todo = [event for event in start.plan.events if event.rank not in start.resumed]
     if not todo:
         return Ledger()
     # What comes after the ranks needs pandas and matplotlib: fetched while ranks run, for which nothing else is to do.
     Thread(target=import_module, args=("tasks.report",), name="cosmic-import", daemon=True).start()
-    if isinstance(pool, StepFunctionsExecutor):
-        model = {} if request.script else {"model": todo[0].model}
-        return map_out(request.document() | model | {"run_id": run_id}, todo, pool, limits, cancelled)
     return fan_out(todo, pool, ranks_per_task(len(todo), request.ranks_per_task), limits, cancelled)
 
 
@@ -90,12 +85,12 @@ def run(
     checked = RunRequest.read(request)
     root = store if "://" in store else str(Path(store).expanduser().resolve())
     with credentials(aws_credentials):
-        pool = executor_of(executor, checked, root, workers)
+        run_id = str(flow_run.id)
+        pool = executor_of(executor, checked, root, workers, run_id)
         pool.check()
         checked = placed(checked, pool)
         check(checked, root)
-        limits = Limits.of(checked, hedging=executor == "lambda" and checked.script is None)
-        run_id = str(flow_run.id)
+        limits = Limits.of(checked, pool)
         with hold(Store(root), checked, run_id) as leases:
             _tag(checked, executor)
             if checked.partition is not None:
@@ -104,7 +99,7 @@ def run(
             what = stage_scripts(checked, root)
             start = plan_ranks(checked, what, root, run_id, fresh)
             with Cancellation(flow_run.id) as cancelled:
-                ledger = _dispatch(checked, start, pool, run_id, limits, cancelled)
+                ledger = _run_ranks(checked, start, pool, limits, cancelled)
             for lease in leases:
                 lease.check()
             from tasks.bill import compute_costs

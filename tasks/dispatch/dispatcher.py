@@ -1,7 +1,8 @@
-"""Dispatch: which rank runs when, which gets a backup, and when all of it stops; shared by the task runs of a fan-out.
+"""The dispatcher: which rank runs when, which gets a backup, and when all of it stops.
 
-Calls are made in threads that nobody waits for, at most as many as the executor runs ranks at once. A rank has ended
-when the first of its copies brings a result, or the last of them fails.
+All task runs of a fan-out share one. They hand in their ranks and wait; one loop sends the ranks, takes the calls that
+ended, makes backups and stops the run. A rank has ended when the first of its copies brings a result, or when the last
+of them fails.
 """
 
 import bisect
@@ -9,21 +10,22 @@ import dataclasses
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
-from queue import SimpleQueue
-from types import TracebackType
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from queue import Empty, SimpleQueue
 from typing import Self
 
 from inference.contract.rank_event import RankEvent
 from inference.contract.run_request import RunRequest, exceeded
 from inference.errors import CosmicError
 from tasks.dispatch.hedging import backups
-from tasks.executors.base import RUN_ENDED, Executor
+from tasks.executors.base import RUN_ENDED, Call, Executor, NothingRan, measured
 from tasks.invocations.invocation import Invocation
 from tasks.invocations.ledger import Ledger
 from tasks.invocations.stored import STILL_RUNNING
 
-Ended = Invocation | None  # None: stopped before it ended
+ATTEMPTS = 3  # of a rank, before it is given up
+POLL_S = 0.05  # between two looks at the limits and at which ranks are late
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,70 +44,65 @@ class Limits:
     until: tuple[float, str] | None = None
 
     @classmethod
-    def of(cls, request: RunRequest, *, hedging: bool) -> Self:
-        """The request's limits, its time running from now.
+    def of(cls, request: RunRequest, executor: Executor) -> Self:
+        """The request's limits on this executor, its time running from now.
 
-        Args:
-            request: the checked request.
-            hedging: whether late ranks get backups where the request does not say.
+        A script writes its rank's result itself, so that the slower copy would overwrite the faster one's: no backups.
+        An executor that takes the whole run gives up ranks by its own rule, and only time stops it from here.
         """
         allowed, until = request.run_timeout, None
         if allowed is not None:
             until = time.monotonic() + allowed, f"the run took longer than {allowed:g} s (run_timeout)"
+        counted = not executor.takes_whole_run
         return cls(
-            hedging=hedging if request.hedging is None else request.hedging,
-            tolerated_percentage=request.tolerated_failure_percentage,
-            tolerated_count=request.tolerated_failure_count,
+            hedging=executor.hedging and request.script is None if request.hedging is None else request.hedging,
+            tolerated_percentage=request.tolerated_failure_percentage if counted else None,
+            tolerated_count=request.tolerated_failure_count if counted else None,
             until=until,
         )
 
-    def over(self, failed: int, ranks: int) -> str | None:
-        """Why a run stops now with so many ranks failed for good, as a clause; None if it goes on."""
+    def exceeded(self, failed: int, ranks: int) -> str | None:
+        """Why a run stops now with so many ranks given up, as a clause; None if it goes on."""
         if self.until is not None and time.monotonic() > self.until[0]:
             return self.until[1]
         return exceeded(failed, ranks, self.tolerated_percentage, self.tolerated_count)
 
 
+class _Batch:
+    """Ranks that one task run handed in together and waits for."""
+
+    def __init__(self, events: Sequence[RankEvent]) -> None:
+        self.events = events
+        self.left = len(events)
+        self.ended = threading.Event()
+
+
 class _Rank:
-    """A rank that was sent: its copies under way and who waits for it."""
+    """A rank that has not ended, and its copies that are queued or open."""
 
-    def __init__(self, event: RankEvent, ended: "SimpleQueue[Ended]") -> None:
-        self.event, self._ended = event, ended
-        self.copies = 1  # queued or under way
+    def __init__(self, event: RankEvent, batch: _Batch) -> None:
+        self.event, self.batch = event, batch
+        self.copies = 1
         self.backups = 0
-        self.settled = False
-
-    def settle(self, end: Ended) -> None:
-        """Tell whoever waits."""
-        self.settled = True
-        self._ended.put(end)
+        self.ended = False
 
 
-class _Call:
-    """A copy of a rank: under way since `began`, by the monotonic clock; or waiting to be sent, or sent again."""
+class _Copy:
+    """One copy of a rank, queued or open."""
 
     def __init__(self, rank: _Rank, *, backup: bool) -> None:
         self.rank, self.backup = rank, backup
-        self.began: float | None = None
-
-    def under_way(self, sent: bool) -> None:
-        """Note that it was sent, or refused."""
-        self.began = time.monotonic() if sent else None
 
 
-class Dispatch:
-    """Runs ranks on an executor; no dataclass, for the ledger's reason.
-
-    Attributes:
-        why: why it stopped, as a clause; None while it goes on.
-        given_up: ranks that will not be tried again.
+class Dispatcher:
+    """Runs ranks on an executor; entered and left with it. No dataclass, for the ledger's reason.
 
     Args:
-        executor: runs ranks; entered and left with this.
-        ledger: every invocation is entered there, a late one too.
+        executor: runs ranks.
+        ledger: every invocation is entered there, and why the run was stopped.
         events: of all ranks that are to run.
         limits: of the run.
-        cancelled: tells why the run is to stop at once, as a clause, or None.
+        cancelled: says why the run is to stop at once, as a clause, or None.
     """
 
     def __init__(
@@ -117,185 +114,205 @@ class Dispatch:
         cancelled: Callable[[], str | None] = lambda: None,
     ) -> None:
         self.executor, self.ledger = executor, ledger
-        self.why: str | None = None
-        self.given_up: set[int] = set()
         self._ranks, self._world_size = len(events), events[0].world_size
         self._limits, self._cancelled = limits or Limits(), cancelled
-        self._lock = threading.Condition()
-        self._queue: deque[_Call] = deque()
-        self._under_way: set[_Call] = set()
-        self._threads = 0
-        self._open: dict[int, _Rank] = {}  # sent and not settled
-        self._failed: set[int] = set()  # settled, and not sent again yet
-        self._times: list[float] = []
-        self._made = 0
+        self._lock = threading.Lock()  # around the next two, which task runs share with the loop
+        self._batches: set[_Batch] = set()
+        self._left = False
+        self._inbox: SimpleQueue[_Batch | Call | None] = SimpleQueue()  # None only wakes the loop
+        self._queue: deque[_Copy] = deque()
+        self._calls: dict[Call, _Copy] = {}  # open
+        self._running: dict[int, _Rank] = {}  # ranks that are queued or open
+        self._failed: dict[int, bool] = {}  # ranks whose last attempt failed: given up, or to be tried again
+        self._times: list[float] = []  # seconds that each done rank took, sorted
+        self._backups = 0
+        self._hedged_at = 0.0
 
     def __enter__(self) -> Self:
-        self.executor.__enter__()
+        self.executor.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stop("the run is over")
+    def __exit__(self, *_: object) -> None:
+        self._leave()
 
-    def run(self, events: Sequence[RankEvent]) -> list[Invocation]:
-        """Run ranks and wait for them; from many threads at once.
+    @property
+    def given_up(self) -> set[int]:
+        """Ranks that failed and are not tried again."""
+        return {rank for rank, final in self._failed.items() if final}
 
-        Returns:
-            The invocations that decided: of each rank the first that brought a result, or the last that failed; none of
-            ranks that were stopped.
+    def run(self, events: Sequence[RankEvent]) -> None:
+        """Run ranks and wait until each has ended, or the run has stopped; may be called from many threads at once."""
+        batch = _Batch(events)
+        with self._lock:
+            if self._left or not events:
+                return
+            self._batches.add(batch)
+        self._inbox.put(batch)
+        if self.executor.in_process:
+            self.serve(batch.ended.is_set)
+        batch.ended.wait()
+
+    def serve(self, until: Callable[[], bool], on_poll: Callable[[], None] = lambda: None) -> None:
+        """The loop: send ranks and take what ended, until `until()` holds or the run has stopped.
+
+        Args:
+            until: asked after each turn; `wake` brings about a turn.
+            on_poll: called some twenty times a second.
         """
-        ended: SimpleQueue[Ended] = SimpleQueue()
-        with self._lock:
-            if self.why is not None:
-                return []
-            for event in events:
-                self._open[event.rank] = rank = _Rank(event, ended)
-                self._failed.discard(event.rank)
-                self._queue.append(_Call(rank, backup=False))
-            self._serve()
-        if self.executor.in_process or not self._threads:
-            self._make_calls()
-        ends = [ended.get() for _ in events]
-        return [end for end in ends if end is not None]
+        polled_at = 0.0
+        while not (until() or self._left):
+            self._turn(POLL_S)
+            if (reason := self._reason_to_stop()) is not None:
+                self.stop(reason)
+                return
+            if (now := time.monotonic()) - polled_at >= POLL_S:
+                polled_at = now
+                self._hedge(now)
+                on_poll()
 
-    def give_up(self, ranks: Iterable[int]) -> None:
-        """Count ranks as failed for good."""
-        with self._lock:
-            self.given_up.update(ranks)
-        self.look()
+    def wake(self, *_: object) -> None:
+        """Have the loop look at its condition now."""
+        self._inbox.put(None)
 
-    def look(self) -> None:
-        """See whether it is time to stop, or for backups; to be called some times a second."""
-        if self.why is None and (why := self._over()) is not None:
-            self.stop(why)
+    def stop(self, reason: str) -> None:
+        """Send no more, end what can be ended, and let nobody wait any longer; `reason` is a clause."""
+        if not self._left:
+            self.ledger.stop_reason = reason
+            self._leave()
+
+    def _turn(self, timeout_s: float) -> None:
+        """Take everything that has arrived, waiting for the first of it, and fill the executor up."""
+        try:
+            arrived = self._inbox.get(timeout=timeout_s)
+            while True:
+                if isinstance(arrived, _Batch):
+                    self._open(arrived)
+                elif arrived is not None:
+                    self._end(arrived)
+                arrived = self._inbox.get_nowait()
+        except Empty:
+            pass
+        self._send()
+
+    def _open(self, batch: _Batch) -> None:
+        for event in batch.events:
+            self._running[event.rank] = rank = _Rank(event, batch)
+            self._failed.pop(event.rank, None)
+            self._queue.append(_Copy(rank, backup=False))
+
+    def _send(self) -> None:
+        room, copies = self.executor.concurrency - len(self._calls), list[_Copy]()
+        while self._queue and len(copies) < room:
+            copy = self._queue.popleft()
+            if not copy.rank.ended:  # else a backup that is not needed any more
+                copies.append(copy)
+        if not copies or self._left:
+            return
+        events = [copy.rank.event for copy in copies]
+        try:
+            calls = self.executor.submit(events)
+        except Exception as error:  # noqa: BLE001 - whatever it is, whoever waits for the ranks must hear of it
+            calls = [Call(event) for event in events]
+            for call in calls:
+                call.set_exception(NothingRan(_sentence(error), retryable=True))
+        for call, copy in zip(calls, copies, strict=True):
+            self._calls[call] = copy
+            call.add_done_callback(self._arrived)
+
+    def _arrived(self, call: Future[Invocation]) -> None:
+        assert isinstance(call, Call)  # noqa: S101 - it is given to calls alone
+        self._inbox.put(call)
+
+    def _end(self, call: Call) -> None:
+        """Enter an ended call; end its rank if it has a result or was the last copy."""
+        copy = self._calls.pop(call)
+        rank = copy.rank
+        error = call.exception()
+        if isinstance(error, NothingRan):
+            end, retryable = None, error.retryable
+            self.ledger.never_ran([rank.event.rank], self._why(str(error)))
+        else:
+            end = self._unanswered(call, _sentence(error)) if error is not None else call.result()
+            end = dataclasses.replace(end, backup=copy.backup, error=end.error and self._why(end.error))
+            retryable = end.retryable
+            self.ledger.enter(end)
+        done = end is not None and end.result is not None
+        rank.copies -= 1
+        if rank.ended or (rank.copies and not done):
+            return
+        rank.ended = True
+        number = rank.event.rank
+        del self._running[number]
+        if done and end is not None:
+            bisect.insort(self._times, end.ended_at - end.started_at)
+        else:
+            self._failed[number] = not retryable or rank.event.attempt >= ATTEMPTS
+        rank.batch.left -= 1
+        if not rank.batch.left:
+            with self._lock:
+                self._batches.discard(rank.batch)
+            rank.batch.ended.set()
+
+    def _reason_to_stop(self) -> str | None:
+        return self._limits.exceeded(len(self.given_up), self._world_size) or self._cancelled()
+
+    def _hedge(self, now: float) -> None:
+        """Make backups of late ranks."""
         if not self._limits.hedging:
             return
+        running = {
+            copy.rank.event.rank: now - call.sent_at
+            for call, copy in self._calls.items()
+            if call.sent_at is not None and not (copy.rank.ended or copy.rank.backups)
+        }
+        counted = self._ranks - len(self._failed)  # nobody waits for a rank that failed
+        for number, copies in backups(counted, self._times, running, self._backups).items():
+            rank = self._running[number]
+            rank.backups = copies
+            rank.copies += copies
+            self._backups += copies
+            self._queue.extend(_Copy(rank, backup=True) for _ in range(copies))
+        self._send()
+
+    def _leave(self) -> None:
+        """Stop the executor, let nobody wait any longer, and enter the calls that are still open."""
         with self._lock:
-            if self.why is not None:
+            if self._left:
                 return
-            now = time.monotonic()
-            running = {
-                call.rank.event.rank: now - began
-                for call in self._under_way
-                if (began := call.began) is not None and not (call.rank.settled or call.rank.backups)
-            }
-            counted = self._ranks - len(self._failed)  # nobody waits for these now
-            for number, copies in backups(counted, self._times, running, self._made).items():
-                rank = self._open[number]
-                rank.backups = copies
-                rank.copies += copies
-                self._made += copies
-                self._queue.extend(_Call(rank, backup=True) for _ in range(copies))
-            self._serve()
+            self._left = True
+            batches, self._batches = self._batches, set()
+        self._queue.clear()
+        self.executor.stop()
+        self._turn(0.0)  # what has ended by now
+        for call in self._calls:
+            self._write_off(call)
+        for batch in batches:
+            batch.ended.set()
 
-    def stop(self, why: str) -> None:
-        """Send no more, end what can be ended, and let nobody wait any longer."""
-        with self._lock:
-            if self.why is not None:
-                return
-            self.why = why
-            self._queue.clear()
-            for rank in self._open.values():
-                rank.settle(None)
-            self._open.clear()
-            self._lock.notify_all()
-        self.executor.__exit__(None, None, None)
+    def _write_off(self, call: Call) -> None:
+        """Enter a call that nobody waits for any more: a slower copy of a rank that is done, or one that was stopped.
 
-    def write_off(self) -> None:
-        """Enter the calls that nobody waits for any more: slower copies of ranks that are done, or what was stopped.
-
-        A function that runs on is billed; how long it will, nobody here knows. What waited to be sent again is not.
+        A function that runs on is billed; how long it will, nobody here knows. A call that was not sent is not billed.
         """
-        with self._lock:
-            left, self._under_way = self._under_way, set()
-        for call in left:
-            done = call.rank.event.rank in self.ledger.done
-            why = "another copy of the rank was faster" if done else f"stopped: {self.why}"
-            self.ledger.enter(self._unanswered(call, why, STILL_RUNNING))
-
-    def _unanswered(self, call: _Call, why: str, how: str) -> Invocation:
-        """A call that brought no reply, with the time since it was sent."""
-        now, event = time.time(), call.rank.event
-        seconds = 0.0 if (began := call.began) is None else time.monotonic() - began
-        return Invocation(
-            rank=event.rank,
-            attempt=event.attempt,
-            started_at=now - seconds,
-            ended_at=now,
-            duration_s=seconds,
-            init_s=0.0,
-            billed_s=seconds,
-            billed_how=how,
-            memory_mb=self.executor.memory_mb,
-            max_memory_mb=0.0,
-            cold=False,
-            request_id="",
-            worker="",
-            error=why,
-            backup=call.backup,
+        if call.sent_at is None:
+            return
+        copy = self._calls[call]
+        done = copy.rank.event.rank in self.ledger.done
+        why = "another copy of the rank was faster" if done else self._why(RUN_ENDED)
+        self.ledger.enter(
+            dataclasses.replace(self._unanswered(call, why), backup=copy.backup, billed_how=STILL_RUNNING)
         )
 
-    def _over(self) -> str | None:
-        return self._limits.over(len(self.given_up), self._world_size) or self._cancelled()
+    def _unanswered(self, call: Call, why: str) -> Invocation:
+        """A call that brought no reply, with the time since it was sent."""
+        now = time.time()
+        seconds = 0.0 if call.sent_at is None else time.monotonic() - call.sent_at
+        return measured(call.event, now - seconds, now, self.executor.memory_mb, error=why)
 
-    def _serve(self) -> None:
-        """Have a thread for everything in the queue, as far as there may be threads; with the lock held."""
-        if self.executor.in_process:
-            return
-        free = self._threads - len(self._under_way)  # also those that have not come to take their first call yet
-        for _ in range(min(len(self._queue) - free, self.executor.concurrency - self._threads)):
-            try:
-                threading.Thread(target=self._make_calls, args=(True,), daemon=True).start()
-            except RuntimeError:  # this machine gives no more: those that there are take turns
-                break
-            self._threads += 1
-        self._lock.notify(len(self._queue))
+    def _why(self, error: str) -> str:
+        """An error as the ledger has it: a call that ended because the run did was stopped."""
+        return f"stopped: {self.ledger.stop_reason or RUN_ENDED}" if error == RUN_ENDED else error
 
-    def _make_calls(self, stay: bool = False) -> None:
-        """Make the calls that are queued; or, in a thread of the pool, those that will be, until all stops."""
-        while (call := self._next(stay)) is not None:
-            try:
-                end = self.executor.invoke(call.rank.event, call.under_way)
-            except Exception as error:  # noqa: BLE001 - whatever it is, who waits for the rank must hear of it
-                told = str(error) if isinstance(error, CosmicError) else repr(error)
-                end = self._unanswered(call, told, "measured here, an estimate")
-            self._end(call, end)
-            if not stay:
-                self.look()
 
-    def _next(self, stay: bool) -> _Call | None:
-        with self._lock:
-            while True:
-                while stay and not self._queue and self.why is None:
-                    self._lock.wait()
-                if not self._queue:
-                    return None
-                call = self._queue.popleft()
-                if not call.rank.settled:  # else a backup that is not needed any more
-                    call.under_way(True)
-                    self._under_way.add(call)
-                    return call
-
-    def _end(self, call: _Call, end: Invocation) -> None:
-        rank = call.rank
-        with self._lock:
-            if call not in self._under_way:
-                return  # written off
-            self._under_way.discard(call)
-            error = f"stopped: {self.why}" if end.error == RUN_ENDED else end.error
-            end = dataclasses.replace(end, backup=call.backup, error=error)
-            self.ledger.enter(end)
-            rank.copies -= 1
-            if rank.settled or (rank.copies and end.result is None):
-                return
-            del self._open[rank.event.rank]
-            if end.result is not None:
-                bisect.insort(self._times, end.ended_at - end.started_at)
-            else:
-                self._failed.add(rank.event.rank)
-            rank.settle(end)
+def _sentence(error: BaseException) -> str:
+    return str(error) if isinstance(error, CosmicError) else repr(error)

@@ -4,10 +4,9 @@ import json
 import random
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError, ConnectTimeoutError, EndpointConnectionError
 
@@ -23,12 +22,12 @@ from tasks.aws.lambda_errors import HINTS, NO_MEMORY, TIME_OUT, failure_kind
 from tasks.aws.logs import billed, with_report
 from tasks.aws.report_line import Report, report_in
 from tasks.aws.session import client, explain
-from tasks.executors.base import FINAL_ERRORS, RUN_ENDED, result_of
+from tasks.executors.base import FINAL_ERRORS, RUN_ENDED, Call, Executor, checked_result, measured
+from tasks.executors.threads import DaemonThreads
 from tasks.invocations.invocation import Invocation
 
 MAX_PAYLOAD = 6 * 2**20  # bytes of a synchronous invocation's event, and of its reply (Lambda quotas)
 ACCOUNT_CONCURRENCY = 1_000  # ranks in flight at most: an account's own limit, unless raised
-_MEASURED = "measured here, an estimate"
 _OVERHEAD_S = 30.0  # above the function's time limit, before this side gives up waiting
 
 
@@ -45,7 +44,7 @@ class _Reply:
     failure: BaseException | None = field(default=None, repr=False)
 
 
-class LambdaExecutor:
+class LambdaExecutor(Executor):
     """Invokes a deployed function for each rank and waits for its reply.
 
     The SDK retries nothing and waits longer than the function may run, so that one invocation means one execution. It
@@ -61,7 +60,7 @@ class LambdaExecutor:
     """
 
     name = "lambda"
-    in_process = False
+    hedging = True
 
     def __init__(
         self,
@@ -76,7 +75,7 @@ class LambdaExecutor:
         self._timeout_s = timeout_s
         self._refused_for_s = refused_for_s
         self._lost_for_s = lost_for_s
-        self._left = threading.Event()
+        self._stopped = threading.Event()
         self._configuration: dict[str, Any] = {}
         self._region = ""
         self._jitter = random.Random()  # noqa: S311 - spreads retries, keeps no secret
@@ -118,7 +117,7 @@ class LambdaExecutor:
         return {"region": self._region, "architecture": str(kinds[0])}
 
     @property
-    def memory_mb(self) -> int:
+    def memory_mb(self) -> int:  # type: ignore[override]
         """What the function was given; known after `check`."""
         return int(self._configuration.get("MemorySize", 0))
 
@@ -127,10 +126,12 @@ class LambdaExecutor:
         """When the function itself ends a rank."""
         return float(self._configuration.get("Timeout", 900))
 
-    def __enter__(self) -> Self:
+    def start(self) -> None:
+        """Make the client."""
         if not self._configuration:
             self.check()
-        self._left.clear()
+        self._stopped.clear()
+        self._threads = DaemonThreads(self.concurrency)
         self._client = client(
             "lambda",
             connect_timeout=10,
@@ -143,42 +144,45 @@ class LambdaExecutor:
             parameter_validation=False,
             user_agent="cosmic-flows",
         )
-        return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._left.set()
+    def stop(self) -> None:
+        """Send nothing more; functions that run cannot be ended."""
+        self._stopped.set()
+        self._threads.stop()
 
     def settle(self, invocations: Sequence[Invocation]) -> list[Invocation]:
         """The same invocations, with what CloudWatch knows of those whose REPORT line did not come with the reply."""
         return billed(invocations, self.function_name)
 
-    def invoke(self, event: RankEvent, under_way: Callable[[bool], None] = lambda _: None) -> Invocation:
-        """Run one rank and wait for it; a failure is told in the invocation, not raised."""
+    def submit(self, events: Sequence[RankEvent]) -> list[Call]:
+        """Invoke the function for each rank, each call in a thread that waits for its reply."""
+        calls = [Call(event) for event in events]
+        for call in calls:
+            self._threads.submit(call, self._invoke)
+        return calls
+
+    def _invoke(self, call: Call) -> Invocation:
+        event, started = call.event, time.time()
         payload = json.dumps(event.to_wire()).encode()
-        started = time.time()
         if len(payload) > MAX_PAYLOAD:
             reply = _Reply(started, started)
-            return self._told(event, reply, None, "the rank's list of partitions exceeds 6 MB: use more ranks", True)
+            error = "the rank's list of partitions exceeds 6 MB: use more ranks"
+            return self._invocation(event, reply, None, error, final=True)
         try:
-            reply = self._sent(payload, under_way)
+            reply = self._sent(payload, call)
         except RankFailed as error:
-            return self._told(event, _Reply(started, time.time()), None, str(error), final=False)
+            return self._invocation(event, _Reply(started, time.time()), None, str(error))
         return self._answered(event, reply)
 
-    def _sent(self, payload: bytes, under_way: Callable[[bool], None]) -> _Reply:
-        """The reply to a call that Lambda took; it is offered again while Lambda refuses.
+    def _sent(self, payload: bytes, call: Call) -> _Reply:
+        """The reply to a call that Lambda accepted; it is offered again while Lambda refuses.
 
         Raises:
-            RankFailed: Lambda refused for too long, or for good; or the executor was left.
+            RankFailed: Lambda refused for too long, or for good; or the executor was stopped.
         """
         until, refusals = time.monotonic() + self._refused_for_s, 0
         while True:
-            if self._left.is_set():
+            if self._stopped.is_set():
                 raise RankFailed(RUN_ENDED)
             reply = self._request(payload)
             if reply.failure is None or not _is_refusal(reply.failure):
@@ -188,10 +192,10 @@ class LambdaExecutor:
             if time.monotonic() + pause > until:
                 why = explain(reply.failure)
                 raise RankFailed(f"Lambda refused the rank for {self._refused_for_s:g} s: {why}")
-            under_way(False)
-            if self._left.wait(pause):
+            call.sent_at = None
+            if self._stopped.wait(pause):
                 raise RankFailed(RUN_ENDED)
-            under_way(True)
+            call.sent_at = time.monotonic()
 
     def _request(self, payload: bytes) -> _Reply:
         reply = _Reply(time.time())
@@ -214,18 +218,18 @@ class LambdaExecutor:
         try:
             document = parse_json(reply.body, "the function's reply")
         except BadInput as damaged:
-            return self._told(event, reply, None, str(damaged), final=False)
+            return self._invocation(event, reply, None, str(damaged))
         if reply.error_kind is not None:
             error, final = self._failure(document)
-            return self._told(event, reply, None, error, final)
+            return self._invocation(event, reply, None, error, final=final)
         try:
-            return self._told(event, reply, self._result(event, reply, document), None, final=False)
+            return self._invocation(event, reply, self._result(event, reply, document), None)
         except CosmicError as error:
-            return self._told(event, reply, None, str(error), final=isinstance(error, BadInput))
+            return self._invocation(event, reply, None, str(error), final=isinstance(error, BadInput))
 
     def _result(self, event: RankEvent, reply: _Reply, document: object) -> RankResult:
         if not isinstance(document, str):
-            return result_of(document, event)
+            return checked_result(document, event)
         if event.script is None:  # the contract's old function answers with a string
             raise BadInput(f"the function {self.function_name} is of an older version: run `cosmic deploy` again")
         return import_external_result(
@@ -238,56 +242,44 @@ class LambdaExecutor:
         )
 
     def _failure(self, document: object) -> tuple[str, bool]:
-        """A failed function's own words, with a hint where there is one; and whether another try is pointless."""
-        told: Mapping[str, Any] = document if isinstance(document, Mapping) else {}
-        kind, message = str(told.get("errorType", "")), str(told.get("errorMessage", document))
-        ill = failure_kind(kind, message)
-        if ill == TIME_OUT:
-            return f"the function ran out of time after {self._limit_s:g} s: {HINTS[ill]}", False
-        if ill == NO_MEMORY:
-            return f"the function ran out of memory ({self.memory_mb:,} MB): {HINTS[ill]}", False
-        return sanitize_text(message[:2000]), kind in FINAL_ERRORS
+        """A failed function's own words, with a hint where there is one; and whether another attempt is pointless."""
+        reply: Mapping[str, Any] = document if isinstance(document, Mapping) else {}
+        name, message = str(reply.get("errorType", "")), str(reply.get("errorMessage", document))
+        kind = failure_kind(name, message)
+        if kind == TIME_OUT:
+            return f"the function ran out of time after {self._limit_s:g} s: {HINTS[kind]}", False
+        if kind == NO_MEMORY:
+            return f"the function ran out of memory ({self.memory_mb:,} MB): {HINTS[kind]}", False
+        return sanitize_text(message[:2000]), name in FINAL_ERRORS
 
     def _broken(self, event: RankEvent, reply: _Reply) -> Invocation:
         """A call that was sent and not answered: the rank may be running, or may even be done."""
         assert reply.failure is not None  # noqa: S101 - who calls has looked
         if isinstance(reply.failure, ClientError):  # refused for good
-            return self._told(event, reply, None, explain(reply.failure), final=True)
+            return self._invocation(event, reply, None, explain(reply.failure), final=True)
         store, until, pause = Store(event.store), time.monotonic() + self._lost_for_s, 0.5
         while True:
             result = read_result(store, event)
             if result is not None:
                 reply.ended_at = result.ended_at
                 reply.request_id = result.request_id
-                return self._told(event, reply, result, None, final=False)
-            if time.monotonic() + pause > until or self._left.wait(pause):
+                return self._invocation(event, reply, result, None)
+            if time.monotonic() + pause > until or self._stopped.wait(pause):
                 why = explain(reply.failure)
                 error = f"the call broke off and left no result: {why}; it may be billed, and may still be running"
-                return self._told(event, reply, None, error, final=False)
+                return self._invocation(event, reply, None, error)
             pause = min(pause * 2, 5.0)
 
-    def _told(
-        self, event: RankEvent, reply: _Reply, result: RankResult | None, error: str | None, final: bool
+    def _invocation(
+        self, event: RankEvent, reply: _Reply, result: RankResult | None, error: str | None, *, final: bool = False
     ) -> Invocation:
-        seconds = max(reply.ended_at - reply.started_at, 0.0)
-        never_ran = error is not None and not reply.request_id
-        call = Invocation(
-            rank=event.rank,
-            attempt=event.attempt,
-            started_at=reply.started_at,
-            ended_at=reply.ended_at,
-            duration_s=result.wall_total_s if result else seconds,
-            init_s=0.0,
-            billed_s=0.0 if never_ran else seconds,
-            billed_how=_MEASURED,
-            memory_mb=self.memory_mb,
-            max_memory_mb=result.peak_rss_mb * 1e6 / 2**20 if result else 0.0,
-            cold=result.cold if result else False,
-            request_id=(result.request_id if result else "") or reply.request_id,
-            worker=result.worker if result else "",
-            result=result,
-            error=error,
-            retryable=not final,
+        facts: dict[str, Any] = {"request_id": (result.request_id if result else "") or reply.request_id}
+        if result is not None:
+            facts["duration_s"] = result.wall_total_s
+        if error is not None and not reply.request_id:
+            facts["billed_s"] = 0.0  # it never ran
+        call = measured(
+            event, reply.started_at, reply.ended_at, self.memory_mb, result, error, retryable=not final, **facts
         )
         return with_report(call, reply.report)
 

@@ -1,91 +1,183 @@
-"""What every executor offers, and what it tells of each invocation."""
+"""The one protocol for running ranks: what an executor offers, and what it hands out."""
 
-from collections.abc import Callable, Sequence
-from types import TracebackType
-from typing import Any, Protocol, Self
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from concurrent.futures import Future
+from typing import Any, Self
 
 from inference.contract.rank_event import RankEvent
 from inference.contract.rank_result import RankResult
 from inference.errors import BadInput, RankFailed
-from tasks.invocations.invocation import Invocation
+from tasks.invocations.invocation import MEASURED, Invocation
 
-RUN_ENDED = "the run is over"  # an invocation's error where the executor was left before it ended
+RUN_ENDED = "the run is over"  # the error of a call that was still open when its executor was stopped
 
-# A function's errors that the same input brings about every time.
+# A function's errors that the same input causes every time.
 FINAL_ERRORS = {"BadInput", "BadPartition", "BadCheckpoint"}
 
 
-def result_of(document: object, event: RankEvent) -> RankResult:
+class NothingRan(RankFailed):
+    """No function ran for a call, so nothing is billed; `retryable` says whether another attempt may help."""
+
+    def __init__(self, why: str, *, retryable: bool = False) -> None:
+        super().__init__(why)
+        self.retryable = retryable
+
+
+class Call(Future[Invocation]):
+    """One copy of a rank in an executor's hands.
+
+    Its result is an `Invocation` if a function ran, whether the rank succeeded or failed: one line of the bill. Its
+    exception is `NothingRan` if none did. Any other exception counts as a defect of the executor: the rank's attempt
+    fails, and the time since the call was sent is billed as an estimate.
+
+    Attributes:
+        event: the rank, with its attempt.
+        sent_at: `time.monotonic()` when it was sent; None while it waits to be sent, or to be sent again after a
+            refusal, and always None where only the executor knows when a rank starts. A call without it is not late.
+    """
+
+    def __init__(self, event: RankEvent) -> None:
+        super().__init__()
+        self.event = event
+        self.sent_at: float | None = None
+
+
+class Executor(ABC):
+    """Runs ranks somewhere; the dispatcher decides which rank runs when, and what happens when one fails.
+
+    The life of an executor is `check`, `start`, any number of `submit`, `stop`, `settle`; `facts` and `place` hold from
+    `check` on. To add one (a Dask cluster, say), subclass this, write `submit` and `stop`, name the class in
+    `tasks.executors.select`, and add it to the suite that every executor passes
+    (`tests/tasks/executors/test_every_executor.py`).
+
+    What the dispatcher relies on:
+
+    - `submit` returns at once, with one `Call` for each event, in order. It hands on as many events as it is given: the
+      dispatcher never has more than `concurrency` calls open.
+    - Every call is resolved exactly once, from any thread, unless the executor is stopped first: when the rank's result
+      lies in the store (`Invocation.result` is what the handler returned, see `checked_result`), or when this attempt
+      has failed for certain.
+    - An executor does not repeat a rank that failed; the rank's task run does that, with a new event of the next
+      `attempt`. It may wait and send again what was refused before anything ran (a full cluster, HTTP 429).
+    - Events hold all that a worker needs (`inference.handler.lambda_handler(event.to_wire(), context)`).
+
+    Attributes:
+        name: as `--executor` has it.
+        concurrency: calls that may be open at once.
+        in_process: `submit` runs the rank in the calling thread, and returns a call that is already resolved.
+        takes_whole_run: all ranks of the run must be submitted together, and the executor repeats and gives up ranks by
+            itself (a state machine); its failures are not retryable.
+        hedging: late ranks get backups unless the request says otherwise.
+        memory_mb: memory of the function in MB of 1,048,576 bytes, for the bill; known after `check`.
+    """
+
+    name: str
+    concurrency: int
+    in_process = False
+    takes_whole_run = False
+    hedging = False
+    memory_mb: int
+
+    def check(self) -> None:  # noqa: B027 - nothing to look for is a fair answer
+        """Look whether ranks can run at all, before anything is written.
+
+        Raises:
+            BadInput: they cannot; the message says what is missing.
+        """
+
+    def start(self) -> None:  # noqa: B027 - not every executor has something to open
+        """Open what calls need; called once, before the first `submit`."""
+
+    @abstractmethod
+    def submit(self, events: Sequence[RankEvent]) -> list[Call]:
+        """Hand ranks over without waiting for them; one call for each event, in order."""
+
+    @abstractmethod
+    def stop(self) -> None:
+        """End what can be ended at once, and wait for nothing; a second time, do nothing."""
+
+    def settle(self, invocations: Sequence[Invocation]) -> list[Invocation]:
+        """The bill's lines once all is over.
+
+        Args:
+            invocations: of all calls, by the order of their ends.
+
+        Returns:
+            The same, with measured times replaced where the billed ones are known by now, and with the calls that the
+            executor made on its own.
+        """
+        return list(invocations)
+
+    def seen_done(self) -> int:
+        """How many ranks the executor has seen done whose calls are still open, for the progress bar."""
+        return 0
+
+    def place(self) -> dict[str, str]:
+        """`region` and `architecture` of where ranks run, as far as they are known."""
+        return {}
+
+    def facts(self) -> dict[str, Any]:
+        """What the run's document says of where its ranks ran, as JSON."""
+        return {}
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+
+def checked_result(document: object, event: RankEvent) -> RankResult:
     """A function's reply as the result of the rank that was asked for.
 
     Raises:
-        RankFailed: it is no rank result, or another rank's or another plan's.
+        RankFailed: it is no rank result, or it belongs to another rank or another plan.
     """
     try:
         result = RankResult.from_wire(document)
     except BadInput as error:
         raise RankFailed(f"the function's reply is no rank result: {error}") from None
     if (result.rank, result.world_size) != (event.rank, event.world_size):
-        told = f"rank {result.rank} of {result.world_size} instead of {event.rank} of {event.world_size}"
-        raise RankFailed(f"the function answered for {told}")
+        answered = f"rank {result.rank} of {result.world_size} instead of {event.rank} of {event.world_size}"
+        raise RankFailed(f"the function answered for {answered}")
     if result.fingerprint != event.fingerprint:
         raise RankFailed(f"the function answered for rank {event.rank} of another plan")
     return result
 
 
-class Executor(Protocol):
-    """Runs ranks, at most `concurrency` at a time; may be called from that many threads at once.
+def measured(
+    event: RankEvent,
+    started_at: float,
+    ended_at: float,
+    memory_mb: int,
+    result: RankResult | None = None,
+    error: str | None = None,
+    **known: Any,
+) -> Invocation:
+    """The invocation of a call that was timed from here; its result says how much memory it used and who served it.
 
-    Attributes:
-        in_process: ranks run in the thread that calls, one after the other.
-        memory_mb: of the function, for the bill; known after `check`.
+    Args:
+        event: of the rank.
+        started_at: seconds since the epoch.
+        ended_at: seconds since the epoch.
+        memory_mb: memory of the function.
+        result: what it returned, None if it failed.
+        error: why it failed, None if it did not.
+        known: other fields of the invocation, in place of those measured.
     """
-
-    name: str
-    concurrency: int
-    in_process: bool
-
-    @property
-    def memory_mb(self) -> int:
-        """See above."""
-        ...
-
-    def check(self) -> None:
-        """Look whether ranks can be run at all; nothing is written before.
-
-        Raises:
-            BadInput: they cannot; the message says what is missing.
-        """
-        ...
-
-    def __enter__(self) -> Self: ...
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """End what can be ended at once and wait for nothing; again, it does nothing."""
-        ...
-
-    def invoke(self, event: RankEvent, under_way: Callable[[bool], None] = lambda _: None) -> Invocation:
-        """Run one rank and wait for it; a failure is told in the invocation, not raised.
-
-        Args:
-            event: of the rank.
-            under_way: told False when the rank was refused and waits to be sent again, True when it is.
-        """
-        ...
-
-    def settle(self, invocations: Sequence[Invocation]) -> list[Invocation]:
-        """The same invocations after the fan-out, measured times replaced where what was billed is known by now."""
-        ...
-
-    def place(self) -> dict[str, str]:
-        """`region` and `architecture` of where ranks run, as far as they are known after `check`."""
-        ...
-
-    def facts(self) -> dict[str, Any]:
-        """What the run's document should say of where its ranks ran."""
-        ...
+    seconds = max(ended_at - started_at, 0.0)
+    facts: dict[str, Any] = {"duration_s": seconds, "billed_s": seconds, "billed_how": MEASURED}
+    if result is not None:
+        facts |= {"cold": result.cold, "worker": result.worker, "max_memory_mb": result.peak_rss_mb * 1e6 / 2**20}
+    return Invocation(
+        rank=event.rank,
+        attempt=event.attempt,
+        started_at=started_at,
+        ended_at=ended_at,
+        memory_mb=memory_mb,
+        result=result,
+        error=error,
+        **(facts | known),
+    )

@@ -9,12 +9,11 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from queue import SimpleQueue
-from types import TracebackType
-from typing import Any, Self
+from queue import Empty, SimpleQueue
+from typing import Any
 
 from inference.contract.json_text import parse_json
 from inference.contract.rank_event import RankEvent
@@ -22,13 +21,12 @@ from inference.contract.rank_result import RankResult
 from inference.contract.validation import sanitize_text
 from inference.errors import RankFailed
 from inference.worker import reply_to
-from tasks.executors.base import FINAL_ERRORS, RUN_ENDED, result_of
+from tasks.executors.base import FINAL_ERRORS, RUN_ENDED, Call, Executor, NothingRan, checked_result, measured
+from tasks.executors.threads import DaemonThreads
 from tasks.invocations.invocation import Invocation
 
-_HOW = "measured here, an estimate"
 
-
-class LocalExecutor:
+class LocalExecutor(Executor):
     """A pool of warm worker processes, each calling the same `lambda_handler`.
 
     Threads are divided among the workers; each has a scratch folder of its own, removed at the end. A worker that dies
@@ -56,70 +54,62 @@ class LocalExecutor:
         self.workers = cores if workers is None else workers
         self.concurrency = max(self.workers, 1)
         self.in_process = self.workers == 0
-        self._threads = max(cores // self.concurrency, 1)
-        self._timeout_s = timeout_s
         self.memory_mb = memory_mb
+        self._cores_each = max(cores // self.concurrency, 1)
+        self._timeout_s = timeout_s
         self._command = list(command)
         self._gpus = list(gpus)
+        self._threads = DaemonThreads(self.concurrency)  # each waits for one worker
         self._starting = threading.Lock()
-        self._idle: SimpleQueue[_Worker | None] = SimpleQueue()
+        self._idle: SimpleQueue[_Worker] = SimpleQueue()
         self._alive: set[_Worker] = set()
-        self._closed = False
-
-    def check(self) -> None:
-        """Nothing to look for: workers are started when they are needed."""
-
-    def settle(self, invocations: Sequence[Invocation]) -> list[Invocation]:
-        """As they are: nobody bills a local worker."""
-        return list(invocations)
-
-    def place(self) -> dict[str, str]:
-        """Nowhere that has a price."""
-        return {}
+        self._stopped = False
 
     def facts(self) -> dict[str, Any]:
         """How many workers there were."""
         return {"workers": self.workers}
 
-    def __enter__(self) -> Self:
+    def start(self) -> None:
+        """Make the scratch folder; workers start with the first ranks."""
         self._scratch = Path(tempfile.mkdtemp(prefix="cosmic-"))
-        for _ in range(self.workers):
-            self._idle.put(None)  # a place in the pool; its process starts with the first rank
-        return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def stop(self) -> None:
+        """Kill the workers and remove the scratch folder."""
         with self._starting:
-            self._closed = True
+            self._stopped = True
         for worker in list(self._alive):
             worker.stop()
+        self._threads.stop()
         shutil.rmtree(self._scratch, ignore_errors=True)
 
-    def invoke(self, event: RankEvent, _under_way: Callable[[bool], None] = lambda _: None) -> Invocation:
-        """Run one rank on the next free worker and wait for it; a worker refuses none."""
-        if self.workers == 0:
-            return self._run_here(event)
-        worker = self._idle.get()
-        try:
-            if self._closed:
-                raise RankFailed(RUN_ENDED)
-            if worker is None:
-                worker = self._start()
-            return self._run_on(worker, event)
-        finally:
-            self._idle.put(worker if worker in self._alive else None)
+    def submit(self, events: Sequence[RankEvent]) -> list[Call]:
+        """Run ranks on the next free workers, or here and now with 0 workers."""
+        calls = [Call(event) for event in events]
+        for call in calls:
+            if self.in_process:
+                call.set_result(self._run_here(call.event))
+            else:
+                self._threads.submit(call, self._run_on_next_worker)
+        return calls
 
-    def _start(self) -> "_Worker":
+    def _run_on_next_worker(self, call: Call) -> Invocation:
+        try:
+            worker = self._idle.get_nowait()
+        except Empty:
+            worker = self._start_worker()
+        try:
+            return self._run_on(worker, call.event)
+        finally:
+            if worker in self._alive:
+                self._idle.put(worker)
+
+    def _start_worker(self) -> "_Worker":
         with self._starting:
-            if self._closed:
-                raise RankFailed(RUN_ENDED)
+            if self._stopped:
+                raise NothingRan(RUN_ENDED)
             taken = [worker.gpu for worker in self._alive]
             gpu = min(self._gpus, key=taken.count, default=None)
-            worker = _Worker(self._command, self._scratch, self._threads, self._timeout_s, gpu)
+            worker = _Worker(self._command, self._scratch, self._cores_each, self._timeout_s, gpu)
             self._alive.add(worker)
         return worker
 
@@ -130,45 +120,40 @@ class LocalExecutor:
         except RankFailed as death:
             self._alive.discard(worker)
             worker.stop()
-            reply = {"errorType": "RankFailed", "errorMessage": RUN_ENDED if self._closed else str(death)}
-        return self._told(event, reply, started, worker.take_start_up_s(), worker.name)
+            reply = {"errorType": "RankFailed", "errorMessage": RUN_ENDED if self._stopped else str(death)}
+        return self._invocation(event, reply, started, worker.take_start_up_s(), worker.name)
 
     def _run_here(self, event: RankEvent) -> Invocation:
         started = time.time()
-        return self._told(event, reply_to(event.to_wire()), started, 0.0, "this process")
+        return self._invocation(event, reply_to(event.to_wire()), started, 0.0, "this process")
 
-    def _told(
+    def _invocation(
         self, event: RankEvent, reply: Mapping[str, Any], started: float, init_s: float, worker: str
     ) -> Invocation:
         ended = time.time()
         result, error, final = _read(reply, event)
-        duration = max(ended - started - init_s, 0.0)
-        return Invocation(
-            rank=event.rank,
-            attempt=event.attempt,
-            started_at=started,
-            ended_at=ended,
-            duration_s=duration,
+        return measured(
+            event,
+            started,
+            ended,
+            self.memory_mb,
+            result,
+            error,
+            duration_s=max(ended - started - init_s, 0.0),
             init_s=init_s,
-            billed_s=duration + init_s,
-            billed_how=_HOW,
-            memory_mb=self.memory_mb,
-            max_memory_mb=result.peak_rss_mb * 1e6 / 2**20 if result else 0.0,
             cold=result.cold if result else init_s > 0,
             request_id=str(reply.get("request_id", "")),
             worker=worker,
-            result=result,
-            error=error,
             retryable=not final,
         )
 
 
 def _read(reply: Mapping[str, Any], event: RankEvent) -> tuple[RankResult | None, str | None, bool]:
-    """The reply's result, or its error and whether another try is pointless."""
+    """The reply's result, or its error and whether another attempt is pointless."""
     if "errorType" in reply:
         return None, sanitize_text(reply.get("errorMessage", "")), reply["errorType"] in FINAL_ERRORS
     try:
-        return result_of(reply.get("result"), event), None, False
+        return checked_result(reply.get("result"), event), None, False
     except RankFailed as error:
         return None, str(error), False
 

@@ -4,21 +4,21 @@ from inference.contract.run_request import RunRequest
 from inference.errors import BadInput
 from inference.storage.store import S3_ROOT
 from tasks.executors.aws_lambda import LambdaExecutor
+from tasks.executors.base import Executor
 from tasks.executors.gpus import visible_gpus
 from tasks.executors.local import LocalExecutor
 from tasks.executors.step_functions import StepFunctionsExecutor
 
-AnyExecutor = LocalExecutor | LambdaExecutor | StepFunctionsExecutor
 EXECUTORS = ("local", "lambda", "step-functions")
 
 
-def placed(request: RunRequest, executor: AnyExecutor) -> RunRequest:
+def placed(request: RunRequest, executor: Executor) -> RunRequest:
     """The request with the region and architecture that its ranks really run in, where it names none itself."""
     known = {name: value for name, value in executor.place().items() if name not in request.model_fields_set}
     return request.model_copy(update=known)
 
 
-def executor_of(name: str, request: RunRequest, store_root: str, workers: int | None) -> AnyExecutor:
+def executor_of(name: str, request: RunRequest, store_root: str, workers: int | None, run_id: str = "run") -> Executor:
     """The executor of that name, for a request.
 
     Args:
@@ -26,6 +26,7 @@ def executor_of(name: str, request: RunRequest, store_root: str, workers: int | 
         request: the checked request.
         store_root: root of the store; functions reach no folder.
         workers: processes of the local executor; default one a GPU where the engine computes on these, else a core.
+        run_id: of the flow run, which a state machine's execution is named for.
 
     Raises:
         BadInput: there is no such executor, or the functions could not reach the store.
@@ -48,4 +49,5 @@ def executor_of(name: str, request: RunRequest, store_root: str, workers: int | 
         raise BadInput("hedging: a state machine calls its ranks itself and makes no backups; use --executor lambda")
     if name == "lambda":
         return LambdaExecutor(request.function_name, request.max_concurrency, request.rank_timeout)
-    return StepFunctionsExecutor(request.state_machine_arn, request.function_name)
+    document = request.document() | {"run_id": run_id}
+    return StepFunctionsExecutor(request.state_machine_arn, request.function_name, document)

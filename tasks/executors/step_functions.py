@@ -10,19 +10,20 @@ import re
 import secrets
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from types import TracebackType
-from typing import Any, Self
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from inference.contract.rank_event import RankEvent
-from inference.errors import BadInput, RankFailed
+from inference.errors import BadInput, CosmicError, RankFailed
 from tasks.aws.execution import Execution, describe, is_denied, map_run, read_execution
 from tasks.aws.execution_history import History
+from tasks.aws.logs import billed
 from tasks.aws.session import client, explain
-from tasks.executors.step_functions_ranks import enter_ranks
-from tasks.invocations.ledger import Ledger
+from tasks.executors.base import RUN_ENDED, Call, Executor, NothingRan
+from tasks.executors.step_functions_ranks import RanksOfExecution, read_ranks
+from tasks.invocations.invocation import Invocation
 
 MACHINE = "cosmic-flows"  # as the stack calls it
 _FIRST_LOOK_S, _SLOWEST_LOOK_S, _SLOWER = 0.2, 2.0, 1.3
@@ -32,23 +33,33 @@ _OVER = {"ValidationException", "ExecutionDoesNotExist"}  # it has ended, or was
 _log = logging.getLogger(__name__)
 
 
-class StepFunctionsExecutor:
-    """Starts an execution, follows it, and tells what became of each rank.
+class StepFunctionsExecutor(Executor):
+    """Starts an execution, follows it, and reads what became of each rank.
 
     Args:
         state_machine_arn: of the machine, one of its versions or aliases; default the stack's, in this account and
             region.
-        function_name: of the function that runs ranks, whose log knows what was billed.
+        function_name: of the function that runs ranks, whose log holds what was billed.
+        document: the machine's input; `run_id` in it names the execution.
+
+    Attributes:
+        execution: once it has ended, else None.
     """
 
     name = "step-functions"
+    concurrency = 1_000_000  # how many ranks run at once is for the machine to say
+    takes_whole_run = True
 
-    def __init__(self, state_machine_arn: str | None, function_name: str) -> None:
+    def __init__(self, state_machine_arn: str | None, function_name: str, document: Mapping[str, Any]) -> None:
         self._machine = state_machine_arn
         self._function = function_name
-        self._running: str | None = None
-        self._left = threading.Event()
-        self._execution: Execution | None = None
+        self._document = document
+        self.memory_mb = int(document.get("memory_mb", _MEMORY_MB))
+        self._running: str | None = None  # ARN of the execution
+        self._stopped = threading.Event()
+        self.execution: Execution | None = None
+        self._seen_done = 0
+        self._repeated: list[Invocation] = []  # calls of a rank before its last, made by the machine itself
 
     def check(self) -> None:
         """Look for the machine.
@@ -77,98 +88,107 @@ class StepFunctionsExecutor:
         if machine.get("type", "STANDARD") != "STANDARD":
             raise BadInput(f"state_machine_arn: {self._machine} is of type EXPRESS, which keeps no history")
 
-    def __enter__(self) -> Self:
-        self._left.clear()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._left.set()
-        self._stop()
-
     def place(self) -> dict[str, str]:
         """Region of the machine, which prices depend on; known after `check`."""
         return {"region": str(self._machine).split(":")[3]}
 
     def facts(self) -> dict[str, Any]:
         """The machine's function, and the execution once there was one."""
-        execution = self._execution.to_dict() if self._execution else {"state_machine_arn": self._machine}
+        execution = self.execution.to_dict() if self.execution else {"state_machine_arn": self._machine}
         return {"function": self._function, "execution": execution}
 
-    def run(
-        self,
-        request_document: Mapping[str, Any],
-        events: Sequence[RankEvent],
-        ledger: Ledger,
-        progress: Callable[[int], None],
-    ) -> Execution:
-        """Run all ranks as one execution and enter them in the ledger; a failed rank is told there, not raised.
+    def submit(self, events: Sequence[RankEvent]) -> list[Call]:
+        """Start one execution for all ranks; its calls are resolved when it has ended."""
+        calls = [Call(event) for event in events]
+        threading.Thread(target=self._resolve, args=(calls,), daemon=True, name="cosmic-execution").start()
+        return calls
 
-        Args:
-            request_document: the machine's input; `run_id` in it names the execution.
-            events: the ranks that are not done.
-            ledger: the run's.
-            progress: called with the number of items that have ended well, every two seconds at least; what it raises
-                stops the execution.
+    def stop(self) -> None:
+        """Stop the execution."""
+        self._stopped.set()
+        self._stop_execution()
 
-        Returns:
-            The execution, ended, however it ended.
+    def settle(self, invocations: Sequence[Invocation]) -> list[Invocation]:
+        """The same with the calls that the machine repeated, and with what the function's log says was billed."""
+        calls = sorted([*self._repeated, *invocations], key=lambda call: call.ended_at)
+        return billed(calls, self._function)
+
+    def seen_done(self) -> int:
+        """How many items of the map have ended well, until the execution has ended."""
+        return self._seen_done
+
+    def _resolve(self, calls: Sequence[Call]) -> None:
+        """Run the execution to its end and resolve every call, whatever happens."""
+        events = [call.event for call in calls]
+        try:
+            ranks = self._ranks(events)
+        except Exception as error:  # noqa: BLE001 - the dispatcher must hear of whatever it is
+            why = str(error) if isinstance(error, CosmicError) else repr(error)
+            ranks = RanksOfExecution((), {event.rank: why for event in events})
+        deciding = {invocation.rank: invocation for invocation in ranks.invocations}
+        self._repeated = [call for call in ranks.invocations if call is not deciding[call.rank]]
+        self._seen_done = 0
+        for call in calls:
+            if (invocation := deciding.get(call.event.rank)) is not None:
+                call.set_result(invocation)
+            else:
+                call.set_exception(NothingRan(ranks.reasons[call.event.rank]))
+
+    def _ranks(self, events: Sequence[RankEvent]) -> RanksOfExecution:
+        """Start the execution, follow it to its end, and read what became of the ranks.
 
         Raises:
-            RankFailed: the execution could not be started or followed, or the executor was left meanwhile; it has been
-                stopped.
+            RankFailed: the execution could not be started or followed, or the executor was stopped; either way the
+                execution has been stopped.
             BadInput: its history is not as Step Functions writes it.
             StoreError: the results cannot be read.
         """
         try:
             try:
-                arn = self._start(request_document)
-                self._follow(arn, progress)
+                arn = self._start(events[0])
+                if self._stopped.is_set():
+                    self._running = arn  # it may have been stopped before it existed
+                    raise RankFailed(RUN_ENDED)
+                self._follow(arn)
             except BaseException:
-                self._stop()
+                self._stop_execution()
                 raise
             self._running = None
-            self._execution = execution = read_execution(self._client, arn)
-            memory_mb = int(request_document.get("memory_mb", _MEMORY_MB))
-            enter_ranks(self._client, execution, events, ledger, self._function, memory_mb)
-            progress(execution.items.get("succeeded", 0))
+            self.execution = execution = read_execution(self._client, arn)
+            return read_ranks(self._client, execution, events, self.memory_mb)
         except (ClientError, BotoCoreError) as error:
             raise RankFailed(f"the state machine {self._machine}: {explain(error)}") from error
-        return execution
 
-    def _start(self, document: Mapping[str, Any]) -> str:
+    def _start(self, event: RankEvent) -> str:
+        document = dict(self._document) | ({} if event.script else {"model": event.model})
         run_id = re.sub(r"[^\w-]", "-", str(document.get("run_id") or "run"), flags=re.ASCII)[:60]
         name = f"{run_id}-{secrets.token_hex(4)}"
         machine = ":".join(str(self._machine).split(":")[:7])  # without a version or an alias
-        self._running = f"{machine.replace(':stateMachine:', ':execution:')}:{name}"
+        self._running = arn = f"{machine.replace(':stateMachine:', ':execution:')}:{name}"
         try:
-            self._client.start_execution(stateMachineArn=self._machine, name=name, input=json.dumps(dict(document)))
+            self._client.start_execution(stateMachineArn=self._machine, name=name, input=json.dumps(document))
         except ClientError as error:
             # The name is ours alone: where it is taken, an answer was lost on the way, and the client asked again.
             if error.response["Error"]["Code"] != "ExecutionAlreadyExists":
                 raise
-        return self._running
+        return arn
 
-    def _follow(self, arn: str, progress: Callable[[int], None]) -> None:
+    def _follow(self, arn: str) -> None:
         began, pause = time.monotonic(), _FIRST_LOOK_S
-        look = _Items(self._client, arn)
+        items = _Items(self._client, arn)
         while True:
             try:
                 if describe(self._client, arn)["status"] != "RUNNING":
                     return
-                progress(look.succeeded())
+                self._seen_done = items.succeeded()
             except BadInput:
                 if time.monotonic() - began > _APPEARS_WITHIN_S:
                     raise
-            if self._left.wait(pause):
-                raise RankFailed("the run was left, and its execution was stopped")
+            if self._stopped.wait(pause):
+                raise RankFailed(RUN_ENDED)
             pause = min(pause * _SLOWER, _SLOWEST_LOOK_S)
 
-    def _stop(self) -> None:
+    def _stop_execution(self) -> None:
         arn, self._running = self._running, None
         if arn is None:
             return

@@ -3,8 +3,9 @@
 import dataclasses
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -17,35 +18,37 @@ from inference.rank_results.gather import gather, result_key
 from inference.storage.store import Store
 from tasks.aws.execution import Execution, attempts, failure, is_denied
 from tasks.aws.execution_history import Attempt
-from tasks.aws.logs import billed
 from tasks.invocations.invocation import Invocation
-from tasks.invocations.ledger import Ledger
 from tasks.invocations.stored import of_records
 
 _READERS = 32
 _HOW = "measured by the state machine, an estimate"
 
 
-def enter_ranks(
-    client: Any,
-    execution: Execution,
-    events: Sequence[RankEvent],
-    ledger: Ledger,
-    function_name: str,
-    memory_mb: int,
-) -> None:
-    """Enter every call of the execution's ranks in the ledger; say of the others why they have none.
+@dataclass(frozen=True)
+class RanksOfExecution:
+    """What an execution made of its ranks.
+
+    Attributes:
+        invocations: every call that ran, by the order of their ends; a rank's last one decides whether it is done.
+        reasons: why a rank has no invocation.
+    """
+
+    invocations: tuple[Invocation, ...]
+    reasons: Mapping[int, str]
+
+
+def read_ranks(client: Any, execution: Execution, events: Sequence[RankEvent], memory_mb: int) -> RanksOfExecution:
+    """Every call of the execution's ranks, and of the others why they have none.
 
     A rank is done when its result lies in the store, whatever the machine says of its item. Calls that the machine
-    repeated are lines of the bill, too, where its history tells of them.
+    repeated are lines of the bill too, as far as its history shows them.
 
     Args:
         client: boto3's, of `stepfunctions`.
         execution: ended.
         events: the ranks that it was to run.
-        ledger: of the run.
-        function_name: whose log holds the REPORT lines.
-        memory_mb: allocated to the function, where neither a result nor a REPORT line tells.
+        memory_mb: memory of the function, where neither a result nor a REPORT line says it.
 
     Raises:
         StoreError: the results cannot be read.
@@ -53,7 +56,7 @@ def enter_ranks(
     """
     store = Store(events[0].store)
     results = {result.rank: result for result in gather(store, events).results}
-    adopted, why = _adopt(client, execution, store, [event for event in events if event.rank not in results])
+    adopted, reasons = _adopt(client, execution, store, [event for event in events if event.rank not in results])
     results |= adopted
     planned = {event.rank for event in events}
     failed = [call for call in _allowed_attempts(client, execution, unsuccessful=True) if call.rank in planned]
@@ -64,12 +67,12 @@ def enter_ranks(
         dataclasses.replace(call, attempt=tries[call.rank] + 1, result=results[call.rank])
         for call in of_records(done, (), memory_mb)
     ]
-    for call in sorted(billed(calls, function_name), key=lambda call: call.ended_at):
-        ledger.enter(call)
-    why |= {call.rank: failure(call.error, call.cause)[0] for call in failed if call.rank is not None}
+    # A result decides, also where a later copy of its rank failed.
+    calls.sort(key=lambda call: (call.result is not None, call.ended_at))
+    reasons |= {call.rank: failure(call.error, call.cause)[0] for call in failed if call.rank is not None}
     ended = "the execution ended well and left no result for it" if execution.status == "SUCCEEDED" else execution.why
-    for rank in planned - {call.rank for call in calls}:
-        ledger.never_run([rank], why.get(rank, ended))
+    silent = planned - {call.rank for call in calls}
+    return RanksOfExecution(tuple(calls), {rank: reasons.get(rank, ended) for rank in silent})
 
 
 def _allowed_attempts(client: Any, execution: Execution, *, unsuccessful: bool) -> list[Attempt]:
@@ -136,15 +139,12 @@ def _failures(failed: Iterable[Attempt], memory_mb: int) -> list[Invocation]:
                 started_at=call.started_at,
                 ended_at=call.ended_at,
                 duration_s=seconds,
-                init_s=0.0,
                 billed_s=seconds,
                 billed_how=_HOW,
                 memory_mb=memory_mb,
-                max_memory_mb=0.0,
-                cold=False,
                 request_id=request_id,
-                worker="",
                 error=error,
+                retryable=False,
             )
         )
     return calls

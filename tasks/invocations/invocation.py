@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from inference.contract.rank_result import RankResult
 
+MEASURED = "measured here, an estimate"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Invocation:
@@ -11,16 +13,18 @@ class Invocation:
 
     Attributes:
         started_at, ended_at: seconds since the epoch by the caller's clock: the call was sent, the reply (or the
-            failure) was there.
-        duration_s: seconds in the handler; `init_s` seconds of start-up before it, 0 when warm.
-        billed_s: seconds that AWS bills for; `billed_how` says how it is known: "REPORT line" or "measured here, an
-            estimate".
-        memory_mb: allocated (or, locally, asked for in the request); `max_memory_mb` used at most, 0 if not known; both
-            in MB of 1,048,576 bytes, as Lambda counts.
+            failure) arrived.
+        duration_s: seconds in the handler.
+        init_s: seconds of start-up before it, 0 when warm.
+        billed_s: seconds that AWS bills for.
+        billed_how: how `billed_s` is known: "REPORT line", or what it is an estimate from.
+        memory_mb: allocated (or, locally, asked for in the request), in MB of 1,048,576 bytes, as Lambda counts.
+        max_memory_mb: used at most, in the same unit; 0 if not known.
         cold: a new process served this call.
         worker: the process that served it.
         result: what the handler returned, None when it failed.
-        error: one sentence, None when it did not fail; `retryable` says whether another try may help.
+        error: why it failed, in one sentence; None when it did not fail.
+        retryable: another attempt may help.
         backup: it was a second copy of a rank that was late.
     """
 
@@ -29,14 +33,14 @@ class Invocation:
     started_at: float
     ended_at: float
     duration_s: float
-    init_s: float
+    init_s: float = 0.0
     billed_s: float
-    billed_how: str
+    billed_how: str = MEASURED
     memory_mb: int
-    max_memory_mb: float
-    cold: bool
-    request_id: str
-    worker: str
+    max_memory_mb: float = 0.0
+    cold: bool = False
+    request_id: str = ""
+    worker: str = ""
     result: RankResult | None = None
     error: str | None = None
     retryable: bool = True

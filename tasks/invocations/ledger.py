@@ -15,64 +15,64 @@ class Ledger:
     Attributes:
         invocations: in the order in which they ended.
         done: the ranks that have a result.
-        stopped: why the fan-out was stopped before its end, as a clause; None if it was not.
+        stop_reason: why the fan-out was stopped before its end, as a clause; None if it was not.
     """
 
     def __init__(self) -> None:
         self.invocations: list[Invocation] = []
         self.done: set[int] = set()
-        self.stopped: str | None = None
-        self._last: dict[int, str] = {}  # the last error of each rank that had one
-        self._never_run: dict[int, str] = {}
+        self.stop_reason: str | None = None
+        self._errors: dict[int, str] = {}  # the last error of each rank that had one
         self._lock = threading.Lock()
 
     def enter(self, invocation: Invocation) -> None:
-        """Note one invocation; its rank is done when it has a result."""
+        """Enter one invocation; its rank is done when it has a result."""
         with self._lock:
             self.invocations.append(invocation)
             if invocation.result is not None:
                 self.done.add(invocation.rank)
             elif invocation.error is not None:
-                self._last[invocation.rank] = invocation.error
+                self._errors[invocation.rank] = invocation.error
 
-    def never_run(self, ranks: Iterable[int], why: str) -> None:
-        """Note why ranks have no invocation; what is known of one already stands."""
-        for rank in ranks:
-            self._never_run.setdefault(rank, why)
+    def never_ran(self, ranks: Iterable[int], why: str) -> None:
+        """Note why ranks have no invocation; an error that is already known stands."""
+        with self._lock:
+            for rank in ranks:
+                self._errors.setdefault(rank, why)
 
     def last_error(self, rank: int) -> str | None:
-        """Why the rank is not done, by its last try; None if it is done, or nobody knows of it."""
+        """Why a rank is not done: its last error, else why the run was stopped; None if it is done, or nobody knows."""
         if rank in self.done:
             return None
-        return self._last.get(rank) or self._never_run.get(rank)
+        stopped = None if self.stop_reason is None else f"stopped: {self.stop_reason}"
+        return self._errors.get(rank, stopped)
 
     def backups(self) -> dict[str, Any]:
         """Second copies of late ranks: of how many ranks, how many calls, seconds billed, and how many were faster."""
         made = [call for call in self.invocations if call.backup]
         late = {call.rank for call in made}
-        ends: dict[int, Invocation] = {}
+        first: dict[int, Invocation] = {}
         for call in self.invocations:
             if call.rank in late and call.result is not None:
-                ends.setdefault(call.rank, call)  # the first to end decided
+                first.setdefault(call.rank, call)  # the first to end decided
         return {
             "ranks": len(late),
             "invocations": len(made),
-            "faster": sum(call.backup for call in ends.values()),
+            "faster": sum(call.backup for call in first.values()),
             "billed_s": sum(call.billed_s for call in made),
         }
 
     def notes(self) -> list[str]:
         """What a person should know about the backups."""
-        told = self.backups()
-        if not told["invocations"]:
+        made = self.backups()
+        if not made["invocations"]:
             return []
         return [
-            f"{told['ranks']} late ranks got {told['invocations']} backups, of which {told['faster']} were faster;"
-            f" all are billed, {told['billed_s']:.1f} s of the backups' time"
+            f"{made['ranks']} late ranks got {made['invocations']} backups, of which {made['faster']} were faster;"
+            f" all are billed, {made['billed_s']:.1f} s of the backups' time"
         ]
 
     def failures(self) -> str:
         """The ranks that failed, with their causes, to be added to a sentence; empty if none did."""
-        ranks = sorted(self._last.keys() | self._never_run.keys())
-        failed = {rank: error for rank in ranks if (error := self.last_error(rank)) is not None}
-        return "".join(f"; rank {rank}: {error}" for rank, error in list(failed.items())[:5])
+        failed = [f"; rank {rank}: {error}" for rank, error in sorted(self._errors.items()) if rank not in self.done]
+        return "".join(failed[:5]) + (f"; stopped: {self.stop_reason}" if self.stop_reason else "")

@@ -159,7 +159,6 @@ def of_records(results: Sequence[RankResult], known: Iterable[Invocation], memor
             started_at=result.started_at,
             ended_at=result.ended_at,
             duration_s=result.wall_total_s,
-            init_s=0.0,
             billed_s=result.wall_total_s,
             billed_how=_RECORD,
             memory_mb=result.memory_limit_mb or memory_mb,

@@ -6,18 +6,9 @@ from prefect.client.schemas.objects import State
 
 from inference.errors import BadInput, BadPartition
 
-RANK_RETRIES = 2
-
-
 RANK_RETRY_DELAYS_S = [0.5, 2.0]  # jitter of the same size is added
-
-
 STEP_RETRIES = 2
-
-
-MAX_TASK_RUNS = 256  # one task run a rank up to here (docs/decisions/0003)
-
-
+MAX_TASK_RUNS = 256  # one task run for each rank up to here (docs/decisions/0003)
 GROUPS = 32  # task runs beyond
 
 

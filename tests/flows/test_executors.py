@@ -204,13 +204,13 @@ def test_partition_that_vanishes_after_the_plan_fails_its_rank(monkeypatch):
     store = Store("s3://")
     for stored in store.list(BUCKET, "survey"):
         store.write(BUCKET, stored.key.replace("survey/", "vanishing/"), store.read(BUCKET, stored.key))
-    entered = LambdaExecutor.__enter__
+    started = LambdaExecutor.start
 
-    def enter(self):  # the plan is made, no rank has been sent
+    def start(self):  # the plan is made, no rank has been sent
         store.delete(BUCKET, ["vanishing/2.pt"])
-        return entered(self)
+        return started(self)
 
-    monkeypatch.setattr(LambdaExecutor, "__enter__", enter)
+    monkeypatch.setattr(LambdaExecutor, "start", start)
     with pytest.raises(RunIncomplete, match=r"rank 1: the partition vanishing/2\.pt is gone from cosmicai-test"):
         run(request(data_prefix="vanishing", result_path="results/vanishing"), "s3://", "lambda")
 

@@ -93,3 +93,33 @@ DISTRIBUTED = [
     event(11, "TaskStateExited", 33, 10, name="Summarize"),
     event(12, "ExecutionSucceeded", 33, 11),
 ]
+
+
+def history_of(ranks, errors):
+    """History of an inline map over so many ranks, each called once; `errors` are those of the ranks that failed."""
+    events = [
+        event(1, "ExecutionStarted", 0),
+        event(2, "MapStateEntered", 0, 1, name="Map", input="[]"),
+        event(3, "MapStateStarted", 0, 2, length=ranks),
+    ]
+
+    def add(kind, at, before, **details):
+        events.append(event(len(events) + 1, kind, at, before, **details))
+        return len(events)
+
+    for rank in range(ranks):
+        last = add("MapIterationStarted", 1, 3, name="Map", index=rank)
+        last = add("TaskStateEntered", 1, last, name="Model Inference", input=_wire(rank))
+        last = add("LambdaFunctionScheduled", 1, last, input=_wire(rank))
+        last = add("LambdaFunctionStarted", 1, last)
+        if rank in errors:
+            cause = json.dumps({"errorType": "BadPartition", "errorMessage": errors[rank]})
+            last = add("LambdaFunctionFailed", 9, last, error="BadPartition", cause=cause)
+            add("MapIterationFailed", 9, last, name="Map", index=rank)
+        else:
+            last = add("LambdaFunctionSucceeded", 9, last, output='"done"')
+            last = add("TaskStateExited", 9, last, name="Model Inference")
+            add("MapIterationSucceeded", 9, last, name="Map", index=rank)
+    add("MapStateExited", 20, len(events), name="Map")
+    add("ExecutionSucceeded", 20, len(events))
+    return events

@@ -8,9 +8,9 @@ from prefect.runtime import flow_run
 from prefect.utilities.collections import visit_collection
 
 from inference.contract.rank_event import RankEvent
-from tasks.dispatch.dispatcher import Dispatch
+from tasks.dispatch.dispatcher import Dispatcher
 from tasks.executors.local import LocalExecutor
-from tasks.fan_out import Share, _account, fan_out, label_of
+from tasks.fan_out import RankGroup, _note_end, fan_out
 from tasks.invocations.ledger import Ledger
 from tests.conftest import SCRIPTED_WORKER, events_of
 
@@ -33,23 +33,25 @@ def task_runs(flow_id):
     return {run.name: run.state_name for run in runs}
 
 
-def test_task_runs_are_named_for_their_ranks():
-    assert label_of(events_of(41)[7:8]) == "rank 007 of 041"
-    assert label_of(events_of(1200)[0:40]) == "ranks 0000-0039 of 1200"
+def group_of(events, ledger=None):
+    return RankGroup(events, Dispatcher(LocalExecutor(1), ledger or Ledger(), events))
 
 
-def test_ranks_whose_task_run_ended_without_trying_them_are_told_with_the_reason():
+def test_a_group_is_labelled_by_its_ranks():
+    assert group_of(events_of(41)[7:8]).label == "rank 007 of 041"
+    assert group_of(events_of(1200)[0:40]).label == "ranks 0000-0039 of 1200"
+
+
+def test_ranks_whose_task_run_did_not_start_get_its_error():
     ledger = Ledger()
-    share = Share(events_of(3), Dispatch(LocalExecutor(1), ledger, events_of(3)))
-    _account(share, RuntimeError("no room for a thread"))
+    _note_end(group_of(events_of(3), ledger), RuntimeError("no room for a thread"))
     assert "no room for a thread" in ledger.last_error(2)
     assert "rank 1: its task run did not start" in ledger.failures()
 
 
-def test_prefect_does_not_walk_through_what_other_threads_are_changing():
+def test_prefect_does_not_walk_through_a_group_that_threads_change():
     seen = []
-    share = Share(events_of(3), Dispatch(LocalExecutor(1), Ledger(), events_of(3)))
-    visit_collection({"label": "x", "share": share}, visit_fn=seen.append, return_data=False)
+    visit_collection({"label": "x", "group": group_of(events_of(3))}, visit_fn=seen.append, return_data=False)
     assert not any(isinstance(item, set | list | RankEvent) for item in seen)
 
 

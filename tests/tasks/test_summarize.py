@@ -166,7 +166,7 @@ class TestTheDocument:
 
     def test_missing_ranks_are_told_with_their_partitions_and_causes(self):
         ledger = Ledger()
-        ledger.never_run([1], "its task run crashed")
+        ledger.never_ran([1], "its task run crashed")
         document = self.told([self.done(0, 10.0, 14.0)], missing=[1, 2], ledger=ledger)
         assert document["missing_ranks"] == [1, 2]
         assert document["failed_ranks"] == [{"rank": 1, "data_path": ["1.pt"], "error": "its task run crashed"}]

@@ -4,7 +4,6 @@ import dataclasses
 import json
 import re
 import threading
-import time
 
 import boto3
 import pytest
@@ -14,7 +13,7 @@ from inference.contract.rank_event import RankEvent
 from inference.contract.script import Script
 from inference.errors import BadInput
 from inference.storage.store import Store
-from tasks.dispatch.dispatcher import Dispatch, Limits
+from tasks.dispatch.dispatcher import Dispatcher, Limits
 from tasks.executors.aws_lambda import LambdaExecutor
 from tasks.invocations.ledger import Ledger
 from tests.conftest import events_of
@@ -70,7 +69,12 @@ def executor(**changes):
 
 def invoke(event, **changes):
     with executor(**changes) as lambdas:
-        return lambdas.invoke(event)
+        return invoke_on(lambdas, event)
+
+
+def invoke_on(lambdas, event):
+    (call,) = lambdas.submit([event])
+    return call.result()
 
 
 def failed(kind, message):
@@ -96,7 +100,7 @@ def test_a_slower_copy_that_answers_with_the_faster_ones_result_is_billed_as_its
 def test_without_a_report_line_the_time_is_measured_and_says_so(endpoint, events):
     endpoint.script(0, Answer(tail=False))
     with executor() as lambdas:
-        call = lambdas.invoke(events[0])
+        call = invoke_on(lambdas, events[0])
         (settled,) = lambdas.settle([call])
     assert settled.billed_how == "measured here, an estimate"
     assert settled.billed_s == pytest.approx(call.ended_at - call.started_at)
@@ -242,7 +246,7 @@ class TestACallThatBreaksOff:
         monkeypatch.setenv("AWS_ENDPOINT_URL_LAMBDA", "http://127.0.0.1:9")
         lambdas._configuration = {"MemorySize": 10240, "Timeout": 900}
         with lambdas:
-            call = lambdas.invoke(events[0])
+            call = invoke_on(lambdas, events[0])
         assert "nothing answers at http://127.0.0.1:9" in call.error
         assert "canary" not in call.error
 
@@ -261,13 +265,24 @@ def test_a_slow_rank_is_one_execution_where_the_sdks_own_settings_make_several(e
     assert endpoint.executions == [1]
 
 
-def test_no_more_ranks_are_in_flight_than_wished(endpoint, events):
+def run(lambdas, events, limits=None, until=None):
+    """Run the events as one task run, with the dispatcher's loop in this thread; returns the ledger."""
+    ledger = Ledger()
+    dispatcher = Dispatcher(lambdas, ledger, events, limits)
+    task_run = threading.Thread(target=dispatcher.run, args=(events,), daemon=True)
+    with dispatcher:
+        task_run.start()
+        dispatcher.serve(until or (lambda: not task_run.is_alive()))
+    task_run.join(timeout=15)
+    assert not task_run.is_alive()
+    return ledger
+
+
+def test_the_dispatcher_sends_no_more_ranks_at_once_than_asked(endpoint, events):
     for event in events:
         endpoint.script(event.rank, Answer(wait_s=0.1))
-    lambdas = executor(concurrency=3)
-    with Dispatch(lambdas, Ledger(), events) as dispatch:
-        calls = dispatch.run(events)
-    assert all(call.error is None for call in calls)
+    ledger = run(executor(concurrency=3), events)
+    assert [call.error for call in ledger.invocations] == [None] * 8
     assert endpoint.most_at_once <= 3
 
 
@@ -275,36 +290,18 @@ def test_a_rank_that_lambda_refuses_is_not_late_and_gets_no_backup(endpoint, eve
     endpoint.script(0, *[Answer(status=429)] * 5)
     for rank in range(1, 8):
         endpoint.script(rank, Answer(wait_s=0.5))  # so that a refusal that itself takes its time is not late
-    ledger = Ledger()
-    with Dispatch(executor(concurrency=8), ledger, events, Limits(hedging=True)) as dispatch:
-        waiting = threading.Thread(target=dispatch.run, args=(events,))
-        waiting.start()
-        while waiting.is_alive():
-            if len(ledger.done) == 7 and len(endpoint.attempts(0)) < 6:
-                dispatch.look()
-            time.sleep(0.005)
+    ledger = run(executor(concurrency=8), events, Limits(hedging=True))
     assert ledger.done == set(range(8))
-    dispatch.write_off()
     assert [call.backup for call in ledger.invocations] == [False] * 8
     assert endpoint.executions.count(0) == 1
 
 
-def test_leaving_the_executor_waits_for_no_reply_and_for_no_pause(endpoint, events):
+def test_stop_waits_for_no_reply_and_for_no_pause(endpoint, events):
     endpoint.script(0, Answer(wait_s=20))
     endpoint.script(1, *[Answer(status=429)] * 1000)
-    ledger = Ledger()
-    dispatch = Dispatch(executor(), ledger, events[:2])
-    with dispatch:
-        waiting = threading.Thread(target=dispatch.run, args=(events[:2],))
-        waiting.start()
-        while len({rank for rank, _ in endpoint.calls}) < 2:
-            time.sleep(0.01)
-    waiting.join(timeout=15)
-    assert not waiting.is_alive()
-    dispatch.write_off()
+    ledger = run(executor(), events[:2], until=lambda: len({rank for rank, _ in endpoint.calls}) == 2)
     assert ledger.last_error(0) == "stopped: the run is over"
-    assert ledger.last_error(1) is not None
-    assert sorted({call.rank for call in ledger.invocations}) == [0, 1]
+    assert {call.rank for call in ledger.invocations if call.billed_s} == {0}
 
 
 def test_an_event_beyond_lambdas_limit_is_told_before_it_is_sent(endpoint, events):

@@ -32,7 +32,7 @@ def replies_to(endpoint, tmp_path):
     def invoke(*answers):
         endpoint.script(EVENT.rank, *answers)
         with LambdaExecutor("f", concurrency=1, lost_for_s=0.01, refused_for_s=0.01) as lambdas:
-            return [lambdas.invoke(event) for _ in answers]
+            return [lambdas.submit([event])[0].result() for _ in answers]
 
     yield invoke
     assert Store(tmp_path).list("cosmicai-test", "results") == [], "a reply alone writes nothing"

@@ -4,18 +4,20 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import boto3
 import pytest
 
 from inference.contract.script import Script
-from inference.errors import BadInput, RankFailed
+from inference.errors import BadInput
 from inference.storage.store import Store
 from tasks.aws.emulator import REGION
 from tasks.aws.session import client
 from tasks.billing.express import express_of
-from tasks.executors.step_functions import StepFunctionsExecutor
+from tasks.dispatch.dispatcher import Dispatcher
+from tasks.executors.step_functions import StepFunctionsExecutor, _Items
 from tasks.invocations.ledger import Ledger
 from tests.support.execution_histories import DISTRIBUTED, INLINE, RETRIED
 from tests.support.state_machines import deploy_machine
@@ -96,35 +98,45 @@ def events_in(folder, ranks=3, done=()):
     return events
 
 
-def run(events, machine=MACHINE, function="cosmic-executor", **document):
-    """Run the events; returns the execution, the ledger, and the progress told."""
-    executor, ledger, told = StepFunctionsExecutor(machine, function), Ledger(), []
+def executor_for(machine=MACHINE, function="cosmic-executor", **document):
+    executor = StepFunctionsExecutor(machine, function, {"run_id": "run-1"} | document)
     executor.check()
-    with executor:
-        execution = executor.run({"run_id": "run-1"} | document, events, ledger, told.append)
-    return execution, ledger, told
+    return executor
+
+
+def run(events, executor=None, on_poll=lambda: None):
+    """Run the events as one task run, with the dispatcher's loop in this thread; returns the execution and ledger."""
+    executor, ledger = executor or executor_for(), Ledger()
+    dispatcher = Dispatcher(executor, ledger, events)
+    task_run = threading.Thread(target=dispatcher.run, args=(events,), daemon=True)
+    with dispatcher:
+        task_run.start()
+        dispatcher.serve(lambda: not task_run.is_alive(), on_poll)
+    ledger.invocations = executor.settle(ledger.invocations)
+    return executor.execution, ledger
 
 
 def test_ranks_with_results_are_done_and_the_failed_one_is_told_with_its_cause(answers, tmp_path):
     answers()
-    execution, ledger, told = run(events_in(tmp_path, done=(0, 1)))
+    execution, ledger = run(events_in(tmp_path, done=(0, 1)))
     assert ledger.done == {0, 1}
     assert ledger.last_error(2) == "out of luck"
-    assert (execution.status, execution.map.seconds, told[-1]) == ("SUCCEEDED", 20, 2)
+    assert (execution.status, execution.map.seconds) == ("SUCCEEDED", 20)
 
 
 def test_the_request_is_the_machines_input_as_it_is(answers, tmp_path):
     calls = answers()
     document = {"bucket": "cosmicai-test", "file_limit": "3"}
-    run(events_in(tmp_path), **document)
+    run(events_in(tmp_path), executor_for(**document))
     asked = [wanted for operation, wanted in calls if operation == "StartExecution"]
-    assert [json.loads(wanted["input"]) for wanted in asked] == [document | {"run_id": "run-1"}]
+    expected = document | {"run_id": "run-1", "model": EVENT.model}
+    assert [json.loads(wanted["input"]) for wanted in asked] == [expected]
     assert asked[0]["name"].startswith("run-1-")
 
 
 def test_a_call_that_the_machine_repeats_is_a_line_of_the_bill_unless_no_function_ran(answers, tmp_path):
     answers(GetExecutionHistory={"events": RETRIED})
-    _, ledger, _ = run(events_in(tmp_path, ranks=5, done=(4,))[4:])
+    _, ledger = run(events_in(tmp_path, ranks=5, done=(4,))[4:])
     assert [(call.attempt, call.error, call.billed_s) for call in ledger.invocations if call.error] == [
         (1, "Lambda.Unknown: it died", 2)
     ]
@@ -139,7 +151,7 @@ def test_what_was_billed_comes_from_report_lines_where_the_log_has_them(answers,
     )
     event = {"logStreamName": "one", "timestamp": 102_000, "message": line, "ingestionTime": 102_000, "eventId": "1"}
     answers(FilterLogEvents=[{"events": [event]}, Refusal("ThrottlingException")])
-    _, ledger, _ = run(events_in(tmp_path, done=(0, 1)))
+    _, ledger = run(events_in(tmp_path, done=(0, 1)))
     calls = {call.rank: call for call in ledger.invocations if call.result}
     assert (calls[0].billed_how, calls[0].billed_s, calls[0].init_s) == ("REPORT line", 1.9, 0.09)
     assert "estimate" in calls[1].billed_how
@@ -155,7 +167,7 @@ def test_what_was_billed_comes_from_report_lines_where_the_log_has_them(answers,
 def test_a_function_that_ran_out_of_time_or_memory_is_told_with_a_hint(answers, tmp_path, error, message, hint):
     cause = json.dumps({"errorType": error, "errorMessage": message})
     answers(**distributed([("FAILED", 0, error, cause)]))
-    _, ledger, _ = run(events_in(tmp_path, ranks=1))
+    _, ledger = run(events_in(tmp_path, ranks=1))
     assert message in ledger.last_error(0)
     assert hint in ledger.last_error(0)
 
@@ -179,7 +191,7 @@ def test_an_execution_that_ended_badly_tells_why_of_every_rank_without_a_result(
 ):
     why = {name: value for name, value in {"error": error, "cause": cause}.items() if value}
     answers(DescribeExecution=[RUNNING, ENDED | {"status": status} | why], GetExecutionHistory={"events": INLINE[:7]})
-    execution, ledger, _ = run(events_in(tmp_path, done=(1,)))
+    execution, ledger = run(events_in(tmp_path, done=(1,)))
     assert execution.status == status
     assert ledger.done == {1}
     assert [ledger.last_error(rank) for rank in (0, 2)] == [told, told]
@@ -187,14 +199,14 @@ def test_an_execution_that_ended_badly_tells_why_of_every_rank_without_a_result(
 
 def test_an_item_that_ended_well_without_a_result_is_not_done(answers, tmp_path):
     answers()
-    _, ledger, _ = run(events_in(tmp_path, done=(1,)))
+    _, ledger = run(events_in(tmp_path, done=(1,)))
     assert ledger.done == {1}
     assert ledger.last_error(0) == "the execution ended well and left no result for it"
 
 
 def test_a_lost_answer_to_the_start_does_not_start_a_second_execution(answers, tmp_path):
     calls = answers(StartExecution=[LOST, Refusal("ExecutionAlreadyExists")])
-    execution, _, _ = run(events_in(tmp_path))
+    execution, _ = run(events_in(tmp_path))
     names = {wanted["name"] for operation, wanted in calls if operation == "StartExecution"}
     assert len(names) == 1
     assert execution.arn == f"arn:aws:states:us-east-1:000000000000:execution:old:{names.pop()}"
@@ -202,23 +214,29 @@ def test_a_lost_answer_to_the_start_does_not_start_a_second_execution(answers, t
 
 def test_an_execution_that_is_not_told_of_at_once_is_waited_for(answers, tmp_path):
     answers(DescribeExecution=[Refusal("ExecutionDoesNotExist"), SUCCEEDED])
-    execution, _, _ = run(events_in(tmp_path))
+    execution, _ = run(events_in(tmp_path))
     assert execution.status == "SUCCEEDED"
 
 
-def test_progress_comes_from_new_events_of_the_history_only(answers, tmp_path):
+def test_items_are_counted_by_reading_the_new_events_of_the_history_only(answers):
     def pages(wanted):
-        if not wanted.get("reverseOrder"):
-            return {"events": INLINE}
         seen = INLINE[: 20 if len(looks) == 0 else 27]
         looks.append(wanted)
         return {"events": list(reversed(seen))}
 
     looks = []
-    answers(DescribeExecution=[RUNNING, RUNNING, SUCCEEDED], GetExecutionHistory=pages)
-    _, _, told = run(events_in(tmp_path))
-    assert told == [1, 2, 2]
-    assert all(wanted["includeExecutionData"] is False for wanted in looks)
+    answers(GetExecutionHistory=pages)
+    items = _Items(client("stepfunctions"), ARN)
+    assert [items.succeeded(), items.succeeded()] == [1, 2]
+    assert all(wanted["reverseOrder"] and wanted["includeExecutionData"] is False for wanted in looks)
+
+
+def test_seen_done_counts_the_items_of_the_map_while_the_execution_runs(answers, tmp_path):
+    answers(DescribeExecution=[RUNNING, RUNNING, SUCCEEDED])
+    executor, counted = executor_for(), []
+    run(events_in(tmp_path, done=(0, 1)), executor, lambda: counted.append(executor.seen_done()))
+    assert set(counted) <= {0, 2} and 2 in counted
+    assert executor.seen_done() == 0
 
 
 def child(number, status, rank):
@@ -270,7 +288,7 @@ def test_failed_children_of_a_map_run_are_told_by_rank_with_their_causes(answers
             ]
         )
     )
-    execution, ledger, _ = run(events_in(tmp_path, ranks=4, done=(0,)))
+    execution, ledger = run(events_in(tmp_path, ranks=4, done=(0,)))
     assert (execution.children, execution.items["succeeded"], execution.state_transitions) == ("EXPRESS", 1, 3 + 4)
     assert ledger.last_error(1) == "no memory"
     assert "EXPRESS ends at five minutes" in ledger.last_error(2)
@@ -280,7 +298,7 @@ def test_failed_children_of_a_map_run_are_told_by_rank_with_their_causes(answers
 
 def test_express_children_are_billed_by_requests_and_seconds(answers, tmp_path):
     answers(**distributed([("SUCCEEDED", rank, None, None) for rank in range(3)], "EXPRESS"))
-    execution, ledger, _ = run(events_in(tmp_path, done=(0, 1, 2)))
+    execution, ledger = run(events_in(tmp_path, done=(0, 1, 2)))
     kept = json.loads(json.dumps(execution.to_dict()))
     express = express_of([kept], ledger.invocations)
     assert (express.requests, express.gb_s) == (3, pytest.approx(3 * 300 * 64 / 1024))
@@ -288,14 +306,14 @@ def test_express_children_are_billed_by_requests_and_seconds(answers, tmp_path):
 
 def test_standard_children_add_their_own_states_to_the_bill(answers, tmp_path):
     answers(**distributed([("SUCCEEDED", rank, None, None) for rank in range(3)], "STANDARD"))
-    execution, _, _ = run(events_in(tmp_path, done=(0, 1, 2)))
+    execution, _ = run(events_in(tmp_path, done=(0, 1, 2)))
     assert execution.state_transitions == 3 + 3 * 2
     assert (execution.item_seconds, execution.peak_concurrency) == ((300, 300, 300), 3)
 
 
 def test_what_these_credentials_may_not_read_is_noted_and_the_results_count(answers, tmp_path):
     answers(GetExecutionHistory=Refusal("AccessDeniedException"), ListMapRuns=Refusal("AccessDeniedException"))
-    execution, ledger, _ = run(events_in(tmp_path, done=(0, 1, 2)))
+    execution, ledger = run(events_in(tmp_path, done=(0, 1, 2)))
     assert ledger.done == {0, 1, 2}
     assert execution.map is None
     assert any("GetExecutionHistory is not allowed" in note for note in execution.notes)
@@ -303,63 +321,59 @@ def test_what_these_credentials_may_not_read_is_noted_and_the_results_count(answ
 
 def test_a_start_that_is_refused_fails_the_run_in_one_sentence(answers, tmp_path):
     answers(StartExecution=Refusal("ExecutionLimitExceeded", "too many"))
-    with pytest.raises(RankFailed, match=MACHINE):
-        run(events_in(tmp_path))
+    execution, ledger = run(events_in(tmp_path))
+    assert execution is None
+    assert all(MACHINE in ledger.last_error(rank) for rank in range(3))
+    assert "\n" not in ledger.last_error(0)
+    assert ledger.invocations == []
 
 
 def stopped(calls):
-    return [wanted["executionArn"] for operation, wanted in calls if operation == "StopExecution"]
+    return {wanted["executionArn"] for operation, wanted in calls if operation == "StopExecution"}
 
 
 def started(calls):
     names = [wanted["name"] for operation, wanted in calls if operation == "StartExecution"]
-    return [f"{ARN.removesuffix('one')}{name}" for name in names]
+    return {f"{ARN.removesuffix('one')}{name}" for name in names}
+
+
+def interrupted_run(events, executor=None):
+    """Run the events and interrupt the loop as Ctrl-C does."""
+
+    def interrupt():
+        raise KeyboardInterrupt
+
+    executor = executor or executor_for()
+    with pytest.raises(KeyboardInterrupt):
+        run(events, executor, lambda: executor._running and interrupt())
 
 
 def test_an_interrupt_stops_the_execution(answers, tmp_path):
     calls = answers(DescribeExecution=RUNNING)
-
-    def interrupt(_):
-        raise KeyboardInterrupt
-
-    executor = StepFunctionsExecutor(MACHINE, "cosmic-executor")
-    executor.check()
-    with pytest.raises(KeyboardInterrupt), executor:
-        executor.run({}, events_in(tmp_path), Ledger(), interrupt)
+    interrupted_run(events_in(tmp_path))
     assert stopped(calls) == started(calls)
 
 
-def test_leaving_the_executor_stops_the_execution_that_another_thread_follows(answers, tmp_path):
+def test_stop_ends_the_execution_and_bills_no_rank_for_it(answers, tmp_path):
     calls = answers(DescribeExecution=RUNNING)
-    executor, following, ended = StepFunctionsExecutor(MACHINE, "cosmic-executor"), threading.Event(), []
-    executor.check()
-
-    def follow():
-        try:
-            executor.run({}, events_in(tmp_path), Ledger(), lambda _: following.set())
-        except RankFailed as error:
-            ended.append(str(error))
-
-    with executor:
-        thread = threading.Thread(target=follow)
-        thread.start()
-        assert following.wait(30)
-    thread.join(30)
-    assert "was stopped" in ended[0]
-    assert stopped(calls) == started(calls)
+    executor, ledger, events = executor_for(), Ledger(), events_in(tmp_path)
+    dispatcher = Dispatcher(executor, ledger, events)
+    task_run = threading.Thread(target=dispatcher.run, args=(events,), daemon=True)
+    with dispatcher:
+        task_run.start()
+        dispatcher.serve(lambda: executor._running is not None)
+        dispatcher.stop("the user left")
+    task_run.join(30)
+    while not stopped(calls) or stopped(calls) != started(calls):
+        time.sleep(0.01)
+    assert ledger.last_error(0) == "stopped: the user left"
+    assert ledger.invocations == []
 
 
-def test_an_execution_that_could_not_be_stopped_is_told_and_does_not_hide_the_interrupt(answers, tmp_path, caplog):
+def test_an_execution_that_cannot_be_stopped_is_logged_and_the_interrupt_goes_on(answers, tmp_path, caplog):
     calls = answers(DescribeExecution=RUNNING, StopExecution=Refusal("AccessDeniedException"))
-
-    def interrupt(_):
-        raise KeyboardInterrupt
-
-    executor = StepFunctionsExecutor(MACHINE, "cosmic-executor")
-    executor.check()
-    with pytest.raises(KeyboardInterrupt), executor:
-        executor.run({}, events_in(tmp_path), Ledger(), interrupt)
-    assert started(calls)[0] in caplog.text
+    interrupted_run(events_in(tmp_path))
+    assert started(calls).pop() in caplog.text
     assert "could not be stopped" in caplog.text
 
 
@@ -367,18 +381,12 @@ CANCELLED_FLOW = """
 import sys
 from pathlib import Path
 from prefect import flow
-from tasks.aws.session import client
-from tasks.aws.emulator import REGION
-from tasks.executors.step_functions import StepFunctionsExecutor
-from tasks.invocations.ledger import Ledger
-from tests.tasks.executors.test_step_functions import MACHINE, events_in
+from tests.tasks.executors.test_step_functions import events_in, executor_for, run
 
 @flow
 def follow(folder: str):
-    executor = StepFunctionsExecutor(MACHINE, "cosmic-executor")
-    executor.check()
-    with executor:
-        executor.run({}, events_in(Path(folder)), Ledger(), lambda _: print("following", flush=True))
+    executor = executor_for()
+    run(events_in(Path(folder)), executor, lambda: executor._running and print("following", flush=True))
 
 follow(sys.argv[1])
 """
@@ -410,7 +418,7 @@ def test_prefect_cancelling_the_flow_stops_the_execution(answers, tmp_path, pref
 def test_an_execution_that_ended_well_is_not_stopped(answers, tmp_path):
     calls = answers()
     run(events_in(tmp_path))
-    assert stopped(calls) == []
+    assert stopped(calls) == set()
 
 
 @pytest.mark.parametrize(
@@ -424,7 +432,7 @@ def test_an_execution_that_ended_well_is_not_stopped(answers, tmp_path):
 def test_a_machine_that_cannot_be_used_is_found_before_anything_is_started(answers, answer, told):
     calls = answers(DescribeStateMachine=answer)
     with pytest.raises(BadInput, match=told) as refusal:
-        StepFunctionsExecutor(MACHINE, "cosmic-executor").check()
+        executor_for()
     assert "\n" not in str(refusal.value)
     assert {operation for operation, _ in calls} == {"DescribeStateMachine"}
 
@@ -436,7 +444,7 @@ CALLER = """<GetCallerIdentityResponse xmlns="https://sts.amazonaws.com/doc/2011
 
 def test_without_an_arn_the_stacks_machine_in_this_account_is_taken(answers):
     calls = answers(GetCallerIdentity=CALLER)
-    StepFunctionsExecutor(None, "cosmic-executor").check()
+    executor_for(None)
     assert calls[-1] == (
         "DescribeStateMachine",
         {"stateMachineArn": "arn:aws-cn:states:us-east-1:123456789012:stateMachine:cosmic-flows"},
@@ -446,7 +454,7 @@ def test_without_an_arn_the_stacks_machine_in_this_account_is_taken(answers):
 def test_a_machine_of_another_region_is_refused(answers):
     answers()
     with pytest.raises(BadInput, match=r"eu-west-1.*us-east-1"):
-        StepFunctionsExecutor(MACHINE.replace("us-east-1", "eu-west-1"), "cosmic-executor").check()
+        executor_for(MACHINE.replace("us-east-1", "eu-west-1"))
 
 
 @pytest.fixture(scope="module")
@@ -466,12 +474,10 @@ def machines(every_machine, aws):
     return every_machine
 
 
-def run_on(machine, events, result_path):
-    executor, ledger, told = StepFunctionsExecutor(machine.arn, machine.function), Ledger(), []
+def run_on(machine, events, result_path, **more):
+    executor = StepFunctionsExecutor(machine.arn, machine.function, machine.request(result_path, **more))
     executor.check()
-    with executor:
-        execution = executor.run(machine.request(result_path), events, ledger, told.append)
-    return execution, ledger, told
+    return run(events, executor)
 
 
 @pytest.mark.slow
@@ -479,11 +485,10 @@ def run_on(machine, events, result_path):
 def test_either_variant_runs_all_ranks_and_names_the_failed_one(machines, kind, status):
     machine = machines[kind]
     events = machine.plan(4, "results/failing", {2: "fail"})
-    execution, ledger, told = run_on(machine, events, "results/failing")
+    execution, ledger = run_on(machine, events, "results/failing")
     assert (execution.status, execution.children) == (status, kind)
     assert ledger.done == {0, 1, 3}
     assert "rank 2 is out of luck" in ledger.last_error(2)
-    assert told[-1] == 3
     assert execution.initialize.seconds > 0
     assert 0 < execution.map.seconds < execution.seconds
     assert (execution.summarize is None) == (status == "FAILED")
@@ -495,7 +500,7 @@ def test_results_of_an_old_function_are_taken_over(machines, kind):
     machine = machines[kind]
     script = Script(folder="Anomaly Detection", entry="/tmp/Anomaly Detection/inference.py")
     events = machine.plan(3, "results/old", {1: "idle"}, script=script, model="", model_sha256="", graph=None)
-    execution, ledger, _ = run_on(machine, events, "results/old")
+    execution, ledger = run_on(machine, events, "results/old")
     assert ledger.done == {0, 2}
     assert ledger.last_error(1) == "the execution ended well and left no result for it"
     stored = json.loads(Store("s3://").read(machine.bucket, "results/old/0.json"))
@@ -511,13 +516,9 @@ def test_an_interrupted_run_leaves_no_execution_running(machines, kind):
     machine = machines[kind]
     events = machine.plan(2, "results/stopped", {0: "wait", 1: "wait"})
 
-    def interrupt(_):
-        raise KeyboardInterrupt
-
-    executor = StepFunctionsExecutor(machine.arn, machine.function)
+    executor = StepFunctionsExecutor(machine.arn, machine.function, machine.request("results/stopped"))
     executor.check()
-    with pytest.raises(KeyboardInterrupt), executor:
-        executor.run(machine.request("results/stopped"), events, Ledger(), interrupt)
+    interrupted_run(events, executor)
     left = client("stepfunctions").list_executions(stateMachineArn=machine.arn)["executions"]
     assert "RUNNING" not in {execution["status"] for execution in left}
 
@@ -526,9 +527,7 @@ def test_an_interrupted_run_leaves_no_execution_running(machines, kind):
 def test_a_failed_initialize_is_the_cause_told_of_every_rank(machines):
     machine = machines[None]
     events = machine.plan(2, "results/none")
-    executor, ledger = StepFunctionsExecutor(machine.arn, machine.function), Ledger()
-    executor.check()
-    execution = executor.run(machine.request("results/none", fail="Initialize"), events, ledger, lambda _: None)
+    execution, ledger = run_on(machine, events, "results/none", fail="Initialize")
     assert execution.map is None
     assert {ledger.last_error(rank) for rank in (0, 1)} == {
         "the execution ended FAILED: there is no data under that prefix"

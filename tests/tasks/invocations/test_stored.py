@@ -76,7 +76,7 @@ class TestTheLedger:
 
     def test_a_rank_that_never_ran_is_told_with_its_reason_and_a_try_tells_more(self):
         ledger = Ledger()
-        ledger.never_run([4, 5], "its task run crashed")
+        ledger.never_ran([4, 5], "its task run crashed")
         ledger.enter(failed(5))
         assert ledger.last_error(4) == "its task run crashed"
         assert ledger.last_error(5) == "the store is away"
