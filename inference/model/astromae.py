@@ -133,7 +133,7 @@ class AstroMAE(nn.Module):
         self.config = config
         self.encoder = Encoder(config)
         self.encoder_head = nn.Sequential(
-            nn.LayerNorm(config.width, eps=config.norm_eps),
+            nn.LayerNorm(config.width, eps=config.last_norm_eps),
             nn.Linear(config.width, config.width),
             *_branch_head(config.width, config.branch_width),
         )

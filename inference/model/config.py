@@ -35,7 +35,8 @@ class AstroMAEConfig:
         heads: of the attention; they divide `width`.
         mlp_ratio: hidden width of a block's MLP over `width`.
         qkv_bias: "joint", one vector for q, k and v; "separate", vectors for q and v, none for k; or "none".
-        norm_eps: epsilon of the encoder's layer norms.
+        norm_eps: epsilon of the layer norms in the blocks.
+        head_norm_eps: epsilon of the layer norm behind them; None where it is the same.
         class_token: whether one is put in front of the patches.
         convolution_ratio: hidden width over `width` of the convolutions beside attention; None without them.
         convolution_groups: groups of both these convolutions.
@@ -59,6 +60,7 @@ class AstroMAEConfig:
     mlp_ratio: float = 4.0
     qkv_bias: QkvBias = "joint"
     norm_eps: float = 1e-6
+    head_norm_eps: float | None = None
     class_token: bool = True
     convolution_ratio: float | None = None
     convolution_groups: int = 1
@@ -78,6 +80,8 @@ class AstroMAEConfig:
         if self.qkv_bias not in get_args(QkvBias):
             raise BadInput(f"qkv_bias must be one of {', '.join(get_args(QkvBias))}, not {shorten(self.qkv_bias)}")
         _above_zero("norm_eps", self.norm_eps, 0.1)
+        if self.head_norm_eps is not None:
+            _above_zero("head_norm_eps", self.head_norm_eps, 0.1)
         if not isinstance(self.inception_widths, tuple) or len(self.inception_widths) != 5:
             raise BadInput(f"inception_widths must be five widths, not {shorten(self.inception_widths)}")
         for width in self.inception_widths:
@@ -121,13 +125,21 @@ class AstroMAEConfig:
         return _hidden("convolution_ratio", self.width, self.convolution_ratio)
 
     @property
+    def last_norm_eps(self) -> float:
+        """Epsilon of the layer norm behind the blocks."""
+        return self.norm_eps if self.head_norm_eps is None else self.head_norm_eps
+
+    @property
     def features(self) -> int:
         """Width of the three branches joined: 3,216 in the published model."""
         return 2 * self.branch_width + self.magnitude_width
 
     def to_dict(self) -> dict[str, Any]:
-        """The config as a JSON object, every field written out."""
-        return dataclasses.asdict(self)
+        """The config as a JSON object, every field written out that an older version knows too."""
+        document = dataclasses.asdict(self)
+        if self.head_norm_eps is None:
+            del document["head_norm_eps"]
+        return document
 
     @classmethod
     def from_dict(cls, document: object) -> Self:

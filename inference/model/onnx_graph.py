@@ -70,7 +70,9 @@ class _AstroMAE(GraphBuilder):
     def encoder_branch(self, mean: str) -> tuple[str, Linear]:
         norm, first = self._linear("encoder_head.0", transposed=False), self._linear("encoder_head.1")
         first = first.after_norm(norm).then(self._linear("encoder_head.2"))
-        return self.add("Relu", [self.gemm(self._norm(mean), first)]), self._linear("encoder_head.4")
+        return self.add("Relu", [self.gemm(self._norm(mean, self.config.last_norm_eps), first)]), self._linear(
+            "encoder_head.4"
+        )
 
     def inception_branch(self) -> tuple[str, Linear]:
         flat = self.add("Flatten", [self._inception()])
@@ -213,10 +215,10 @@ class _AstroMAE(GraphBuilder):
         """The encoder's linear maps of the same values."""
         return self.int8_gemms(values, linears) if self.int8 else [self.gemm(values, linear) for linear in linears]
 
-    def _norm(self, values: str) -> str:
+    def _norm(self, values: str, eps: float | None = None) -> str:
         """Layer norm without scale and shift: these are in the linear map behind it."""
         ones = self.constant(np.ones(self.config.width))
-        return self.add("LayerNormalization", [values, ones], epsilon=self.config.norm_eps)
+        return self.add("LayerNormalization", [values, ones], epsilon=eps or self.config.norm_eps)
 
     def _linear(self, name: str, *, transposed: bool = True) -> Linear:
         weight = self.tensors[f"{name}.weight"]

@@ -1,23 +1,24 @@
 """Published checkpoints, which are pickled modules, as `.safetensors`; nothing of them is executed.
 
-Contract, "Model" and fault 11. `torch_file` reads the file, `layers` tells which tensor is which part of the model,
-`infer_config` infers the config. Here the parts come together. Every tensor of the file is used exactly once, or is on
-the list of those that an AstroMAE has no use for.
+Contract, "Model" and fault 11. `torch_file` reads the file, `flatten` finds the model in it, `layers` decides which
+tensor is which part of the model, `infer_config` infers the config. Every tensor of the model is used exactly once, or
+is on the list of those that an AstroMAE has no use for.
 """
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from inference.errors import BadCheckpoint, BadInput
 from inference.model.checkpoint import content_hash, save
 from inference.model.config import AstroMAEConfig
-from tasks.checkpoint_import.flatten import flatten
+from inference.model.require_torch import require_torch
+from tasks.checkpoint_import.flatten import Saved, choose, flatten, listed, shown
 from tasks.checkpoint_import.infer_config import Inferred, infer
 from tasks.checkpoint_import.layers import Assignment, Layer, assign
+from tasks.checkpoint_import.pickled import Weight
 from tasks.checkpoint_import.torch_file import SavedFile, read_file
-from tasks.checkpoint_import.unpickle import Weight
 
 if TYPE_CHECKING:
     import torch
@@ -53,28 +54,30 @@ class Imported:
     sha256: str
 
 
-def import_checkpoint(source: Path, out: Path, heads: int | None = None) -> Imported:
+def import_checkpoint(source: Path, out: Path, heads: int | None = None, weights: str = "model") -> Imported:
     """Write the weights of a file of `torch.save`, whole module or state dict, as a checkpoint of ours.
 
     Args:
-        source: the file, of either format of torch.
+        source: the file, of either format of torch, or safetensors with the names of a state dict.
         out: the `.safetensors` file, written in one step; the source's name and SHA-256 go into its card.
         heads: of the attention, for a file that does not say; a state dict never does.
+        weights: which of several models in the file: "model", "ema" for averaged weights, or its name in the file.
 
     Raises:
+        BadInput: torch is not installed.
         BadCheckpoint: naming the file: it cannot be read, is truncated, names globals beyond the known ones, is no
             AstroMAE, lacks or holds tensors, or has weights of a wrong type or not finite. Nothing is written then.
         StoreError: the result cannot be written.
     """
+    require_torch("import-checkpoint")
     try:
         saved = read_file(source)
-        flat = flatten(saved.root)
-        assigned = assign(flat.tensors, lambda one, other: _same(saved, one, other))
+        flat, assigned = _assigned(saved, flatten(saved.root, weights))
         inferred = infer(assigned, flat.modules, heads)
         model, notes = _filled(saved, assigned, inferred)
     except BadInput as error:
         raise BadCheckpoint(f"{source}: {error}") from None
-    notes = (*notes, *inferred.assumed)
+    notes = (*flat.notes, *notes, *inferred.assumed)
     card = {"imported_from": {"file": source.name, "sha256": saved.sha256, "notes": list(notes)}}
     save(out, model, card)
     names = [name for layer in assigned.layers.values() for name in layer.names()]
@@ -89,6 +92,41 @@ def import_checkpoint(source: Path, out: Path, heads: int | None = None) -> Impo
         source_sha256=saved.sha256,
         sha256=content_hash(out),
     )
+
+
+def _assigned(saved: SavedFile, flat: Saved) -> tuple[Saved, Assignment]:
+    """The model and what each of its layers is; where the file holds more beside it, that is left out with a note."""
+
+    def same(one: Layer, other: Layer) -> bool:
+        return _same(saved, one, other)
+
+    try:
+        if flat.weights != "model":
+            raise BadInput(
+                f"it holds no weights under such a name as --weights {shown(flat.weights)} asks for"
+                " (averaged ones lie under one such as model_ema)"
+            )
+        return flat, assign(flat.tensors, same)
+    except BadInput as error:
+        whole = error
+        groups = flat.groups()
+        complete: dict[str, Assignment] = {}
+        for start, group in groups.items():
+            try:
+                complete[start] = assign(group.tensors, same)
+            except BadInput as error:
+                if len(group.tensors) > 0.9 * len(flat.tensors):
+                    whole = error
+        if not complete:
+            raise whole from None
+        notes = list(flat.notes)
+        taken, left = choose(list(complete), flat.weights, notes)
+        if left != "model":
+            raise whole from None
+        others = [name for name in flat.tensors if name.partition(".")[0] not in complete]
+        if others:
+            notes.append(f"ignored beside the model {shown(taken)}: {listed(map(shown, others))}")
+        return replace(groups[taken], notes=tuple(notes)), complete[taken]
 
 
 def _filled(saved: SavedFile, assigned: Assignment, inferred: Inferred) -> tuple["AstroMAE", tuple[str, ...]]:

@@ -14,7 +14,7 @@ from typing import Any
 from inference.errors import BadInput
 from inference.model.config import AstroMAEConfig, QkvBias
 from tasks.checkpoint_import.layers import Assignment, Layer
-from tasks.checkpoint_import.unpickle import StandIn
+from tasks.checkpoint_import.pickled import StandIn
 
 _NORM_EPS = 1e-6  # contract, "Model"; for files that do not say
 _BATCH_NORM_EPS = 1e-5  # torch's default, which the model uses
@@ -72,6 +72,7 @@ def infer(assigned: Assignment, modules: dict[str, StandIn], heads: int | None) 
     assumed: list[str] = []
     found_heads = _heads(layers, modules, width, heads)
     _check_modules(assigned, modules, found_heads, width, class_token)
+    norm_eps, head_norm_eps = _norm_epsilons(layers, modules, assumed)
     config = AstroMAEConfig(
         image_size=grid * patch,
         bands=bands,
@@ -81,7 +82,8 @@ def infer(assigned: Assignment, modules: dict[str, StandIn], heads: int | None) 
         heads=found_heads,
         mlp_ratio=layers[f"{block}.mlp.0"].shape[0] / width,
         qkv_bias=_qkv_bias(layers[f"{block}.attention.qkv"], singles),
-        norm_eps=_norm_eps(layers, modules, assumed),
+        norm_eps=norm_eps,
+        head_norm_eps=None if head_norm_eps == norm_eps else head_norm_eps,
         class_token=class_token,
         convolution_ratio=None if convolution is None else convolution.shape[0] / width,
         convolution_groups=1 if convolution is None else max(1, width // convolution.shape[1]),
@@ -127,20 +129,28 @@ def _qkv_bias(qkv: Layer, singles: dict[str, Any]) -> QkvBias:
     return "separate" if "encoder.blocks.0.attention.q_bias" in singles else "none"
 
 
-def _norm_eps(layers: dict[str, Layer], modules: dict[str, StandIn], assumed: list[str]) -> float:
-    found = {
-        eps
-        for layer in layers.values()
-        if layer.kind == "layer norm" and layer.path in modules
-        if type(eps := modules[layer.path].state.get("eps")) is float
-    }
-    if len(found) > 1:
+def _norm_epsilons(layers: dict[str, Layer], modules: dict[str, StandIn], assumed: list[str]) -> tuple[float, float]:
+    """Epsilons of the layer norms in the blocks, which are all the same, and of the one behind them."""
+    found: dict[bool, set[float]] = {True: set(), False: set()}
+    for ours, layer in layers.items():
+        if layer.kind == "layer norm" and layer.path in modules:
+            eps = modules[layer.path].state.get("eps")
+            if type(eps) is float:
+                found[ours.startswith("encoder.blocks.")].add(eps)
+    in_blocks, last = found[True], found[False]
+    if len(in_blocks) > 1:
         raise BadInput(
-            f"its layer norms have the epsilons {', '.join(map(str, sorted(found)))[:80]}; one for all is known"
+            f"the layer norms of its blocks have the epsilons {', '.join(map(str, sorted(in_blocks)))[:80]};"
+            " one for all blocks is known"
         )
-    if not found:
-        assumed.append(f"epsilon {_NORM_EPS:g} in the layer norms, the contract's")
-    return found.pop() if found else _NORM_EPS
+    if not in_blocks and not last:
+        of_cells = "encoder.blocks.0.convolution.0" in layers
+        assumed.append(
+            f"epsilon {_NORM_EPS:g} in the layer norms, the contract's: a state dict does not hold it"
+            + ("; blocks of NormalCell at its own default have 1e-05, which only a saved module shows" * of_cells)
+        )
+    eps = min(in_blocks or last or {_NORM_EPS})
+    return eps, min(last or {eps})
 
 
 def _check_modules(

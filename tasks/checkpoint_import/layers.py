@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from inference.errors import BadInput
-from tasks.checkpoint_import.unpickle import Weight
+from tasks.checkpoint_import.pickled import Weight
 
 _UNITS = (1, 1, 3, 1, 5, 1)  # kernel sizes of an inception block's convolutions, in the contract's order
 _INCEPTION_BLOCKS = (2, 3, 5, 6, 8)  # their places in the model's inception branch

@@ -1,4 +1,4 @@
-"""The two file formats of `torch.save`: what object they hold, and the numbers of its tensors.
+"""The two file formats of `torch.save`, and safetensors: what object they hold, and the numbers of its tensors.
 
 The zip format (since torch 1.6) is described in `inference.partitions.pt_file`. The legacy format is a row of pickles,
 a magic number, a version, the machine's properties, the object, the keys of the storages, and after them the storages,
@@ -14,8 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import safetensors
+
 from inference.errors import BadInput
-from tasks.checkpoint_import.unpickle import MAX_PICKLE, Refused, Storage, Weight, read_pickle
+from tasks.checkpoint_import.pickled import MAX_PICKLE, Refused, Storage, Weight, read_pickle
 
 if TYPE_CHECKING:
     import torch
@@ -24,6 +26,18 @@ _MAGIC = 0x1950A86A20F9469CFC6C
 _LEGACY_VERSION = 1001
 _MAX_FILE = 2 << 30  # the published checkpoint has 64 MB, with the optimizer's state 200 MB
 _COUNT = struct.Struct("<q")
+_SAFETENSORS = {
+    "F64": "float64",
+    "F32": "float32",
+    "F16": "float16",
+    "BF16": "bfloat16",
+    "I64": "int64",
+    "I32": "int32",
+    "I16": "int16",
+    "I8": "int8",
+    "U8": "uint8",
+    "BOOL": "bool",
+}
 _SIZES = {"float64": 8, "int64": 8, "float32": 4, "int32": 4, "float16": 2, "bfloat16": 2, "int16": 2}
 
 
@@ -32,7 +46,7 @@ class SavedFile:
     """A checkpoint in memory.
 
     Attributes:
-        root: the object saved, see `tasks.checkpoint_import.unpickle.read_pickle`.
+        root: the object saved, see `tasks.checkpoint_import.pickled.read_pickle`.
         sha256: of the file, in hexadecimal.
         size: of the file in bytes.
     """
@@ -40,7 +54,7 @@ class SavedFile:
     root: object
     sha256: str
     size: int
-    _storages: "_Zip | _Legacy"
+    _storages: "_Zip | _Legacy | _Safetensors"
 
     def tensor(self, name: str, weight: Weight) -> "torch.Tensor":
         """The numbers of a tensor, copied, of the file's type.
@@ -69,7 +83,7 @@ class SavedFile:
 
 
 def read_file(path: Path) -> SavedFile:
-    """Read a checkpoint of either format whole; nothing of it is executed.
+    """Read a checkpoint of any of the formats whole; nothing of it is executed.
 
     Raises:
         BadInput: it cannot be read, is too large, of no such format, truncated or damaged, or names globals that are
@@ -82,10 +96,12 @@ def read_file(path: Path) -> SavedFile:
         data = path.read_bytes()
     except OSError as error:
         raise BadInput(f"it cannot be read ({error.strerror})") from None
-    if not data.startswith((b"PK", b"\x80")):
-        raise BadInput("it is no file of torch.save")
+    forms = ((b"PK", 0, _Zip), (b"{", 8, _Safetensors), (b"\x80", 0, _Legacy))
+    form = next((form for magic, at, form in forms if data[at:].startswith(magic)), None)
+    if form is None:
+        raise BadInput("it is no file of torch.save and no safetensors file")
     try:
-        storages, root = _Zip.read_from(data) if data.startswith(b"PK") else _Legacy.read_from(data)
+        storages, root = form.read_from(data)
     except Refused as error:
         raise BadInput(str(error)) from None
     except zipfile.BadZipFile as error:
@@ -93,6 +109,29 @@ def read_file(path: Path) -> SavedFile:
     except (ValueError, LookupError, TypeError, OverflowError, RuntimeError, OSError, EOFError, struct.error):
         raise BadInput("it is truncated or damaged: its pickle ends early or makes no sense") from None
     return SavedFile(root, hashlib.sha256(data).hexdigest(), size, storages)
+
+
+class _Safetensors:
+    def __init__(self, tensors: dict[str, bytes]) -> None:
+        self._tensors = tensors
+
+    @classmethod
+    def read_from(cls, data: bytes) -> tuple["_Safetensors", object]:
+        try:
+            tensors = dict(safetensors.deserialize(data))  # type: ignore[no-untyped-call]
+        except safetensors.SafetensorError as error:
+            raise Refused(f"it is a damaged or truncated safetensors file ({error!s:.100})") from None
+        weights = {}
+        for name, tensor in tensors.items():
+            if tensor["dtype"] not in _SAFETENSORS:
+                raise Refused(f"its tensor {name[:60]!a} is of the type {tensor['dtype']}")
+            shape = tuple(tensor["shape"])
+            strides = tuple(math.prod(shape[place + 1 :]) for place in range(len(shape)))
+            weights[name] = Weight(Storage(name, _SAFETENSORS[tensor["dtype"]], 0, math.prod(shape)), 0, shape, strides)
+        return cls({name: tensor["data"] for name, tensor in tensors.items()}), weights
+
+    def read(self, storage: Storage) -> bytes:
+        return self._tensors[storage.key]
 
 
 class _Zip:

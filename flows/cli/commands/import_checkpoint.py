@@ -18,13 +18,21 @@ _PUBLISHED = {15_902_889: "the published count of the deployed model", 15_801_51
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this command's arguments."""
-    parser.add_argument("legacy", type=Path, metavar="LEGACY.pt", help="a module or state dict that torch.save wrote")
+    parser.add_argument(
+        "legacy", type=Path, metavar="LEGACY.pt", help="a module or state dict: torch.save or safetensors"
+    )
     parser.add_argument("out", type=Path, metavar="OUT.safetensors", help="the checkpoint to write")
     parser.add_argument(
         "--heads",
         type=int,
         metavar="N",
         help="heads of the attention, where the file does not say (a plain state dict never does)",
+    )
+    parser.add_argument(
+        "--weights",
+        default="model",
+        metavar="NAME",
+        help="which of several models in the file: model (default), ema for the averaged one, or its name in the file",
     )
     add_json(parser)
 
@@ -35,7 +43,7 @@ def main(args: argparse.Namespace) -> int:
         raise BadInput(f"OUT.safetensors must end in .safetensors, not {args.out.name!r:.80}")
     if args.out.resolve() == args.legacy.resolve():
         raise BadInput(f"OUT.safetensors must be another file than {args.legacy}")
-    imported = import_checkpoint(args.legacy, args.out, args.heads)
+    imported = import_checkpoint(args.legacy, args.out, args.heads, args.weights)
     if args.json:
         print_json(
             {
@@ -65,7 +73,7 @@ def _show(source: Path, out: Path, imported: Imported) -> None:
         "encoder": f"{config.depth} blocks of width {config.width}, {config.heads} heads",
         "MLP ratio": f"{config.mlp_ratio:g}",
         "class token": "yes" if config.class_token else "no",
-        "epsilon of the norms": f"{config.norm_eps:g}",
+        "epsilon of the norms": f"{config.norm_eps:g} in the blocks, {config.last_norm_eps:g} behind them",
         "bias of q, k, v": config.qkv_bias,
         "convolutions beside attention": convolutions,
         "inception branch": f"{config.inception_stem} channels, then branches of"

@@ -54,7 +54,7 @@ def test_heads_are_said_for_a_state_dict(legacy, capsys):
         (["none.pt", "out.safetensors"], "none.pt"),
         (["legacy.pt", "out.pt"], "out.pt"),
         (["half.pt", "out.safetensors"], "half.pt: it is truncated"),
-        (["other.pt", "out.safetensors"], "wants torch.nn.modules.rnn.LSTM"),
+        (["other.pt", "out.safetensors"], "'torch.nn.modules.rnn.LSTM', which no AstroMAE"),
         (["half.safetensors", "./half.safetensors"], "another file"),
     ],
 )

@@ -1,8 +1,10 @@
 import collections
 import io
 import os
+import pathlib
 import pickle
 import struct
+import sys
 import tracemalloc
 import zipfile
 
@@ -15,8 +17,8 @@ from torch import nn
 from inference.errors import BadCheckpoint, BadInput
 from tasks.checkpoint_import.convert import import_checkpoint
 from tasks.checkpoint_import.flatten import flatten
+from tasks.checkpoint_import.pickled import StandIn, Weight, read_pickle
 from tasks.checkpoint_import.torch_file import read_file
-from tasks.checkpoint_import.unpickle import StandIn, Weight, read_pickle
 from tests.support.legacy_modules import legacy_model, parallel, saved
 from tests.support.models import CONVOLVED, TINY
 
@@ -97,13 +99,33 @@ def test_a_command_in_a_module_is_refused_and_nothing_runs(tmp_path, options):
     assert canary.exists(), "the canary itself must work, or this test shows nothing"
 
 
-def test_all_that_a_file_wants_beyond_the_known_is_listed(refused):
-    model = nn.Sequential(nn.Linear(2, 2), nn.LeakyReLU(), nn.Tanh())
-    model.note, model.counter = Runs(os.getcwd), collections.Counter()
+def test_refusal_lists_every_unknown_name_of_the_pickle(refused):
+    model = nn.Sequential(nn.Linear(2, 2), nn.ReLU())
+    model.note, model.counter, model.path = Runs(os.getcwd), collections.Counter(), pathlib.Path("a")
+    model.hook, model.run = print, Runs(os.system, "true")
     message = refused(saved(model))
-    for wanted in ("collections.Counter", "nn.modules.activation.LeakyReLU", "activation.Tanh", "posix.getcwd"):
-        assert wanted in message
-    assert "Linear" not in message
+    for unknown in ("posix.getcwd", "builtin__.print", "posix.system"):
+        assert unknown in message
+    for known in ("Linear", "Counter", "Path"):
+        assert known not in message
+
+
+def test_refusal_lists_every_module_class_that_an_astromae_does_not_have(read):
+    model = nn.Sequential(nn.Linear(2, 2), nn.LeakyReLU(), nn.Tanh())
+    with pytest.raises(BadInput, match=r"activation\.LeakyReLU', 'torch\.nn\.modules\.activation\.Tanh'"):
+        flatten(read(saved(model)).root)
+
+
+def test_an_object_of_an_unknown_class_is_data_and_its_class_is_not_imported():
+    program = b"\x80\x02cevil\nHoliday\n)\x81}X\x01\x00\x00\x00aK\x01sb."
+    made = read_pickle(io.BytesIO(program))
+    assert (made.kind, made.state) == ("evil.Holiday", {"a": 1})
+    assert "evil" not in sys.modules
+
+
+@pytest.mark.parametrize("use", [b")R", b"", b")\x81h\x00)R"], ids=["called", "bare", "called later"])
+def test_an_unknown_name_that_is_more_than_a_class_is_refused(use, refused):
+    assert "wants evil.holiday" in refused(archive(b"\x80\x02cevil\nholiday\nq\x00" + use + b"."))
 
 
 @pytest.mark.parametrize("protocol", range(6))
