@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 
 SENTINELS = (-9999.0, -999.0, -99.99, -99.9, -99.0, -9.0, 9.99, 9.9999, 99.0, 99.9, 99.99, 999.0, 9999.0)
-_SAME = 1e-6  # relative; a mark may have passed through float32
 
 
 @dataclass(frozen=True)
@@ -20,12 +19,14 @@ class Quantity:
         name: what a message calls it.
         low, high: measured values lie strictly between them.
         zero_is_unknown: exactly 0 means "not measured".
+        marks: values inside the range that mean "not measured".
     """
 
     name: str
     low: float
     high: float
     zero_is_unknown: bool
+    marks: tuple[float, ...] = SENTINELS
 
     def measured(self, values: np.ndarray) -> np.ndarray:
         """Which of the values, of any shape, are plausible measurements.
@@ -36,12 +37,7 @@ class Quantity:
         numbers = np.asarray(values, np.float64)
         with np.errstate(invalid="ignore"):
             good: np.ndarray = (numbers > self.low) & (numbers < self.high)
-        if self.zero_is_unknown:
-            good &= numbers != 0
-        for mark in SENTINELS:
-            if self.low < mark < self.high:
-                good &= np.abs(numbers - mark) > _SAME * abs(mark)
-        return good
+        return good & ~np.isin(numbers, self._marks())
 
     def why_not(self, value: float) -> str:
         """What is wrong with a value that is not measured, as the end of a sentence.
@@ -53,14 +49,20 @@ class Quantity:
         """
         if not np.isfinite(value):
             return f"is {value:g}"
-        if (value == 0 and self.zero_is_unknown) or any(abs(value - mark) <= _SAME * abs(mark) for mark in SENTINELS):
+        if value in self._marks():
             return f'is {value:g}, which means "not measured"'
         return f"is {value:g}, outside {self.low:g} to {self.high:g}"
+
+    def _marks(self) -> list[float]:
+        """Each mark as it is, and as it comes out of single precision."""
+        marks = [*self.marks, 0.0] if self.zero_is_unknown else list(self.marks)
+        return [*marks, *np.array(marks, np.float32).astype(float).tolist()]
 
 
 MAGNITUDE = Quantity("magnitude", 0.0, 40.0, zero_is_unknown=True)
 FLUX = Quantity("flux", -1e9, 1e9, zero_is_unknown=True)  # nanomaggies; the sky's noise makes it negative
-PIXEL = Quantity("pixel", -1e6, 1e9, zero_is_unknown=False)  # nanomaggies; what a band of zeros means is said elsewhere
+# Nanomaggies. Among thousands of pixels one may well be 99, but none is so far below the sky.
+PIXEL = Quantity("pixel", -1e6, 1e9, zero_is_unknown=False, marks=(-9999.0, -999.0, -99.0))
 REDSHIFT = Quantity("redshift", -0.1, 20.0, zero_is_unknown=True)  # spectroscopic; the nearest galaxies approach us
 # A code whose grid begins at 0 predicts exactly 0; such predictions are poor, and leaving them out would flatter it.
 PREDICTION = Quantity("predicted redshift", -1.0, 20.0, zero_is_unknown=False)

@@ -11,6 +11,9 @@ IMAGE_SHAPE = (5, 32, 32)  # bands u g r i z
 BANDS = 5
 
 
+BAND_NAMES = "ugriz"
+
+
 BITS_PER_SAMPLE = 8 * (4 * 5 * 32 * 32 + 8 * BANDS)  # of model input: 164,160
 
 

@@ -18,6 +18,7 @@ from inference.contract.sample import BANDS, BITS_PER_SAMPLE, IMAGE_SHAPE
 from inference.errors import BadInput, BadPartition
 from inference.partitions import pt_file as torch_zip
 from inference.partitions import safetensors_file as safetensors_map
+from inference.partitions.faults import check_plausible
 from inference.partitions.pt_writer import write_dataset
 from inference.storage.atomic_write import atomic_write
 
@@ -31,8 +32,8 @@ class Batch:
 
     Attributes:
         start: index of the first one in the partition.
-        images: float32, (B, 5, 32, 32), finite.
-        magnitudes: float32 or float64, (B, 5), finite.
+        images: float32, (B, 5, 32, 32), plausible.
+        magnitudes: float32 or float64, (B, 5), plausible.
         redshifts: float32 or float64, (B,), not finite where unknown; None if there are none.
     """
 
@@ -115,27 +116,18 @@ class Partition:
 
         Raises:
             BadInput: the batch size is not positive.
-            BadPartition: naming the first galaxy whose pixels, or magnitudes as float32, are NaN or
-                infinite.
+            BadPartition: naming the first galaxy whose pixels or magnitudes are not plausible.
         """
         if batch_size < 1:
             raise BadInput(f"the batch size must be at least 1, not {batch_size}")
         for start in range(0, len(self), batch_size):
             part = slice(start, start + batch_size)
             images, magnitudes = _aligned(self.images[part]), _aligned(self.magnitudes[part])
-            self._check_finite("pixels", start, images)
-            with np.errstate(over="ignore"):  # the model computes in float32
-                self._check_finite("magnitudes", start, magnitudes.astype(np.float32, copy=False))
+            check_plausible(self.name, start, images, magnitudes)
             redshifts = None if self.redshifts is None else _aligned(self.redshifts[part])
             yield Batch(start, images, magnitudes, redshifts)
             if self._mapped is not None:
                 self._mapped.madvise(mmap.MADV_DONTNEED)  # else the pages add up to the file
-
-    def _check_finite(self, what: str, start: int, values: np.ndarray) -> None:
-        good = np.isfinite(values)
-        if not good.all():
-            sample = start + int(np.argmin(good.reshape(len(values), -1).all(axis=1)))
-            raise BadPartition(f"{self.name}: sample {sample} has NaN or infinite {what}")
 
 
 def _check(name: str, what: str, array: Images, wanted: str, shape: tuple[int, ...]) -> None:

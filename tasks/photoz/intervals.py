@@ -78,8 +78,9 @@ METRICS = (
         "Hildebrandt et al. 2010, A&A 523, A31",
     ),
     PhotozMetric("outlier_fraction_005", "Beyond 0.05", percent, "share of galaxies with |d| above 0.05"),
-    PhotozMetric("samples", "Galaxies compared", number, "those whose spectroscopic redshift is known"),
-    PhotozMetric("unknown", "Left out", number, "galaxies without a spectroscopic redshift"),
+    PhotozMetric("samples", "Galaxies compared", number, "those with both redshifts"),
+    PhotozMetric("unknown", "Left out: z_spec", number, "galaxies without a spectroscopic redshift"),
+    PhotozMetric("unpredicted", "Left out: z_pred", number, "galaxies without a plausible prediction"),
 )
 _IN_TABLE = ("bias", "nmad", "sigma68", "outlier_fraction", "outlier_fraction_005")
 _IN_BINS = ("bias", "nmad", "sigma68", "mae", "outlier_fraction", "outlier_fraction_005")
@@ -103,8 +104,8 @@ def intervals(
     Hanley & Lippman-Hand 1983, JAMA 249, 1743).
 
     Args:
-        z_pred: predicted redshifts, (N,), finite.
-        z_spec: spectroscopic redshifts, (N,), those that are not known are left out.
+        z_pred: predicted redshifts, (N,).
+        z_spec: spectroscopic redshifts, (N,); galaxies without either are left out.
         resamples: how many; default `resamples_for`.
         seed: of the draws; the same seed gives the same interval.
 
@@ -163,8 +164,8 @@ def binned(values: np.ndarray, z_pred: np.ndarray, z_spec: np.ndarray, bins: int
 
     Args:
         values: the quantity, (N,); galaxies where it is not finite are in no bin.
-        z_pred: predicted redshifts, (N,), finite.
-        z_spec: spectroscopic redshifts, (N,), those that are not known are left out.
+        z_pred: predicted redshifts, (N,).
+        z_spec: spectroscopic redshifts, (N,); galaxies without either are left out.
         bins: about how many (`edges_of`).
         seed: of the bootstrap.
 

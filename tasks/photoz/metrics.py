@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from inference.contract.plausible import PREDICTION, REDSHIFT
 from inference.errors import BadInput
 
 NMAD_FACTOR = 1.48  # median deviation of a Gaussian -> its standard deviation (1.4826), as rounded
@@ -30,46 +31,49 @@ def photoz_metrics(z_pred: np.ndarray, z_spec: np.ndarray) -> dict[str, float | 
     - r2: 1 - sum of d squared / sum of squares of z_spec about its mean; None where all are alike.
     - outlier_fraction, outlier_fraction_005: share with abs(delta) above 0.15 (Hildebrandt et al. 2010,
       A&A 523, A31) and above 0.05.
-    - samples, unknown: galaxies that were compared, and those left out.
+    - samples: galaxies that were compared.
+    - unknown, unpredicted: galaxies left out because their spectroscopic redshift is unknown, and those with one whose
+      prediction is missing or implausible.
 
-    >>> metrics = photoz_metrics(np.array([0.11, 0.52, 0.30]), np.array([0.10, 0.50, -9999.0]))
-    >>> metrics["samples"], metrics["unknown"], round(metrics["bias"], 4)
-    (2, 1, 0.0112)
+    >>> metrics = photoz_metrics(np.array([0.11, 0.52, 0.30, -99.0]), np.array([0.10, 0.50, -9999.0, 0.2]))
+    >>> metrics["samples"], metrics["unknown"], metrics["unpredicted"], round(metrics["bias"], 4)
+    (2, 1, 1, 0.0112)
 
     Args:
-        z_pred: predicted redshifts, (N,) or (N, 1), finite.
-        z_spec: spectroscopic redshifts, (N,) or (N, 1). Unknown, and so left out, are those that
-            are not finite or not above -1 (catalogues write -9999).
+        z_pred: predicted redshifts, (N,) or (N, 1).
+        z_spec: spectroscopic redshifts, (N,) or (N, 1).
+
+    Left out are the values that `inference.contract.plausible` does not take for measured: catalogues write -9999.
 
     Returns:
-        The metrics by name, or None where no redshift is known.
+        The metrics by name, or None where no galaxy has both.
 
     Raises:
-        BadInput: the two differ in length, or a prediction is not finite.
+        BadInput: the two differ in length.
     """
-    pred, spec, known = compared(z_pred, z_spec)
+    pred, spec, used = compared(z_pred, z_spec)
     if not len(spec):
         return None
-    return point_metrics(pred, spec) | {"samples": len(spec), "unknown": int(np.sum(~known))}
+    unknown = int(np.sum(~REDSHIFT.measured(z_spec)))
+    counts = {"samples": len(spec), "unknown": unknown, "unpredicted": len(used) - len(spec) - unknown}
+    return point_metrics(pred, spec) | counts
 
 
 def compared(z_pred: np.ndarray, z_spec: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Both as float64 where z_spec is known, (M,), and which rows those are, (N,).
+    """Both as float64 where both are measured, (M,), and which rows those are, (N,).
 
     Raises:
-        BadInput: the two differ in length, or a prediction is not finite.
+        BadInput: the two differ in length.
     """
     pred, spec = (np.asarray(z, dtype=np.float64).reshape(-1) for z in (z_pred, z_spec))
     if len(pred) != len(spec):
         raise BadInput(f"{len(pred)} predictions cannot be compared with {len(spec)} redshifts")
-    if not np.isfinite(pred).all():
-        raise BadInput(f"prediction {np.argmin(np.isfinite(pred))} is not finite")
-    known = np.isfinite(spec) & (spec > -1)
-    return pred[known], spec[known], known
+    used = PREDICTION.measured(pred) & REDSHIFT.measured(spec)
+    return pred[used], spec[used], used
 
 
 def point_metrics(pred: np.ndarray, spec: np.ndarray) -> dict[str, float | None]:
-    """The metrics of `photoz_metrics` but for its two counts, of redshifts that are all known: (N,), N at least 1."""
+    """The metrics of `photoz_metrics` but for its counts, of redshifts that are all known: (N,), N at least 1."""
     error = pred - spec
     delta = error / (1 + spec)
     mse = np.mean(error**2)

@@ -11,6 +11,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
+from inference.contract.plausible import PREDICTION, REDSHIFT
 from tasks.photoz.intervals import edges_of
 from tasks.photoz.metrics import OUTLIER, compared
 from tasks.reporting.figures import INK, SHADES, STYLE, WARM, WIDTH, Picture, legend_above, svg_of
@@ -30,7 +31,7 @@ def density(predictions: pd.DataFrame, metrics: Mapping[str, float | None]) -> s
         metrics: nmad, bias, r2, outlier_fraction, mae (`tasks.photoz.metrics`).
     """
     z_pred, z_spec = (predictions[name].to_numpy(dtype=float) for name in ("z_pred", "z_spec"))
-    known = np.isfinite(z_spec) & (z_spec > -1)
+    known = REDSHIFT.measured(z_spec) & PREDICTION.measured(z_pred)
     z_pred, z_spec = z_pred[known], z_spec[known]
     low, high = _frame(z_spec, z_pred)
     inside = (z_pred >= low) & (z_pred <= high)
@@ -186,8 +187,8 @@ def distributions(predictions: pd.DataFrame) -> str:
     Args:
         predictions: z_pred and z_spec of at least one galaxy; where none has a z_spec, predictions are drawn alone.
     """
-    pred, every = predictions["z_pred"].to_numpy(float), predictions["z_spec"].to_numpy(float)
-    spec = every[np.isfinite(every) & (every > -1)]
+    pred, spec = predictions["z_pred"].to_numpy(float), predictions["z_spec"].to_numpy(float)
+    pred, spec = pred[PREDICTION.measured(pred)], spec[REDSHIFT.measured(spec)]
     both = np.concatenate([pred, spec])
     low, high = np.quantile(both, [0.001, 0.999])
     low, high = (float(low), float(high)) if high > low else (float(low) - 0.05, float(high) + 0.05)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from inference.contract import plausible
 from inference.errors import BadInput, StoreError
 from inference.storage.atomic_write import atomic_write
 from tasks.photoz.intervals import (
@@ -25,7 +26,10 @@ from tasks.photoz.plots import binned_metrics, redshift_pictures
 from tasks.reporting.figures import Picture
 from tasks.reporting.page import render_page
 from tasks.reporting.table import Row, Table
-from tasks.survey.table_file import numbers, read_table_file
+from tasks.survey.columns import PREDICTION, R_MAGNITUDE, REDSHIFT, ColumnOptions, Resolver
+from tasks.survey.object_table import TableReader
+from tasks.survey.table_file import read_table_file
+from tasks.survey.units import MAGNITUDES, NO_UNIT
 
 MAGNITUDE = "mag_r"
 _R = "ugriz".index("r")
@@ -92,7 +96,13 @@ def quality_of(rows: pd.DataFrame, of: str, bins: int = BINS) -> Quality:
     pred, spec = rows["z_pred"].to_numpy(np.float64), rows["z_spec"].to_numpy(np.float64)
     metrics = photoz_metrics(pred, spec)
     if metrics is None:
-        raise BadInput(f"{of} knows no spectroscopic redshift, so there is nothing to compare with")
+        known = int(plausible.REDSHIFT.measured(spec).sum())
+        lacking = (
+            f"none of its {known:,} galaxies with a spectroscopic redshift has a prediction"
+            if known
+            else ("it knows no spectroscopic redshift")
+        )
+        raise BadInput(f"there is nothing to compare in {of}: {lacking}")
     there = [name for name in QUANTITIES if name in rows]
     return Quality(
         of,
@@ -103,27 +113,31 @@ def quality_of(rows: pd.DataFrame, of: str, bins: int = BINS) -> Quality:
     )
 
 
-def read_table(path: Path) -> pd.DataFrame:
-    """z_pred, z_spec and, where it is there, mag_r of a catalogue in Parquet, FITS, VOTable, ECSV or CSV.
+def read_table(path: Path, options: ColumnOptions) -> tuple[pd.DataFrame, Resolver]:
+    """The redshifts of any table that `tasks.survey.table_file` reads.
+
+    Returns:
+        z_pred, z_spec (NaN where unknown) and, where they are there, r magnitudes as mag_r; what was taken for what.
 
     Raises:
-        BadInput: naming the file: it cannot be read, lacks a column, or holds no numbers there.
+        BadInput: naming the file: it cannot be read, lacks a column, has two candidates for one, or no numbers there.
     """
-    table, _ = read_table_file(path)
-    lacking = [name for name in ("z_pred", "z_spec") if name not in table]
-    if lacking:
-        raise BadInput(
-            f"{path} has no column {lacking[0]}; it has {', '.join(map(str, table.columns))[:200] or 'none'}"
-        )
-    if table.empty:
+    table = read_table_file(path, options.hdu)
+    reader = TableReader(str(path), table)
+    found = reader.resolver
+    prediction = found.required(PREDICTION, options.prediction)
+    spectroscopic = found.find(REDSHIFT, options.redshift) or found.redshift(None, reader.holds_redshifts)
+    if spectroscopic is None:
+        found.required(REDSHIFT)
+    if table.frame.empty:
         raise BadInput(f"{path} has no rows")
-    rows = {}
-    for name in (name for name in QUANTITIES if name in table):
-        try:
-            rows[name] = numbers(table[name])
-        except ValueError:
-            raise BadInput(f"{path} holds something that is no number in its column {name}") from None
-    return pd.DataFrame(rows)
+    rows = {"z_pred": reader.numbers(prediction, NO_UNIT), "z_spec": reader.numbers(str(spectroscopic), NO_UNIT)}
+    asked = options.magnitudes
+    brightness = found.find(R_MAGNITUDE, None if asked is None else asked[_R % len(asked)])
+    if brightness is not None:
+        magnitudes = reader.numbers(brightness, MAGNITUDES)
+        rows[MAGNITUDE] = np.where(plausible.MAGNITUDE.measured(magnitudes), magnitudes, np.nan)
+    return pd.DataFrame(rows), found
 
 
 def page(quality: Quality) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from inference.contract.plausible import REDSHIFT
 from inference.contract.validation import sanitize_text, shorten
 from inference.errors import BadInput, BadPartition, StoreError
 from inference.partitions.access import default_access, open_access
@@ -77,7 +78,7 @@ def read_catalogue(
     named = _default_ids(rows) if listed is None else _joined(rows, listed, prefix)
     _refuse_duplicates(named)
     delta = (named["z_pred"].astype(np.float64) - named["z_spec"]) / (1 + named["z_spec"])
-    known = np.isfinite(named["z_spec"]) & (named["z_spec"] > -1)
+    known = pd.Series(REDSHIFT.measured(named["z_spec"].to_numpy()), index=named.index)
     outlier = pd.array(np.abs(delta) > OUTLIER, dtype="boolean")
     outlier[~known.to_numpy()] = pd.NA
     columns = {

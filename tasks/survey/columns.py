@@ -7,9 +7,8 @@ names both and the option that decides. What was taken, and what else was there,
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
+from inference.contract.sample import BAND_NAMES as BANDS
 from inference.errors import BadInput
-
-BANDS = "ugriz"
 
 
 @dataclass(frozen=True)
@@ -74,12 +73,33 @@ MAGNITUDES = (
     *("mag_{}_lsst", "mag_{}_cModel", "{}_cModelMag", "{}_psfMag", "{}_kronMag", "{}_cmodel_mag", "{}cmodel_mag"),
     *("{}_psfflux_mag", "mag_auto_{}", "MAG_GAAP_{}", "{}_mag_auto", "{}mag", "{}PMag", "{}_lsst", "sdss_{}", "{}"),
 )
+R_MAGNITUDE = Wanted(
+    "r magnitude", "--magnitudes", tuple(pattern.format("r") for pattern in MAGNITUDES if pattern != "{}"), ranked=True
+)
 # Columns of several values a row, which `tasks.survey.table_file` calls NAME[0], NAME[1], ...
 VECTORS = ("MODELMAG", "CMODELMAG", "PSFMAG", "PETROMAG", "MAG")
 # Fluxes in nanomaggies, where no magnitudes are found.
 FLUXES = ("flux_{}", "modelFlux_{}", "cModelFlux_{}", "psfFlux_{}")
 FLUX_VECTORS = ("MODELFLUX", "CMODELFLUX", "ELPETRO_FLUX", "SERSIC_FLUX", "PETROFLUX", "NMGY", "PSFFLUX")
 _PLACES = {5: 0, 7: 2}  # in a vector of u g r i z, and of FUV NUV u g r i z: where u is
+
+
+@dataclass(frozen=True)
+class ColumnOptions:
+    """Names of columns that somebody gave; None looks for the customary ones.
+
+    Attributes:
+        magnitudes: five, or one of five or seven values a row.
+        hdu: which table of the file: an HDU of FITS by number or name, a group of HDF5.
+    """
+
+    object_id: str | None = None
+    ra: str | None = None
+    dec: str | None = None
+    redshift: str | None = None
+    prediction: str | None = None
+    magnitudes: Sequence[str] | None = None
+    hdu: str | None = None
 
 
 @dataclass
@@ -263,6 +283,14 @@ class Resolver:
     def _use(self, what: str, name: str) -> str:
         self.used[what] = name
         return name
+
+
+def knows_columns(names: Iterable[str]) -> bool:
+    """Whether a table of these columns can be one of objects: one of them has a customary name."""
+    folded = {str(name).lower() for name in names}
+    wanted = {name.lower() for each in (OBJECT_ID, RA, DEC, REDSHIFT, PREDICTION) for name in each.names}
+    magnitudes = {pattern.format("r").lower() for pattern in (*MAGNITUDES, *FLUXES)}
+    return bool(folded & (wanted | magnitudes)) or any(f"{name.lower()}[0]" in folded for name in VECTORS)
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -10,18 +10,18 @@ import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from inference.contract.sample import BAND_NAMES as BANDS
 from inference.contract.sample import IMAGE_SHAPE
 from inference.errors import BadInput
 from tasks.survey.table_file import first_line
+from tasks.survey.units import nanomaggies
 
-BANDS = "ugriz"
 SIDE = IMAGE_SHAPE[1]
 UNIT = "nanomaggy"
 # A cut-out is small, and a header may claim anything.
@@ -29,14 +29,6 @@ _MOST_PIXELS = 1 << 24  # five bands of 1,800 x 1,800
 _MOST_BYTES = 1 << 28  # with errors, masks and whatever else is in the file
 _MOST_EXTENSIONS = 100
 _GZIP = b"\x1f\x8b"
-_SPELLINGS = {
-    "nanomaggies": "nmgy",
-    "nanomaggy": "nmgy",
-    "nmgy": "nmgy",
-    "maggies": "mgy",
-    "nmaggy": "nmgy",
-    "maggy": "mgy",
-}
 _BAND_KEYWORDS = ("EXTNAME", "FILTER", "BAND", "FILTNAM")
 
 Chunk = tuple[list[int], list[tuple[Path, ...]]]  # rows of a table, and each one's files
@@ -162,34 +154,6 @@ def _pixels(path: Path, hdu: Any, unit: str | None) -> np.ndarray:
         raise BadInput(f"{path} does not say in which unit its pixels are (BUNIT): name it with --unit")
     pixels: np.ndarray = hdu.data * np.float64(nanomaggies(told, path))
     return pixels
-
-
-def nanomaggies(unit: str, where: Path | str) -> float:
-    """How many nanomaggies one of a unit is.
-
-    Raises:
-        BadInput: naming where it stands: it is no unit of flux density.
-    """
-    factor = _factor(unit)
-    if factor is None:
-        raise BadInput(f"{where} has pixels in {unit!r:.40}, which is no unit of flux: nanomaggies or janskys are")
-    return factor
-
-
-@lru_cache(maxsize=64)
-def _factor(text: str) -> float | None:
-    """Nanomaggies in one of the unit, by the AB system's zero point; None where it is no unit of flux density."""
-    from astropy import units
-    from astropy.units import photometric
-
-    try:
-        with units.add_enabled_units(photometric):
-            unit = units.Unit(_SPELLINGS.get(text.lower(), text))
-            return float(
-                (1.0 * unit).to(units.Unit("nmgy"), equivalencies=units.zero_point_flux(1.0 * units.ABflux)).value
-            )
-    except (ValueError, TypeError, units.UnitConversionError):
-        return None
 
 
 def _cropped(image: np.ndarray, path: Path) -> np.ndarray:

@@ -7,9 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from inference.contract.object_keys import natural_order
+from inference.contract.plausible import REDSHIFT
 from inference.contract.sample import IMAGE_SHAPE
 from inference.errors import BadInput, BadPartition
 from inference.partitions.access import open_access
+from inference.partitions.faults import check_plausible
 from inference.partitions.partition import Partition, open_partition
 from inference.runs.plan import SUFFIXES
 from inference.storage.store import Store
@@ -46,26 +48,22 @@ class GalaxySet:
         partitions: at least one.
 
     Raises:
-        BadPartition: magnitudes that are not finite, named by partition and sample.
+        BadPartition: magnitudes that are not plausible, named by partition and sample.
     """
 
     def __init__(self, partitions: Sequence[Partition]) -> None:
         self._partitions = list(partitions)
         self._ends = np.cumsum([len(part) for part in self._partitions])
-        with np.errstate(over="ignore"):
-            magnitudes = [np.asarray(part.magnitudes).astype(np.float64) for part in self._partitions]
-            rounded = [values.astype(np.float32) for values in magnitudes]
-        for part, values in zip(self._partitions, rounded, strict=True):
-            good = np.isfinite(values).all(axis=1)
-            if not good.all():
-                raise BadPartition(f"{part.name}: sample {np.argmin(good)} has NaN or infinite magnitudes")
+        magnitudes = [np.asarray(part.magnitudes).astype(np.float64) for part in self._partitions]
+        for part, values in zip(self._partitions, magnitudes, strict=True):
+            check_plausible(part.name, 0, magnitudes=values)
         self.magnitudes = np.concatenate(magnitudes)
         nothing = [
             np.full(len(part), np.nan) if part.redshifts is None else np.asarray(part.redshifts, np.float64)
             for part in self._partitions
         ]
         redshifts = np.concatenate(nothing)
-        self.redshifts = np.where(np.isfinite(redshifts) & (redshifts > -1), redshifts, np.nan)
+        self.redshifts = np.where(REDSHIFT.measured(redshifts), redshifts, np.nan)
 
     def __len__(self) -> int:
         return int(self._ends[-1])
@@ -74,7 +72,7 @@ class GalaxySet:
         """The images of some rows, in their order: float32, (B, 5, 32, 32), a copy.
 
         Raises:
-            BadPartition: one has NaN or infinite pixels.
+            BadPartition: one has pixels that are not plausible.
         """
         images = np.empty((len(rows), *IMAGE_SHAPE), np.float32)
         parts = np.searchsorted(self._ends, rows, side="right")
@@ -82,12 +80,7 @@ class GalaxySet:
             chosen = parts == number
             first = self._ends[number] - len(self._partitions[number])
             images[chosen] = np.asarray(self._partitions[number].images)[rows[chosen] - first]
-        good = np.isfinite(images).all(axis=(1, 2, 3))
-        if not good.all():
-            bad = int(np.argmin(good))
-            part = self._partitions[parts[bad]]
-            sample = rows[bad] - (self._ends[parts[bad]] - len(part))
-            raise BadPartition(f"{part.name}: sample {sample} has NaN or infinite pixels")
+            check_plausible(self._partitions[number].name, rows[chosen] - first, images[chosen])
         return images
 
     def split(self, held_out: float, seed: int) -> Split:

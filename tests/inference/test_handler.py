@@ -186,10 +186,11 @@ class TestARankThatCannotBeDone:
         assert "sample 17" in message
 
     def test_a_redshift_that_is_not_finite_is_refused_by_file_and_sample(self, root, events):
-        images, magnitudes, redshifts = random_survey(20)
-        images[17] = 3e38
-        write_partition(root / BUCKET / "survey/1.pt", images, magnitudes, redshifts)
-        assert "survey/1.pt: the model gives no finite redshift for sample 17" in refused(
+        model = random_model(TINY)
+        for name in ("head.0.bias", "head.2.weight"):
+            model.state_dict()[name].fill_(1e30)
+        save(root / BUCKET / MODEL, model)
+        assert "survey/1.pt: the model gives no finite redshift for sample 0" in refused(
             BadPartition, root, events()[0]
         )
 

@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from flows.cli.column_options import add_column_options, column_options
 from flows.cli.commands.partition import empty_target
 from flows.cli.options import add_json
 from flows.cli.terminal import print_json, say
@@ -22,13 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--table", type=Path, metavar="FILE", help="the table, where it is not the only one in DIR")
     parser.add_argument("--unit", metavar="UNIT", help="of the pixels of files without BUNIT, as nanomaggy or uJy")
     parser.add_argument("--bands", metavar="ORDER", help="planes of a cube without BANDS (default ugriz)")
-    parser.add_argument(
-        "--id", metavar="COLUMN", help="default the first of the customary names, as object_id or objid"
-    )
-    parser.add_argument(
-        "--magnitudes", metavar="U,G,R,I,Z", help="five columns, AB (default mag_u..., dered_u..., u...)"
-    )
-    parser.add_argument("--redshift", metavar="COLUMN", help="spectroscopic (default z_spec, redshift, ..., or none)")
+    add_column_options(parser, "id", "ra", "dec", "redshift")
     parser.add_argument("--skip-bad", action="store_true", help="leave out rows that cannot be used, and name them")
     parser.add_argument("--workers", type=int, metavar="N", help="processes (default one a core)")
     add_json(parser)
@@ -36,12 +31,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Read, write."""
+    from inference.contract.sample import BAND_NAMES as BANDS
     from inference.contract.sample import samples_of_size
     from tasks.reporting.terminal import bar
-    from tasks.survey.cutouts import BANDS, nanomaggies
     from tasks.survey.ingest import ingest
-    from tasks.survey.object_table import Columns, find_table, read_objects
+    from tasks.survey.object_table import find_table, read_objects
     from tasks.survey.partitions import samples_each
+    from tasks.survey.units import nanomaggies
 
     if args.workers is not None and not 1 <= args.workers <= 1024:
         raise BadInput(f"--workers must be from 1 to 1024, not {args.workers}")
@@ -49,15 +45,12 @@ def main(args: argparse.Namespace) -> int:
         raise BadInput(f"--bands must name u, g, r, i and z in the order of the planes, not {args.bands!r:.40}")
     if args.unit is not None:
         nanomaggies(args.unit, "--unit")
-    magnitudes = None if args.magnitudes is None else args.magnitudes.split(",")
-    if magnitudes is not None and len(magnitudes) != len(BANDS):
-        raise BadInput(f"--magnitudes must name five columns, in the order u,g,r,i,z, not {args.magnitudes!r:.80}")
     each = samples_of_size(args.size) if args.samples is None else samples_each(args.samples)
     if not args.source.exists():
         raise BadInput(f"there is no folder or table {args.source}")
     folder = args.source if args.source.is_dir() else args.source.parent
     table = args.table or (find_table(folder) if args.source.is_dir() else args.source)
-    objects = read_objects(table, folder, Columns(args.id, magnitudes, args.redshift))
+    objects = read_objects(table, folder, column_options(args))
     target = empty_target(args.to)
     done = 0
     with bar("cut-outs", len(objects)) as show:
@@ -81,9 +74,11 @@ def main(args: argparse.Namespace) -> int:
     if args.json:
         skipped = [{"row": row, "why": why} for row, why in found.skipped]
         facts = {"partitions": len(found.written), "objects": found.objects, "skipped": skipped}
-        print_json({"to": args.to} | facts | {"columns": objects.columns})
+        print_json({"to": args.to} | facts | {"columns": objects.columns, "notes": objects.notes})
         return 0
     say(f"columns: {'; '.join(f'{what} from {name}' for what, name in objects.columns.items())}", stderr=True)
+    for note in objects.notes:
+        say(f"note: {note}", stderr=True)
     for row, why in found.skipped[:20]:
         say(f"skipped row {row}: {why}", "yellow", stderr=True)
     if found.skipped:

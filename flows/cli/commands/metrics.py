@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from flows.cli.column_options import add_column_options, column_options
 from flows.cli.options import add_json, add_store, bucket_and_path
 from flows.cli.terminal import console, print_json, say
 from inference.errors import BadInput
@@ -13,7 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "place",
         metavar="RESULT_PATH_OR_FILE",
-        help="a run, written bucket/result_path, or a table with z_pred and z_spec (.parquet .fits .vot .ecsv .csv)",
+        help="a run, written bucket/result_path, or a table with predicted and spectroscopic redshifts",
     )
     add_store(parser)
     parser.add_argument("--to", type=Path, metavar="FOLDER", help="write a page, the tables as CSV, the plots as SVG")
@@ -22,6 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-magnitudes", action="store_true", help="no bins in r magnitude, which are read from the partitions"
     )
+    add_column_options(parser, "redshift", "prediction")
     add_json(parser)
 
 
@@ -35,8 +37,11 @@ def main(args: argparse.Namespace) -> int:
     if not 1 <= args.bins <= 100:
         raise BadInput(f"--bins must be from 1 to 100, not {args.bins}")
     missing = 0
-    if Path(args.place).is_file():
-        rows = read_table(Path(args.place))
+    if Path(args.place).exists() and not (Path(args.store) / args.place).is_dir():
+        rows, columns = read_table(Path(args.place), column_options(args))
+        say(f"columns: {'; '.join(f'{what} from {name}' for what, name in columns.used.items())}", stderr=True)
+        for note in columns.notes:
+            say(f"note: {note}", stderr=True)
     else:
         store = Store(args.store)
         catalogue = read_catalogue(store, *bucket_and_path(args.place), partial=args.partial)

@@ -476,14 +476,17 @@ def test_memory_mapping_a_local_file_reads_nothing_through_the_store(tmp_path):
 
 
 def large_partition(samples):
-    """A safetensors partition of zeros, made without a second copy of it."""
+    """A safetensors partition of empty images, made without a second copy of it."""
     header, begin = {}, 0
     for name, shape in {"images": (samples, 5, 32, 32), "magnitudes": (samples, 5), "redshifts": (samples,)}.items():
         end = begin + 4 * int(np.prod(shape))
         header[name] = {"dtype": "F32", "shape": shape, "data_offsets": (begin, end)}
         begin = end
     text = json.dumps(header).encode()
-    return (len(text).to_bytes(8, "little") + text).ljust(8 + len(text) + begin, b"\0")
+    data = bytearray((len(text).to_bytes(8, "little") + text).ljust(8 + len(text) + begin, b"\0"))
+    first, last = (8 + len(text) + end for end in header["magnitudes"]["data_offsets"])
+    data[first:last] = np.full(samples * 5, 20, np.float32).tobytes()
+    return bytes(data)
 
 
 @pytest.mark.parametrize("access", ["stream", "memory-map"])

@@ -226,10 +226,26 @@ def test_a_magnitude_that_float32_cannot_hold_is_refused():
         list(Partition("1.pt", images, magnitudes, redshifts).batches(3))
 
 
-def test_large_pixels_are_finite():
+def test_pixels_of_the_brightest_galaxies_are_taken():
     images, magnitudes, redshifts = galaxies(3)
-    images[:] = np.finfo(np.float32).max
+    images[:] = 1e8
     assert len(list(Partition("1.pt", images, magnitudes, redshifts).batches(2))) == 2
+
+
+@pytest.mark.parametrize("value", [-9999.0, -99.0, 99.0, 9.9999, 0.0, 1208.7])
+def test_a_magnitude_that_was_not_measured_is_named(value):
+    images, magnitudes, redshifts = galaxies(3)
+    magnitudes[2, 3] = value
+    with pytest.raises(BadPartition, match=rf"^1.pt: sample 2 has an implausible magnitude: i is {value:g}"):
+        list(Partition("1.pt", images, magnitudes, redshifts).batches(3))
+
+
+@pytest.mark.parametrize("value", [-9999.0, -999.0, -99.0, 3e38])
+def test_a_pixel_that_was_not_measured_is_named(value):
+    images, magnitudes, redshifts = galaxies(3)
+    images[1, 4, 3, 3] = value
+    with pytest.raises(BadPartition, match=r"^1.pt: sample 1 has an implausible pixel: z is "):
+        list(Partition("1.pt", images, magnitudes, redshifts).batches(3))
 
 
 def test_redshifts_may_be_unknown():
@@ -332,7 +348,7 @@ def test_what_is_no_file_is_refused(tmp_path):
 
 
 def sparse_survey(path, samples):
-    """A safetensors survey of `samples` galaxies of zeros that takes no room on disk."""
+    """A safetensors survey of `samples` galaxies with empty images that takes hardly any room on disk."""
     shapes = {"images": (samples, 5, 32, 32), "magnitudes": (samples, 5), "redshifts": (samples,)}
     header, begin = {}, 0
     for name, shape in shapes.items():
@@ -343,6 +359,8 @@ def sparse_survey(path, samples):
     with path.open("wb") as file:
         file.write(len(text).to_bytes(8, "little") + text)
         file.truncate(8 + len(text) + begin)
+        file.seek(8 + len(text) + header["magnitudes"]["data_offsets"][0])
+        file.write(np.full(samples * 5, 20, np.float32).tobytes())
     return path
 
 

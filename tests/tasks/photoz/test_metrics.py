@@ -12,13 +12,13 @@ from tasks.photoz.metrics import photoz_metrics
 REDSHIFTS = st.integers(1, 40).flatmap(
     lambda count: st.tuples(
         arrays(np.float64, count, elements=st.floats(-0.5, 5)),
-        arrays(np.float64, count, elements=st.floats(0, 5)),
+        arrays(np.float64, count, elements=st.floats(0.001, 5)),
     )
 )
 
 
 def test_an_example_worked_by_hand():
-    spec = np.array([0.0, 1.0, 3.0, 0.0])
+    spec = np.array([1e-12, 1.0, 3.0, 1e-12])  # exactly 0 would mean unknown
     pred = np.array([0.1, 1.0, 3.4, 0.2])
     # error 0.1 0 0.4 0.2; delta 0.1 0 0.1 0.2, median 0.1, deviations from it 0 0.1 0 0.1
     metrics = photoz_metrics(pred, spec)
@@ -36,19 +36,20 @@ def test_an_example_worked_by_hand():
             "outlier_fraction_005": 3 / 4,
             "samples": 4,
             "unknown": 0,
+            "unpredicted": 0,
         }
     )
 
 
 def test_outliers_begin_just_above_their_limits():
     delta = np.array([0.0499, 0.0501, -0.0501, 0.1499, 0.1501, -0.1501])
-    metrics = photoz_metrics(delta, np.zeros(6))
+    metrics = photoz_metrics(delta, np.full(6, 1e-12))
     assert (metrics["outlier_fraction"], metrics["outlier_fraction_005"]) == (2 / 6, 5 / 6)
 
 
 def test_sigma_68_is_half_of_what_holds_one_sigma_of_a_gaussian_to_either_side():
     evenly = (np.arange(100_000) + 0.5) / 100_000
-    assert photoz_metrics(evenly, np.zeros(100_000))["sigma68"] == pytest.approx(0.682689 / 2, abs=2e-5)
+    assert photoz_metrics(evenly, np.full(100_000, 1e-12))["sigma68"] == pytest.approx(0.682689 / 2, abs=2e-5)
 
 
 @given(REDSHIFTS)
@@ -91,7 +92,7 @@ def test_counting_every_galaxy_twice_changes_nothing(redshifts):
     assert twice == pytest.approx(once)
 
 
-@given(REDSHIFTS, st.floats(-0.3, 0.3))
+@given(REDSHIFTS, st.floats(0, 0.3))  # a shift below -1 would be no prediction
 def test_a_shift_of_all_deltas_moves_the_bias_and_not_the_scatter(redshifts, shift):
     pred, spec = redshifts
     before, after = photoz_metrics(pred, spec), photoz_metrics(pred + shift * (1 + spec), spec)
@@ -117,12 +118,23 @@ def test_the_scatter_of_gaussian_errors_is_their_sigma():
     assert metrics["nmad_14826"] / metrics["nmad"] == pytest.approx(1.4826 / 1.48)
 
 
-@pytest.mark.parametrize("unknown", [np.nan, np.inf, -np.inf, -9999.0, -1.0])
+@pytest.mark.parametrize("unknown", [np.nan, np.inf, -np.inf, -9999.0, -99.0, -1.0, 0.0, 9.99, 9.9999, 99.0, 1208.7])
 def test_unknown_redshifts_are_left_out_and_counted(unknown):
     pred, spec = np.array([0.1, 0.2, 0.35]), np.array([0.1, 0.25, 0.3])
     known = photoz_metrics(pred, spec)
     with_unknown = photoz_metrics(np.append(pred, [0.9, 0.9]), np.append(spec, [unknown, unknown]))
     assert with_unknown == known | {"unknown": 2}
+
+
+@pytest.mark.parametrize("missing", [np.nan, np.inf, -9999.0, -99.0, -1.0, 9.9999, 99.0, 1208.7])
+def test_missing_predictions_are_left_out_and_counted(missing):
+    pred, spec = np.array([0.1, 0.2, 0.35]), np.array([0.1, 0.25, 0.3])
+    left_out = photoz_metrics(np.append(pred, [missing] * 3), np.append(spec, [0.2, 0.2, np.nan]))
+    assert left_out == photoz_metrics(pred, spec) | {"unknown": 1, "unpredicted": 2}
+
+
+def test_a_prediction_of_exactly_zero_is_compared():
+    assert photoz_metrics(np.array([0.0, 0.2]), np.array([0.1, 0.25]))["samples"] == 2
 
 
 @pytest.mark.parametrize("spec", [[], [np.nan, np.nan]])
@@ -150,5 +162,3 @@ def test_metrics_can_be_written_as_json():
 def test_what_cannot_be_compared_is_refused():
     with pytest.raises(BadInput, match="2 predictions cannot be compared with 3"):
         photoz_metrics(np.zeros(2), np.zeros(3))
-    with pytest.raises(BadInput, match="prediction 1 is not finite"):
-        photoz_metrics(np.array([0.1, np.nan]), np.array([np.nan, 0.1]))

@@ -6,9 +6,10 @@ import pytest
 from inference.errors import BadInput, StoreError
 from inference.partitions.partition import open_partition
 from inference.storage.store import Store
+from tasks.survey.columns import ColumnOptions
 from tasks.survey.ingest import ingest
 from tasks.survey.object_index import OBJECT_SCHEMA
-from tasks.survey.object_table import Columns, read_objects
+from tasks.survey.object_table import read_objects
 from tasks.survey.partitions import Target
 from tests.support.fits_survey import images_of, write_cube, write_survey
 
@@ -21,7 +22,7 @@ def survey(tmp_path):
 
 
 def objects_of(folder):
-    return read_objects(folder / "objects.fits", folder, Columns())
+    return read_objects(folder / "objects.fits", folder, ColumnOptions())
 
 
 def target_of(tmp_path):

@@ -50,7 +50,7 @@ def test_bad_rows_stop_it_and_are_skipped_and_named_when_asked(raw, capsys):
     ("words", "told"),
     [
         (["nowhere"], "there is no folder or table nowhere"),
-        (["raw", "--magnitudes", "a,b"], "--magnitudes must name five columns"),
+        (["raw", "--magnitudes", "mag_u,mag_g"], "--magnitudes must name five columns"),
         (["raw", "--bands", "griz"], "--bands must name u, g, r, i and z"),
         (["raw", "--unit", "adu"], "--unit has pixels in 'adu', which is no unit of flux"),
         (["raw", "--workers", "0"], "--workers must be from 1"),

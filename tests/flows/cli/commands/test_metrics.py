@@ -79,13 +79,13 @@ def test_any_table_with_both_redshifts_will_do(tmp_path, capsys, monkeypatch):
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("a,b\n1,2\n", "has no column z_pred; it has a, b"),
-        ("z_spec,b\n1,2\n", "has no column z_pred; it has z_spec, b"),
+        ("a,b\n1,2\n", "has no column for the predicted redshift: name it with --prediction; it has a, b"),
+        ("z_spec,b\n1,2\n", "has no column for the predicted redshift: name it with --prediction; it has z_spec, b"),
         ("z_pred,z_spec\n0.1,x\n", "something that is no number"),
         ("z_pred,z_spec\n", "has no rows"),
-        ("z_pred,z_spec\n0.1,-9999\n", "knows no spectroscopic redshift"),
-        ("z_pred,z_spec\nnan,0.1\n", "prediction 0 is not finite"),
-        ("", "has no column z_pred; it has none"),
+        ("z_pred,z_spec\n0.1,-9999\n", "it knows no spectroscopic redshift"),
+        ("z_pred,z_spec\nnan,0.1\n", "none of its 1 galaxies with a spectroscopic redshift has a prediction"),
+        ("", "has no rows and no header"),
     ],
 )
 def test_a_table_that_will_not_do_is_refused_in_one_sentence(tmp_path, capsys, monkeypatch, text, told):
@@ -93,6 +93,26 @@ def test_a_table_that_will_not_do_is_refused_in_one_sentence(tmp_path, capsys, m
     (tmp_path / "mine.csv").write_text(text)
     assert main(["metrics", "mine.csv"]) == 2
     assert told in capsys.readouterr().err
+
+
+def test_names_of_other_codes_are_known_and_said(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.csv").write_text("id,z_phot,z_spec\n1,0.1,0.1\n2,0.2,0.3\n3,-99,0.3\n4,0.2,-99\n")
+    assert main(["metrics", "mine.csv", "--json"]) == 0
+    told = capsys.readouterr()
+    assert "predicted redshift from z_phot; redshift from z_spec" in told.err
+    found = json.loads(told.out)["metrics"]
+    assert found["mae"] == pytest.approx(0.05)
+    assert (found["samples"], found["unpredicted"], found["unknown"]) == (2, 1, 1)
+
+
+def test_two_predictions_are_a_choice(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.csv").write_text("z_phot,z_pred,zs\n0.1,0.2,0.1\n0.2,0.2,0.3\n")
+    assert main(["metrics", "mine.csv", "--redshift", "zs"]) == 2
+    assert "choose with --prediction" in capsys.readouterr().err
+    assert main(["metrics", "mine.csv", "--redshift", "zs", "--prediction", "z_phot", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["metrics"]["mae"] == pytest.approx(0.05)
 
 
 def test_a_partition_that_changed_since_the_run_is_not_joined(rows, tmp_path, capsys):

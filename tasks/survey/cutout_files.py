@@ -1,0 +1,88 @@
+"""Which files are the cut-outs of an object: those that the table names, or those that are called as its id."""
+
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from inference.contract.sample import BAND_NAMES as BANDS
+from inference.errors import BadInput
+from tasks.survey.columns import Resolver
+from tasks.survey.table_file import as_text
+
+IMAGES = (".fits.gz", ".fits.fz", ".fits", ".fit")
+_CUTOUTS = ("cutout", "cutout_file", "image", "file", "filename", "path")
+_BAND_CUTOUTS = ("cutout_{}", "image_{}", "file_{}")
+# What folders and extensions are called whose pixels are not the sky's light.
+NOT_SCIENCE = re.compile(
+    r"(?:^|[^a-z])(?:psfs?|masks?|weights?|wht|wts?|var|vars|variances?|invvars?|inverse_?variances?|ivars?|errs?|errors?"
+    r"|rms|sigmas?|stddev|unc|uncert(?:ainty)?|noise|flags?|dq|quality|segm?(?:ap)?s?|segmentations?|bkg|backgrounds?"
+    r"|sky|models?|resid(?:ual)?s?|exp(?:osure|map)?s?|maskbits|nexp|depths?)(?:$|[^a-z])"
+)
+
+
+def is_science(name: str) -> bool:
+    """Whether a name is not that of a PSF, a mask, a weight, an error or the like.
+
+    >>> is_science("IMAGE"), is_science("psf"), is_science("VARIANCE"), is_science("des-g_invvar")
+    (True, False, False, False)
+    """
+    return NOT_SCIENCE.search(name.lower()) is None
+
+
+def find_cutouts(table: pd.DataFrame, columns: Resolver, folder: Path, ids: Sequence[str]) -> list[tuple[Path, ...]]:
+    """The files of each object: one, five in the order u g r i z, or none.
+
+    Raises:
+        BadInput: two files are called as one object, and nothing tells which is the image.
+    """
+    names = {str(name).lower(): str(name) for name in table.columns}
+    for pattern in _BAND_CUTOUTS:
+        if all(pattern.format(band) in names for band in BANDS):
+            found = [names[pattern.format(band)] for band in BANDS]
+            columns.used["cut-outs"] = ", ".join(found)
+            parts = [[as_text(value) for value in table[column]] for column in found]
+            return [tuple(folder / word for word in words) if all(words) else () for words in zip(*parts, strict=True)]
+    one = next((names[name] for name in _CUTOUTS if name in names), None)
+    if one is not None:
+        columns.used["cut-outs"] = one
+        return [(folder / word,) if word else () for word in map(as_text, table[one])]
+    columns.used["cut-outs"] = f"files of {folder} that are called as the object id"
+    there = _by_stem(path for path in sorted(folder.rglob("*")) if path.name.endswith(IMAGES))
+    return [_named(there, folder, name) for name in ids]
+
+
+def _by_stem(paths: Iterable[Path]) -> dict[str, list[Path]]:
+    there: dict[str, list[Path]] = {}
+    for path in paths:
+        end = next(end for end in IMAGES if path.name.endswith(end))
+        there.setdefault(path.name.removesuffix(end), []).append(path)
+    return there
+
+
+def _named(there: dict[str, list[Path]], folder: Path, name: str) -> tuple[Path, ...]:
+    whole = _only(there.get(name, []), folder, name)
+    if whole is not None:
+        return (whole,)
+    for joint in "_-.":
+        parts = [_only(there.get(f"{name}{joint}{band}", []), folder, name) for band in BANDS]
+        some = next((part for part in parts if part is not None), None)
+        if some is not None:  # a band that is missing is named when it is read
+            return tuple(
+                part or some.with_name(f"{name}{joint}{band}.fits") for part, band in zip(parts, BANDS, strict=True)
+            )
+    return ()
+
+
+def _only(paths: Sequence[Path], folder: Path, name: str) -> Path | None:
+    """The file, of several the only one that does not lie among PSFs, masks, weights or the like."""
+    if len(paths) > 1:
+        paths = [path for path in paths if is_science("/".join(path.relative_to(folder).parts[:-1]))] or paths
+    if len(paths) > 1:
+        shown = " and ".join(str(path.relative_to(folder)) for path in paths[:3])
+        raise BadInput(
+            f"{folder} holds several files of the object {name!r:.60}, {shown}: name the folder of the images and the"
+            " table, as in cosmic ingest FOLDER --table FILE"
+        )
+    return paths[0] if paths else None

@@ -1,0 +1,112 @@
+"""Tables in text, as surveys' sites and tools write them: CSV, TSV, columns in blanks, with comments before them.
+
+Every cell stays text: a column becomes numbers where it is used as numbers (`tasks.survey.table_file.numbers`), so an
+object id keeps its zeros, its `e05` and all its digits.
+"""
+
+import csv
+import io
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from inference.errors import BadInput
+
+_DELIMITERS = ",\t;|"
+_MISSING = ["", "NA", "N/A", "NaN", "nan", "NULL", "null", "None", "--", "..."]
+_HEAD = 1 << 20  # bytes among which the header's lines are looked for
+
+
+@dataclass(frozen=True)
+class _Layout:
+    names: list[str]
+    units: dict[str, str]
+    delimiter: str | None  # None: blanks
+    skipped: int  # lines before the first row
+
+
+def read_text(data: bytes, name: str, most_columns: int) -> tuple[pd.DataFrame, dict[str, str]]:
+    """Read a table in text.
+
+    Args:
+        data: the file's content, in UTF-8 or Latin-1, with or without a byte-order mark.
+        name: how messages call the file.
+        most_columns: more are refused.
+
+    Returns:
+        Its columns as text, missing where the cell is empty or says so, and the units that it states.
+
+    Raises:
+        BadInput: naming the file: it has no header, too many columns, or rows of more cells than the header.
+    """
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = data.decode("latin-1")
+    layout = _layout(text[:_HEAD].splitlines(), name)
+    if len(layout.names) > most_columns:
+        raise BadInput(f"{name} has {len(layout.names):,} columns; {most_columns:,} is the limit")
+    options: dict[str, Any] = {"sep": layout.delimiter, "skipinitialspace": True}
+    if layout.delimiter is None:
+        options = {"sep": r"\s+"}
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            table: pd.DataFrame = pd.read_csv(
+                io.StringIO(text),
+                header=None,
+                names=range(len(layout.names)),
+                index_col=False,
+                skiprows=layout.skipped,
+                dtype=str,
+                keep_default_na=False,
+                na_values=_MISSING,
+                comment="#" if layout.delimiter is None else None,
+                skip_blank_lines=True,
+                **options,
+            )
+    except pd.errors.ParserWarning:
+        raise BadInput(f"{name} has rows of more cells than its header, which names {len(layout.names)}") from None
+    table.columns = pd.Index(layout.names)
+    return table, layout.units
+
+
+def _layout(lines: list[str], name: str) -> _Layout:
+    """What the first lines say: the delimiter, the columns, their units, and where the rows begin."""
+    at = 0
+    while at < len(lines) and (not lines[at].strip() or lines[at].lstrip().startswith("#")):
+        at += 1
+    if at == len(lines):
+        raise BadInput(f"{name} has no rows and no header")
+    delimiter = max(_DELIMITERS, key=lines[at].count)
+    delimiter_or_blanks = delimiter if delimiter in lines[at] else None
+    cells = _cells(lines[at], delimiter_or_blanks)
+    comment = lines[at - 1].lstrip("# ") if at and lines[at - 1].lstrip().startswith("#") else ""
+    if all(map(_is_number, cells)) and len(named := _cells(comment, delimiter_or_blanks)) == len(cells):
+        return _Layout(named, {}, delimiter_or_blanks, at)  # `# id z_spec z_phot`, as EAZY and SExtractor-like tools do
+    rows = at + 1
+    units: dict[str, str] = {}
+    for further in range(at + 1, min(at + 4, len(lines))):  # VizieR: names, units, dashes
+        if set("".join(_cells(lines[further], delimiter_or_blanks))) == {"-"}:
+            rows = further + 1
+            if further == at + 2:
+                stated = zip(cells, _cells(lines[at + 1], delimiter_or_blanks), strict=False)
+                units = {column: unit for column, unit in stated if unit}
+            break
+    return _Layout(cells, units, delimiter_or_blanks, rows)
+
+
+def _cells(line: str, delimiter: str | None) -> list[str]:
+    if delimiter is None:
+        return line.split()
+    return [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter, skipinitialspace=True), [])]
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,53 @@
+"""Units as catalogues and images spell them."""
+
+import re
+from functools import lru_cache
+from pathlib import Path
+
+from inference.errors import BadInput
+
+# The first is what messages call it.
+MAGNITUDES = ("mag", "mags", "magnitude", "magnitudes", "AB", "ABmag", "AB mag", "mag(AB)", "mag (AB)", "mag_AB")
+DEGREES = ("deg", "degree", "degrees")
+NO_UNIT = ("", "dimensionless", "redshift", "none", "-", "---")
+_SPELLINGS = {
+    **dict.fromkeys(("nanomaggies", "nanomaggy", "nmgy", "nmaggy", "nmaggies", "nmgys", "nanomgy"), "nmgy"),
+    **dict.fromkeys(("maggies", "maggy", "mgy"), "mgy"),
+    **dict.fromkeys(("microjansky", "microjanskys", "ujy", "mujy"), "uJy"),
+    **dict.fromkeys(("nanojansky", "nanojanskys", "njy"), "nJy"),
+    **dict.fromkeys(("jansky", "janskys", "jy"), "Jy"),
+    "mjy": "mJy",
+}
+_A_PIXEL = re.compile(r"\s*(?:/|\bper\b)\s*(?:pix|pixel|pixels)\s*$|\s+pix(?:el)?-1\s*$", re.IGNORECASE)
+
+
+def nanomaggies(unit: str, where: Path | str) -> float:
+    """How many nanomaggies one of a unit is, by the AB system's zero point; "a pixel" changes nothing.
+
+    >>> nanomaggies("nanomaggies/pixel", "x.fits")
+    1.0
+
+    Raises:
+        BadInput: naming where it stands: it is no unit of flux density.
+    """
+    factor = _factor(unit)
+    if factor is None:
+        raise BadInput(f"{where} has pixels in {unit!r:.40}, which is no unit of flux: nanomaggies or janskys are")
+    return factor
+
+
+@lru_cache(maxsize=64)
+def _factor(text: str) -> float | None:
+    """Nanomaggies in one of the unit; None where it is no unit of flux density."""
+    from astropy import units
+    from astropy.units import photometric
+
+    bare = _A_PIXEL.sub("", text[:100]).strip()
+    try:
+        with units.add_enabled_units(photometric):
+            unit = units.Unit(_SPELLINGS.get(bare.lower(), bare))
+            return float(
+                (1.0 * unit).to(units.Unit("nmgy"), equivalencies=units.zero_point_flux(1.0 * units.ABflux)).value
+            )
+    except (ValueError, TypeError, units.UnitConversionError):
+        return None
