@@ -130,7 +130,7 @@ def test_thousands_of_columns_are_read_or_refused_at_once(tmp_path, columns):
     if columns < table_file.MOST_COLUMNS:
         assert read_table_file(tmp_path / "t.csv").frame.shape == (1, columns)
     else:
-        with pytest.raises(BadInput, match="has 200,000 columns; 10,000 is the limit"):
+        with pytest.raises(BadInput, match=r"has [0-9,]+ columns; 10,000 is the limit"):
             read_table_file(tmp_path / "t.csv")
 
 
