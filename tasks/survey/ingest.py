@@ -20,14 +20,14 @@ import pyarrow.parquet as pq
 from inference.errors import BadInput, CosmicError
 from inference.partitions.partition import partition_bytes
 from inference.storage.store import StoredObject
-from tasks.survey.cutouts import Chunk, Cutouts, read_cutouts
+from tasks.survey.cutouts import Chunk, Cutouts, PixelOptions, read_cutouts
 from tasks.survey.object_index import OBJECT_SCHEMA, OBJECTS
 from tasks.survey.object_table import Objects
 from tasks.survey.partitions import Target
 
 SKIPPED = ".skipped.csv"  # beside the partitions: the rows that were left out, and why
 _CHUNK = 64  # cut-outs that a worker reads between two reports
-_TOLD = 5  # bad rows that an error names; the others it counts
+_NAMED = 5  # bad rows that an error names; the others it counts
 
 
 @dataclass(frozen=True)
@@ -38,11 +38,13 @@ class Ingested:
         written: the partitions, in order.
         objects: how many lie in them.
         skipped: row of the table (from 1) and why, of each that does not.
+        notes: what could not be checked.
     """
 
     written: tuple[StoredObject, ...]
     objects: int
     skipped: tuple[tuple[int, str], ...]
+    notes: tuple[str, ...] = ()
 
 
 def ingest(
@@ -51,8 +53,7 @@ def ingest(
     target: Target,
     suffix: str = ".pt",
     *,
-    unit: str | None = None,
-    bands: str | None = None,
+    pixels: PixelOptions = PixelOptions(),  # noqa: B008 - frozen
     skip_bad: bool = False,
     workers: int | None = None,
     progress: Callable[[int], None] = lambda objects: None,
@@ -67,11 +68,10 @@ def ingest(
         each: objects in a partition, at least 1.
         target: an empty folder of a store.
         suffix: `.pt` or `.safetensors`.
-        unit: of pixels, where a file does not say (`tasks.survey.cutouts.read_cutout`).
-        bands: order of a cube's planes, where a file does not say.
+        pixels: what is known of the images.
         skip_bad: leave out rows that cannot be used, and note them beside the partitions.
         workers: processes; default one a core. With 1 this process reads.
-        progress: told how many objects are done since it was told last.
+        progress: called with the number of objects done since the last call.
 
     Raises:
         BadInput: objects that cannot be used, or none that can; nothing is left of what was written.
@@ -83,34 +83,40 @@ def ingest(
     progress(len(bad))
     workers = min(os.cpu_count() or 1 if workers is None else workers, max(len(chunks), 1))
     writer = _Writer(objects, each, target, suffix)
+    without_scale = 0
     try:
         with _pool(workers) as pool:
-            for rows, images, faults in _in_order(
-                pool, partial(read_cutouts, unit=unit, bands=bands), chunks, 3 * workers
-            ):
-                bad |= dict(faults)
+            for read in _in_order(pool, partial(read_cutouts, options=pixels), chunks, 3 * workers):
+                bad |= dict(read.faults)
+                without_scale += read.without_scale
                 if skip_bad or not bad:
-                    writer.add(rows, images)
-                progress(len(rows) + len(faults))
-        told = tuple((row + 1, why) for row, why in sorted(bad.items()))
-        if told and not skip_bad:
-            raise BadInput(_sentence(objects, told))
+                    writer.add(read.rows, read.images)
+                progress(len(read.rows) + len(read.faults))
+        skipped = tuple((row + 1, why) for row, why in sorted(bad.items()))
+        if skipped and not skip_bad:
+            raise BadInput(_sentence(objects, skipped))
         if not writer.rows + len(writer.waiting):
-            raise BadInput(f"no object of {objects.name} can be used; {_named(told)}")
-        writer.finish(told)
+            raise BadInput(f"no object of {objects.name} can be used; {_named(skipped)}")
+        writer.finish(skipped)
     except BrokenProcessPool:
         writer.undo()
         raise CosmicError("a worker process died while it read cut-outs: out of memory?") from None
     except BaseException:
         writer.undo()
         raise
-    return Ingested(tuple(writer.written), writer.rows, told)
+    notes = []
+    if without_scale:
+        notes.append(
+            f"{without_scale:,} cut-outs do not say how large their pixels are: taken as {pixels.scale:g} arcseconds"
+        )
+    return Ingested(tuple(writer.written), writer.rows, skipped, tuple(notes))
 
 
 def _chunks(objects: Objects, bad: dict[int, str]) -> list[Chunk]:
     good = [row for row in range(len(objects)) if row not in bad]
     parts = [good[start : start + _CHUNK] for start in range(0, len(good), _CHUNK)]
-    return [(rows, [objects.cutouts[row] for row in rows]) for rows in parts]
+    places = np.column_stack([objects.ra, objects.dec])
+    return [Chunk(rows, [objects.cutouts[row] for row in rows], places[rows]) for rows in parts]
 
 
 def _pool(workers: int) -> Any:
@@ -214,5 +220,5 @@ def _sentence(objects: Objects, bad: Sequence[tuple[int, str]]) -> str:
 
 
 def _named(bad: Sequence[tuple[int, str]]) -> str:
-    told = "; ".join(f"row {row}: {why}" for row, why in bad[:_TOLD])
-    return told + (f"; and {len(bad) - _TOLD:,} more" if len(bad) > _TOLD else "")
+    named = "; ".join(f"row {row}: {why}" for row, why in bad[:_NAMED])
+    return named + (f"; and {len(bad) - _NAMED:,} more" if len(bad) > _NAMED else "")

@@ -3,9 +3,9 @@
 import argparse
 from pathlib import Path
 
-from flows.cli.column_options import add_column_options, column_options
 from flows.cli.commands.partition import empty_target
 from flows.cli.options import add_json
+from flows.cli.survey_options import add_column_options, add_pixel_options, column_options, pixel_options
 from flows.cli.terminal import print_json, say
 from inference.errors import BadInput
 
@@ -21,8 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     size.add_argument("--samples", type=int, metavar="N", help="galaxies in a partition")
     parser.add_argument("--format", choices=("pt", "safetensors"), default="pt", help="default %(default)s")
     parser.add_argument("--table", type=Path, metavar="FILE", help="the table, where it is not the only one in DIR")
-    parser.add_argument("--unit", metavar="UNIT", help="of the pixels of files without BUNIT, as nanomaggy or uJy")
-    parser.add_argument("--bands", metavar="ORDER", help="planes of a cube without BANDS (default ugriz)")
+    add_pixel_options(parser)
     add_column_options(parser, "id", "ra", "dec", "redshift")
     parser.add_argument("--skip-bad", action="store_true", help="leave out rows that cannot be used, and name them")
     parser.add_argument("--workers", type=int, metavar="N", help="processes (default one a core)")
@@ -31,20 +30,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Read, write."""
-    from inference.contract.sample import BAND_NAMES as BANDS
     from inference.contract.sample import samples_of_size
     from tasks.reporting.terminal import bar
     from tasks.survey.ingest import ingest
     from tasks.survey.object_table import find_table, read_objects
     from tasks.survey.partitions import samples_each
-    from tasks.survey.units import nanomaggies
 
     if args.workers is not None and not 1 <= args.workers <= 1024:
         raise BadInput(f"--workers must be from 1 to 1024, not {args.workers}")
-    if args.bands is not None and not set(BANDS) <= set(args.bands.lower()):
-        raise BadInput(f"--bands must name u, g, r, i and z in the order of the planes, not {args.bands!r:.40}")
-    if args.unit is not None:
-        nanomaggies(args.unit, "--unit")
+    pixels = pixel_options(args)
     each = samples_of_size(args.size) if args.samples is None else samples_each(args.samples)
     if not args.source.exists():
         raise BadInput(f"there is no folder or table {args.source}")
@@ -65,8 +59,7 @@ def main(args: argparse.Namespace) -> int:
             each,
             target,
             f".{args.format}",
-            unit=args.unit,
-            bands=args.bands,
+            pixels=pixels,
             skip_bad=args.skip_bad,
             workers=args.workers,
             progress=progress,
@@ -74,10 +67,10 @@ def main(args: argparse.Namespace) -> int:
     if args.json:
         skipped = [{"row": row, "why": why} for row, why in found.skipped]
         facts = {"partitions": len(found.written), "objects": found.objects, "skipped": skipped}
-        print_json({"to": args.to} | facts | {"columns": objects.columns, "notes": objects.notes})
+        print_json({"to": args.to} | facts | {"columns": objects.columns, "notes": [*objects.notes, *found.notes]})
         return 0
     say(f"columns: {'; '.join(f'{what} from {name}' for what, name in objects.columns.items())}", stderr=True)
-    for note in objects.notes:
+    for note in [*objects.notes, *found.notes]:
         say(f"note: {note}", stderr=True)
     for row, why in found.skipped[:20]:
         say(f"skipped row {row}: {why}", "yellow", stderr=True)

@@ -3,8 +3,8 @@
 import argparse
 from pathlib import Path
 
-from flows.cli.column_options import add_column_options, column_options
 from flows.cli.options import add_json, add_store, bucket_and_path
+from flows.cli.survey_options import add_column_options, column_options
 from flows.cli.terminal import console, print_json, say
 from inference.errors import BadInput
 

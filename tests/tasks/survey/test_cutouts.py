@@ -7,12 +7,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inference.errors import BadInput
-from tasks.survey import cutouts
-from tasks.survey.cutouts import BANDS, read_cutout
+from tasks.survey import fits_images
+from tasks.survey.cutouts import BANDS, Chunk, PixelOptions, read_cutouts
+from tasks.survey.cutouts import read_cutout as read
 from tests.support.fits_survey import images_of, write_bands, write_cube, write_extensions
 
 IMAGE = images_of(1)[0]
 MIDDLE = IMAGE[:, 16:48, 16:48]
+
+
+def read_cutout(paths, **options):
+    return read(paths, PixelOptions(**options))[0]
 
 
 @pytest.fixture
@@ -70,6 +75,142 @@ class TestAnObject:
         assert found[15:17, 15:17].sum() == image[0].sum()
 
 
+def hdu_of(image, name="", **cards):
+    hdu = fits.ImageHDU(image, name=name)
+    hdu.header.update({"BUNIT": "nanomaggy"} | cards)
+    return hdu
+
+
+NOISE = np.ones((64, 64), np.float32)
+
+
+class TestWhichImage:
+    @pytest.mark.parametrize(
+        "name", ["VARIANCE", "MASK", "PSF", "WEIGHT", "ERR", "INVVAR", "IVAR", "DQ", "RMS", "SEGMAP", "BKG", "MODEL"]
+    )
+    @pytest.mark.parametrize("card", ["EXTNAME", "EXTTYPE", "IMAGETYP"])
+    def test_of_one_band_is_science_wherever_it_stands(self, tmp_path, name, card):
+        for band, plane in zip(BANDS, IMAGE, strict=True):
+            other = hdu_of(NOISE, **{card: name})
+            fits.HDUList([fits.PrimaryHDU(), other, hdu_of(plane)]).writeto(tmp_path / f"J_{band}.fits")
+        np.testing.assert_array_equal(read_cutout([tmp_path / f"J_{band}.fits" for band in BANDS]), MIDDLE)
+
+    def test_of_a_cube_is_the_one_beside_its_errors(self, path):
+        cube = np.ones_like(IMAGE)
+        errors = hdu_of(cube, HDUCLAS1="IMAGE", HDUCLAS2="ERROR")
+        fits.HDUList([fits.PrimaryHDU(), errors, hdu_of(IMAGE, HDUCLAS2="DATA")]).writeto(path)
+        np.testing.assert_array_equal(read_cutout([path]), MIDDLE)
+
+    def test_of_each_band_is_the_one_beside_its_mask(self, path):
+        planes = [hdu_of(plane, f"SCI_{band}") for band, plane in zip(BANDS, IMAGE, strict=True)]
+        masks = [hdu_of(NOISE, f"MASK_{band}") for band in BANDS]
+        fits.HDUList([fits.PrimaryHDU(), *masks, *planes]).writeto(path)
+        np.testing.assert_array_equal(read_cutout([path]), MIDDLE)
+
+    def test_is_a_choice_where_several_could_be_meant(self, path):
+        fits.HDUList([fits.PrimaryHDU(), hdu_of(IMAGE, "ONE"), hdu_of(IMAGE + 1, "TWO")]).writeto(path)
+        with pytest.raises(BadInput, match=r"holds 2 images \(0 ONE \(5, 64, 64\), 1 TWO .*choose one with --ext"):
+            read_cutout([path])
+        np.testing.assert_array_equal(read_cutout([path], ext="two"), MIDDLE + 1)
+        with pytest.raises(BadInput, match=r"has no image called 'three' \(--ext\)"):
+            read_cutout([path], ext="three")
+
+    def test_is_none_where_all_are_errors_and_masks(self, path):
+        fits.HDUList([fits.PrimaryHDU(), hdu_of(IMAGE, "VARIANCE")]).writeto(path)
+        with pytest.raises(BadInput, match="holds no image of the sky, only 0 VARIANCE"):
+            read_cutout([path])
+        np.testing.assert_array_equal(read_cutout([path], ext="variance"), MIDDLE)
+
+    def test_of_one_band_is_not_taken_for_another(self, tmp_path):
+        write_bands(tmp_path, "J", IMAGE)
+        write_cube(tmp_path / "J_g.fits", IMAGE[1], FILTER="r DECam SDSS c0002 6415.0 1480.0")
+        with pytest.raises(BadInput, match=r"J_g.fits is the file of the band g and its header says r"):
+            read_cutout([tmp_path / f"J_{band}.fits" for band in BANDS])
+
+    @pytest.mark.parametrize("first", [0, 1])
+    def test_of_a_cube_has_its_planes_by_numbered_cards(self, path, first):
+        cards = {f"BAND{number}": f"sdss_{band}" for number, band in enumerate(reversed(BANDS), first)}
+        write_cube(path, IMAGE[::-1], **cards)
+        np.testing.assert_array_equal(read_cutout([path]), MIDDLE)
+
+    def test_of_a_cube_whose_cards_contradict_each_other_is_refused(self, path):
+        write_cube(path, IMAGE, BANDS="ugriz", **{f"BAND{number}": band for number, band in enumerate("zirgu")})
+        with pytest.raises(BadInput, match=r"contradicts itself: .* say the order with --bands"):
+            read_cutout([path])
+        np.testing.assert_array_equal(read_cutout([path], bands="ugriz"), MIDDLE)
+
+
+def chunk_of(*paths, place=(np.nan, np.nan)):
+    return Chunk([3], [tuple(paths)], np.array([place]))
+
+
+def wcs(scale=0.396, ra=150.0, dec=2.0, **cards):
+    pixel = {"CDELT1": -scale / 3600, "CDELT2": scale / 3600, "CRPIX1": 32.5, "CRPIX2": 32.5}
+    return pixel | {"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CRVAL1": ra, "CRVAL2": dec} | cards
+
+
+class TestTheHeader:
+    def test_says_the_scale_that_the_model_was_trained_on(self, path):
+        write_cube(path, IMAGE, **wcs(0.396))
+        assert read_cutouts(chunk_of(path), PixelOptions()).faults == []
+        write_cube(path, IMAGE, **wcs(0.262))
+        ((row, why),) = read_cutouts(chunk_of(path), PixelOptions()).faults
+        assert row == 3
+        assert (
+            "its pixels are 0.262 arcseconds wide and the model's are 0.396: resample it, or say --scale 0.262" in why
+        )
+        assert read_cutouts(chunk_of(path), PixelOptions(scale=0.262)).rows == [3]
+
+    def test_says_nothing_of_the_scale_which_is_counted(self, path):
+        write_cube(path, IMAGE)
+        assert read_cutouts(chunk_of(path), PixelOptions()).without_scale == 1
+
+    def test_says_the_place_that_the_table_has(self, path):
+        write_cube(path, IMAGE, **wcs())
+        assert read_cutouts(chunk_of(path, place=(150.0005, 2.0005)), PixelOptions()).rows == [3]
+        ((_, why),) = read_cutouts(chunk_of(path, place=(150.01, 2.0)), PixelOptions()).faults
+        assert "it is centred on 150.00000 +2.00000, 36.0 arcseconds from the table's 150.01000 +2.00000" in why
+
+    def test_of_an_older_equinox_is_named_with_it(self, path):
+        write_cube(path, IMAGE, **wcs(EQUINOX=1950.0))
+        ((_, why),) = read_cutouts(chunk_of(path, place=(150.64, 1.76)), PixelOptions()).faults
+        assert "(FK4 1950.0)" in why
+
+    @pytest.mark.parametrize(
+        ("changes", "why"),
+        [
+            ({"scale": 0.2}, "its bands have pixels of 0.2 and 0.396 arcseconds"),
+            ({"ra": 150.01}, "its bands have their centres 36.0 arcseconds apart"),
+            ({"EQUINOX": 1950.0}, "its bands lie in different reference frames, FK4 1950.0 and ICRS"),
+        ],
+    )
+    def test_of_one_band_agrees_with_the_others(self, tmp_path, changes, why):
+        for band, plane in zip(BANDS, IMAGE, strict=True):
+            cards = wcs(**({"EQUINOX": 2000.0} | (changes if band == "i" else {})))
+            write_cube(tmp_path / f"J_{band}.fits", plane, **cards)
+        with pytest.raises(BadInput, match=why):
+            read_cutout([tmp_path / f"J_{band}.fits" for band in BANDS])
+
+
+class TestBlankBands:
+    @pytest.mark.parametrize(
+        ("harm", "why"),
+        [
+            (lambda image: image[0].fill(0), "its band u is 0 in every pixel"),
+            (lambda image: image[3].fill(7), "its band i is 7 in every pixel"),
+            (lambda image: image[2, :20].fill(0), "its band r has 4 rows of zeros at an edge"),
+            (lambda image: image[4, :, 44:].fill(0), "its band z has 4 columns of zeros at an edge"),
+        ],
+    )
+    def test_are_named_and_taken_only_when_asked(self, path, harm, why):
+        image = IMAGE.copy()
+        harm(image)
+        write_cube(path, image)
+        ((_, told),) = read_cutouts(chunk_of(path), PixelOptions()).faults
+        assert told.endswith(why)
+        assert read_cutouts(chunk_of(path), PixelOptions(take_blank=True)).rows == [3]
+
+
 class TestUnits:
     @pytest.mark.parametrize(
         ("unit", "factor"),
@@ -84,8 +225,8 @@ class TestUnits:
         ],
     )
     def test_of_flux_are_converted_by_the_zero_point_of_the_ab_system(self, path, unit, factor):
-        write_cube(path, IMAGE, BUNIT=unit)
-        np.testing.assert_allclose(read_cutout([path]), factor * MIDDLE, rtol=1e-5)
+        write_cube(path, IMAGE * 1e-4, BUNIT=unit)
+        np.testing.assert_allclose(read_cutout([path]), factor * 1e-4 * MIDDLE, rtol=1e-5)
 
     @pytest.mark.parametrize("unit", ["adu", "electron/s", "mag", "K", "bananas", "1e6"])
     def test_of_anything_else_are_refused(self, path, unit):
@@ -99,9 +240,16 @@ class TestUnits:
             read_cutout([path])
         np.testing.assert_array_equal(read_cutout([path], unit="nanomaggy"), MIDDLE)
 
-    def test_that_a_file_tells_count_before_those_that_are_given(self, path):
-        write_cube(path, IMAGE)
-        np.testing.assert_array_equal(read_cutout([path], unit="uJy"), MIDDLE)
+    @pytest.mark.parametrize(
+        "unit", ["nanomaggies", "nanomaggy/pixel", "nanomaggies/pix", "NMGY", "nmgy pix-1", "nanomaggies per pixel"]
+    )
+    def test_are_known_in_the_spellings_of_catalogues(self, path, unit):
+        write_cube(path, IMAGE, BUNIT=unit)
+        np.testing.assert_allclose(read_cutout([path]), MIDDLE, rtol=1e-6)
+
+    def test_that_are_given_count_before_those_of_the_file(self, path):
+        write_cube(path, IMAGE, BUNIT="adu")
+        np.testing.assert_array_equal(read_cutout([path], unit="nanomaggy"), MIDDLE)
 
 
 class TestIsRefusedInOneSentence:
@@ -204,7 +352,7 @@ class TestIsRefusedInOneSentence:
 
     @pytest.mark.parametrize("name", ["J.fits", "J.fits.gz"])
     def test_a_file_that_goes_on_without_end(self, tmp_path, name, monkeypatch):
-        monkeypatch.setattr(cutouts, "_MOST_BYTES", 1_000_000)
+        monkeypatch.setattr(fits_images, "MOST_BYTES", 1_000_000)
         path = tmp_path / "J.fits"
         write_cube(path, MIDDLE)
         data = path.read_bytes() + bytes(2_000_000)

@@ -1,0 +1,207 @@
+"""Which images of a FITS file are the sky's light, and in which bands.
+
+Asked are the cards EXTNAME, EXTTYPE, HDUCLAS2, HDUCLAS3 and IMAGETYP for what an image is, and EXTNAME, FILTER, BAND,
+BANDS, BAND0, BAND1, ... for its bands. Several candidates are named, never chosen from.
+"""
+
+import gzip
+import io
+import math
+import re
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import islice, takewhile
+from pathlib import Path
+from typing import Any
+
+from inference.contract.sample import BAND_NAMES as BANDS
+from inference.errors import BadInput
+from tasks.survey.cutout_files import is_science
+from tasks.survey.table_file import first_line
+
+# A cut-out is small, and a header may claim anything.
+MOST_PIXELS = 1 << 24  # five bands of 1,800 x 1,800
+MOST_BYTES = 1 << 28  # with errors, masks and whatever else is in the file
+_MOST_EXTENSIONS = 100
+_GZIP = b"\x1f\x8b"
+_KIND_CARDS = ("EXTNAME", "EXTTYPE", "HDUCLAS2", "HDUCLAS3", "IMAGETYP")
+_BAND_CARDS = ("EXTNAME", "FILTER", "BAND", "FILTNAM", "FILTER1", "FILTERS")
+
+
+@contextmanager
+def open_images(path: Path) -> Iterator[list[Any]]:
+    """The file's image HDUs; what goes wrong while they are read names the file.
+
+    It is read whole and only so far: the library would follow a header's claims, or a packed file, to any size.
+
+    Raises:
+        BadInput: it is absent, too large, no FITS file, damaged, or holds no image.
+    """
+    from astropy.io import fits
+
+    try:
+        with path.open("rb") as file:
+            packed = file.read(2) == _GZIP
+            file.seek(0)
+            data = (gzip.GzipFile(fileobj=file) if packed else file).read(MOST_BYTES + 1)
+        if len(data) > MOST_BYTES:
+            raise BadInput(f"{path} holds more than {MOST_BYTES:,} bytes, which is no cut-out")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of headers that bend the standard, of which there are many
+            with fits.open(io.BytesIO(data)) as units:
+                found = [
+                    hdu for hdu in islice(units, _MOST_EXTENSIONS) if hdu.is_image and hdu.header.get("NAXIS", 0) > 1
+                ]
+                if not found:
+                    raise BadInput(f"{path} holds no image")
+                yield found
+    except BadInput:
+        raise
+    except FileNotFoundError:
+        raise BadInput(f"there is no cut-out {path}") from None
+    except Exception as error:  # noqa: BLE001 - what a damaged header does to its reader is anyone's guess
+        raise BadInput(f"{path} is no FITS file, or damaged: {first_line(error)}") from None
+
+
+def science_images(path: Path, images: Sequence[Any], ext: str | None) -> list[Any]:
+    """Those of the images that hold the sky's light.
+
+    Raises:
+        BadInput: there is none, or none called `ext`.
+    """
+    if ext is not None:
+        found = [hdu for hdu in images if ext.lower() in {hdu.name.lower(), str(_number(hdu, images))}]
+        if not found:
+            raise BadInput(f"{path} has no image called {ext!r:.40} (--ext); it has {_shown(images)}")
+        return found
+    science = [hdu for hdu in images if all(is_science(word) for word in _words(hdu.header, _KIND_CARDS))]
+    if not science:
+        raise BadInput(f"{path} holds no image of the sky, only {_shown(images)}: choose one with --ext")
+    return science
+
+
+def band_of(header: Mapping[str, Any]) -> str | None:
+    """The band that an image says it is of; None where it does not say, or names no band of u g r i z.
+
+    >>> band_of({"FILTER": "r DECam SDSS c0002 6415.0"}), band_of({"EXTNAME": "SDSS_G"}), band_of({"FILTER": "Ks"})
+    ('r', 'g', None)
+    """
+    for word in _words(header, _BAND_CARDS):
+        named = {part for part in re.split(r"[^a-z0-9]+", word) if part in set(BANDS)}
+        if len(named) == 1:
+            return named.pop()
+    return None
+
+
+def by_band(path: Path, images: Sequence[Any]) -> dict[str, Any]:
+    """The images of the five bands.
+
+    Raises:
+        BadInput: one is missing, or there twice.
+    """
+    named: dict[str, Any] = {}
+    for hdu in images:
+        band = band_of(hdu.header)
+        if band in named:
+            raise BadInput(f"{path} holds the band {band} twice ({_shown(images)}): choose with --ext")
+        if band is not None:
+            named[band] = hdu
+    missing = [band for band in BANDS if band not in named]
+    if missing:
+        raise BadInput(f"{path} has no extension for the band{'s' * (len(missing) > 1)} {' '.join(missing)}")
+    return named
+
+
+def the_one(path: Path, images: Sequence[Any], band: str | None = None) -> Any:
+    """The one image of a file, or the one of a band.
+
+    Raises:
+        BadInput: there are several.
+    """
+    if band is not None and len(images) > 1:
+        images = [hdu for hdu in images if band_of(hdu.header) == band] or images
+    if len(images) > 1:
+        raise BadInput(f"{path} holds {len(images)} images ({_shown(images)}): choose one with --ext")
+    return images[0]
+
+
+def plane_order(path: Path, header: Mapping[str, Any], bands: str | None, shape: tuple[int, ...]) -> list[int]:
+    """Which plane of a cube is u, g, r, i, z.
+
+    Args:
+        path: names the file in messages.
+        header: BANDS, or BAND0, BAND1, ..., say the order.
+        bands: the order, whatever the header says.
+        shape: of the cube.
+
+    Raises:
+        BadInput: a band is missing or there twice, two cards contradict each other, or the names do not fit the shape.
+    """
+    names = None if bands is None else _letters(bands)
+    if names is None:
+        numbered = _numbered_bands(header)
+        listed = _letters(str(header["BANDS"])) if "BANDS" in header else None
+        if numbered and listed and numbered != listed:
+            raise BadInput(
+                f"{path} contradicts itself: BANDS is {''.join(listed)!r:.40} and its cards BAND0, BAND1, ... are"
+                f" {' '.join(numbered)!r:.40}: say the order with --bands"
+            )
+        names = listed or numbered
+    turned = " (its axes are turned: the bands come first)"
+    if names is None:
+        if shape[0] != len(BANDS):
+            why = turned if shape[-1] == len(BANDS) else ""
+            raise BadInput(f"{path} has the shape {shape}; (5, height, width) is needed{why}")
+        return list(range(len(BANDS)))
+    missing = [band for band in BANDS if band not in names]
+    if missing:
+        raise BadInput(f"{path} holds the bands {''.join(names)!r:.40}; {' '.join(missing)} missing")
+    if len(names) != shape[0]:
+        why = turned if shape[-1] == len(names) else ""
+        raise BadInput(f"{path} names {len(names)} bands and has the shape {shape}{why}")
+    if len(set(names)) != len(names):
+        raise BadInput(f"{path} names a band twice: {''.join(names)!r:.40}")
+    return [names.index(band) for band in BANDS]
+
+
+def shape_of(path: Path, hdu: Any) -> tuple[int, ...]:
+    """An image's shape.
+
+    Raises:
+        BadInput: it has too many axes or pixels.
+    """
+    shape = tuple(int(side) for side in hdu.shape)
+    if len(shape) > 4:
+        raise BadInput(f"{path} holds an image of {len(shape)} axes; a cut-out has two or three")
+    if math.prod(shape) > MOST_PIXELS:
+        raise BadInput(f"{path} has the shape {shape}; a cut-out has at most {MOST_PIXELS:,} pixels")
+    return shape
+
+
+def _numbered_bands(header: Mapping[str, Any]) -> list[str] | None:
+    """What BAND0, BAND1, ... or BAND1, BAND2, ... call the planes, a letter each where they say one."""
+    for stem in ("BAND", "FILTER", "FILT"):
+        for first in (0, 1):
+            cards = [f"{stem}{number}" for number in range(first, first + 100)]
+            there = [str(header[card]) for card in takewhile(header.__contains__, cards)]
+            if len(there) > 1:
+                return [band_of({"BAND": word}) or word.strip().lower() for word in there]
+    return None
+
+
+def _letters(bands: str) -> list[str]:
+    return [name for name in bands.replace(",", " ").lower() if not name.isspace()]
+
+
+def _words(header: Mapping[str, Any], cards: Sequence[str]) -> Iterator[str]:
+    return (str(header.get(card, "")).strip().lower() for card in cards if card in header)
+
+
+def _number(hdu: Any, images: Sequence[Any]) -> int:
+    return next(number for number, other in enumerate(images) if other is hdu)
+
+
+def _shown(images: Sequence[Any]) -> str:
+    shown = [f"{number} {hdu.name or 'unnamed'} {tuple(hdu.shape)}" for number, hdu in enumerate(images[:8])]
+    return ", ".join(shown)

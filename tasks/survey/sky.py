@@ -1,0 +1,148 @@
+"""Where on the sky a cut-out says that it lies, and how large its pixels are, from the cards of its header."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+SCALE = 0.396  # arcseconds a pixel of SDSS, which the published model was trained on
+_ALIKE = 0.01  # relative difference of scales that is rounding
+_PER_DEGREE = {"": 1.0, "deg": 1.0, "degree": 1.0, "degrees": 1.0, "arcsec": 1 / 3600, "arcmin": 1 / 60}
+_SCALE_CARDS = ("PIXSCALE", "PIXSCAL1", "SECPIX", "SECPIX1", "PLTSCALE")
+
+
+@dataclass(frozen=True)
+class Sky:
+    """What a header says; None where it says nothing.
+
+    Attributes:
+        scale: arcseconds a pixel.
+        centre: right ascension and declination of the image's centre, degrees.
+        frame: reference system and equinox, as "FK5 2000".
+    """
+
+    scale: float | None = None
+    centre: tuple[float, float] | None = None
+    frame: str | None = None
+
+
+def sky_of(header: Mapping[str, Any], height: int, width: int) -> Sky:
+    """Read the cards of the world coordinate system (FITS standard 4.0, section 8), in the tangent plane's linear part.
+
+    Cards that make no sense count as none: the pixels are what is wanted.
+    """
+    try:
+        matrix = _matrix(header)
+        if matrix is None:
+            scale = next((float(header[card]) for card in _SCALE_CARDS if card in header), None)
+            return Sky(scale if scale is None or (math.isfinite(scale) and scale > 0) else None)
+        (a, b), (c, d) = matrix
+        scale = 3600 * math.sqrt(abs(a * d - b * c))
+        if not (math.isfinite(scale) and scale > 0):
+            return Sky()
+        return Sky(scale, _centre(header, matrix, height, width), _frame(header))
+    except (TypeError, ValueError, KeyError, OverflowError, ZeroDivisionError):
+        return Sky()
+
+
+def _matrix(header: Mapping[str, Any]) -> list[list[float]] | None:
+    """Degrees on the sky for each pixel along x and y."""
+    units = [_PER_DEGREE[str(header.get(f"CUNIT{axis}", "")).strip().lower()] for axis in (1, 2)]
+    names = [[f"{{}}{row}_{column}" for column in (1, 2)] for row in (1, 2)]
+    if any(name.format("CD") in header for row in names for name in row):
+        return [
+            [unit * float(header.get(name.format("CD"), 0)) for name in row]
+            for unit, row in zip(units, names, strict=True)
+        ]
+    if "CDELT1" not in header or "CDELT2" not in header:
+        return None
+    steps = [unit * float(header[f"CDELT{axis}"]) for axis, unit in zip((1, 2), units, strict=True)]
+    same = [[1.0, 0.0], [0.0, 1.0]]
+    return [
+        [step * float(header.get(name.format("PC"), same[row][column])) for column, name in enumerate(names[row])]
+        for row, step in enumerate(steps)
+    ]
+
+
+def _centre(header: Mapping[str, Any], matrix: Sequence[Sequence[float]], height: int, width: int) -> Any:
+    if not (str(header.get("CTYPE1", "")).startswith("RA") and str(header.get("CTYPE2", "")).startswith("DEC")):
+        return None
+    x, y = ((side + 1) / 2 - float(header[f"CRPIX{axis}"]) for axis, side in ((1, width), (2, height)))
+    east, north = (row[0] * x + row[1] * y for row in matrix)
+    dec = float(header["CRVAL2"]) + north
+    ra = (float(header["CRVAL1"]) + east / math.cos(math.radians(dec))) % 360
+    return (ra, dec) if math.isfinite(ra) and abs(dec) <= 90 else None
+
+
+def _frame(header: Mapping[str, Any]) -> str | None:
+    equinox = header.get("EQUINOX", header.get("EPOCH"))
+    system = str(header.get("RADESYS", header.get("RADECSYS", ""))).strip().upper()
+    if not system and equinox is None:
+        return None
+    system = system or ("FK4" if float(equinox) < 1984 else "FK5")
+    # ICRS and FK5 at 2000 differ by hundredths of an arcsecond.
+    return (
+        "ICRS" if system in {"ICRS", "FK5"} and float(equinox or 2000) == 2000 else f"{system} {equinox or ''}".strip()
+    )
+
+
+def separation(one: tuple[float, float], other: tuple[float, float]) -> float:
+    """Arcseconds between two places, each right ascension and declination in degrees.
+
+    >>> round(separation((359.9999, 0.0), (0.0001, 0.0)), 3)
+    0.72
+    """
+    (a, b), (c, d) = ((math.radians(ra), math.radians(dec)) for ra, dec in (one, other))
+    half = math.sin((d - b) / 2) ** 2 + math.cos(b) * math.cos(d) * math.sin((c - a) / 2) ** 2
+    return 3600 * math.degrees(2 * math.asin(min(1.0, math.sqrt(half))))
+
+
+def disagreement(skies: Sequence[Sky]) -> str | None:
+    """In what the bands of one object differ from each other, as a clause; None where they agree or do not say."""
+    scales = [sky.scale for sky in skies if sky.scale is not None]
+    if scales and not same_scale(min(scales), max(scales)):
+        return f"its bands have pixels of {min(scales):.4g} and {max(scales):.4g} arcseconds"
+    frames = sorted({sky.frame for sky in skies if sky.frame is not None})
+    if len(frames) > 1:
+        return f"its bands lie in different reference frames, {' and '.join(frames)}"
+    centres = [sky.centre for sky in skies if sky.centre is not None]
+    if centres and scales:
+        apart = max(separation(centres[0], centre) for centre in centres)
+        if apart > 2 * scales[0]:
+            return f"its bands have their centres {apart:.1f} arcseconds apart"
+    return None
+
+
+def same_scale(one: float, other: float) -> bool:
+    """Whether two scales differ by rounding alone.
+
+    >>> same_scale(0.396, 0.3961), same_scale(0.396, 0.262)
+    (True, False)
+    """
+    return abs(one - other) <= _ALIKE * max(one, other)
+
+
+def mismatch(sky: Sky, scale: float, place: tuple[float, float] | None, side: int) -> str | None:
+    """What in a cut-out's header is not as it should be, as a clause; None where it agrees or does not say.
+
+    Args:
+        sky: of the cut-out.
+        scale: what the model was trained on, arcseconds a pixel.
+        place: of the object in the table, where known.
+        side: of the cut-out as the model sees it, pixels.
+    """
+    if sky.scale is not None and not same_scale(sky.scale, scale):
+        return (
+            f"its pixels are {sky.scale:.4g} arcseconds wide and the model's are {scale:.4g}: resample it, or say"
+            f" --scale {sky.scale:.4g} for a model that was trained on such pixels"
+        )
+    if place is not None and sky.centre is not None:
+        apart = separation(sky.centre, place)
+        reach = side / 2 * (sky.scale or scale)
+        if apart > reach:
+            frame = f" ({sky.frame})" if sky.frame not in {None, "ICRS"} else ""
+            return (
+                f"it is centred on {sky.centre[0]:.5f} {sky.centre[1]:+.5f}{frame}, {apart:.1f} arcseconds from the"
+                f" table's {place[0]:.5f} {place[1]:+.5f}"
+            )
+    return None
