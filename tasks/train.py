@@ -108,7 +108,7 @@ def publish_model(trained: Trained, facts: dict[str, Any], folder: Path, half: b
     files = {WEIGHTS: folder / WEIGHTS} | ({HALF: folder / HALF} if half else {})
     noted = {key: facts[key] for key in ("recipe", "data", "metrics")}
     for name, path in files.items():
-        save(path, trained.model, noted, half=name == HALF)
+        save(path, trained.model, noted, half=name == HALF, training_data=trained.training_data)
     text = card(facts, {name: path.stat().st_size for name, path in files.items()})
     document = facts | {"history": trained.history, "sha256": content_hash(folder / WEIGHTS)}
     pictures = {f"curve-{phase}.svg": svg for phase, svg in curves(trained.history).items()}

@@ -6,6 +6,7 @@ import numpy as np
 
 from inference.errors import BadInput
 from inference.model.config import AstroMAEConfig
+from inference.model.training_data import TrainingData
 
 
 class Engine(Protocol):
@@ -17,6 +18,7 @@ class Engine(Protocol):
         precision: of its arithmetic.
         precision_error: largest difference from float32's redshifts that was seen.
         config: the model's.
+        training_data: what the model was trained on, None where that is not known.
     """
 
     name: str
@@ -24,6 +26,7 @@ class Engine(Protocol):
     precision: str
     precision_error: float
     config: AstroMAEConfig
+    training_data: TrainingData | None
 
     def predict(self, images: np.ndarray, magnitudes: np.ndarray) -> np.ndarray:
         """Redshifts of a batch of any size.

@@ -10,6 +10,7 @@ from inference.contract.run_request import ENGINES, PRECISIONS
 from inference.engines.base import Engine
 from inference.errors import BadInput
 from inference.model.checkpoint import content_hash, export_onnx, read_config
+from inference.model.require_torch import require_torch
 
 
 def open_engine(
@@ -39,6 +40,7 @@ def open_engine(
         )
     threads = threads or os.cpu_count() or 1
     if name == "torch":
+        require_torch("engine torch")
         from inference.engines.torch_engine import TorchEngine
 
         return TorchEngine(weights, threads, precision)

@@ -16,6 +16,7 @@ from inference.contract.json_text import parse_json
 from inference.engines.base import checked
 from inference.errors import BadCheckpoint, BadInput
 from inference.model.config import AstroMAEConfig
+from inference.model.training_data import TrainingData
 
 _PART = 32  # galaxies: 2 MB of the published model's widest activations
 _SMALLEST_PART, _SHARES = 8, 8
@@ -26,6 +27,7 @@ class OnnxEngine:
     """AstroMAE in onnxruntime.
 
     Attributes:
+        training_data: what the model was trained on, None where that is not known.
         precision_error: largest difference from float32's redshifts, over the first galaxies that were predicted; 0.0
             in float32, and before anything was predicted.
 
@@ -52,13 +54,17 @@ class OnnxEngine:
             self._session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # noqa: BLE001 - its errors have no common base
             raise BadCheckpoint(f"{graph} is no graph that onnxruntime can run: {_first_line(error)}") from None
-        told = self._session.get_modelmeta().custom_metadata_map
-        if told.get("weights") != sha256 or "config" not in told:
+        metadata = self._session.get_modelmeta().custom_metadata_map
+        if metadata.get("weights") != sha256 or "config" not in metadata:
             raise BadCheckpoint(f"{graph} is not the graph of the weights it was given with")
         if ("exact" in {entry.name for entry in self._session.get_inputs()}) != (precision == "int8"):
             raise BadCheckpoint(f"{graph} was not exported for {precision}")
         try:
-            self.config = AstroMAEConfig.from_dict(parse_json(told["config"], "its config"))
+            self.config = AstroMAEConfig.from_dict(parse_json(metadata["config"], "its config"))
+            facts = metadata.get("training_data")
+            self.training_data = (
+                None if facts is None else TrainingData.from_dict(parse_json(facts, "its training data"))
+            )
         except BadInput as error:
             raise BadCheckpoint(f"{graph} has a damaged config: {error}") from None
         self._compared = precision == "float32"

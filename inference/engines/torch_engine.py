@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from inference.engines.base import checked
 from inference.errors import BadInput
-from inference.model.checkpoint import load
+from inference.model.checkpoint import load, read_header
 from inference.model.config import AstroMAEConfig
 
 _PART = 4096  # galaxies of a transfer: 84 MB
@@ -28,6 +28,7 @@ class TorchEngine:
     """AstroMAE in torch.
 
     Attributes:
+        training_data: what the model was trained on, None where that is not known.
         precision_error: largest difference from float32's redshifts, over the first galaxies that were predicted; 0.0
             in float32, and before anything was predicted.
 
@@ -53,6 +54,7 @@ class TorchEngine:
         self._compared = precision == "float32"
         self._model: Any = load(weights).to(self.device)
         self.config: AstroMAEConfig = self._model.config
+        self.training_data = read_header(weights)[1]
         if precision == "bf16":
             # A magnitude of 20 would be rounded to eighths. These two are 7 % of the published model's arithmetic.
             for part in ("magnitudes", "head"):

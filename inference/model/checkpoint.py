@@ -16,7 +16,9 @@ from safetensors import SafetensorError, safe_open
 from inference.contract.json_text import parse_json
 from inference.errors import BadCheckpoint, BadInput
 from inference.model.config import AstroMAEConfig
+from inference.model.require_torch import require_torch
 from inference.model.tensor_shapes import BATCH_COUNT, tensor_shapes
+from inference.model.training_data import TrainingData
 from inference.storage.atomic_write import atomic_write
 
 if TYPE_CHECKING:
@@ -36,8 +38,17 @@ def read_config(path: Path) -> AstroMAEConfig:
     Raises:
         BadCheckpoint: naming the file: not there, no safetensors file, damaged, or its config is wrong.
     """
+    return read_header(path)[0]
+
+
+def read_header(path: Path) -> tuple[AstroMAEConfig, TrainingData | None]:
+    """Read config and facts of the training data, None where there are none, from a checkpoint's header.
+
+    Raises:
+        BadCheckpoint: see `read_config`; or a fact is wrong.
+    """
     with _opened(path, "numpy") as file:
-        return _config(path, file)
+        return _header(path, file)
 
 
 def content_hash(path: Path) -> str:
@@ -53,7 +64,14 @@ def content_hash(path: Path) -> str:
         raise BadCheckpoint(f"cannot read {path}: {error.strerror}") from None
 
 
-def save(path: Path, model: "AstroMAE", metadata: Mapping[str, Any] | None = None, *, half: bool = False) -> None:
+def save(
+    path: Path,
+    model: "AstroMAE",
+    metadata: Mapping[str, Any] | None = None,
+    *,
+    half: bool = False,
+    training_data: TrainingData | None = None,
+) -> None:
     """Write weights and config, replacing what was there in one step; the same weights give the same bytes.
 
     Args:
@@ -61,6 +79,7 @@ def save(path: Path, model: "AstroMAE", metadata: Mapping[str, Any] | None = Non
         model: its weights, on any device.
         metadata: facts for the header's card, such as seed and metrics; anything that JSON holds.
         half: in half precision, at half the size; `load` widens it again.
+        training_data: what the model was trained on, where that is known.
 
     Raises:
         BadInput: a weight is beyond what half precision holds.
@@ -76,6 +95,8 @@ def save(path: Path, model: "AstroMAE", metadata: Mapping[str, Any] | None = Non
         for name, tensor in tensors.items():
             if tensor.dtype == torch.float16 and not tensor.isfinite().all():
                 raise BadInput(f"the tensor {name} is beyond what half precision holds (65,504)")
+    if training_data is not None:
+        header["training_data"] = training_data.to_dict()
     data = safetensors.torch.save(tensors, {_KEY: json.dumps(header)})
     with atomic_write(path) as partial:
         partial.write_bytes(data)
@@ -85,8 +106,10 @@ def load(path: Path) -> "AstroMAE":
     """Build the model that a checkpoint describes, in evaluation mode, on the CPU, in float32.
 
     Raises:
+        BadInput: torch is not installed.
         BadCheckpoint: see `read_weights`.
     """
+    require_torch("a model in torch")
     import torch
 
     from inference.model.astromae import AstroMAE
@@ -114,7 +137,7 @@ def read_weights(path: Path) -> tuple[AstroMAEConfig, dict[str, np.ndarray]]:
 
     weights = {}
     with _opened(path, "numpy") as file:
-        config = _config(path, file)
+        config, _ = _header(path, file)
         wanted = tensor_shapes(config)
         _same_names(path, set(wanted), set(file.keys()))
         for name, shape in wanted.items():
@@ -177,7 +200,7 @@ def export_onnx(weights: Path, precision: str = "float32") -> Path:
         from inference.model.onnx_graph import graph_of
 
         config, tensors = read_weights(weights)
-        data = graph_of(config, tensors, content_hash(weights), int8=precision == "int8")
+        data = graph_of(config, tensors, content_hash(weights), read_header(weights)[1], int8=precision == "int8")
         with atomic_write(graph) as partial:
             partial.write_bytes(data.SerializeToString())
     return graph
@@ -204,7 +227,7 @@ def _opened(path: Path, framework: str) -> Any:
         raise BadCheckpoint(f"{path} is damaged or truncated: {error}") from None
 
 
-def _config(path: Path, file: Any) -> AstroMAEConfig:
+def _header(path: Path, file: Any) -> tuple[AstroMAEConfig, TrainingData | None]:
     text = (file.metadata() or {}).get(_KEY)
     if text is None:
         raise BadCheckpoint(f"{path} has no config of an AstroMAE in its header (key {_KEY!r})")
@@ -216,7 +239,8 @@ def _config(path: Path, file: Any) -> AstroMAEConfig:
     if form != _FORMAT:
         raise BadCheckpoint(f"{path} is of checkpoint format {form!r:.20}; this version reads {_FORMAT}")
     try:
-        return AstroMAEConfig.from_dict(config)
+        facts = header.get("training_data")
+        return AstroMAEConfig.from_dict(config), None if facts is None else TrainingData.from_dict(facts)
     except BadInput as error:
         raise BadCheckpoint(f"{path}: {error}") from None
 

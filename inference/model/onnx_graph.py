@@ -15,18 +15,27 @@ from onnx import ModelProto, TensorProto, helper
 
 from inference.model.config import AstroMAEConfig
 from inference.model.onnx_builder import CONTRIB, Array, GraphBuilder, Linear
+from inference.model.training_data import TrainingData
 
 OPSET = 20
 _BATCH_NORM_EPS = 1e-5  # torch's default, which the model keeps
 
 
-def graph_of(config: AstroMAEConfig, tensors: Mapping[str, Array], sha256: str, *, int8: bool = False) -> ModelProto:
+def graph_of(
+    config: AstroMAEConfig,
+    tensors: Mapping[str, Array],
+    sha256: str,
+    training_data: TrainingData | None = None,
+    *,
+    int8: bool = False,
+) -> ModelProto:
     """Build the graph of a model.
 
     Args:
         config: the model's.
         tensors: its state, by the names of `inference.model.astromae.AstroMAE`; complete and finite.
         sha256: content hash of the weights, written into the graph with the config.
+        training_data: what the model was trained on, written into the graph too.
         int8: the encoder multiplies whole numbers, unless a third input `exact`, one boolean, tells it not to.
 
     Returns:
@@ -37,7 +46,10 @@ def graph_of(config: AstroMAEConfig, tensors: Mapping[str, Array], sha256: str, 
     mean = builder.either_encoder() if int8 else builder.encoder()
     builder.join([builder.encoder_branch(mean), builder.inception_branch(), builder.magnitude_branch()])
     graph = builder.model(with_exact=int8)
-    helper.set_model_props(graph, {"config": json.dumps(config.to_dict()), "weights": sha256})
+    facts = {"config": json.dumps(config.to_dict()), "weights": sha256}
+    if training_data is not None:
+        facts["training_data"] = json.dumps(training_data.to_dict())
+    helper.set_model_props(graph, facts)
     return graph
 
 

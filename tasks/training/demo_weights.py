@@ -1,6 +1,7 @@
 """The demo weights: `python -m tasks.training.demo_weights` simulates a survey and trains a small AstroMAE on it."""
 
 import argparse
+import dataclasses
 import sys
 from importlib.resources import files
 from pathlib import Path
@@ -15,10 +16,10 @@ from inference.model.config import SMALL, AstroMAEConfig
 from inference.partitions.partition import Partition
 from inference.storage.atomic_write import atomic_write
 from tasks.photoz.metrics import OUTLIER
-from tasks.simulation.survey import simulate
+from tasks.simulation.survey import PIXEL, simulate
 from tasks.training.galaxies import GalaxySet, Split
 from tasks.training.loop import train
-from tasks.training.recipe import Recipe
+from tasks.training.recipe import SDSS, Recipe
 
 WEIGHTS = Path(str(files("inference") / "weights" / "demo.safetensors"))
 
@@ -26,7 +27,7 @@ WEIGHTS = Path(str(files("inference") / "weights" / "demo.safetensors"))
 SAMPLES = 24_000  # galaxies simulated; the last of them, HELD_OUT, are never trained on
 HELD_OUT = 4_000
 SURVEY_SEED = 20_250  # not the demo survey's
-RECIPE = Recipe(held_out=HELD_OUT / SAMPLES)
+RECIPE = Recipe(held_out=HELD_OUT / SAMPLES, data=dataclasses.replace(SDSS, pixel_scale=PIXEL))
 
 
 def split_by_index(samples: int, held_out: int) -> Split:
@@ -102,7 +103,7 @@ def main() -> int:
     galaxies = GalaxySet([Partition("the survey", survey.images, survey.magnitudes, survey.redshifts)])
     result = train(SMALL, RECIPE, galaxies, split_by_index(SAMPLES, HELD_OUT), device="cpu", progress=trained)
     facts = {"recipe": RECIPE.to_dict(), "samples": SAMPLES, "survey_seed": SURVEY_SEED, "metrics": result.metrics}
-    save(arguments.out, result.model, facts)
+    save(arguments.out, result.model, facts, training_data=result.training_data)
     text = card(SMALL, result.metrics, arguments.out.stat().st_size)
     with atomic_write(arguments.out.with_suffix(".md")) as partial:
         partial.write_text(text)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from inference.errors import BadInput
 from inference.model.astromae import AstroMAE
 from inference.model.config import AstroMAEConfig
+from inference.model.training_data import TrainingData
 from tasks.photoz.metrics import photoz_metrics
 from tasks.training.fit import Phase, device_of, fit, identity_of
 from tasks.training.galaxies import GalaxySet, Split
@@ -80,6 +81,7 @@ class Trained:
         z_pred, z_spec: of these galaxies.
         history: entries of `tasks.training.fit.fit` by phase, "pretraining" (or none) and "training".
         device: what it ran on.
+        training_data: the recipe's facts with the ranges of the galaxies that were trained on.
     """
 
     model: AstroMAE
@@ -88,6 +90,7 @@ class Trained:
     z_spec: np.ndarray
     history: dict[str, list[dict[str, Any]]]
     device: str
+    training_data: TrainingData
 
 
 def train(
@@ -122,7 +125,11 @@ def train(
     for rows in (split.watched, split.judged):  # these are looked at only after hours of training
         for start in range(0, len(rows), _SCORED):
             galaxies.images(rows[start : start + _SCORED])
-    pixel = galaxies.images(split.known[:_SCALE_ROWS]).std(axis=(0, 2, 3))
+    some = split.known[:_SCALE_ROWS]
+    images = galaxies.images(some)
+    pixel = images.std(axis=(0, 2, 3))
+    training_data = recipe.data.with_ranges(images, galaxies.magnitudes[some], galaxies.redshifts[some])
+    del images
     for what, spread in (("pixels", pixel), ("magnitudes", galaxies.magnitudes[split.known].std(axis=0))):
         if not (spread > 0).all():
             raise BadInput(f"the {what} of band {np.argmin(spread)} are all alike: there is nothing to scale them by")
@@ -166,7 +173,7 @@ def train(
     finished = fold(averaged.to("cpu")).eval()  # type: ignore[arg-type]
     finished.requires_grad_(True)
     metrics, z_pred = score(finished, galaxies, split.judged)
-    return Trained(finished, metrics, z_pred, galaxies.redshifts[split.judged], history, place.type)
+    return Trained(finished, metrics, z_pred, galaxies.redshifts[split.judged], history, place.type, training_data)
 
 
 def _pretrain(

@@ -8,8 +8,11 @@ from typing import Any, Literal, Self, get_args
 from inference.contract.validation import is_number, shorten
 from inference.errors import BadInput
 from inference.model.config import SMALL, AstroMAEConfig
+from inference.model.training_data import TrainingData
 
 Precision = Literal["float32", "bf16"]
+
+SDSS = TrainingData(bands=("u", "g", "r", "i", "z"), pixel_unit="nanomaggy", magnitude_system="AB")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +61,8 @@ class Recipe:
         frozen_encoder: whether the pre-trained encoder stays as it is, as the published model's did.
         precision: of the arithmetic; weights and their sums are float32 in either.
         pretraining: None trains all branches together from scratch.
+        data: facts of the galaxies, for the checkpoint's header: bands, pixel_scale (arcseconds), pixel_unit,
+            magnitude_system.
 
     Raises:
         BadInput: naming the field that is wrong.
@@ -73,6 +78,7 @@ class Recipe:
     frozen_encoder: bool = False
     precision: Precision = "float32"
     pretraining: Pretraining | None = None
+    data: TrainingData = SDSS
 
     def __post_init__(self) -> None:
         _check(self)
@@ -92,7 +98,7 @@ class Recipe:
 
     def to_dict(self) -> dict[str, Any]:
         """The recipe as a JSON object, every field written out."""
-        return dataclasses.asdict(self)
+        return dataclasses.asdict(self) | {"data": self.data.to_dict()}
 
     @classmethod
     def from_dict(cls, document: object) -> Self:
@@ -104,6 +110,10 @@ class Recipe:
         fields = _fields(cls, document, "the recipe")
         if fields.get("pretraining") is not None:
             fields["pretraining"] = Pretraining(**_fields(Pretraining, fields["pretraining"], "pretraining"))
+        if "data" in fields:
+            fields["data"] = TrainingData.from_dict(
+                cls.data.to_dict() | _fields(TrainingData, fields["data"], "data") | {"ranges": {}}
+            )
         return cls(**fields)
 
 

@@ -5,7 +5,7 @@ import pytest
 from safetensors import safe_open
 
 from inference.errors import BadInput
-from inference.model.checkpoint import load
+from inference.model.checkpoint import load, read_header
 from inference.model.config import SMALL, AstroMAEConfig
 from inference.partitions.partition import write_partition
 from inference.storage.store import Store
@@ -13,7 +13,7 @@ from tasks import train as steps
 from tasks.reporting import formatting as display
 from tasks.training.galaxies import open_galaxies
 from tasks.training.loop import Trained
-from tasks.training.recipe import Recipe, read_recipe
+from tasks.training.recipe import SDSS, Recipe, read_recipe
 from tasks.training.report import card, curves, facts_of, page
 from tests.support.models import TINY, random_model
 from tests.support.surveys import SIZES, random_survey, write_survey
@@ -93,7 +93,7 @@ def outcome():
     from tasks.photoz.metrics import photoz_metrics
 
     pred = spec + 0.01 * rng.normal(size=80)
-    trained = Trained(random_model(TINY, 0), photoz_metrics(pred, spec), pred, spec, history, "cpu")
+    trained = Trained(random_model(TINY, 0), photoz_metrics(pred, spec), pred, spec, history, "cpu", SDSS)
     recipe = Recipe.from_dict({"pretraining": {"epochs": 2}, "epochs": 3, "seed": 77})
     data = {"name": "<b>my survey</b>", "galaxies": 800, "seen": 720, "known": 640, "watched": 80, "judged": 80}
     return trained, facts_of(trained, recipe.to_dict(), TINY.to_dict(), data)
@@ -156,7 +156,10 @@ class TestTheFlow:
             *("model.safetensors", "model-half.safetensors", "card.md", "training.html", "training.json"),
             *("curve-pretraining.svg", "curve-training.svg"),
         }
-        assert load(out / "model.safetensors").config == TINY
+        config, facts = read_header(out / "model.safetensors")
+        assert load(out / "model.safetensors").config == config == TINY
+        assert (facts.bands, facts.pixel_scale, facts.pixel_unit) == (SDSS.bands, None, "nanomaggy")
+        assert set(facts.ranges) >= {"redshift", "magnitude 1", "colour 1-2", "offset 5", "concentration"}
         assert document["data"]["known"] == 80
         assert document["metrics"]["samples"] == 10
         assert json.loads((out / "training.json").read_text())["sha256"] == document["sha256"]

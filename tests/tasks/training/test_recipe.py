@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import pytest
@@ -5,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inference.errors import BadInput
-from tasks.training.recipe import Pretraining, Recipe
+from tasks.training.recipe import SDSS, Pretraining, Recipe, read_recipe
 
 RECIPES = st.builds(
     Recipe,
@@ -33,7 +34,7 @@ def test_what_is_not_said_is_as_usual():
     ("document", "told"),
     [
         ([], "the recipe must be an object, not list"),
-        ({"epoch": 3}, "the recipe has no field 'epoch'; it has averaging, batch_size, epochs"),
+        ({"epoch": 3}, "the recipe has no field 'epoch'; it has averaging, batch_size, data, epochs"),
         ({"epochs": 0}, "epochs must be a whole number from 1, not 0"),
         ({"epochs": True}, "epochs must be a whole number"),
         ({"epochs": 2.5}, "epochs must be a whole number"),
@@ -47,6 +48,8 @@ def test_what_is_not_said_is_as_usual():
         ({"frozen_encoder": 1, "pretraining": {}}, "frozen_encoder must be true or false"),
         ({"frozen_encoder": True}, "frozen_encoder without pretraining would keep an encoder that has learned nothing"),
         ({"pretraining": 3}, "pretraining must be an object, not int"),
+        ({"data": {"pixels": 3}}, "data has no field 'pixels'"),
+        ({"data": {"pixel_scale": -1}}, "pixel_scale must be arcseconds above 0, not -1"),
         ({"pretraining": {"mask": 0.5}}, "pretraining has no field 'mask'"),
         ({"pretraining": {"mask_ratio": 1.0}}, "mask_ratio must lie between 0 and 1"),
         ({"pretraining": {"decoder_heads": 7}}, "decoder_heads must divide decoder_width 96, and 7 does not"),
@@ -55,3 +58,9 @@ def test_what_is_not_said_is_as_usual():
 def test_a_wrong_field_is_named(document, told):
     with pytest.raises(BadInput, match=told):
         Recipe.from_dict(document)
+
+
+def test_facts_of_the_data_are_added_to_those_that_are_known():
+    _, recipe = read_recipe({"data": {"pixel_scale": 0.396}})
+    assert recipe.data == dataclasses.replace(SDSS, pixel_scale=0.396)
+    assert read_recipe(json.loads(json.dumps(recipe.to_dict())))[1] == recipe
