@@ -8,6 +8,7 @@ from typing import Any
 
 from prefect import flow
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 
 from inference.contract.run_request import RunRequest
@@ -45,13 +46,16 @@ def _tag(request: RunRequest, executor: str) -> None:
         client.update_flow_run(flow_run.id, tags=sorted(tags))
 
 
-def _run_ranks(request: RunRequest, start: Start, pool: Executor, limits: Limits, cancelled: Cancellation) -> Ledger:
+def _run_ranks(
+    request: RunRequest, planned: State[Start], pool: Executor, limits: Limits, cancelled: Cancellation
+) -> tuple[Ledger, list[Any]]:
+    start = planned.result()
     todo = [event for event in start.plan.events if event.rank not in start.resumed]
     if not todo:
-        return Ledger()
+        return Ledger(), []
     # What comes after the ranks needs pandas and matplotlib: fetched while ranks run, for which nothing else is to do.
     Thread(target=import_module, args=("tasks.report",), name="cosmic-import", daemon=True).start()
-    return fan_out(todo, pool, ranks_per_task(len(todo), request.ranks_per_task), limits, cancelled)
+    return fan_out(todo, pool, ranks_per_task(len(todo), request.ranks_per_task), limits, cancelled, planned)
 
 
 @flow(name="run", flow_run_name=_name_of_run, validate_parameters=False, on_cancellation=[confirm])
@@ -97,9 +101,10 @@ def run(
                 with partitions_lease(Store(root), checked, run_id).keep():
                     partition_dataset(checked, checked.partition, root)
             what = stage_scripts(checked, root)
-            start = plan_ranks(checked, what, root, run_id, fresh)
+            planned = plan_ranks(checked, what, root, run_id, fresh, return_state=True)
+            start = planned.result()
             with Cancellation(flow_run.id) as cancelled:
-                ledger = _run_ranks(checked, start, pool, limits, cancelled)
+                ledger, ended = _run_ranks(checked, planned, pool, limits, cancelled)
             for lease in leases:
                 lease.check()
             from tasks.bill import compute_costs
@@ -111,7 +116,7 @@ def run(
             try:
                 if facts.get("execution", {}).get("arn"):
                     keep_execution(Store(root), checked.bucket, checked.result_path, facts["execution"])
-                summary = summarize(checked, start, ledger, root, facts)
+                summary = summarize(checked, start, ledger, root, facts, wait_for=ended)
                 costs, billed = compute_costs(checked, start, summary, ledger, root)
                 document = publish_report(checked, summary, costs, billed, root, began)
             except StoreError as error:

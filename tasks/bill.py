@@ -1,6 +1,5 @@
 """compute_cost: the bill of a run as a step."""
 
-import dataclasses
 from collections.abc import Sequence
 
 from prefect import task
@@ -12,13 +11,14 @@ from inference.rank_results.gather import read_combined
 from inference.runs.begin import Start
 from inference.runs.plan import read_request
 from inference.storage.store import Store
-from tasks.billing.cost import METHODS, Cost, compute_cost
+from tasks.billing.cost import METHODS, Cost, CostItem, compute_cost
 from tasks.billing.express import express_of
 from tasks.invocations.invocation import Invocation
 from tasks.invocations.ledger import Ledger
 from tasks.invocations.stored import keep_invocations, load_executions, load_invocations, of_records, transitions_of
 from tasks.prefect_support.artifacts import create_table_artifact
 from tasks.prefect_support.retries import STEP_RETRIES, worth_retrying
+from tasks.reporting.formatting import number, unit_price, usd
 from tasks.run_results.summary import Summary
 
 
@@ -46,6 +46,17 @@ def _cost(
         s3_gets=sum(result.store_requests - result.store_writes for result in counted),
         free_tier=free_tier,
     )
+
+
+def _row(item: CostItem) -> dict[str, str]:
+    """A line of the bill as the artifact shows it, money rounded."""
+    return {
+        "item": item.name,
+        "quantity": number(item.quantity, item.unit),
+        "unit price": f"${unit_price(item.unit_usd)}",
+        "cost": usd(item.usd),
+        "how": item.how,
+    }
 
 
 def cost_of_run(store_root: str, bucket: str, result_path: str, method: str, *, free_tier: bool = False) -> Cost:
@@ -89,9 +100,9 @@ def compute_costs(
     costs = [_cost(known, method, request, store, summary.results) for method in METHODS]
     bill = costs[0]
     create_table_artifact(
-        [dataclasses.asdict(item) for item in bill.items],
+        [_row(item) for item in bill.items],
         key="cosmic-bill",
-        description=f"${bill.usd:.6f}, {bill.method}{', an estimate' if bill.estimate else ''}. {bill.how}",
+        description=f"{usd(bill.usd)}, {bill.method}{', an estimate' if bill.estimate else ''}. {bill.how}",
     )
     billed: dict[int, float] = {}
     for invocation in known:

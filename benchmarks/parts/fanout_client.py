@@ -67,7 +67,7 @@ def ours(events: Sequence[RankEvent], concurrency: int) -> dict[str, Any]:
     """The flow's fan-out over the Lambda executor, with backups for late ranks on, as a run on Lambda has them."""
     executor = LambdaExecutor(FUNCTION, concurrency)
     executor.check()
-    told = in_a_flow(lambda: fan_out(events, executor, ranks_per_task(len(events)), Limits(hedging=True)))
+    told = in_a_flow(lambda: fan_out(events, executor, ranks_per_task(len(events)), Limits(hedging=True))[0])
     ledger = told.pop("ledger")
     return told | {"done": len(ledger.done), "calls": len(ledger.invocations)}
 

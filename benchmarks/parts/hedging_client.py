@@ -22,7 +22,7 @@ def _turn(stub: Stub, times: list[float], seed: int, concurrency: int, *, hedgin
     executor, events = LambdaExecutor(FUNCTION, concurrency), events_of(len(times))
     executor.check()
     limits = Limits(hedging=hedging)
-    told = in_a_flow(lambda: fan_out(events, executor, ranks_per_task(len(events)), limits))
+    told = in_a_flow(lambda: fan_out(events, executor, ranks_per_task(len(events)), limits)[0])
     ledger, served = told["ledger"], stub.served()
     assert len(ledger.done) == len(times), ledger.failures()
     ends: dict[int, float] = {}

@@ -14,10 +14,12 @@ from typing import ParamSpec, TypeVar
 
 import httpx
 from prefect import artifacts
+from prefect.context import FlowRunContext
 from prefect.events.worker import EventsWorker
 from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
+from tasks.reporting.formatting import plain
 from tasks.reporting.terminal import announce
 
 ASK_AGAIN_S = 30.0
@@ -57,10 +59,15 @@ def give_up() -> None:
 
 
 def _while_it_answers(publish: Callable[_P, _R]) -> Callable[_P, _R | None]:
+    """The function, tried while the server answers; the description of an artifact begins with the name of its run."""
+
     @wraps(publish)
     def tried(*args: _P.args, **kwargs: _P.kwargs) -> _R | None:
         if _server.is_gone() or args[:1] == (None,):  # None: an artifact that could not be created, to be updated
             return None
+        context = FlowRunContext.get()
+        if context is not None and context.flow_run is not None and "description" in kwargs:
+            kwargs["description"] = f"{plain(context.flow_run.name)}: {kwargs['description']}"
         try:
             with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: _RETRIES}):
                 made = publish(*args, **kwargs)

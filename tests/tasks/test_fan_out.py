@@ -17,7 +17,7 @@ from tests.conftest import SCRIPTED_WORKER, events_of
 
 @flow(name="fan-out under test")
 def fan_out_flow(size, workers, each):
-    ledger = fan_out(events_of(size), LocalExecutor(workers, command=SCRIPTED_WORKER), each)
+    ledger, _ = fan_out(events_of(size), LocalExecutor(workers, command=SCRIPTED_WORKER), each)
     return ledger, flow_run.id
 
 

@@ -1,0 +1,81 @@
+"""What the Prefect UI shows of a run, read from the server's API: the graph, the task runs and the artifacts."""
+
+import json
+import re
+import time
+
+import httpx
+import pytest
+
+from flows.run import run
+from tests.support.finished_run import BUCKET
+from tests.support.surveys import request_of, write_survey
+
+pytestmark = pytest.mark.slow
+PATH = "results/ui"
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory, tiny_weights):
+    root = tmp_path_factory.mktemp("store")
+    write_survey(root / BUCKET / "survey", sizes=(20, 10))
+    (root / BUCKET / "models").mkdir()
+    for path in tiny_weights.parent.iterdir():
+        (root / BUCKET / "models" / path.name).write_bytes(path.read_bytes())
+    return root
+
+
+@pytest.fixture(scope="module")
+def shown(root, prefect_server):
+    """(nodes of the flow run's graph by name, its task runs by name, its artifacts by key)."""
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    with temporary_settings({PREFECT_API_URL: prefect_server}):
+        run_id = run(request_of(result_path=PATH), str(root), workers=1)["run_id"]
+    with httpx.Client(base_url=prefect_server, timeout=30) as api:
+        of_run = {"flow_runs": {"id": {"any_": [run_id]}}}
+        for _ in range(100):  # task runs arrive as events
+            tasks = {each["name"]: each for each in api.post("/task_runs/filter", json=of_run).json()}
+            if "publish report" in " ".join(tasks) and all(each["end_time"] for each in tasks.values()):
+                break
+            time.sleep(0.2)
+        graph = api.get(f"/flow_runs/{run_id}/graph-v2").json()
+        found = api.post("/artifacts/filter", json=of_run).json()
+    names = {node["id"]: node["label"] for _, node in graph["nodes"]}
+    edges = {(names[parent["id"]], node["label"]) for _, node in graph["nodes"] for parent in node["parents"]}
+    return edges, tasks, {each["key"]: each for each in found if each["key"]}
+
+
+def named(tasks, start):
+    (name,) = [name for name in tasks if name.startswith(start)]
+    return name
+
+
+def test_graph_has_edges_from_plan_to_ranks_to_summary(shown):
+    edges, tasks, _ = shown
+    plan, summary = named(tasks, "plan ranks"), named(tasks, "summarize")
+    for rank in ("rank 000 of 002", "rank 001 of 002"):
+        assert {(plan, rank), (rank, summary)} <= edges
+
+
+def test_rank_ends_in_a_state_that_says_what_it_did(shown):
+    _, tasks, _ = shown
+    message = tasks["rank 000 of 002"]["state"]["message"]
+    assert message.startswith("20 galaxies in ")
+    assert ", attempt 1, on " in message
+
+
+def test_artifact_descriptions_name_their_run(shown):
+    _, _, artifacts = shown
+    assert {"cosmic-plan", "cosmic-ranks", "cosmic-bill", "cosmic-report"} <= artifacts.keys()
+    for key, artifact in artifacts.items():
+        assert (artifact["description"] or "").startswith(f"cosmicai-test/{PATH}: "), key
+
+
+def test_bill_artifact_rounds_money(shown):
+    _, _, artifacts = shown
+    bill = artifacts["cosmic-bill"]
+    costs = [row["cost"] for row in json.loads(bill["data"])]
+    assert costs
+    assert all(re.fullmatch(r"\$0|<\$0\.000001|\$\d+\.\d{2,6}", cost) for cost in costs), costs
+    assert re.search(r": (<\$0\.000001|\$0\.\d{2,6}), ", bill["description"])
