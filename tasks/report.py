@@ -69,9 +69,12 @@ def publish_report(
     }
     store.write(request.bucket, key, render_report(document, ranks, summary.predictions, costs).encode())
     store.write(request.bucket, f"{request.result_path}/summary.json", json.dumps(document, indent=1).encode())
-    create_markdown_artifact(
-        report_markdown(document, ranks, costs), key="cosmic-report", description=plain(document["result_path"])
-    )
+    create_markdown_artifact(report_markdown(document, ranks, costs), key="cosmic-report", description="the report")
     if path is not None:
-        create_link_artifact(path.as_uri(), key="cosmic-report-page", link_text=plain(document["result_path"]))
+        create_link_artifact(
+            path.as_uri(),
+            key="cosmic-report-page",
+            link_text=plain(document["result_path"]),
+            description="the report as a page",
+        )
     return document
