@@ -40,8 +40,8 @@ bench: $(READY) ## measure, and write the tables under benchmarks/results (WHAT=
 soak: $(READY) ## the long proofs
 	@$(BIN)/python -m pytest -m soak --timeout 3600
 
-ui: $(READY) ## a Prefect server on http://127.0.0.1:4200, which runs then find by themselves
-	@$(BIN)/prefect server start
+ui: $(READY) ## a Prefect server on http://127.0.0.1:4200, where runs appear from then on
+	@$(BIN)/cosmic ui
 
 docs: $(READY) ## the documentation as a site in .cosmic/site; links are checked
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet

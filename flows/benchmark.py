@@ -9,7 +9,8 @@ from typing import Any
 from prefect import flow
 from prefect.runtime import flow_run
 
-from flows.run import DEFAULT_STORE, run
+from flows.parameters import DEFAULT_STORE, store_root
+from flows.run import run
 from inference.contract.run_request import RunRequest
 from inference.errors import BadInput, CosmicError, RunIncomplete
 from inference.storage.store import Store
@@ -31,7 +32,7 @@ def _name_of_run() -> str:
 
 
 def load_sweep(sweep: str | Mapping[str, Any], changes: Mapping[str, Any] | None) -> Sweep:
-    """A sweep from a file's name or from its content.
+    """A sweep from a file, from the name of one that comes with the package, or from its content.
 
     Raises:
         BadInput: it is no sweep.
@@ -53,7 +54,7 @@ def benchmark(
     """Run every cell of a sweep, a sub-flow run each, and publish tables, plots and findings.
 
     Args:
-        sweep: a sweep file, or its content.
+        sweep: a sweep file, the name of one that comes with the package (`smoke`), or its content.
         changes: laid over it key by key, to cut its data down, say.
         store: root of the object store, a folder or `s3://`.
         max_cost: USD; a sweep that is expected to cost more is refused.
@@ -78,7 +79,7 @@ def benchmark(
         night = flow_run.get_scheduled_start_time().astimezone(UTC)
         loaded = loaded.model_copy(update={"results": f"{loaded.results}/{night:%Y-%m-%dT%H%M%SZ}"})
     check_budget(expect(loaded), max_cost)
-    root = store if "://" in store else str(Path(store).expanduser().resolve())
+    root = store_root(store)
     with credentials(aws_credentials), _memory_given_back(loaded):
         source = None
         if loaded.survey is not None and loaded.survey.samples is not None:

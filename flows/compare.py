@@ -4,12 +4,14 @@ from typing import Any
 
 from prefect import flow
 
-from flows.run import DEFAULT_STORE, run
+from flows.parameters import DEFAULT_STORE, request_with, store_root
+from flows.run import run
 from inference.contract.run_request import RunRequest
 from inference.errors import BadInput
 from tasks.compare import publish_comparison
+from tasks.executors.select import executor_of
 from tasks.prefect_support.aws_credentials import credentials
-from tasks.preflight import prepare
+from tasks.preflight import check
 from tasks.sweeps.comparison import GATES, Side, check_gate, load_side, side_of_runs
 from tasks.sweeps.comparison import compare as compare_sides
 
@@ -27,6 +29,7 @@ def compare(
     metrics: list[str] | None = None,
     key: str = "cosmic-comparison",
     aws_credentials: str | None = None,
+    changes: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Compare two runs or sweeps; runs that are yet to be made are sub-flow runs, A and B taking turns.
 
@@ -41,6 +44,7 @@ def compare(
         metrics: what the gate looks at; default makespan and cost.
         key: of the table artifact.
         aws_credentials: name of an AwsCredentials block; default the standard credential chain.
+        changes: keys of `request` to replace, so that a deployment's run need not repeat the rest.
 
     Returns:
         The comparison (`tasks.sweeps.comparison.compare`); `tripped` is empty unless the gate tripped.
@@ -49,6 +53,7 @@ def compare(
         BadInput: a side, the gate or a request is wrong; found before the first run.
         RunIncomplete: ranks of a run are missing.
     """
+    store, request = store_root(store), request_with(request or {}, changes)
     gates = tuple(metrics or GATES)
     check_gate(fail_above, gates)
     if not isinstance(repeats, int) or not 1 <= repeats <= 100:
@@ -58,10 +63,13 @@ def compare(
         if not isinstance(side, str | dict):
             raise BadInput(f"{name} must be the place of a run or a sweep, or an object that says what to run")
     there = {name: load_side(side, store) for name, side in sides.items() if isinstance(side, str)}
-    to_run = {name: _checked(name, side, request or {}) for name, side in sides.items() if isinstance(side, dict)}
+    to_run = {name: _checked(name, side, request) for name, side in sides.items() if isinstance(side, dict)}
     with credentials(aws_credentials):
         for executor, workers, what in to_run.values():
-            prepare(RunRequest.read(what), store, executor, workers)
+            checked = RunRequest.read(what)
+            pool = executor_of(executor, checked, store, workers)
+            check(checked, store)
+            pool.check()
     documents: dict[str, list[dict[str, Any]]] = {name: [] for name in to_run}
     for repeat in range(1, repeats + 1):
         for name, (executor, workers, what) in to_run.items():

@@ -10,14 +10,15 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 
+from flows.parameters import DEFAULT_STORE, request_with, store_root
 from inference.contract.run_request import RunRequest
 from inference.contract.script import SCRIPT_ENGINE
 from inference.errors import RunIncomplete, StoreError
 from inference.runs.begin import Start, hold, partitions_lease
 from inference.storage.store import Store
 from tasks.dispatch.dispatcher import Limits
-from tasks.dispatch.grouping import ranks_per_task
 from tasks.executors.base import Executor
+from tasks.executors.select import executor_of, placed
 from tasks.fan_out import fan_out
 from tasks.invocations.ledger import Ledger
 from tasks.invocations.stored import keep_execution
@@ -25,16 +26,16 @@ from tasks.partition import partition_dataset
 from tasks.plan import plan_ranks
 from tasks.prefect_support.aws_credentials import credentials
 from tasks.prefect_support.cancellation import Cancellation, confirm
-from tasks.preflight import prepare
+from tasks.prefect_support.retries import ranks_per_task
+from tasks.preflight import check
 from tasks.reporting.terminal import announce
 from tasks.stage import stage_scripts
 
-DEFAULT_STORE = ".cosmic/store"
-
 
 def _name_of_run() -> str:
-    request = flow_run.parameters.get("request", {})
-    return f"{request.get('bucket')}/{request.get('result_path')}" if isinstance(request, dict) else "run"
+    parts = [flow_run.parameters.get(name) for name in ("request", "changes")]
+    request = {key: value for part in parts if isinstance(part, dict) for key, value in part.items()}
+    return f"{request.get('bucket')}/{request.get('result_path')}" if request else "run"
 
 
 def _tag(request: RunRequest, executor: str) -> None:
@@ -64,6 +65,7 @@ def run(
     workers: int | None = None,
     fresh: bool = False,
     aws_credentials: str | None = None,
+    changes: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Run a model, or a staged script, over a partitioned data set.
 
@@ -74,6 +76,7 @@ def run(
         workers: processes of the local executor; 0 runs every rank in this process; default one a core.
         fresh: run every rank anew, also those that are done.
         aws_credentials: name of an AwsCredentials block; default the standard credential chain.
+        changes: keys of the request to replace, so that a deployment's run need not repeat the rest.
 
     Returns:
         The run's document, as `cosmic run --json` prints it.
@@ -84,19 +87,22 @@ def run(
         StoreError: the store failed on the way; names the ranks that failed, too.
     """
     began = time.time()
+    checked = RunRequest.read(request_with(request, changes))
+    root = store_root(store)
     with credentials(aws_credentials):
-        prepared = prepare(RunRequest.read(request), store, executor, workers)
-        checked, root, pool = prepared.request, prepared.store_root, prepared.executor
-        pool.run_id = run_id = str(flow_run.id)
+        run_id = str(flow_run.id)
+        pool = executor_of(executor, checked, root, workers, run_id)
+        pool.check()
+        checked = placed(checked, pool)
+        check(checked, root)
         limits = Limits.of(checked, pool)
         with hold(Store(root), checked, run_id) as leases:
             _tag(checked, executor)
-            listing = prepared.listing
-            if checked.partition is not None and listing is None:
+            if checked.partition is not None:
                 with partitions_lease(Store(root), checked, run_id).keep():
-                    listing = tuple(partition_dataset(checked, checked.partition, root))
-            workload = stage_scripts(prepared)
-            planned = plan_ranks(checked, listing or (), workload, root, run_id, fresh, return_state=True)
+                    partition_dataset(checked, checked.partition, root)
+            what = stage_scripts(checked, root)
+            planned = plan_ranks(checked, what, root, run_id, fresh, return_state=True)
             start = planned.result()
             with Cancellation(flow_run.id) as cancelled:
                 ledger, ended = _run_ranks(checked, planned, pool, limits, cancelled)

@@ -5,12 +5,11 @@ from typing import Any
 
 from prefect import flow
 
+from flows.parameters import DEFAULT_STORE, store_root
 from inference.storage.store import Store, check_writable
 from tasks.train import publish_model, train_model
 from tasks.training.galaxies import open_galaxies
 from tasks.training.recipe import read_recipe
-
-DEFAULT_STORE = ".cosmic/store"
 
 
 @flow(name="train", validate_parameters=False)
@@ -43,7 +42,7 @@ def train(
     """
     config, checked = read_recipe(recipe)
     folder = Path(to).expanduser().resolve()
-    root = store if "://" in store else str(Path(store).expanduser().resolve())
+    root = store_root(store)
     open_galaxies(data, Store(root)).split(checked.held_out, checked.seed)
     check_writable(Store(folder.parent))
     trained, facts = train_model(config, checked, data, root, folder, fresh, device)

@@ -2,6 +2,9 @@
 
 from collections.abc import Sequence
 
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
 from inference.contract.rank_result import RankResult
 from inference.contract.run_request import RunRequest
 from inference.rank_results.gather import read_combined
@@ -14,8 +17,8 @@ from tasks.invocations.invocation import Invocation
 from tasks.invocations.ledger import Ledger
 from tasks.invocations.stored import keep_invocations, load_executions, load_invocations, of_records, transitions_of
 from tasks.prefect_support.artifacts import create_table_artifact
-from tasks.prefect_support.step import step
-from tasks.reporting.formatting import DASH, number, unit_price, usd
+from tasks.prefect_support.retries import STEP_RETRIES, worth_retrying
+from tasks.reporting.formatting import number, unit_price, usd
 from tasks.run_results.summary import Summary
 
 
@@ -50,7 +53,7 @@ def _row(item: CostItem) -> dict[str, str]:
     return {
         "item": item.name,
         "quantity": number(item.quantity, item.unit),
-        "unit price": DASH if item.unit_usd is None else f"${unit_price(item.unit_usd)}",
+        "unit price": f"${unit_price(item.unit_usd)}",
         "cost": usd(item.usd),
         "how": item.how,
     }
@@ -69,7 +72,13 @@ def cost_of_run(store_root: str, bucket: str, result_path: str, method: str, *, 
     return _cost(invocations, method, request, store, results, free_tier=free_tier)
 
 
-@step("compute cost")
+@task(
+    name="compute cost",
+    retries=STEP_RETRIES,
+    retry_delay_seconds=1,
+    retry_condition_fn=worth_retrying,
+    cache_policy=NO_CACHE,
+)
 def compute_costs(
     request: RunRequest, start: Start, summary: Summary, ledger: Ledger, store_root: str
 ) -> tuple[list[Cost], dict[int, float]]:
@@ -79,6 +88,7 @@ def compute_costs(
         The bills, and the seconds billed for each rank, all its attempts together.
 
     Raises:
+        BadInput: the price book lacks the request's region.
         StoreError: the store cannot be written.
     """
     fingerprints = {event.rank: event.fingerprint for event in start.plan.events}
@@ -92,7 +102,7 @@ def compute_costs(
     create_table_artifact(
         [_row(item) for item in bill.items],
         key="cosmic-bill",
-        description=f"{bill.headline}. {bill.how}",
+        description=f"{usd(bill.usd)}, {bill.method}{', an estimate' if bill.estimate else ''}. {bill.how}",
     )
     billed: dict[int, float] = {}
     for invocation in known:

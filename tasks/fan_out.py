@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import Any, cast
 from uuid import UUID
 
-from prefect import allow_failure
+from prefect import allow_failure, task
+from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import RunInput, State, TaskRunResult
 from prefect.runtime import task_run
 from prefect.states import Completed
@@ -19,11 +20,9 @@ from tasks.dispatch.dispatcher import ATTEMPTS, Dispatcher, Limits
 from tasks.executors.base import Executor
 from tasks.invocations.ledger import Ledger
 from tasks.prefect_support.artifacts import create_progress_artifact, update_progress_artifact
-from tasks.prefect_support.step import step
+from tasks.prefect_support.retries import RANK_RETRY_DELAYS_S, worth_retrying
 from tasks.reporting.formatting import counted
 from tasks.reporting.terminal import bar
-
-_RETRY_DELAYS_S = [0.5, 2.0]  # jitter of the same size is added
 
 
 class _RanksFailed(RankFailed):
@@ -50,12 +49,14 @@ class RankGroup:
         return f"rank{f' {first}' if len(self.events) == 1 else f's {first}-{last}'} of {size:0{width}d}"
 
 
-@step(
-    "run ranks",
+@task(
+    name="run ranks",
     task_run_name="{label}",
-    retry_jitter_factor=1,
-    retry_delay_seconds=_RETRY_DELAYS_S,
     retries=ATTEMPTS - 1,
+    retry_delay_seconds=RANK_RETRY_DELAYS_S,
+    retry_jitter_factor=1,
+    retry_condition_fn=worth_retrying,
+    cache_policy=NO_CACHE,
 )
 def run_ranks(label: str, group: RankGroup) -> Any:
     """Run the group's ranks that are not done yet and wait for them; `label` is the task run's name.

@@ -8,11 +8,14 @@ import json
 import time
 from typing import Any
 
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
 from inference.contract.run_request import RunRequest
 from inference.storage.store import Store
 from tasks.billing.cost import Cost
 from tasks.prefect_support.artifacts import create_link_artifact, create_markdown_artifact
-from tasks.prefect_support.step import step
+from tasks.prefect_support.retries import STEP_RETRIES, worth_retrying
 from tasks.reporting.formatting import (
     plain,
 )
@@ -26,7 +29,13 @@ _ROW = (
 )
 
 
-@step("publish report")
+@task(
+    name="publish report",
+    retries=STEP_RETRIES,
+    retry_delay_seconds=1,
+    retry_condition_fn=worth_retrying,
+    cache_policy=NO_CACHE,
+)
 def publish_report(
     request: RunRequest, summary: Summary, costs: list[Cost], billed: dict[int, float], store_root: str, began: float
 ) -> dict[str, Any]:

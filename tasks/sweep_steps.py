@@ -8,19 +8,21 @@ from pathlib import Path
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError, WaiterError
+from prefect import task
 from prefect.artifacts import (
     create_image_artifact,
     create_link_artifact,
     create_markdown_artifact,
     create_table_artifact,
 )
+from prefect.cache_policies import NO_CACHE
 
 from inference.errors import BadInput, CosmicError
 from inference.storage.atomic_write import atomic_write
 from inference.storage.store import Store
-from tasks.aws.function_configuration import memory_of
+from tasks.aws.function_memory import memory_of
 from tasks.aws.session import client, explain
-from tasks.prefect_support.step import step
+from tasks.prefect_support.retries import STEP_RETRIES, worth_retrying
 from tasks.reporting.formatting import plain
 from tasks.reporting.table import Table
 from tasks.sweeps.cells import Measurement, cells_of
@@ -29,7 +31,14 @@ from tasks.sweeps.report import DOCUMENT, REPORT, _failed, _tables, describe_swe
 from tasks.sweeps.sweep import Sweep
 
 
-@step("set function memory", task_run_name="{function_name} gets {memory_mb} MB", retry_delay_seconds=2)
+@task(
+    name="set function memory",
+    task_run_name="{function_name} gets {memory_mb} MB",
+    retries=STEP_RETRIES,
+    retry_delay_seconds=2,
+    retry_condition_fn=worth_retrying,
+    cache_policy=NO_CACHE,
+)
 def set_memory(function_name: str, memory_mb: int) -> None:
     """Give a function so much memory, and wait until calls get it; calls under way keep what they had.
 
@@ -71,7 +80,13 @@ def memory_kept(function_name: str) -> Iterator[None]:
         set_memory.fn(function_name, before)  # no task: a flow that is being cancelled starts none
 
 
-@step("publish sweep")
+@task(
+    name="publish sweep",
+    retries=STEP_RETRIES,
+    retry_delay_seconds=1,
+    retry_condition_fn=worth_retrying,
+    cache_policy=NO_CACHE,
+)
 def publish_sweep(
     sweep: Sweep, measured: Sequence[Measurement], store_root: str, results: str | None
 ) -> dict[str, Any]:

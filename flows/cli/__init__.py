@@ -22,7 +22,6 @@ COMMANDS = {
     "compare": "two runs or sweeps side by side: ratios, and whether they exceed the noise",
     "summarize": "the tables of any combined_data.json, ours or the replaced system's",
     "cost": "what a finished run costs, by one of three methods",
-    "prices": "the price book brought up to date from AWS's published price list",
     "catalogue": "a run's redshifts as one file: Parquet, FITS, VOTable or CSV, with units and provenance",
     "metrics": "how good redshifts are, as the field reports it: with intervals, in bins, as a page",
     "train": "train a model on a partitioned set: masked pre-training of the encoder, then redshifts",
@@ -30,6 +29,8 @@ COMMANDS = {
     "deploy": "functions, state machine, roles and logs on AWS, from one template",
     "destroy": "remove what deploy made; buckets only with --with-data",
     "emulate": "the AWS emulator with the stack deployed, around a command",
+    "examples": "requests, sweeps, recipes and deployments that come with the package, copied into a folder",
+    "ui": "a Prefect server on this machine, where runs appear from then on",
     "logs": "what CloudWatch has of a run, by rank",
     "history": "how long the phases of a Step Functions execution took",
 }
@@ -40,6 +41,8 @@ _PREFECT_DEFAULTS = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     # A server that is gone is asked for 6 s before a run ends without it, in place of a minute at every step.
     "PREFECT_CLIENT_MAX_RETRIES": "2",
+    # Often enough for deployments/server/crash-detection.yaml; Prefect takes no less.
+    "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
 }
 _MODULES = {name: f"flows.cli.commands.{name.replace('-', '_')}" for name in COMMANDS}
 
@@ -87,6 +90,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, interrupt)
+        if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # a terminal that is closed; nohup ignores the signal
+            signal.signal(signal.SIGHUP, lambda *_: os.kill(os.getpid(), signal.SIGTERM))
     try:
         return int(module.main(parser.parse_args(rest)))
     except CosmicError as error:

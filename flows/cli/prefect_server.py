@@ -1,29 +1,37 @@
-"""Which Prefect server a run talks to: the one that is configured, one found running here, or a temporary one."""
+"""Which Prefect server a run reports to: the configured one, that of `cosmic ui`, or a temporary one.
+
+A server that merely happens to listen on this machine is nobody's choice and is not joined.
+"""
 
 import os
-import urllib.error
+import random
+import ssl
+import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
 
+from flows.cli.running_ui import running_ui
 from flows.cli.temporary_server import TemporaryServer
 from flows.cli.terminal import say
 from inference.contract.validation import sanitize_text
 from inference.errors import BadInput
 
-LOCAL_SERVER = "http://127.0.0.1:4200/api"
+if TYPE_CHECKING:
+    from httpx import HTTPError
+    from prefect import Flow
 
-
-def _answers(url: str, timeout_s: float) -> bool:
-    try:
-        with urllib.request.urlopen(f"{url.rstrip('/')}/health", timeout=timeout_s) as reply:  # noqa: S310
-            return bool(reply.status == 200)
-    except (OSError, ValueError):
-        return False
+PATIENCE_S = 120.0  # for a server that is too busy to answer
+_TIMEOUT_S = 10.0
+_PAUSE_S = 2.0
+_BUSY = {408, 429, 502, 503, 504}
+_R = TypeVar("_R")
 
 
 def hush(*, verbose: bool) -> None:
-    """Keep Prefect's own log off the terminal; only before Prefect is imported does it take notice."""
+    """Keep Prefect's own log off the terminal; it has to be called before Prefect is imported."""
     if not verbose:
         os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
         os.environ.setdefault("PREFECT_INTERNAL_LOGGING_LEVEL", "CRITICAL")  # events that a dead server did not take
@@ -31,37 +39,37 @@ def hush(*, verbose: bool) -> None:
 
 @contextmanager
 def connected(*, verbose: bool) -> Iterator[Callable[[], None]]:
-    """Settle the server; import flows and tasks inside, while a temporary one is coming up.
+    """Choose the server; import flows and tasks inside, while a temporary one is coming up.
 
     Yields:
-        What to call before the first flow starts: it waits until the server is there.
+        What to call before the first flow starts: it waits until the server answers.
 
     Raises:
-        BadInput: PREFECT_API_URL names a server that does not answer.
+        BadInput: the configured server does not answer, refuses the credentials, or is no Prefect server.
     """
     hush(verbose=verbose)
-    found = not os.environ.get("PREFECT_API_URL") and _answers(LOCAL_SERVER, 0.5)
-    # Begun before Prefect is imported, which takes a second and tells whether a profile names a server: then in vain.
-    temporary = None if found or os.environ.get("PREFECT_API_URL") else TemporaryServer()
+    configured = bool(os.environ.get("PREFECT_API_URL"))
+    shared = None if configured else running_ui()
+    # Started before Prefect is imported, which takes a second. A profile may name a server; then it was in vain.
+    temporary = None if configured or shared else TemporaryServer()
     try:
-        from prefect.settings import PREFECT_API_KEY, PREFECT_API_URL, temporary_settings
+        from prefect.settings import PREFECT_API_URL, temporary_settings
 
         url = PREFECT_API_URL.value()
         if url:
             if temporary is not None:
                 temporary.kill()
-            if not PREFECT_API_KEY.value() and not _answers(url, 5.0):
-                told = f"no Prefect server answers at {sanitize_text(url)} (PREFECT_API_URL)"
-                raise BadInput(f"{told}: start it, or unset the variable")
+            _wait_for(url)
             yield lambda: None
         elif temporary is None:
-            say(f"Using the Prefect server at {LOCAL_SERVER}", "dim", stderr=True)
-            with temporary_settings({PREFECT_API_URL: LOCAL_SERVER}):
+            say(f"Using the Prefect server of `cosmic ui` at {shared}", "dim", stderr=True)
+            with temporary_settings({PREFECT_API_URL: shared}):
+                _wait_for(str(shared))
                 yield lambda: None
         else:
             say(
-                "No Prefect server is running: starting a temporary one (about 5 seconds, longer the first time)."
-                " `make ui` or `prefect server start` in another terminal avoids the wait and shows the run.",
+                "No Prefect server is configured: starting a temporary one (about 5 seconds, longer the first time)."
+                " `cosmic ui` in another terminal avoids the wait and shows the run.",
                 "dim",
                 stderr=True,
             )
@@ -70,3 +78,105 @@ def connected(*, verbose: bool) -> Iterator[Callable[[], None]]:
     finally:
         if temporary is not None:
             temporary.stop()
+
+
+def call(flow: "Flow[..., _R]", *args: Any) -> _R:
+    """Call a flow; while the server is too busy to create the flow run, wait and ask again.
+
+    Raises:
+        httpx.HTTPError: the server was too busy for two minutes, or failed once the flow was running.
+    """
+    from httpx import HTTPError
+
+    began = False
+
+    def note_beginning(flow: object, flow_run: object, state: object) -> None:
+        nonlocal began
+        began = True
+
+    watched = flow.with_options(on_running=[*flow.on_running_hooks, note_beginning])
+    patience = _Patience("the Prefect server is busy: waiting until it creates the run")
+    while True:
+        try:
+            return watched(*args)
+        except HTTPError as error:
+            if began or not _is_busy(error) or not patience.wait():
+                raise
+
+
+def _is_busy(error: "HTTPError") -> bool:
+    """Whether a server that is there could not answer in time."""
+    import httpx
+
+    if isinstance(error, httpx.HTTPStatusError):
+        return error.response.status_code in _BUSY
+    broken = (httpx.TimeoutException, httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError)
+    return isinstance(error, broken)
+
+
+class _Patience:
+    """Pauses between attempts, until two minutes are over."""
+
+    def __init__(self, message: str) -> None:
+        self._message = message
+        self._end = time.monotonic() + PATIENCE_S
+
+    def wait(self) -> bool:
+        """Pause and return True, or return False at once when the time is over."""
+        if time.monotonic() > self._end:
+            return False
+        if self._message:
+            say(f"{self._message[:1].upper()}{self._message[1:]}", "dim", stderr=True)
+        self._message = ""
+        time.sleep(_PAUSE_S * random.uniform(0.5, 1.5))  # noqa: S311 - so that many runs do not ask at once
+        return True
+
+
+def _wait_for(url: str) -> None:
+    """Ask the server something that needs credentials, as Prefect's own client does, until it answers."""
+    import httpx
+    from prefect.client.orchestration import get_client
+    from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
+
+    server = f"the Prefect server at {sanitize_text(url)} (PREFECT_API_URL)"
+    patience = _Patience(f"{server} is busy: waiting for it")
+    while True:
+        try:
+            with (
+                temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}),
+                get_client({"timeout": _TIMEOUT_S}, sync_client=True) as client,
+            ):
+                client.read_flows(limit=1)
+            return
+        except httpx.HTTPError as error:
+            if not _is_busy(error):
+                raise BadInput(_refusal(server, url, error)) from None
+            reason = str(error) or type(error).__name__
+        except ValueError:
+            raise BadInput(f"{server} does not answer as a Prefect server does: check the address") from None
+        if not patience.wait():
+            raise BadInput(f"{server} is too busy ({reason.splitlines()[0]}): try again later, or name another server")
+
+
+def _refusal(server: str, url: str, error: "HTTPError") -> str:
+    """Why the server cannot be used, and what to do."""
+    import httpx
+
+    if isinstance(error, httpx.HTTPStatusError):
+        status = error.response.status_code
+        if status in {401, 403}:
+            way_on = "set PREFECT_API_AUTH_STRING to user:password, or PREFECT_API_KEY to a key of Prefect Cloud"
+            return f"{server} refuses the credentials ({status}): {way_on}"
+        return f"{server} answers {status}: the address of a server of one's own ends in /api"
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLError):
+            way_on = "name the file of your CA's certificates in PREFECT_API_SSL_CERT_FILE"
+            return f"{server} has a certificate that is not trusted ({cause.reason}): {way_on}"
+        cause = cause.__cause__ or cause.__context__
+    scheme = urlsplit(url).scheme
+    proxy = urllib.request.getproxies().get(scheme)
+    if proxy and not urllib.request.proxy_bypass(urlsplit(url).hostname or ""):
+        way_on = f"check {scheme.upper()}_PROXY and NO_PROXY"
+        return f"{server} cannot be reached through the proxy {sanitize_text(proxy)} ({error}): {way_on}"
+    return f"{server} cannot be reached ({error}): start it, or unset the variable"

@@ -1,13 +1,15 @@
 """A Prefect server for as long as one command runs, started before the command has imported what it needs itself.
 
 The command opens the port and hands it over: from then on requests wait in it for the server, and nobody asks again
-and again whether it is there. The server ends when its standard input does, however the command came to its end.
+and again whether it is there. The server ends when its standard input does, however the command came to its end. Flow
+runs that the command did not bring to an end, because it was killed, are then marked as Crashed.
 `python -m flows.cli.temporary_server FD` is the server.
 """
 
 import contextlib
 import fcntl
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -15,11 +17,17 @@ import tempfile
 import threading
 import urllib.error
 import urllib.request
+from typing import TYPE_CHECKING
+from uuid import UUID
 
 from inference.errors import CosmicError
 
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
 _READY_TIMEOUT_S = 120.0  # the first start on a machine makes the database
 _STOP_TIMEOUT_S = 15.0
+_SET_STATE = re.compile(r"/api/flow_runs/(?P<id>[0-9a-f-]{36})/set_state")
 _ENVIRONMENT = {
     "PREFECT_UI_ENABLED": "0",
     "PREFECT__SERVER_EPHEMERAL": "1",  # as Prefect's own temporary server: no scheduler, no telemetry
@@ -47,14 +55,14 @@ class TemporaryServer:
                 stderr=self._log,
                 pass_fds=[port.fileno()],
                 env=os.environ | _ENVIRONMENT,
-                start_new_session=True,  # Ctrl-C is the command's to handle, and what the run then tells is to arrive
+                start_new_session=True,  # Ctrl-C is for the command, whose last messages have to arrive here
             )
 
     def wait(self) -> None:
         """Wait until it answers.
 
         Raises:
-            CosmicError: it ended before it did, or took two minutes; tells the last line that it wrote.
+            CosmicError: it ended before it did, or took two minutes; the message has the last line that it wrote.
         """
         try:
             with urllib.request.urlopen(f"{self.url}/health", timeout=_READY_TIMEOUT_S):  # noqa: S310 - ours
@@ -64,7 +72,7 @@ class TemporaryServer:
             raise CosmicError(f"the temporary Prefect server did not start: {self._last_line() or error}") from None
 
     def stop(self) -> None:
-        """End it, once what this process has to tell has arrived there and is written down."""
+        """End it, once the events and the log of this process have arrived there and are stored."""
         from prefect.events.worker import EventsWorker
         from prefect.logging.handlers import APILogWorker
 
@@ -88,9 +96,38 @@ class TemporaryServer:
         return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
 
+class _Watched:
+    """The server's application, which notes the flow runs that came through it."""
+
+    def __init__(self, application: "ASGIApp") -> None:
+        self._application = application
+        self.flow_runs: set[str] = set()
+
+    async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
+        if scope["type"] == "http" and (match := _SET_STATE.fullmatch(scope["path"])):
+            self.flow_runs.add(match["id"])
+        await self._application(scope, receive, send)
+
+
+def _mark_crashed(flow_runs: set[str], url: str) -> None:
+    """Mark those of the flow runs as Crashed that have not ended."""
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.objects import State
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+    from prefect.states import Crashed
+
+    with temporary_settings({PREFECT_API_URL: url}), get_client(sync_client=True) as client:
+        for flow_run in map(UUID, flow_runs):
+            state = client.read_flow_run(flow_run).state
+            if state is None or not state.is_final():
+                crashed: State[None] = Crashed(message="The command that ran this was killed before it ended.")
+                client.set_flow_run_state(flow_run, crashed, force=True)
+
+
 def main() -> None:
     """Serve on the inherited port until standard input ends."""
     import uvicorn
+    from prefect.server.api.server import create_app
     from prefect.settings import PREFECT_HOME
 
     class Server(uvicorn.Server):
@@ -102,13 +139,14 @@ def main() -> None:
                 fcntl.flock(file, fcntl.LOCK_EX)  # gone with the process, however it ends
                 await super().startup(sockets)
 
+    port = socket.socket(fileno=int(sys.argv[1]))
+    watched = _Watched(create_app())
     server = Server(
         uvicorn.Config(
-            "prefect.server.api.server:create_app",
-            factory=True,
+            watched,
             log_level="error",
             lifespan="on",
-            timeout_graceful_shutdown=2,  # clients that stay connected have nothing more to say
+            timeout_graceful_shutdown=2,  # clients that stay connected send nothing more
         )
     )
 
@@ -116,10 +154,13 @@ def main() -> None:
         os.read(0, 1)
         if not server.started:
             os._exit(0)
-        server.should_exit = True
+        try:
+            _mark_crashed(watched.flow_runs, f"http://127.0.0.1:{port.getsockname()[1]}/api")
+        finally:
+            server.should_exit = True
 
     threading.Thread(target=end_with_parent, daemon=True).start()
-    server.run(sockets=[socket.socket(fileno=int(sys.argv[1]))])
+    server.run(sockets=[port])
 
 
 if __name__ == "__main__":

@@ -51,6 +51,21 @@ def sanitize_text(text: object) -> str:
     return _SECRET.sub(r"\1***", _USERINFO.sub("***@", shown))
 
 
+def with_changes(document: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """A document with some keys replaced; where both have an object, its keys are replaced one by one.
+
+    >>> with_changes({"batch_size": 128, "partition": {"size": "25MB"}}, {"partition": {"format": "pt"}})
+    {'batch_size': 128, 'partition': {'size': '25MB', 'format': 'pt'}}
+    """
+    merged = dict(document)
+    for key, value in changes.items():
+        before = merged.get(key)
+        if isinstance(before, Mapping) and isinstance(value, Mapping):
+            value = with_changes(before, value)
+        merged[key] = value
+    return merged
+
+
 def is_number(value: object, low: float = -_LARGEST, high: float = _LARGEST) -> TypeGuard[float]:
     """Whether a value is a number, not NaN, and within the bounds; whole ones may be too long for a float.
 

@@ -1,7 +1,7 @@
 """The start of a run: plan it, put away what does not count any more, write down what is to be done."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from inference.errors import BadInput
 from inference.rank_results.gather import clear, gather
 from inference.runs.plan import Model, Plan, make_plan, payload, read_payload
 from inference.storage.lease import Kept, Lease
-from inference.storage.store import Store, StoredObject
+from inference.storage.store import Store
 
 INVOCATIONS = "invocations.json"  # this and the next are what the bill is made from
 EXECUTIONS = "executions.json"
@@ -34,15 +34,7 @@ class Start:
     resumed: tuple[int, ...]
 
 
-def start_run(
-    store: Store,
-    request: RunRequest,
-    what: Model | Script,
-    run_id: str,
-    *,
-    fresh: bool = False,
-    listing: Sequence[StoredObject] | None = None,
-) -> Start:
+def start_run(store: Store, request: RunRequest, what: Model | Script, run_id: str, *, fresh: bool = False) -> Start:
     """Plan a run against what lies under its result path, clear away results of another plan, write payload.json.
 
     Whoever calls holds the run's leases (`hold`). Summaries go first, so that none ever stands for results that
@@ -55,15 +47,12 @@ def start_run(
         run_id: who begins.
         fresh: clear away every result, and the bill of earlier runs; but not what this very run did before it was
             retried.
-        listing: every object under the request's data prefix, where it has been listed already.
 
     Raises:
         BadInput: there is no partition.
         StoreError: the store cannot be listed or written.
     """
-    if listing is None:
-        listing = store.list(request.data_bucket, request.data_prefix)
-    plan = make_plan(request, listing, what, store.root)
+    plan = make_plan(request, store.list(request.data_bucket, request.data_prefix), what, store.root)
     fresh = fresh and _run_that_began(store, request) != run_id
     found = gather(store, plan.events)
     folder = request.result_path

@@ -19,7 +19,7 @@ from inference.rank_results.external import import_external_result
 from inference.rank_results.gather import read_result
 from inference.storage.store import Store
 from tasks.aws.lambda_errors import HINTS, NO_MEMORY, TIME_OUT, failure_kind
-from tasks.aws.logs import with_billed_durations, with_report
+from tasks.aws.logs import billed, with_report
 from tasks.aws.report_line import Report, report_in
 from tasks.aws.session import client, explain
 from tasks.executors.base import FINAL_ERRORS, RUN_ENDED, Call, Executor, checked_result, measured
@@ -152,7 +152,7 @@ class LambdaExecutor(Executor):
 
     def settle(self, invocations: Sequence[Invocation]) -> list[Invocation]:
         """The same invocations, with what CloudWatch knows of those whose REPORT line did not come with the reply."""
-        return with_billed_durations(invocations, self.function_name)
+        return billed(invocations, self.function_name)
 
     def submit(self, events: Sequence[RankEvent]) -> list[Call]:
         """Invoke the function for each rank, each call in a thread that waits for its reply."""

@@ -13,11 +13,12 @@ EXECUTORS = ("local", "lambda", "step-functions")
 
 
 def placed(request: RunRequest, executor: Executor) -> RunRequest:
-    """The request with the region and architecture that its ranks really run in, whatever it names itself."""
-    return request.model_copy(update=executor.place())
+    """The request with the region and architecture that its ranks really run in, where it names none itself."""
+    known = {name: value for name, value in executor.place().items() if name not in request.model_fields_set}
+    return request.model_copy(update=known)
 
 
-def executor_of(name: str, request: RunRequest, store_root: str, workers: int | None) -> Executor:
+def executor_of(name: str, request: RunRequest, store_root: str, workers: int | None, run_id: str = "run") -> Executor:
     """The executor of that name, for a request.
 
     Args:
@@ -25,6 +26,7 @@ def executor_of(name: str, request: RunRequest, store_root: str, workers: int | 
         request: the checked request.
         store_root: root of the store; functions reach no folder.
         workers: processes of the local executor; default one a GPU where the engine computes on these, else a core.
+        run_id: of the flow run, which a state machine's execution is named for.
 
     Raises:
         BadInput: there is no such executor, or the functions could not reach the store.
@@ -47,4 +49,5 @@ def executor_of(name: str, request: RunRequest, store_root: str, workers: int | 
         raise BadInput("hedging: a state machine calls its ranks itself and makes no backups; use --executor lambda")
     if name == "lambda":
         return LambdaExecutor(request.function_name, request.max_concurrency, request.rank_timeout)
-    return StepFunctionsExecutor(request.state_machine_arn, request.function_name, request.document())
+    document = request.document() | {"run_id": run_id}
+    return StepFunctionsExecutor(request.state_machine_arn, request.function_name, document)

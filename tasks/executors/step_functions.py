@@ -19,8 +19,7 @@ from inference.contract.rank_event import RankEvent
 from inference.errors import BadInput, CosmicError, RankFailed
 from tasks.aws.execution import Execution, describe, is_denied, map_run, read_execution
 from tasks.aws.execution_history import History
-from tasks.aws.function_configuration import architecture_of
-from tasks.aws.logs import with_billed_durations
+from tasks.aws.logs import billed
 from tasks.aws.session import client, explain
 from tasks.executors.base import RUN_ENDED, Call, Executor, NothingRan
 from tasks.executors.step_functions_ranks import RanksOfExecution, read_ranks
@@ -41,7 +40,7 @@ class StepFunctionsExecutor(Executor):
         state_machine_arn: of the machine, one of its versions or aliases; default the stack's, in this account and
             region.
         function_name: of the function that runs ranks, whose log holds what was billed.
-        document: the request, which is the machine's input together with `run_id` and the staged model's key.
+        document: the machine's input; `run_id` in it names the execution.
 
     Attributes:
         execution: once it has ended, else None.
@@ -90,10 +89,8 @@ class StepFunctionsExecutor(Executor):
             raise BadInput(f"state_machine_arn: {self._machine} is of type EXPRESS, which keeps no history")
 
     def place(self) -> dict[str, str]:
-        """Region of the machine and, as far as it may be read, architecture of its function; known after `check`."""
-        place = {"region": str(self._machine).split(":")[3]}
-        architecture = architecture_of(self._function)
-        return place | ({"architecture": architecture} if architecture else {})
+        """Region of the machine, which prices depend on; known after `check`."""
+        return {"region": str(self._machine).split(":")[3]}
 
     def facts(self) -> dict[str, Any]:
         """The machine's function, and the execution once there was one."""
@@ -114,7 +111,7 @@ class StepFunctionsExecutor(Executor):
     def settle(self, invocations: Sequence[Invocation]) -> list[Invocation]:
         """The same with the calls that the machine repeated, and with what the function's log says was billed."""
         calls = sorted([*self._repeated, *invocations], key=lambda call: call.ended_at)
-        return with_billed_durations(calls, self._function)
+        return billed(calls, self._function)
 
     def seen_done(self) -> int:
         """How many items of the map have ended well, until the execution has ended."""
@@ -163,8 +160,8 @@ class StepFunctionsExecutor(Executor):
             raise RankFailed(f"the state machine {self._machine}: {explain(error)}") from error
 
     def _start(self, event: RankEvent) -> str:
-        document = dict(self._document) | {"run_id": self.run_id} | ({} if event.script else {"model": event.model})
-        run_id = re.sub(r"[^\w-]", "-", self.run_id or "run", flags=re.ASCII)[:60]
+        document = dict(self._document) | ({} if event.script else {"model": event.model})
+        run_id = re.sub(r"[^\w-]", "-", str(document.get("run_id") or "run"), flags=re.ASCII)[:60]
         name = f"{run_id}-{secrets.token_hex(4)}"
         machine = ":".join(str(self._machine).split(":")[:7])  # without a version or an alias
         self._running = arn = f"{machine.replace(':stateMachine:', ':execution:')}:{name}"

@@ -103,11 +103,12 @@ def load_invocations(store: Store, bucket: str, result_path: str) -> list[Invoca
 
 def _read(store: Store, bucket: str, result_path: str) -> list[_Row]:
     key = _key(result_path)
+    document = store.read_json(bucket, key)
+    if document is None:
+        return []
     try:
-        document = store.read_json(bucket, key)
-        # Strict, and from Python it would ask for our own classes.
-        return [] if document is None else _ROWS.validate_json(json.dumps(document))
-    except (BadInput, ValidationError):
+        return _ROWS.validate_json(json.dumps(document))  # strict, and from Python it would ask for our own classes
+    except ValidationError:
         raise BadInput(f"{bucket}/{key} is damaged: remove it, and the ranks' own records count instead") from None
 
 
@@ -134,10 +135,12 @@ def load_executions(store: Store, bucket: str, result_path: str) -> list[dict[st
         BadInput: the file is damaged.
     """
     key = f"{result_path}/{EXECUTIONS}"
+    document = store.read_json(bucket, key)
+    if document is None:
+        return []
     try:
-        document = store.read_json(bucket, key)
-        return [] if document is None else _EXECUTIONS.validate_python(document)
-    except (BadInput, ValidationError):
+        return _EXECUTIONS.validate_python(document)
+    except ValidationError:
         raise BadInput(f"{bucket}/{key} is damaged: remove it, and the bill is without state transitions") from None
 
 

@@ -14,10 +14,11 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from inference.contract.json_text import duplicate
 from inference.contract.run_request import RunRequest
 from inference.contract.sample import samples_of_size
-from inference.contract.validation import shorten
+from inference.contract.validation import shorten, with_changes
 from inference.errors import BadInput
 
 MAX_RUNS = 10_000
+_PACKAGED = Path(__file__).parents[2] / "benchmarks" / "sweeps"
 _SET_BY_CELLS = (
     "batch_size",
     "data_prefix",
@@ -180,7 +181,7 @@ class Sweep(BaseModel):
         """
         if not isinstance(document, Mapping):
             raise BadInput("a sweep must be a mapping of keys")
-        merged = _laid_over(document, changes or {})
+        merged = with_changes(document, changes or {})
         try:
             sweep = cls.model_validate(merged)
         except ValidationError as error:
@@ -205,9 +206,15 @@ class Sweep(BaseModel):
     def load(cls, path: Path, changes: Mapping[str, Any] | None = None) -> "Sweep":
         """Read a sweep file.
 
+        Args:
+            path: the file, or the bare name of a sweep that comes with the package, such as `smoke`.
+            changes: see `read`.
+
         Raises:
             BadInput: naming the file: it cannot be read, is no YAML, or `read` refuses it.
         """
+        if not path.suffix and (packaged := _PACKAGED / f"{path}.yaml").is_file():
+            path = packaged
         try:
             document = yaml.load(path.read_bytes(), _Plain)  # noqa: S506 - a safe loader, and stricter
         except OSError as error:
@@ -301,11 +308,3 @@ def _files(data_size: str, partition_size: str) -> int:
 
 def _megabytes(size: str) -> Decimal:
     return Decimal(size[:-2]) * (1024 if size.endswith("GB") else 1)
-
-
-def _laid_over(document: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(document)
-    for key, value in changes.items():
-        below = merged.get(key)
-        merged[key] = _laid_over(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
-    return merged

@@ -14,7 +14,7 @@ from tests.support.surveys import request_of
 ROOT = Path(__file__).parents[2]
 BUCKET = "cosmicai-test"
 DEPLOYMENTS = {
-    f"{deployment['entrypoint'].split(':')[1]}/{deployment['name']}": deployment
+    f"{deployment['entrypoint'].split('.')[-1]}/{deployment['name']}": deployment
     for deployment in yaml.safe_load((ROOT / "prefect.yaml").read_text().replace("{{ $COSMIC_BUCKET }}", BUCKET))[
         "deployments"
     ]
@@ -48,8 +48,8 @@ class TestTheFile:
 
     @pytest.mark.parametrize("name", DEPLOYMENTS)
     def test_a_deployment_names_a_flow_that_there_is_and_a_pool(self, name):
-        module, flow = DEPLOYMENTS[name]["entrypoint"].split(":")
-        assert f"def {flow}(" in (ROOT / module).read_text()
+        module, flow = DEPLOYMENTS[name]["entrypoint"].rsplit(".", 1)
+        assert f"def {flow}(" in (ROOT / f"{module.replace('.', '/')}.py").read_text()
         assert DEPLOYMENTS[name]["work_pool"]["name"] in {"local", "aws", "benchmark"}
 
     @pytest.mark.parametrize("name", [name for name in DEPLOYMENTS if not name.startswith("benchmark/")])
@@ -57,8 +57,7 @@ class TestTheFile:
         assert RunRequest.read(DEPLOYMENTS[name]["parameters"]["request"])
 
     @pytest.mark.parametrize("name", [name for name in DEPLOYMENTS if name.startswith("benchmark/")])
-    def test_a_sweep_is_one(self, name, monkeypatch):
-        monkeypatch.chdir(ROOT)
+    def test_a_sweep_is_one(self, name):
         parameters = DEPLOYMENTS[name]["parameters"]
         assert load_sweep(parameters["sweep"], parameters.get("changes")).cells()
 

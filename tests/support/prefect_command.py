@@ -6,11 +6,19 @@ import subprocess
 import sys
 import time
 import urllib.request
+import venv
 from contextlib import contextmanager
 from pathlib import Path
 
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey, DeploymentFilter, DeploymentFilterId
+from prefect.client.schemas.filters import (
+    ArtifactFilter,
+    ArtifactFilterKey,
+    DeploymentFilter,
+    DeploymentFilterId,
+    LogFilter,
+    LogFilterFlowRunId,
+)
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 ROOT = Path(__file__).parents[2]
@@ -39,20 +47,16 @@ class PrefectCommand:
     def make_pool(self, name, kind="process"):
         self("work-pool", "create", name, "--type", kind, "--overwrite")
 
-    def deploy(self, name, **parameters):
-        """Register a deployment of prefect.yaml, some of its parameters replaced."""
-        self("deploy", "--name", name, "--params", json.dumps(parameters))
-
-    def schedule(self, name, *words):
-        """Replace a deployment's schedules by one."""
-        self("deployment", "schedule", "create", name, *words, "--replace", "--accept-yes")
+    def deploy(self, name, *words, **parameters):
+        """Register a deployment of prefect.yaml, named flow/name, some of its parameters replaced."""
+        self("deploy", "--name", name.partition("/")[2], *words, "--params", json.dumps(parameters))
 
     @contextmanager
-    def worker(self, pool, log):
+    def worker(self, pool, log, command=(PREFECT,)):
         """A worker of a pool; its output goes to `log`."""
         with log.open("w") as output:
             worker = subprocess.Popen(
-                [PREFECT, "worker", "start", "--pool", pool],
+                [*command, "worker", "start", "--pool", pool],
                 cwd=self.folder,
                 env=self.environment,
                 stdout=output,
@@ -64,10 +68,10 @@ class PrefectCommand:
                 worker.terminate()
                 worker.wait(timeout=60)
 
-    def run_to_completion(self, name, pool, log, **parameters):
+    def run_to_completion(self, name, pool, log, command=(PREFECT,), **parameters):
         """Run a deployment with a worker of its pool; the command fails unless the flow run ends Completed."""
         words = [word for key, value in parameters.items() for word in ("--param", f"{key}={json.dumps(value)}")]
-        with self.worker(pool, log):
+        with self.worker(pool, log, command):
             try:
                 self("deployment", "run", name, *words, "--watch", "--watch-timeout", "380")
             except AssertionError as error:
@@ -81,19 +85,46 @@ class PrefectCommand:
             runs = client.read_flow_runs(deployment_filter=only)
         return sorted(runs, key=lambda run: run.expected_start_time)
 
+    def ended_run(self, deployment):
+        """The latest flow run of a deployment, if it has ended."""
+        run = self.flow_runs(deployment)[-1]
+        return run if run.state.is_final() else None
+
+    def logs(self, run):
+        """What a flow run logged."""
+        only = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run.id]))
+        with temporary_settings({PREFECT_API_URL: self.url}), get_client(sync_client=True) as client:
+            return "\n".join(log.message for log in client.read_logs(only))
+
     def artifacts(self, key):
-        """The tables published under one key."""
+        """The tables published under one key, the oldest first."""
         with temporary_settings({PREFECT_API_URL: self.url}), get_client(sync_client=True) as client:
             found = client.read_artifacts(artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=[key])))
-        return [artifact.data for artifact in found]
+        return [artifact.data for artifact in sorted(found, key=lambda artifact: artifact.created)]
 
-    def wait_for(self, condition, within_s=240, every_s=1.0):
-        """Wait until a condition is true; its last value."""
-        end = time.monotonic() + within_s
-        while not (value := condition()):
-            assert time.monotonic() < end, f"not true within {within_s} s"
-            time.sleep(every_s)
-        return value
+
+def wait_for(condition, within_s=240, every_s=1.0):
+    """Wait until a condition is true; its last value."""
+    end = time.monotonic() + within_s
+    while not (value := condition()):
+        assert time.monotonic() < end, f"not true within {within_s} s"
+        time.sleep(every_s)
+    return value
+
+
+def flow_runs_on(url):
+    """All flow runs that a server has."""
+    with temporary_settings({PREFECT_API_URL: url}), get_client(sync_client=True) as client:
+        return client.read_flow_runs()
+
+
+def python_without_the_project(folder):
+    """The Python of a virtual environment that has every library of this one, and not the project."""
+    venv.create(folder / "bare", with_pip=False)
+    libraries = next(path for path in map(Path, sys.path) if path.name == "site-packages")
+    packages = next((folder / "bare" / "lib").glob("*/site-packages"))
+    (packages / "libraries.pth").write_text(f"{libraries}\n")  # a .pth file in there is not followed
+    return str(folder / "bare" / "bin" / "python")
 
 
 @contextmanager

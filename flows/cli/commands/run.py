@@ -54,19 +54,21 @@ def main(args: argparse.Namespace) -> int:
         from httpx import HTTPError
 
         from flows.run import run
+        from tasks.executors.select import executor_of, placed
         from tasks.prefect_support.artifacts import give_up
         from tasks.prefect_support.aws_credentials import credentials
-        from tasks.preflight import hand_over, prepare
+        from tasks.preflight import check
 
+        with credentials(args.aws_credentials):
+            pool = executor_of(args.executor, request, args.store, args.workers)
+            pool.check()
+            check(placed(request, pool), args.store)
+        ready()
         incomplete: RunIncomplete | None = None
         try:
-            with credentials(args.aws_credentials):
-                prepared = prepare(request, args.store, args.executor, args.workers)
-                ready()
-                with hand_over(prepared):
-                    document = run(
-                        request.document(), args.store, args.executor, args.workers, args.fresh, args.aws_credentials
-                    )
+            document = prefect_api.call(
+                run, request.document(), args.store, args.executor, args.workers, args.fresh, args.aws_credentials
+            )
         except RunIncomplete as error:
             incomplete, document = error, error.document
         except HTTPError as error:  # of Prefect's client, which has asked again and again
@@ -130,8 +132,7 @@ def _headline(document: dict[str, Any]) -> Table:
         ),
         (
             "cost",
-            f"{_number(cost['usd'], '.6f', ' USD')}"
-            f" ({', '.join(filter(None, (cost['method'], cost['label'])))}: {cost['how']})",
+            f"${cost['usd']:.6f} ({cost['method']}{', an estimate: ' if cost['estimate'] else ': '}{cost['how']})",
         ),
     ]
     if metrics:

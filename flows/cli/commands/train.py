@@ -50,7 +50,7 @@ def main(args: argparse.Namespace) -> int:
         from flows.train import train
 
         ready()
-        document = train(args.data, args.to, recipe, args.store, args.half, args.fresh, args.device)
+        document = prefect_api.call(train, args.data, args.to, recipe, args.store, args.half, args.fresh, args.device)
     if args.json:
         print_json(document)
         return 0

@@ -14,6 +14,8 @@ from flows.cli.temporary_server import TemporaryServer
 from tests.support.surveys import request_of
 
 pytestmark = pytest.mark.slow
+ROOT = Path(__file__).parents[3]
+SLOWED = ROOT / "tests" / "support" / "slowed"
 COSMIC = str(Path(sys.executable).with_name("cosmic"))
 
 
@@ -62,8 +64,8 @@ def test_the_first_run_on_a_fresh_home_says_what_it_waits_for_works_and_leaves_i
     run, home = started()
     _, told = run.communicate(timeout=240)
     assert run.returncode == 0, told
-    assert "No Prefect server is running: starting a temporary one" in told
-    assert "make ui" in told
+    assert "No Prefect server is configured: starting a temporary one" in told
+    assert "`cosmic ui` in another terminal" in told
     assert servers_on(home) == []
     with closing(sqlite3.connect(home / "prefect.db")) as history:
         states = history.execute("SELECT state_type FROM flow_run UNION ALL SELECT state_type FROM task_run").fetchall()
@@ -105,3 +107,20 @@ def test_a_server_that_cannot_start_is_told_in_a_sentence(started, tmp_path):
     assert told.strip().split("\n")[-1].startswith("cosmic run: the temporary Prefect server did not start: ")
     assert "Traceback" not in told
     assert servers_on(home) == []
+
+
+def test_killed_command_leaves_its_flow_run_as_crashed(started, tmp_path):
+    run, home = started(PYTHONPATH=f"{SLOWED}:{ROOT}", COSMIC_CALLS=str(tmp_path / "calls"), COSMIC_SLOW="60")
+    end = time.monotonic() + 120
+    while not (tmp_path / "calls").exists():
+        assert time.monotonic() < end
+        assert run.poll() is None
+        time.sleep(0.05)
+    run.send_signal(signal.SIGKILL)
+    run.wait()
+    while servers_on(home):
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    with closing(sqlite3.connect(home / "prefect.db")) as history:
+        ended = history.execute("SELECT state_type, state_name FROM flow_run").fetchall()
+    assert ended == [("CRASHED", "Crashed")]
