@@ -14,7 +14,8 @@ from flows.parameters import DEFAULT_STORE, request_with, store_root
 from inference.contract.run_request import RunRequest
 from inference.contract.script import SCRIPT_ENGINE
 from inference.errors import RunIncomplete, StoreError
-from inference.runs.begin import Start, hold, partitions_lease
+from inference.runs.begin import Start, hold
+from inference.storage.lease import LeaseHeldError
 from inference.storage.store import Store
 from tasks.dispatch.dispatcher import Limits
 from tasks.executors.base import Executor
@@ -99,10 +100,9 @@ def run(
         with hold(Store(root), checked, run_id) as leases:
             _tag(checked, executor)
             if checked.partition is not None:
-                with partitions_lease(Store(root), checked, run_id).keep():
-                    partition_dataset(checked, checked.partition, root)
+                partition_dataset(checked, checked.partition, root, run_id)
             what = stage_scripts(checked, root)
-            planned = plan_ranks(checked, what, root, run_id, fresh, return_state=True)
+            planned = plan_ranks(checked, what, root, leases[0], fresh, return_state=True)
             start = planned.result()
             with Cancellation(flow_run.id) as cancelled:
                 ledger, ended = _run_ranks(checked, planned, pool, limits, cancelled)
@@ -116,10 +116,13 @@ def run(
             facts = {"run_id": run_id, "executor": executor, "store": root} | pool.facts()
             try:
                 if facts.get("execution", {}).get("arn"):
-                    keep_execution(Store(root), checked.bucket, checked.result_path, facts["execution"])
+                    place = (Store(root), checked.bucket, checked.result_path)
+                    keep_execution(*place, facts["execution"], folder=start.folder)
                 summary = summarize(checked, start, ledger, root, facts, wait_for=ended)
                 costs, billed = compute_costs(checked, start, summary, ledger, root)
-                document = publish_report(checked, summary, costs, billed, root, began)
+                document = publish_report(checked, start, leases[0], summary, costs, billed, root, began)
+            except LeaseHeldError:
+                raise
             except StoreError as error:
                 raise StoreError(f"{error}{ledger.failures()}; the results of the other ranks are kept") from error
     if document["missing_ranks"] and not document["tolerated"]:

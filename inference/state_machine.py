@@ -9,15 +9,21 @@ from collections.abc import Mapping
 from typing import Any
 
 from inference.contract.run_request import RunRequest
+from inference.contract.validation import shorten
 from inference.errors import BadInput, RankFailed
 from inference.rank_results.gather import gather, write_combined
-from inference.runs.begin import root_lease, start_run
+from inference.rank_results.publication import generation_folder, publish
+from inference.runs.begin import leases_of, start_run
 from inference.runs.plan import events_of, read_payload
 from inference.runs.staged import staged
+from inference.storage.lease import HeldLease, LeaseHeldError
 from inference.storage.store import S3_ROOT, Store
 
 ITEMS = "items.json"
-_TOLD = 100  # ranks that a summary names one by one: a state's output ends at 256 KB
+_NAMED = 100  # ranks that a summary names one by one: a state's output ends at 256 KB
+_RUN_TIMEOUT_S = 3_600  # the machine's own default; the stack tells the function another one in RUN_TIMEOUT
+_SUMMARY_S = 300.0  # as long as the function may run
+_MARGIN_S = 60.0
 
 
 def initialize(event: object, context: Any) -> dict[str, Any]:
@@ -29,21 +35,27 @@ def initialize(event: object, context: Any) -> dict[str, Any]:
 
     Returns:
         `bucket` and `result_path` of the run, `items_bucket` and `items_key` of the list, how many `ranks` it holds,
-        the request's `max_concurrency` (0: as the machine has it).
+        the request's `max_concurrency` (0: as the machine has it), the run's `run_id`, and whether it was started
+        `by_hand`.
 
     Raises:
         BadInput: the request, the partitions, the script or the model are not as they must be.
+        LeaseHeldError: another run holds the result path, or the flow that started this execution does not any more.
         StoreError: the store refused.
     """
     if not isinstance(event, Mapping):
         raise BadInput("the request must be a JSON object")
     request = RunRequest.read({name: value for name, value in event.items() if name != "run_id"})
     store = _store()
-    run_id = str(event.get("run_id") or getattr(context, "aws_request_id", "") or "by hand")
-    what = staged(store, request)
-    if request.script is not None:
-        root_lease(store, request, run_id).take()
-    start = start_run(store, request, what, run_id)
+    workload = staged(store, request)
+    run_id = str(event.get("run_id") or "")
+    if run_id:
+        held = _of_flow(store, request, run_id)
+    else:
+        run_id = str(getattr(context, "aws_request_id", "") or "by hand")
+        seconds = float(os.environ.get("RUN_TIMEOUT") or _RUN_TIMEOUT_S) + _MARGIN_S
+        held = [lease.take(seconds) for lease in leases_of(store, request, run_id)]
+    start = start_run(store, request, workload, held[0])
     todo = [event.to_wire() for event in start.plan.events if event.rank not in start.resumed]
     key = f"{request.result_path}/{ITEMS}"
     store.write(request.bucket, key, json.dumps(todo).encode())
@@ -54,14 +66,30 @@ def initialize(event: object, context: Any) -> dict[str, Any]:
         "items_key": key,
         "ranks": len(todo),
         "max_concurrency": request.max_concurrency or 0,
+        "run_id": run_id,
+        "by_hand": not event.get("run_id"),
     }
+
+
+def _of_flow(store: Store, request: RunRequest, run_id: str) -> list[HeldLease]:
+    """The leases that the flow holds which started this execution."""
+    held = [lease.join() for lease in leases_of(store, request, run_id)]
+    found = [lease for lease in held if lease is not None]
+    if len(found) < len(held):
+        raise LeaseHeldError(
+            f"run_id: the flow run {shorten(run_id, 80)} does not hold {request.bucket}/{request.result_path} any more:"
+            " start the request again with `cosmic run`, or without run_id by hand"
+        )
+    return found
 
 
 def summarize(event: object, context: Any) -> dict[str, Any]:
     """Compare ranks found with ranks planned and write combined_data.json.
 
+    A run that was started by hand ends here: its leases are released, also where it fails.
+
     Args:
-        event: `bucket` and `result_path`, as `initialize` returned them.
+        event: `bucket` and `result_path`, `run_id` and `by_hand`, as `initialize` returned them.
         context: not read.
 
     Returns:
@@ -69,6 +97,7 @@ def summarize(event: object, context: Any) -> dict[str, Any]:
 
     Raises:
         BadInput: no run was begun there.
+        LeaseHeldError: another run took the result path over.
         RankFailed: more ranks are missing than TOLERATED_FAILURE_PERCENTAGE in the environment allows (default none).
         StoreError: the store refused.
     """
@@ -79,21 +108,28 @@ def summarize(event: object, context: Any) -> dict[str, Any]:
     document = read_payload(store, bucket, result_path)
     request = RunRequest.of_payload(document)
     events = events_of(document, request)
-    found = gather(store, events)
-    combined = write_combined(store, bucket, result_path, found)
-    if request.script is not None:
-        root_lease(store, request, str(document.get("run_id"))).release()
+    run_id = str(event.get("run_id") or document.get("run_id"))
+    leases = leases_of(store, request, run_id)
+    held = leases[0].join() or leases[0].take(_SUMMARY_S)
+    try:
+        found = gather(store, events)
+        combined = write_combined(store, bucket, generation_folder(result_path, held.generation), found)
+        publish(held, result_path)
+    finally:
+        if event.get("by_hand", True):
+            for lease in leases:
+                lease.release()
     tolerated = float(os.environ.get("TOLERATED_FAILURE_PERCENTAGE") or 0.0)
     if len(found.missing) * 100 > tolerated * len(events):
-        told = ", ".join(map(str, found.missing[:_TOLD]))
-        raise RankFailed(f"{len(found.missing)} of {len(events)} ranks are missing: {told}")
+        named = ", ".join(map(str, found.missing[:_NAMED]))
+        raise RankFailed(f"{len(found.missing)} of {len(events)} ranks are missing: {named}")
     return {
         "bucket": bucket,
         "result_path": result_path,
         "ranks_planned": len(events),
         "ranks_done": len(found.results),
-        "missing_ranks": list(found.missing[:_TOLD]),
-        "combined": combined,
+        "missing_ranks": list(found.missing[:_NAMED]),
+        "combined": f"{result_path}/{combined.rpartition('/')[2]}",
     }
 
 

@@ -8,6 +8,7 @@ from prefect.cache_policies import NO_CACHE
 from inference.contract.rank_result import RankResult
 from inference.contract.run_request import RunRequest
 from inference.rank_results.gather import read_combined
+from inference.rank_results.publication import committed_folder
 from inference.runs.begin import Start
 from inference.runs.plan import read_request
 from inference.storage.store import Store
@@ -27,6 +28,7 @@ def _cost(
     method: str,
     request: RunRequest,
     store: Store,
+    folder: str,
     results: Sequence[RankResult],
     *,
     free_tier: bool = False,
@@ -34,7 +36,9 @@ def _cost(
     """The bill of a run; S3 requests are those of its finished ranks, where the store is S3 at all."""
     counted = () if store.is_local else results
     writes = sum(result.store_writes + 1 for result in counted)  # a record cannot count its own writing
-    executions = load_executions(store, request.bucket, request.result_path)
+    executions = load_executions(store, request.bucket, folder) or load_executions(
+        store, request.bucket, request.result_path
+    )
     return compute_cost(
         invocations,
         method=method,
@@ -66,10 +70,11 @@ def cost_of_run(store_root: str, bucket: str, result_path: str, method: str, *, 
         BadInput: no run ended there, or `compute_cost` refuses.
     """
     store = Store(store_root)
-    invocations = load_invocations(store, bucket, result_path)
-    results = read_combined(store, bucket, result_path)
+    folder = committed_folder(store, bucket, result_path)
+    invocations = load_invocations(store, bucket, folder)
+    results = read_combined(store, bucket, folder)
     request = read_request(store, bucket, result_path)
-    return _cost(invocations, method, request, store, results, free_tier=free_tier)
+    return _cost(invocations, method, request, store, folder, results, free_tier=free_tier)
 
 
 @task(
@@ -93,11 +98,12 @@ def compute_costs(
     """
     fingerprints = {event.rank: event.fingerprint for event in start.plan.events}
     store = Store(store_root)
-    known = keep_invocations(store, request.bucket, request.result_path, ledger.invocations, fingerprints)
+    place = (store, request.bucket, request.result_path)
+    known = keep_invocations(*place, ledger.invocations, fingerprints, folder=start.folder)
     unknown = of_records(summary.results, known, request.memory_mb)
     if unknown:
-        known = keep_invocations(store, request.bucket, request.result_path, unknown, fingerprints)
-    costs = [_cost(known, method, request, store, summary.results) for method in METHODS]
+        known = keep_invocations(*place, unknown, fingerprints, folder=start.folder)
+    costs = [_cost(known, method, request, store, start.folder, summary.results) for method in METHODS]
     bill = costs[0]
     create_table_artifact(
         [_row(item) for item in bill.items],

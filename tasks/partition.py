@@ -18,9 +18,9 @@ from tasks.survey.partitions import make_partitions
     retry_condition_fn=worth_retrying,
     cache_policy=NO_CACHE,  # a retried flow run looks again at what lies in the store
 )
-def partition_dataset(request: RunRequest, wanted: PartitionRequest, store_root: str) -> None:
+def partition_dataset(request: RunRequest, wanted: PartitionRequest, store_root: str, run_id: str) -> None:
     """`make_partitions` as a step of a run; publishes how they came out."""
-    written = make_partitions(request, wanted, Store(store_root))
+    written = make_partitions(request, wanted, Store(store_root), run_id)
     create_table_artifact(
         [{"partition": stored.key, "MB": round(stored.size / 1e6, 2)} for stored in written],
         key="cosmic-partitions",

@@ -7,6 +7,7 @@ from inference.contract.run_request import RunRequest
 from inference.contract.script import Script
 from inference.runs.begin import Start, start_run
 from inference.runs.plan import Model
+from inference.storage.lease import HeldLease
 from inference.storage.store import Store
 from tasks.prefect_support.artifacts import create_table_artifact
 from tasks.prefect_support.retries import STEP_RETRIES, worth_retrying
@@ -20,7 +21,7 @@ from tasks.reporting.formatting import plain
     retry_condition_fn=worth_retrying,
     cache_policy=NO_CACHE,  # a retried flow run looks again at what lies in the store
 )
-def plan_ranks(request: RunRequest, what: Model | Script, store_root: str, run_id: str, fresh: bool) -> Start:
+def plan_ranks(request: RunRequest, workload: Model | Script, store_root: str, held: HeldLease, fresh: bool) -> Start:
     """Assign partitions to ranks, write payload.json, and clear away results of another plan.
 
     With `fresh`, every result is cleared away.
@@ -29,7 +30,7 @@ def plan_ranks(request: RunRequest, what: Model | Script, store_root: str, run_i
         BadInput: there is no partition.
         StoreError: the store cannot be listed or written.
     """
-    start = start_run(Store(store_root), request, what, run_id, fresh=fresh)
+    start = start_run(Store(store_root), request, workload, held, fresh=fresh)
     plan = start.plan
     create_table_artifact(
         [

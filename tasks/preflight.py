@@ -2,7 +2,7 @@
 
 from inference.contract.run_request import RunRequest
 from inference.errors import BadInput, StoreError
-from inference.runs.plan import select_files
+from inference.runs.plan import check_complete, select_files
 from inference.storage.store import Store, check_writable
 from tasks.billing.price_book import load_price_book
 from tasks.staging.scripts import find_script
@@ -23,6 +23,7 @@ def check(request: RunRequest, store_root: str) -> None:
         if not store.is_local and not store.has_bucket(request.bucket):
             raise BadInput(f"bucket: there is no bucket {request.bucket}: `cosmic init {request.bucket} --store s3://`")
         if made_before(request, store) is None and request.partition is None:
+            check_complete(store, request.data_bucket, request.data_prefix)
             select_files(store.list(request.data_bucket, request.data_prefix), request)
         if request.script is None:
             find_weights(request, store)

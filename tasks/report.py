@@ -12,6 +12,9 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from inference.contract.run_request import RunRequest
+from inference.rank_results.publication import publish
+from inference.runs.begin import Start
+from inference.storage.lease import HeldLease
 from inference.storage.store import Store
 from tasks.billing.cost import Cost
 from tasks.prefect_support.artifacts import create_link_artifact, create_markdown_artifact
@@ -37,12 +40,21 @@ _ROW = (
     cache_policy=NO_CACHE,
 )
 def publish_report(
-    request: RunRequest, summary: Summary, costs: list[Cost], billed: dict[int, float], store_root: str, began: float
+    request: RunRequest,
+    start: Start,
+    held: HeldLease,
+    summary: Summary,
+    costs: list[Cost],
+    billed: dict[int, float],
+    store_root: str,
+    began: float,
 ) -> dict[str, Any]:
-    """Write report.html and summary.json, publish the report as an artifact.
+    """Write report.html and summary.json, make the run's summaries the ones that count, publish the report.
 
     Args:
         request: the checked request.
+        start: how the run started.
+        held: the run's lease on its result path.
         summary: of the run.
         costs: the bill by every method, the headline first.
         billed: seconds billed for each rank.
@@ -53,6 +65,7 @@ def publish_report(
         The run's document, as `cosmic run --json` prints it.
 
     Raises:
+        LeaseHeldError: another run took the result path over; what counts is that run's.
         StoreError: the store cannot be written.
     """
     store = Store(store_root)
@@ -67,8 +80,10 @@ def publish_report(
         "end_to_end_s": time.time() - began,
         "ranks": ranks[[*_ROW]].to_dict("records"),
     }
-    store.write(request.bucket, key, render_report(document, ranks, summary.predictions, costs).encode())
-    store.write(request.bucket, f"{request.result_path}/summary.json", json.dumps(document, indent=1).encode())
+    page = render_report(document, ranks, summary.predictions, costs)
+    store.write(request.bucket, f"{start.folder}/report.html", page.encode())
+    store.write(request.bucket, f"{start.folder}/summary.json", json.dumps(document, indent=1).encode())
+    publish(held, request.result_path)
     create_markdown_artifact(report_markdown(document, ranks, costs), key="cosmic-report", description="the report")
     if path is not None:
         create_link_artifact(

@@ -50,12 +50,11 @@ def summarize(request: RunRequest, start: Start, ledger: Ledger, store_root: str
     told = run | {"notes": [*run.get("notes", ()), *notes]}
     document = describe(request, start, dataclasses.replace(found, results=results), ledger, told)
     part = ".partial" if found.missing else ""
-    folder = request.result_path
-    write_combined(store, request.bucket, folder, found)
+    write_combined(store, request.bucket, start.folder, found)
     predictions = SCHEMA.empty_table().select(["z_pred", "z_spec"]).to_pandas()
     with_redshifts = [result for result in found.results if result.predictions_path]  # a script's have none
     if with_redshifts:
-        key = f"{folder}/predictions{part}.parquet"
+        key = f"{start.folder}/predictions{part}.parquet"
         try:
             predictions = write_predictions(store, request.bucket, with_redshifts, key)
         except BadInput as error:

@@ -5,6 +5,7 @@ import re
 from inference.errors import BadInput
 
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+RESERVED = ".cosmic"  # the folder, in any other, that only this project writes
 _MAX_KEY_BYTES = 1024  # S3's limit for a key
 
 

@@ -17,7 +17,7 @@ from pydantic import (
 )
 
 from inference.contract.json_text import parse_json
-from inference.contract.object_keys import checked_bucket, checked_key
+from inference.contract.object_keys import RESERVED, checked_bucket, checked_key
 from inference.contract.rank_event import MAX_BATCH_SIZE, MAX_RANKS
 from inference.contract.script import Script
 from inference.contract.validation import checked_int, shorten
@@ -134,6 +134,11 @@ class RunRequest(BaseModel):
     @model_validator(mode="after")
     def _results_apart_from_data(self) -> Self:
         """A run removes stale results and takes every partition under its prefix: neither may reach the other."""
+        for name in ("result_path", "data_prefix", "S3_object_name"):
+            if RESERVED in (getattr(self, name) or "").split("/"):
+                raise BadInput(
+                    f"{name} must not go through a folder called {RESERVED}: leases and staged files lie there"
+                )
         results, data = f"{self.result_path}/", f"{self.data_prefix}/"
         if self.bucket == self.data_bucket and (results.startswith(data) or data.startswith(results)):
             raise BadInput(f"result_path {self.result_path!r} and data_prefix {self.data_prefix!r} lie in one another")

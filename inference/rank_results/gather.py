@@ -1,6 +1,7 @@
 """Gathering rank results: what was planned against what lies in the store."""
 
 import json
+import re
 import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,9 @@ from inference.contract.script import SCRIPT_ENGINE
 from inference.errors import BadInput
 from inference.storage.prefetch import prefetch
 from inference.storage.store import Store
+
+# What `inference.handler` calls a rank's redshifts, and nothing that a run below this folder could write.
+_PREDICTIONS = re.compile(r"([0-9]{1,7})\.[0-9]{1,7}-[0-9a-f]{8}\.safetensors")
 
 
 @dataclass(frozen=True)
@@ -101,15 +105,15 @@ def gather(store: Store, events: Sequence[RankEvent]) -> Gathered:
     return Gathered(tuple(results), tuple(sorted(planned.keys() - done)), tuple(stale))
 
 
-def write_combined(store: Store, bucket: str, result_path: str, found: Gathered) -> str:
-    """Write the list of all rank results, as combined_data.json (contract, "Rank result"); return its key.
+def write_combined(store: Store, bucket: str, folder: str, found: Gathered) -> str:
+    """Write the list of all rank results, as `<folder>/combined_data.json` (contract, "Rank result"); return its key.
 
     An incomplete list is called `combined_data.partial.json`, so that nobody takes it for the whole.
 
     Raises:
         StoreError: the store refuses.
     """
-    key = f"{result_path}/combined_data{'.partial' if found.missing else ''}.json"
+    key = f"{folder}/combined_data{'.partial' if found.missing else ''}.json"
     with tempfile.TemporaryDirectory(prefix="cosmic-") as scratch:
         path = Path(scratch) / "combined_data.json"
         with path.open("w") as file:  # record by record: ten thousand at once would take ten times their size
@@ -121,15 +125,15 @@ def write_combined(store: Store, bucket: str, result_path: str, found: Gathered)
     return key
 
 
-def read_combined(store: Store, bucket: str, result_path: str) -> list[RankResult]:
-    """The rank results of a run that was summarized, whole or not.
+def read_combined(store: Store, bucket: str, folder: str) -> list[RankResult]:
+    """The rank results of a run that was summarized, whole or not, from the folder of its summaries.
 
     Raises:
         BadInput: the file is damaged.
         StoreError: the store refuses.
     """
     for part in ("", ".partial"):
-        key = f"{result_path}/combined_data{part}.json"
+        key = f"{folder}/combined_data{part}.json"
         records = store.read_json(bucket, key)
         if records is not None:
             try:
@@ -147,14 +151,18 @@ def _rank_of(key: str, result_path: str) -> int | None:
 
 
 def clear(store: Store, bucket: str, result_path: str, stale: Iterable[str]) -> None:
-    """Remove stale rank results with their predictions, and every summary made from them."""
+    """Remove stale rank results with their predictions.
+
+    Only names that a rank of this very run writes are removed: a run under a folder below keeps all that it wrote.
+    """
     stale = set(stale)
     if not stale:
         return
-    ranks = {key.removeprefix(result_path + "/").removesuffix(".json") for key in stale}
+    ranks = {key.removeprefix(f"{result_path}/").removesuffix(".json") for key in stale}
     doomed = [
         stored.key
-        for stored in store.list(bucket, result_path)
-        if stored.key in stale or stored.key.removeprefix(f"{result_path}/predictions/").split(".")[0] in ranks
+        for stored in store.list(bucket, f"{result_path}/predictions")
+        if (found := _PREDICTIONS.fullmatch(stored.key.removeprefix(f"{result_path}/predictions/")))
+        and found[1] in ranks
     ]
-    store.delete(bucket, sorted(doomed, key=natural_order))
+    store.delete(bucket, [*sorted(stale, key=natural_order), *doomed])

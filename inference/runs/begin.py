@@ -9,50 +9,51 @@ from inference.contract.run_request import RunRequest
 from inference.contract.script import Script
 from inference.errors import BadInput
 from inference.rank_results.gather import clear, gather
-from inference.runs.plan import Model, Plan, make_plan, payload, read_payload
-from inference.storage.lease import Kept, Lease
+from inference.rank_results.publication import BILLED, generation_folder, run_lease, withdraw
+from inference.runs.plan import Model, Plan, check_complete, make_plan, payload, read_payload
+from inference.storage.lease import HeldLease, Lease
 from inference.storage.store import Store
-
-INVOCATIONS = "invocations.json"  # this and the next are what the bill is made from
-EXECUTIONS = "executions.json"
-LEASES = ".cosmic/leases"
-SUMMARIES = (
-    "combined_data.json",
-    "combined_data.partial.json",
-    "predictions.parquet",
-    "predictions.partial.parquet",
-    "summary.json",
-    "report.html",
-)
 
 
 @dataclass(frozen=True)
 class Start:
-    """A plan, and which of its ranks were done before this run began."""
+    """How a run starts.
+
+    Attributes:
+        plan: what is to be done.
+        resumed: ranks of the plan that were done before this run began.
+        folder: key of the folder in which this run writes its summaries.
+    """
 
     plan: Plan
     resumed: tuple[int, ...]
+    folder: str
 
 
-def start_run(store: Store, request: RunRequest, what: Model | Script, run_id: str, *, fresh: bool = False) -> Start:
+def start_run(
+    store: Store, request: RunRequest, workload: Model | Script, held: HeldLease, *, fresh: bool = False
+) -> Start:
     """Plan a run against what lies under its result path, clear away results of another plan, write payload.json.
 
-    Whoever calls holds the run's leases (`hold`). Summaries go first, so that none ever stands for results that
-    are gone. A script reads its plan at the bucket's root (contract, "Rank event"): a copy of payload.json goes there.
+    Summaries are withdrawn first, so that none ever stands for results that are gone. A script reads its plan at the
+    bucket's root (contract, "Rank event"): a copy of payload.json goes there.
 
     Args:
         store: the object store.
         request: the checked request.
-        what: the staged model or script.
-        run_id: who begins.
+        workload: the staged model or script.
+        held: the lease on the result path (`hold`), in the name of the run.
         fresh: clear away every result, and the bill of earlier runs; but not what this very run did before it was
             retried.
 
     Raises:
         BadInput: there is no partition.
+        LeaseHeldError: another run took the result path over.
         StoreError: the store cannot be listed or written.
     """
-    plan = make_plan(request, store.list(request.data_bucket, request.data_prefix), what, store.root)
+    run_id = held.lease.holder
+    check_complete(store, request.data_bucket, request.data_prefix)
+    plan = make_plan(request, store.list(request.data_bucket, request.data_prefix), workload, store.root)
     fresh = fresh and _run_that_began(store, request) != run_id
     found = gather(store, plan.events)
     folder = request.result_path
@@ -60,16 +61,17 @@ def start_run(store: Store, request: RunRequest, what: Model | Script, run_id: s
     stale = set(found.stale)
     if fresh:
         stale |= {f"{folder}/{result.rank}.json" for result in found.results}
+    held.check()
     if len(done) < plan.world_size or stale:
-        store.delete(request.bucket, [f"{folder}/{name}" for name in SUMMARIES])
+        withdraw(held, folder)
         clear(store, request.bucket, folder, stale)
     if fresh:
-        store.delete(request.bucket, [f"{folder}/{name}" for name in (INVOCATIONS, EXECUTIONS)])
+        store.delete(request.bucket, [f"{folder}/{name}" for name in BILLED])
     document = json.dumps(payload(request, plan, run_id), indent=1).encode()
     store.write(request.bucket, f"{folder}/payload.json", document)
-    if isinstance(what, Script):
+    if isinstance(workload, Script):
         store.write(request.bucket, "payload.json", document)
-    return Start(plan, done)
+    return Start(plan, done, generation_folder(folder, held.generation))
 
 
 def _run_that_began(store: Store, request: RunRequest) -> str | None:
@@ -79,26 +81,24 @@ def _run_that_began(store: Store, request: RunRequest) -> str | None:
         return None
 
 
-@contextmanager
-def hold(store: Store, request: RunRequest, run_id: str) -> Iterator[list[Kept]]:
-    """Hold the run's result path while it lives, and for a script the bucket's root.
-
-    Raises:
-        Held: another run holds one of them; nothing was written.
-        StoreError: the store refuses.
-    """
-    what = f"{request.bucket}/{request.result_path}"
-    leases = [Lease(store, request.bucket, f"{LEASES}/{request.result_path}", run_id, what)]
+def leases_of(store: Store, request: RunRequest, run_id: str) -> list[Lease]:
+    """The leases that a run holds: on its result path, and for a script on the bucket's root too."""
+    leases = [run_lease(store, request.bucket, request.result_path, run_id)]
     if request.script is not None:
         leases.append(root_lease(store, request, run_id))
+    return leases
+
+
+@contextmanager
+def hold(store: Store, request: RunRequest, run_id: str) -> Iterator[list[HeldLease]]:
+    """Hold the run's leases while it lives; the one on the result path is the first.
+
+    Raises:
+        LeaseHeldError: another run holds one of them; nothing was written.
+        StoreError: the store refuses.
+    """
     with ExitStack() as stack:
-        yield [stack.enter_context(lease.keep()) for lease in leases]
-
-
-def partitions_lease(store: Store, request: RunRequest, run_id: str) -> Lease:
-    """The lease on the request's partitions, for the time in which they are made."""
-    what = f"the making of partitions in {request.data_bucket}/{request.data_prefix}"
-    return Lease(store, request.data_bucket, f"{LEASES}/{request.data_prefix}", run_id, what)
+        yield [stack.enter_context(lease.keep()) for lease in leases_of(store, request, run_id)]
 
 
 def root_lease(store: Store, request: RunRequest, run_id: str) -> Lease:

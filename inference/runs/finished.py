@@ -9,6 +9,7 @@ from inference.contract.script import Script
 from inference.errors import BadInput, StoreError
 from inference.model.checkpoint import content_hash
 from inference.rank_results.gather import gather
+from inference.rank_results.publication import committed_folder
 from inference.runs.plan import Model, make_plan
 from inference.runs.staged import staged
 from inference.storage.store import Store
@@ -35,8 +36,9 @@ def stored_summary(request: RunRequest, store_root: str) -> dict[str, Any] | Non
         store = Store(store_root)
         if not store.has_bucket(request.bucket):
             return None
-        summary = _read(store, request, "summary.json")
-        planned = _read(store, request, "payload.json")
+        folder = committed_folder(store, request.bucket, request.result_path)
+        summary = _read(store, request.bucket, f"{folder}/summary.json")
+        planned = _read(store, request.bucket, f"{request.result_path}/payload.json")
         if summary is None or planned is None or summary.get("missing_ranks") != []:
             return None
         if summary.get("store") != store.root:  # moved: the report is not where the summary says
@@ -53,16 +55,20 @@ def stored_summary(request: RunRequest, store_root: str) -> dict[str, Any] | Non
             return None
         names = ["combined_data.json", "report.html", *([] if request.script else ["predictions.parquet"])]
         there = {stored.key for stored in store.list(request.bucket, request.result_path)}
-        return summary if there >= {f"{request.result_path}/{name}" for name in names} else None
+        return (
+            summary
+            if there >= {f"{place}/{name}" for name in names for place in (folder, request.result_path)}
+            else None
+        )
     except StoreError as error:  # nothing has been written, and the run would only meet it again
         raise BadInput(str(error)) from error
     except (BadInput, OSError):
         return None  # the run itself says so better
 
 
-def _read(store: Store, request: RunRequest, name: str) -> dict[str, Any] | None:
+def _read(store: Store, bucket: str, key: str) -> dict[str, Any] | None:
     try:
-        document = store.read_json(request.bucket, f"{request.result_path}/{name}")
+        document = store.read_json(bucket, key)
     except BadInput:
         return None
     return document if isinstance(document, dict) else None

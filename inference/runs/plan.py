@@ -16,6 +16,8 @@ from inference.storage.store import Store, StoredObject
 T = TypeVar("T")
 
 SUFFIXES = (".pt", ".safetensors")
+MAKING = ".cosmic"  # suffix of the folder beside a folder of partitions, in which these being made is noted
+INCOMPLETE = "incomplete"  # lies in that folder from the first partition to the last
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,21 @@ class Plan:
     def data_map(self) -> dict[str, str | list[str]]:
         """{rank: DATA_PATH}, as scripts of the replaced system read it in payload.json."""
         return {str(event.rank): event.to_wire()["DATA_PATH"] for event in self.events}
+
+
+def check_complete(store: Store, bucket: str, prefix: str) -> None:
+    """See that the partitions under a prefix are all made.
+
+    Raises:
+        BadInput: they are being made, or their making was interrupted.
+        StoreError: the store refuses.
+    """
+    making = f"{prefix}{MAKING}"
+    if f"{making}/{INCOMPLETE}" in {stored.key for stored in store.list(bucket, making)}:
+        raise BadInput(
+            f"the partitions in {bucket}/{prefix}/ are being made, or their making was interrupted: wait, or run the"
+            " same `cosmic partition` or `cosmic ingest` again"
+        )
 
 
 def select_files(listing: Sequence[StoredObject], request: RunRequest) -> list[StoredObject]:

@@ -1,8 +1,11 @@
-"""A lease in the object store: one holder at a time, renewed while its process lives, gone by itself when it died.
+"""A lease in the object store: one holder at a time, renewed while its process lives, free by itself when it has died.
 
-A lease is a folder of numbered objects of which the highest counts. Whatever happens to it (taken, renewed, given back,
-taken over) is the conditional creation of the next number, so of several who try at once one wins, on S3 as in a local
-folder; nobody overwrites anything (docs/decisions/0013).
+A lease is a folder of numbered entries of which the highest counts. Every change (taken, renewed, released, taken over,
+results committed) is the conditional creation of the next number, so of several processes that try at once one wins, on
+S3 as in a local folder, and nothing is ever overwritten (docs/decisions/0013).
+
+A holder's generation is its fencing token: it is higher than that of every holder before, and the entries name the
+generation whose results count (`inference.rank_results.publication`).
 """
 
 import json
@@ -10,255 +13,309 @@ import logging
 import os
 import socket
 import threading
-import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from inference.contract.json_text import parse_json
-from inference.contract.validation import shorten
+from inference.contract.validation import is_number, sanitize_text, shorten
 from inference.errors import BadInput, StoreError
+from inference.storage.process_identity import is_dead, this_process
 from inference.storage.store import Store
 
-UNATTENDED_S = 3_900.0  # a state machine's hour and five minutes (contract, "State machine")
-LIFE_S = 60.0  # of an attended lease; it is renewed four times in that while
+LIFE_S = 60.0  # of an attended lease, which is renewed four times in that time
 _TRIES = 20
-_FOR_EVER = 2.0**35  # seconds since the epoch: the year 3058
+_LONGEST_S = 366 * 86_400.0
 _log = logging.getLogger(__name__)
 
 
 class LeaseHeldError(StoreError):
-    """Somebody else holds the lease; the message says who, where and until when."""
+    """Another holder has the lease; the message names it, its machine and how long it may last."""
 
 
 @dataclass(frozen=True)
-class _Entry:
-    """One numbered object: who holds the lease from then on; `expires` in seconds since the epoch, 0 for given back."""
+class Entry:
+    """One numbered entry of a lease.
+
+    Attributes:
+        number: of the entry; the highest counts.
+        holder: who has the lease.
+        seconds: how long it is the holder's after the entry was written, unless renewed; 0 where it was released.
+        generation: of the holder.
+        committed: the generation whose results count, 0 for none.
+        host: machine and process number, for messages.
+        process: identity of the process that renews the entry; "" where nobody does.
+        written_at: by the store's clock, in seconds since the epoch.
+    """
 
     number: int
     holder: str = ""
-    expires: float = 0.0
+    seconds: float = 0.0
+    generation: int = 0
+    committed: int = 0
     host: str = ""
     process: str = ""
+    written_at: float = 0.0
 
-    def is_live(self) -> bool:
-        return self.expires > time.time() and not _is_dead(self.process)
+    @classmethod
+    def parse(cls, number: int, data: bytes, written_at: float) -> "Entry":
+        """Read an entry; a damaged one has no holder, and counts as released."""
+        try:
+            document = parse_json(data, "the lease")
+        except BadInput:
+            document = None
+        document = document if isinstance(document, dict) else {}
+        found = {field.name: document.get(field.name, field.default) for field in fields(cls)[1:-1]}
+        texts = all(isinstance(found[name], str) for name in ("holder", "host", "process"))
+        tokens = all(type(found[name]) is int and 0 <= found[name] < 10**9 for name in ("generation", "committed"))
+        if not (texts and tokens and is_number(found["seconds"], -_LONGEST_S, _LONGEST_S)):
+            return cls(number, written_at=written_at)
+        return cls(number, **found, written_at=written_at)
+
+    def to_json(self) -> bytes:
+        """The entry as it is stored; a random token tells two equal ones apart."""
+        kept = {name: value for name, value in asdict(self).items() if name not in {"number", "written_at"}}
+        return json.dumps(kept | {"token": uuid.uuid4().hex}).encode()
 
 
 @dataclass(frozen=True)
 class Lease:
-    """A place in a bucket that one run at a time may hold.
+    """A place in a bucket that one holder at a time may have.
 
     Attributes:
         store: the object store.
         bucket: the bucket.
         key: of the lease's own folder.
-        holder: who asks: a run's id; asking again as the same holder renews.
-        what: the place, for messages.
+        holder: who asks, such as a run's id.
+        place: what is leased, for messages.
     """
 
     store: Store
     bucket: str
     key: str
     holder: str
-    what: str = "this bucket"
+    place: str = "this bucket"
 
-    def take(self, seconds: float = UNATTENDED_S, *, attended: bool = False) -> None:
-        """Take the lease for so many seconds, or renew it.
+    def take(self, seconds: float, *, attended: bool = False) -> "HeldLease":
+        """Take the lease for so many seconds.
+
+        Taken again in the same holder's name it keeps its generation, unless a process attends it: that one may not
+        share its token with an earlier process of the same name.
 
         Args:
             seconds: how long it stays this holder's if nobody renews it.
-            attended: this process is the holder: with its death the lease is free at once for others on this machine.
+            attended: this process is the holder: when it dies, others on this machine may take the lease at once.
 
         Raises:
-            Held: somebody else holds it.
+            LeaseHeldError: another holder has it.
             StoreError: the store refuses.
         """
         for _ in range(_TRIES):
-            entry = self._newest()
-            if entry is not None and entry.holder != self.holder and entry.is_live():
-                raise LeaseHeldError(self._told(entry))
-            if self._follow(entry, seconds, attended=attended):
-                return
-        raise LeaseHeldError(f"{self.what}: other runs take it at the same moment; try again")
+            last = self.newest()
+            ours = last is not None and last.holder == self.holder and last.seconds > 0
+            if last is not None and not ours and (left := self.seconds_left(last)) > 0:
+                raise LeaseHeldError(self._refusal(last, left))
+            last = last or Entry(0)
+            entry = replace(
+                last,
+                holder=self.holder,
+                seconds=seconds,
+                generation=last.generation if ours and not attended else last.generation + 1,
+                host=f"{socket.gethostname()}, pid {os.getpid()}",
+                process=this_process() if attended else "",
+            )
+            if self.append(entry):
+                return HeldLease(self, entry.generation)
+        raise LeaseHeldError(f"{self.place} is being taken by other runs at the same moment; try again")
+
+    def join(self) -> "HeldLease | None":
+        """The lease as another process has it in this holder's name; None where this holder does not have it."""
+        last = self.newest()
+        if last is None or last.holder != self.holder or self.seconds_left(last) <= 0:
+            return None
+        return HeldLease(self, last.generation)
 
     def release(self) -> None:
-        """Give the lease back, if it is still this holder's."""
-        entry = self._newest()
-        while entry is not None and entry.holder == self.holder and entry.expires > 0:
-            if self._follow(entry, None):
+        """Release the lease, if it is still this holder's."""
+        last = self.newest()
+        while last is not None and last.holder == self.holder and last.seconds > 0:
+            if self.append(replace(last, seconds=0.0)):
                 return
-            entry = self._newest()
+            last = self.newest()
+
+    def remove(self) -> None:
+        """Remove a released lease altogether, where its generations are not needed any more."""
+        last = self.newest()
+        if last is not None and last.seconds == 0:
+            self.store.delete(self.bucket, [self._key(last.number)])
+            folder = self.store.local_path(self.bucket, self.key)
+            if folder is not None:
+                with suppress(OSError):  # another holder may be there already
+                    folder.rmdir()
 
     @contextmanager
-    def keep(self, seconds: float = LIFE_S) -> Iterator["Kept"]:
-        """Hold the lease as this process: taken now, renewed by a thread, given back at the end.
+    def keep(self, seconds: float = LIFE_S) -> Iterator["HeldLease"]:
+        """Hold the lease as this process: taken now, renewed by a thread, released at the end.
 
         Raises:
-            Held: somebody else holds it.
+            LeaseHeldError: another holder has it.
             StoreError: the store refuses.
         """
-        self.take(seconds, attended=True)
-        kept = Kept(self, seconds)
+        held = self.take(seconds, attended=True)
+        over = threading.Event()
+        thread = threading.Thread(
+            target=held.renew_until, args=(over, seconds / 4), name=f"lease {self.key}", daemon=True
+        )
+        thread.start()
         try:
-            yield kept
+            yield held
         finally:
-            kept.stop()
+            over.set()
+            thread.join()
             try:
-                self.release()
+                held.release()
             except StoreError as error:
-                _log.warning("%s was not given back, and is free in %g s: %s", self.what, seconds, error)
+                _log.warning("%s was not released, and is free in %g s: %s", self.place, seconds, error)
 
-    def renew(self, seconds: float) -> bool:
-        """Renew what this process took; False where it was given back in this holder's name, by a machine's last step.
-
-        Raises:
-            Held: somebody else took it over.
-            StoreError: the store refuses.
-        """
+    def newest(self) -> Entry | None:
+        """The entry that counts; None where the lease was never taken."""
         for _ in range(_TRIES):
-            entry = self._newest()
-            if entry is not None and entry.holder != self.holder:
-                raise LeaseHeldError(
-                    f"{self.what} was taken over by run {entry.holder}{_where(entry)}, because this run did not renew"
-                    f" its hold for {seconds:g} s; it goes on where this one stops, and nothing is lost"
-                )
-            if entry is not None and entry.expires == 0:
-                return False
-            if self._follow(entry, seconds, attended=True):
-                return True
-        return True  # somebody in this holder's name keeps renewing it
-
-    def _newest(self) -> _Entry | None:
-        """The entry that counts; a damaged one is nobody's."""
-        for _ in range(_TRIES):
-            numbers = self._numbers()
-            if not numbers:
+            entries = self._entries()
+            if not entries:
                 return None
-            key = self._key(numbers[-1])
+            number, written_at = entries[-1]
             try:
-                document = parse_json(self.store.read(self.bucket, key), key)
-                expires = float(document["expires"])
-                if not 0 <= expires < _FOR_EVER:
-                    raise ValueError
-                return _Entry(
-                    numbers[-1],
-                    str(document["holder"]),
-                    expires,
-                    str(document.get("host", "")),
-                    str(document.get("process", "")),
-                )
-            except (BadInput, ValueError, TypeError, KeyError, AttributeError, OverflowError):
-                return _Entry(numbers[-1])
+                return Entry.parse(number, self.store.read(self.bucket, self._key(number)), written_at)
             except StoreError:
-                if self.store.head(self.bucket, key) is not None:
-                    raise  # else a newer one has just taken its place
+                if self.store.head(self.bucket, self._key(number)) is not None:
+                    raise  # otherwise a newer entry has just taken its place
         raise StoreError(f"{self.bucket}/{self.key} changes faster than it can be read")
 
-    def _follow(self, entry: _Entry | None, seconds: float | None, *, attended: bool = False) -> bool:
-        """Create the number after an entry; whether that is the one that counts now. None gives the lease back."""
-        number = entry.number + 1 if entry else 1
-        document: dict[str, Any] = {
-            "holder": self.holder,
-            "expires": 0 if seconds is None else time.time() + seconds,
-            "host": f"{socket.gethostname()}, pid {os.getpid()}",
-            "process": _this_process() if attended else "",
-            "token": uuid.uuid4().hex,
-        }
-        if not self.store.create(self.bucket, self._key(number), json.dumps(document).encode()):
+    def seconds_left(self, entry: Entry) -> float:
+        """How long the entry's holder still has the lease unless it renews it; 0 where it is free.
+
+        Both times are the store's own, so no machine's clock is trusted: a holder whose clock is ahead does not hold
+        longer, and an observer whose clock is ahead takes nothing early.
+        """
+        if entry.seconds <= 0 or is_dead(entry.process):
+            return 0.0
+        return max(entry.seconds - (self._store_time() - entry.written_at), 0.0)
+
+    def append(self, entry: Entry) -> bool:
+        """Create the entry after this one's number, with its content; whether that is the one that counts now."""
+        number = entry.number + 1
+        if not self.store.create(self.bucket, self._key(number), entry.to_json()):
             return False
-        numbers = self._numbers()
-        if numbers[-1:] != [number]:  # what this one followed was long gone
+        numbers = [found for found, _ in self._entries()]
+        if numbers[-1:] != [number]:  # the entry before was read long ago, and later ones had been removed
             self.store.delete(self.bucket, [self._key(number)])
             return False
         self.store.delete(self.bucket, [self._key(older) for older in numbers[:-1]])
         return True
 
-    def _numbers(self) -> list[int]:
-        names = [stored.key.removeprefix(f"{self.key}/") for stored in self.store.list(self.bucket, self.key)]
-        stems = [name.removesuffix(".lease") for name in names if name.endswith(".lease")]
-        return sorted(int(stem) for stem in stems if stem.isascii() and stem.isdecimal())
+    def _store_time(self) -> float:
+        """The store's clock, seconds since the epoch: that of an object which is written to see."""
+        probe = f"{self.key}/{uuid.uuid4().hex}.time"
+        self.store.write(self.bucket, probe, b"")
+        try:
+            stored = self.store.head(self.bucket, probe)
+        finally:
+            self.store.delete(self.bucket, [probe])
+        if stored is None:
+            raise StoreError(f"{self.bucket}/{probe} is gone a moment after it was written")
+        return stored.modified_at
+
+    def _entries(self) -> list[tuple[int, float]]:
+        """Number and time of each entry, in order."""
+        found = []
+        for stored in self.store.list(self.bucket, self.key):
+            stem = stored.key.removeprefix(f"{self.key}/").removesuffix(".lease")
+            if stored.key.endswith(".lease") and stem.isascii() and stem.isdecimal() and len(stem) < 19:
+                found.append((int(stem), stored.modified_at))
+        return sorted(found)
 
     def _key(self, number: int) -> str:
         return f"{self.key}/{number:08d}.lease"
 
-    def _told(self, entry: _Entry) -> str:
-        until = time.strftime("%H:%M:%S UTC", time.gmtime(entry.expires))
-        left = entry.expires - time.time()
-        holder = f"run {shorten(entry.holder, 80)[1:-1]}{_where(entry)}"
+    def _refusal(self, entry: Entry, left: float) -> str:
+        lives = ", and longer while it lives" if entry.process else ""
         return (
-            f"{self.what} is held by {holder}, for {left:.0f} s more (until {until}), and"
-            " longer while it lives; nothing was written: wait for it, or stop it"
+            f"{self.place} is held by run {shorten(entry.holder, 80)[1:-1]}{_machine(entry)}, for {left:.0f} s"
+            f" more{lives}; nothing was written: wait for it, or stop it"
         )
 
 
-class Kept:
-    """A lease that a thread renews."""
+class HeldLease:
+    """A lease in the hands of its holder.
 
-    def __init__(self, lease: Lease, seconds: float) -> None:
-        self._lease, self._seconds = lease, seconds
-        self._over = threading.Event()
-        self._lost: str | None = None
-        self._thread = threading.Thread(target=self._renew, name=f"lease {lease.key}", daemon=True)
-        self._thread.start()
+    Attributes:
+        lease: the lease.
+        generation: the holder's fencing token.
+    """
+
+    def __init__(self, lease: Lease, generation: int) -> None:
+        self.lease, self.generation = lease, generation
 
     def check(self) -> None:
-        """See that the lease is still ours, now: a machine that slept may have woken a moment ago.
+        """Renew the lease now: the machine may have slept until a moment ago.
 
         Raises:
-            Held: another run took it over while this one could not renew it.
+            LeaseHeldError: another holder took it over.
+            StoreError: the store refuses.
         """
-        self._renew_once()
-        if self._lost is not None:
-            raise LeaseHeldError(self._lost)
+        self._change()
 
-    def stop(self) -> None:
-        """Renew it no more."""
-        self._over.set()
-        self._thread.join()
+    def commit(self, generation: int | None = None) -> None:
+        """Make this generation's results the ones that count, in one conditional write.
 
-    def _renew(self) -> None:
-        while not self._over.wait(self._seconds / 4):
-            if not self._renew_once():
+        Args:
+            generation: another one's, or 0 to withdraw what was committed; default this holder's own.
+
+        Raises:
+            LeaseHeldError: another holder took the lease over; nothing was changed.
+            StoreError: the store refuses.
+        """
+        self._change(committed=self.generation if generation is None else generation)
+
+    def release(self) -> None:
+        """Release the lease, if it is still in this holder's hands."""
+        last = self.lease.newest()
+        while last is not None and self._is_ours(last) and last.seconds > 0:
+            if self.lease.append(replace(last, seconds=0.0)):
                 return
+            last = self.lease.newest()
 
-    def _renew_once(self) -> bool:
-        """Whether there is anything left to be renewed."""
-        try:
-            return self._lease.renew(self._seconds)
-        except LeaseHeldError as error:
-            self._lost = str(error)
-            return False
-        except StoreError as error:
-            _log.warning("%s could not be renewed, and is tried again: %s", self._lease.what, error)
-            return True
+    def renew_until(self, over: threading.Event, every_s: float) -> None:
+        """Renew the lease every so many seconds, until `over` is set or there is nothing left to renew."""
+        while not over.wait(every_s):
+            try:
+                self._change()
+            except LeaseHeldError:
+                return  # `check` or `commit` says so when it matters
+            except StoreError as error:
+                _log.warning("%s could not be renewed, and is tried again: %s", self.lease.place, error)
+
+    def _change(self, **changes: Any) -> None:
+        for _ in range(_TRIES):
+            last = self.lease.newest()
+            if last is None:  # its folder was removed by hand
+                last = Entry(0, self.lease.holder, LIFE_S, self.generation, process=this_process())
+            if not self._is_ours(last):
+                raise LeaseHeldError(
+                    f"{self.lease.place} was taken over by run {sanitize_text(last.holder)[:80]}{_machine(last)},"
+                    " because this run did not renew its lease in time; that run goes on, and nothing is lost"
+                )
+            if not changes and last.seconds == 0:
+                return  # released in this holder's name, by a machine's last step
+            if self.lease.append(replace(last, **changes)):
+                return
+        raise StoreError(f"{self.lease.place}: its lease changes faster than it can be renewed; try again")
+
+    def _is_ours(self, entry: Entry) -> bool:
+        return (entry.holder, entry.generation) == (self.lease.holder, self.generation)
 
 
-def _where(entry: _Entry) -> str:
-    return f" ({entry.host})" if entry.host else ""
-
-
-def _this_process() -> str:
-    """This process, told apart from every other one of its machine, before and after a restart; "" without /proc."""
-    return _process(os.getpid())
-
-
-def _process(pid: int) -> str:
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        space = Path("/proc/self/ns/pid").readlink()
-        state, *fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return ""
-    return "" if state == "Z" else f"{boot} {space} {pid} {fields[18]}"
-
-
-def _is_dead(process: str) -> bool:
-    """Whether a process of this very machine and process table is gone; of others nothing is known."""
-    ours, theirs = _this_process().split(), process.split()
-    if len(theirs) != 4 or ours[:2] != theirs[:2] or not theirs[2].isdecimal():
-        return False
-    return _process(int(theirs[2])) != process
+def _machine(entry: Entry) -> str:
+    return f" ({sanitize_text(entry.host)[:120]})" if entry.host else ""

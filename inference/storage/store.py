@@ -8,7 +8,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -33,11 +33,13 @@ class StoredObject:
         key: key inside the bucket.
         size: bytes.
         etag: the store's own fingerprint of the content (S3) or of the file's identity, time and size (a folder).
+        modified_at: when it was written, by the store's clock, in seconds since the epoch.
     """
 
     key: str
     size: int
     etag: str
+    modified_at: float = field(default=0.0, compare=False)
 
 
 @dataclass
@@ -138,11 +140,7 @@ class Store:
         with self._named("list", bucket, prefix):
             folder = prefix.rstrip("/") + "/" if prefix else None
             pages = obstore.list(self._bucket(bucket), prefix=folder)
-            found = [
-                StoredObject(entry["path"], entry["size"], (entry["e_tag"] or "").strip('"'))
-                for page in pages
-                for entry in page
-            ]
+            found = [_stored_object(entry, entry["path"]) for page in pages for entry in page]
         return sorted(found, key=lambda stored: natural_order(stored.key))
 
     def head(self, bucket: str, key: str) -> StoredObject | None:
@@ -156,7 +154,7 @@ class Store:
             if _is_absent(error):
                 return None
             raise
-        return StoredObject(key, entry["size"], (entry["e_tag"] or "").strip('"'))
+        return _stored_object(entry, key)
 
     def expected(self, bucket: str, key: str, etag: str) -> StoredObject | None:
         """`head` of an object that a listing showed with this ETag, looked at again for two seconds where it differs.
@@ -191,9 +189,9 @@ class Store:
             if _is_absent(error):
                 return None
             raise
-        document = parse_json(data, f"{bucket}/{key}")
+        document = parse_json(data, f"{bucket}/{key} is damaged: it")
         if not isinstance(document, dict | list):
-            raise BadInput(f"{bucket}/{key} holds neither a JSON object nor a list")
+            raise BadInput(f"{bucket}/{key} is damaged: it is neither a JSON object nor a list")
         return document
 
     def write(self, bucket: str, key: str, data: bytes | Path) -> None:
@@ -227,9 +225,30 @@ class Store:
                 if not _is_absent(error):
                     raise
 
+    def copy(self, bucket: str, source: str, target: str) -> bool:
+        """Put the content of one object under another key of the bucket; False where there is no such object.
+
+        Over S3 the service copies; in a folder both names are one file until one of them is replaced.
+        """
+        if self._no_folder(bucket):
+            return False
+        try:
+            with self._named("copy", bucket, source):
+                obstore.copy(self._bucket(bucket), source, target)
+        except StoreError as error:
+            if _is_absent(error):
+                return False
+            raise
+        return True
+
     def local_path(self, bucket: str, key: str) -> Path | None:
         """The object as a file, where the store is a folder; None over S3."""
         return Path(self.root) / bucket / key if self.is_local else None
+
+
+def _stored_object(entry: Any, key: str) -> StoredObject:
+    etag = (entry["e_tag"] or "").strip('"')
+    return StoredObject(key, entry["size"], etag, entry["last_modified"].timestamp())
 
 
 def _is_absent(error: StoreError) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from inference.contract.object_keys import natural_order
+from inference.contract.object_keys import RESERVED, natural_order
 from inference.errors import BadInput
 from inference.storage.store import Store
 from tasks.combined_data.records import Planned, Record, plan_by_name, read_plan, read_records, shortfalls
@@ -53,7 +53,7 @@ def find_runs(path: Path) -> list[ArchivedRun]:
         except OSError as error:
             raise BadInput(f"cannot read {folder / name}: {error.strerror}") from None
 
-    there = [name for name in names if (folder / name).is_file()]
+    there = [name for name in names if _is_public(name) and (folder / name).is_file()]
     if not path.is_dir() and (folder / _PLAN).is_file():
         there.append(_PLAN)
     return _runs(_Place(there, read), str(path), the_file=None if path.is_dir() else path.name)
@@ -74,7 +74,13 @@ def find_stored_runs(store: Store, bucket: str, prefix: str) -> list[ArchivedRun
             raise BadInput(f"there is no {where} in {store.root}")
         return _runs(_Place(keys, lambda key: store.read(bucket, f"{folder}/{key}")), where, the_file=name)
     keys = [stored.key.removeprefix(f"{prefix}/") for stored in store.list(bucket, prefix)]
+    keys = [key for key in keys if _is_public(key)]
     return _runs(_Place(keys, lambda key: store.read(bucket, f"{prefix}/{key}")), where, the_file=None)
+
+
+def _is_public(name: str) -> bool:
+    """Whether a file is no run's own copy, whose summaries lie under the customary names too."""
+    return RESERVED not in name.split("/")
 
 
 def with_plan(run: ArchivedRun, planned: Planned) -> ArchivedRun:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from inference.contract.rank_result import RankResult
 from inference.contract.validation import checked_int
 from inference.errors import BadInput
-from inference.runs.begin import EXECUTIONS, INVOCATIONS
+from inference.rank_results.publication import EXECUTIONS, INVOCATIONS
 from inference.storage.store import Store
 from tasks.invocations.clock_skew import TOLERANCE_S
 from tasks.invocations.invocation import Invocation
@@ -37,7 +37,13 @@ def _key(result_path: str) -> str:
 
 
 def keep_invocations(
-    store: Store, bucket: str, result_path: str, made: Iterable[Invocation], fingerprints: Mapping[int, str]
+    store: Store,
+    bucket: str,
+    result_path: str,
+    made: Iterable[Invocation],
+    fingerprints: Mapping[int, str],
+    *,
+    folder: str,
 ) -> list[Invocation]:
     """Add a run's invocations to those kept from earlier runs of the same ranks, and return them all.
 
@@ -50,6 +56,7 @@ def keep_invocations(
         result_path: of the run.
         made: this run's invocations.
         fingerprints: of the plan, by rank; invocations kept under another fingerprint belong to results that are gone.
+        folder: in which this run writes its summaries (`inference.rank_results.publication`).
 
     Raises:
         StoreError: the store cannot be written.
@@ -64,14 +71,14 @@ def keep_invocations(
     known = set(new)
     rows = [
         row
-        for row in _read(store, bucket, result_path)
+        for row in _read(store, bucket, folder) or _read(store, bucket, result_path)
         if row.fingerprint == fingerprints.get(row.invocation.rank) and row not in known
     ]
     for record in (row.invocation for row in new if row.invocation.billed_how == _RECORD):
         if (same := _unanswered(record, rows)) is not None:
             rows.remove(same)
     rows += new
-    store.write(bucket, _key(result_path), _ROWS.dump_json(rows, exclude={"__all__": {"invocation": {"result"}}}))
+    store.write(bucket, _key(folder), _ROWS.dump_json(rows, exclude={"__all__": {"invocation": {"result"}}}))
     return [row.invocation for row in rows]
 
 
@@ -103,16 +110,16 @@ def load_invocations(store: Store, bucket: str, result_path: str) -> list[Invoca
 
 def _read(store: Store, bucket: str, result_path: str) -> list[_Row]:
     key = _key(result_path)
-    document = store.read_json(bucket, key)
-    if document is None:
-        return []
     try:
-        return _ROWS.validate_json(json.dumps(document))  # strict, and from Python it would ask for our own classes
-    except ValidationError:
-        raise BadInput(f"{bucket}/{key} is damaged: remove it, and the ranks' own records count instead") from None
+        document = store.read_json(bucket, key)
+        # From Python objects, strict validation would ask for our own classes.
+        return [] if document is None else _ROWS.validate_json(json.dumps(document))
+    except (BadInput, ValidationError) as error:
+        why = error if isinstance(error, BadInput) else f"{bucket}/{key} is damaged"
+        raise BadInput(f"{why}: remove it, and the ranks' own records count instead") from None
 
 
-def keep_execution(store: Store, bucket: str, result_path: str, execution: Mapping[str, Any]) -> None:
+def keep_execution(store: Store, bucket: str, result_path: str, execution: Mapping[str, Any], *, folder: str) -> None:
     """Add an execution of a state machine to those of earlier runs under the result path.
 
     Args:
@@ -120,12 +127,13 @@ def keep_execution(store: Store, bucket: str, result_path: str, execution: Mappi
         bucket: of the run.
         result_path: of the run.
         execution: what is known of it, as JSON; `state_transitions` is billed.
+        folder: in which this run writes its summaries (`inference.rank_results.publication`).
 
     Raises:
         StoreError: the store cannot be written.
     """
     kept = [*load_executions(store, bucket, result_path), dict(execution)]
-    store.write(bucket, f"{result_path}/{EXECUTIONS}", json.dumps(kept, indent=1).encode())
+    store.write(bucket, f"{folder}/{EXECUTIONS}", json.dumps(kept, indent=1).encode())
 
 
 def load_executions(store: Store, bucket: str, result_path: str) -> list[dict[str, Any]]:
@@ -135,13 +143,12 @@ def load_executions(store: Store, bucket: str, result_path: str) -> list[dict[st
         BadInput: the file is damaged.
     """
     key = f"{result_path}/{EXECUTIONS}"
-    document = store.read_json(bucket, key)
-    if document is None:
-        return []
     try:
-        return _EXECUTIONS.validate_python(document)
-    except ValidationError:
-        raise BadInput(f"{bucket}/{key} is damaged: remove it, and the bill is without state transitions") from None
+        document = store.read_json(bucket, key)
+        return [] if document is None else _EXECUTIONS.validate_python(document)
+    except (BadInput, ValidationError) as error:
+        why = error if isinstance(error, BadInput) else f"{bucket}/{key} is damaged"
+        raise BadInput(f"{why}: remove it, and the bill is without state transitions") from None
 
 
 def transitions_of(executions: Iterable[Mapping[str, Any]]) -> int:

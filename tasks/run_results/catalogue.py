@@ -15,6 +15,7 @@ from inference.contract.plausible import REDSHIFT
 from inference.contract.validation import sanitize_text, shorten
 from inference.errors import BadInput, BadPartition, StoreError
 from inference.partitions.access import default_access, open_access
+from inference.rank_results.publication import committed_folder
 from inference.storage.store import Store
 from tasks.photoz.metrics import OUTLIER
 from tasks.photoz.quality import _R, MAGNITUDE
@@ -60,7 +61,8 @@ def read_catalogue(
         StoreError: the store cannot be read.
     """
     where = f"{bucket}/{result_path}"
-    summary = _document(store, bucket, f"{result_path}/summary.json", f"there is no finished run under {where}")
+    folder = committed_folder(store, bucket, result_path)
+    summary = _document(store, bucket, f"{folder}/summary.json", f"there is no finished run under {where}")
     plan = _document(store, bucket, f"{result_path}/payload.json", f"{where} holds no plan")
     missing = summary.get("missing_ranks")
     if not isinstance(missing, list) or not all(isinstance(rank, int) for rank in missing):
@@ -71,7 +73,7 @@ def read_catalogue(
             f"{where} is incomplete, {ranks} of {summary.get('ranks_planned')} missing: run the same request again,"
             " or take what is there with --partial"
         )
-    found = _predictions(store, bucket, f"{result_path}/predictions{'.partial' if missing else ''}.parquet")
+    found = _predictions(store, bucket, f"{folder}/predictions{'.partial' if missing else ''}.parquet")
     rows = found[~found["repeat"]]
     prefix = str(_of(_of(summary, "request", dict, where), "data_prefix", str, where))
     listed = _objects(store, summary["request"], objects)

@@ -2,7 +2,9 @@
 
 import json
 import os
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,8 +14,9 @@ from inference.contract.sample import samples_of_size
 from inference.contract.validation import checked_int
 from inference.errors import BadInput, BadPartition
 from inference.partitions.partition import Partition, open_partition, partition_bytes, split
-from inference.runs.plan import SUFFIXES
+from inference.runs.plan import INCOMPLETE, MAKING, SUFFIXES
 from inference.storage.atomic_write import atomic_write
+from inference.storage.lease import HeldLease, Lease
 from inference.storage.store import Store, StoredObject
 
 
@@ -24,6 +27,11 @@ class Target:
     store: Store
     bucket: str
     prefix: str
+
+    @property
+    def place(self) -> str:
+        """The folder, for messages."""
+        return f"{self.bucket}/{self.prefix}".rstrip("/")
 
     def key(self, name: str) -> str:
         """Key of an object in the folder."""
@@ -50,9 +58,73 @@ class Target:
         else:
             place.unlink(missing_ok=True)
 
+    def lease(self, holder: str) -> Lease:
+        """The lease on the folder, for whoever makes partitions in it."""
+        bucket, key = self._making()
+        return Lease(self.store, bucket, key, holder, f"the making of partitions in {self.place}")
+
+    def is_incomplete(self) -> bool:
+        """Whether partitions are being made there, or their making was interrupted."""
+        bucket, key = self._making()
+        return self.store.head(bucket, f"{key}/{INCOMPLETE}") is not None
+
+    def mark_incomplete(self) -> None:
+        """Note that partitions are being made there."""
+        bucket, key = self._making()
+        self.store.write(bucket, f"{key}/{INCOMPLETE}", b"")
+
+    def mark_complete(self) -> None:
+        """Note that all partitions are made."""
+        bucket, key = self._making()
+        self.store.delete(bucket, [f"{key}/{INCOMPLETE}"])
+
+    def _making(self) -> tuple[str, str]:
+        """Bucket and key of the folder beside this one in which its making is noted; here must lie partitions only."""
+        return (self.bucket, f"{self.prefix}{MAKING}") if self.prefix else (".", f"{self.bucket}{MAKING}")
+
     def partitions(self) -> list[StoredObject]:
         """The partitions that lie there already."""
         return [stored for stored in self.store.list(self.bucket, self.prefix) if stored.key.endswith(SUFFIXES)]
+
+
+@contextmanager
+def making_partitions(target: Target, holder: str) -> Iterator[HeldLease]:
+    """Hold the folder while partitions are made in it, and mark it as incomplete until the block ends well.
+
+    What an interrupted making left is removed first. Nothing reads partitions from a folder that is marked.
+
+    Args:
+        target: the folder.
+        holder: who makes them, for the message to another one.
+
+    Yields:
+        The lease; `check` it before each partition, so that a process that was stopped for long writes no more.
+
+    Raises:
+        BadInput: the folder holds partitions of a making that ended.
+        LeaseHeldError: another process makes partitions there.
+        StoreError: the store refuses.
+    """
+    lease = target.lease(f"{holder} {uuid.uuid4().hex[:8]}")
+    try:
+        with lease.keep() as held:
+            there = target.partitions()
+            if there and not target.is_incomplete():
+                raise BadInput(
+                    f"{target.place} holds {len(there)} partitions already: choose another folder, or empty it"
+                )
+            target.mark_incomplete()
+            target.store.delete(target.bucket, [stored.key for stored in there])
+            try:
+                yield held
+            except BaseException:
+                if not target.partitions():  # nothing was written, or all of it was removed
+                    target.mark_complete()
+                raise
+            held.check()
+            target.mark_complete()
+    finally:
+        lease.remove()
 
 
 def open_survey(source: Path) -> Partition:
@@ -140,13 +212,15 @@ def made_before(request: RunRequest, store: Store) -> list[StoredObject] | None:
     source = _source(request.partition)
     open_survey(source)
     facts = _facts(request.partition, source)
-    there = Target(store, request.data_bucket, request.data_prefix).partitions()
+    target = Target(store, request.data_bucket, request.data_prefix)
+    there = target.partitions()
     if not there:
         return None
     manifest = _manifest(store, request)
-    if manifest == facts | {"files": [[stored.key, stored.etag] for stored in there]}:
+    complete = facts | {"files": [[stored.key, stored.etag] for stored in there]}
+    if manifest == complete and not target.is_incomplete():
         return there
-    if manifest == facts | {"files": None}:
+    if manifest in (complete, facts | {"files": None}):
         return None
     raise BadInput(
         f"{request.data_bucket}/{request.data_prefix}/ holds partitions that were not made from {source} at this size:"
@@ -166,7 +240,7 @@ def _manifest(store: Store, request: RunRequest) -> Any:
         return None
 
 
-def make_partitions(request: RunRequest, wanted: PartitionRequest, store: Store) -> list[StoredObject]:
+def make_partitions(request: RunRequest, wanted: PartitionRequest, store: Store, run_id: str) -> list[StoredObject]:
     """Make the partitions that the request wants, unless they are there.
 
     The manifest is written first, with no files, so that another try after an interruption makes them anew.
@@ -185,8 +259,14 @@ def make_partitions(request: RunRequest, wanted: PartitionRequest, store: Store)
         manifest = json.dumps(facts | {"files": files}).encode()
         store.write(request.data_bucket, _manifest_key(request.data_prefix), manifest)
 
-    note(None)
     target = Target(store, request.data_bucket, request.data_prefix)
-    written = write_partitions(open_survey(source), facts["samples"], target, f".{wanted.format}")
-    note([[stored.key, stored.etag] for stored in written])
+    if target.partitions():  # `made_before` knows them as the rest of an interrupted making
+        target.mark_incomplete()
+    with making_partitions(target, run_id) as held:
+        note(None)
+        survey = open_survey(source)
+        written = write_partitions(
+            survey, facts["samples"], target, f".{wanted.format}", progress=lambda samples: held.check()
+        )
+        note([[stored.key, stored.etag] for stored in written])
     return written

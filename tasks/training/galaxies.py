@@ -13,7 +13,7 @@ from inference.errors import BadInput, BadPartition
 from inference.partitions.access import open_access
 from inference.partitions.faults import check_plausible
 from inference.partitions.partition import Partition, open_partition
-from inference.runs.plan import SUFFIXES
+from inference.runs.plan import SUFFIXES, check_complete
 from inference.storage.store import Store
 from tasks.reporting.terminal import bar
 
@@ -117,6 +117,8 @@ def open_galaxies(data: str, store: Store) -> GalaxySet:
         if place.is_file():
             return GalaxySet([open_partition(place, str(place))])
         if place.is_dir():
+            folder = place.resolve()
+            check_complete(Store(folder.parents[1]), folder.parent.name, folder.name)
             files = sorted(
                 (p for p in place.iterdir() if p.name.endswith(SUFFIXES)), key=lambda p: natural_order(p.name)
             )
@@ -134,6 +136,7 @@ def _stored(data: str, store: Store) -> list[Partition]:
     bucket, _, prefix = data.partition("/")
     if not prefix or not store.has_bucket(bucket):
         raise BadInput(f"there is no file, folder or bucket/prefix {data}")
+    check_complete(store, bucket, prefix)
     found = [stored for stored in store.list(bucket, prefix) if stored.key.endswith(SUFFIXES)]
     with bar("partitions", len(found)) as show:
         parts = []

@@ -164,7 +164,7 @@ def test_staged_script_runs_on_every_executor(executor):
     assert list(records["arguments"]) == [["--a", "b c"]] * 4
     assert records["mean_redshift"].notna().all()
     free = root_lease(Store("s3://"), RunRequest.read(scripted), "the next one")
-    free.take()  # or it would be refused
+    free.take(60)  # or it would be refused
     free.release()
 
 

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import pytest
@@ -7,14 +8,16 @@ from inference.contract.run_request import RunRequest
 from inference.errors import BadInput, RankFailed, StoreError
 from inference.handler import lambda_handler
 from inference.model.checkpoint import content_hash, export_onnx
-from inference.runs.begin import start_run
+from inference.rank_results.publication import run_lease
+from inference.runs.begin import hold
 from inference.runs.plan import Model, make_plan
 from inference.runs.staged import staged
 from inference.state_machine import initialize, summarize
+from inference.storage.lease import LeaseHeldError
 from inference.storage.store import Store
 from inference.worker import LocalContext
 from tasks.staging.weights import find_weights, put_weights
-from tests.support.surveys import SIZES, read_json, request_of
+from tests.support.surveys import SIZES, read_json, request_of, snapshot
 
 BUCKET = "cosmicai-test"
 MODEL = "models/tiny.safetensors"
@@ -50,9 +53,10 @@ def test_the_machine_plans_what_the_flow_plans(root):
 
 
 def test_ranks_that_are_done_are_not_in_the_list(root):
-    first, *others = items_of(root, initialize(request_of(), LocalContext()))
+    context = LocalContext()
+    first, *others = items_of(root, initialize(request_of(), context))
     lambda_handler(first, LocalContext())
-    assert items_of(root, initialize(request_of(), LocalContext())) == others
+    assert items_of(root, initialize(request_of(), context)) == others
 
 
 def test_a_run_by_hand_ends_in_combined_data(root, results):
@@ -86,9 +90,58 @@ def test_missing_ranks_that_the_machine_tolerates_are_named(root, monkeypatch):
 
 def test_a_flow_that_began_the_run_keeps_its_name_on_it(root, results):
     store, request = Store(root), RunRequest.read(request_of())
-    start_run(store, request, staged(store, request), "flow-run-1")
-    initialize(request_of() | {"run_id": "flow-run-1"}, LocalContext())
+    with hold(store, request, "flow-run-1") as leases:
+        output = initialize(request_of() | {"run_id": "flow-run-1"}, LocalContext())
+        with pytest.raises(RankFailed, match="4 of 4 ranks are missing"):
+            summarize(output, LocalContext())
+        leases[0].check()  # the machine's last step leaves the flow its lease
     assert read_json(results / "payload.json")["run_id"] == "flow-run-1"
+
+
+def test_initialize_refuses_a_result_path_that_a_living_run_holds(root, results):
+    store, request = Store(root), RunRequest.read(request_of())
+    with hold(store, request, "a flow"):
+        before = snapshot(results) if results.exists() else None
+        for event in (request_of(), request_of() | {"run_id": "another flow"}):
+            with pytest.raises(LeaseHeldError):
+                initialize(event, LocalContext())
+        assert (snapshot(results) if results.exists() else None) == before
+
+
+def test_initialize_refuses_a_flow_that_lost_its_lease(root, results):
+    with pytest.raises(LeaseHeldError, match="does not hold cosmicai-test/results/test any more"):
+        initialize(request_of() | {"run_id": "a flow that was killed"}, LocalContext())
+    assert not results.exists()
+
+
+def test_run_by_hand_holds_the_result_path_until_its_summary(root):
+    store, request = Store(root), RunRequest.read(request_of())
+    output = initialize(request_of(), LocalContext())
+    with pytest.raises(LeaseHeldError, match="held by run local-"), hold(store, request, "a flow"):
+        pass
+    with pytest.raises(RankFailed, match="4 of 4 ranks are missing"):
+        summarize(output, LocalContext())
+    with hold(store, request, "a flow"):
+        pass
+
+
+def test_lease_of_a_run_by_hand_lasts_as_long_as_the_machine_may(root, monkeypatch):
+    monkeypatch.setenv("RUN_TIMEOUT", "120")
+    initialize(request_of(), LocalContext())
+    lease = run_lease(Store(root), BUCKET, "results/test", "anybody")
+    assert lease.newest().seconds == 180
+
+
+def test_summary_of_a_run_that_was_taken_over_changes_nothing(root, results):
+    output = initialize(request_of(), LocalContext())
+    for item in items_of(root, output):
+        lambda_handler(item, LocalContext())
+    other = run_lease(Store(root), BUCKET, "results/test", "another run")
+    other.append(dataclasses.replace(other.newest(), seconds=0.0))
+    other.take(60)
+    with pytest.raises(LeaseHeldError):
+        summarize(output, LocalContext())
+    assert not (results / "combined_data.json").exists()
 
 
 @pytest.mark.parametrize(
@@ -159,21 +212,22 @@ class TestAScript:
         return request_of(model=None, script="/tmp/A B/run.py", S3_object_name="A B")
 
     def test_the_plan_lies_at_the_buckets_root_while_the_run_holds_it(self, root, scripted):
-        initialize(scripted | {"run_id": "one"}, LocalContext())
+        initialize(scripted, LocalContext(aws_request_id="one"))
         assert read_json(root / BUCKET / "payload.json")["data_map"]["0"] == "survey/1.pt"
         with pytest.raises(StoreError, match="root of bucket cosmicai-test is held by run one "):
-            initialize(scripted | {"run_id": "two", "result_path": "results/two"}, LocalContext())
+            initialize(scripted | {"result_path": "results/two"}, LocalContext(aws_request_id="two"))
         assert json.loads((root / BUCKET / "payload.json").read_text())["result_path"] == "results/test"
 
     def test_a_summary_gives_the_bucket_free(self, root, scripted):
-        output = initialize(scripted | {"run_id": "one"}, LocalContext())
+        output = initialize(scripted, LocalContext(aws_request_id="one"))
         with pytest.raises(RankFailed):
             summarize(output, LocalContext())
-        initialize(scripted | {"run_id": "two", "result_path": "results/two"}, LocalContext())
+        initialize(scripted | {"result_path": "results/two"}, LocalContext(aws_request_id="two"))
 
     def test_a_changed_script_makes_another_plan(self, root, scripted):
-        before = items_of(root, initialize(scripted | {"run_id": "one"}, LocalContext()))
+        context = LocalContext(aws_request_id="one")
+        before = items_of(root, initialize(scripted, context))
         (root / BUCKET / "A B" / "run.py").write_text("print('other')\n")
-        after = items_of(root, initialize(scripted | {"run_id": "one"}, LocalContext()))
+        after = items_of(root, initialize(scripted, context))
         assert before[0]["fingerprint"] != after[0]["fingerprint"]
         assert after[0]["SCRIPT"] == "/tmp/A B/run.py"

@@ -91,7 +91,7 @@ class Reader:
 
 
 def _lease(store):
-    Lease(store, BUCKET, f"{PATH}/l", "me").take()
+    Lease(store, BUCKET, f"{PATH}/l", "me").take(60)
 
 
 def _stored(name, read):
@@ -233,6 +233,7 @@ SWEEP = {
 }
 EXECUTION = {"children": "EXPRESS", "items": {"total": 4, "pending": 0}, "item_seconds": [1.0], "state_transitions": 9}
 INVOCATION = {name: value for name, value in asdict(invocation()).items() if name != "result"}
+LEASE = {"holder": "me", "seconds": 60.0, "generation": 3, "committed": 2, "host": "a", "process": "", "token": "t"}
 NIGHT = {"created": "2026-01-01", "measurements": [each.to_dict() for each in measured(repeats=2)]}
 SURVEY = random_survey(6)
 ROOT = Path(__file__).parents[2]
@@ -259,7 +260,7 @@ READERS = {
     "plan of events": Reader(PLAN, _parsed(lambda document: events_of(document, RunRequest.read(request_of())))),
     "summary function": Reader(PLAN, _stored("payload.json", _summary_function), ends_in=RankFailed),
     "plan of a worker": Reader(PLAN, _stored("payload.json", _planned), refuses=False, ends_in=RankFailed),
-    "lease": Reader({"holder": "me", "expires": 9e9}, _stored("l/00000001.lease", _lease), refuses=False),
+    "lease": Reader(LEASE, _stored("l/00000001.lease", _lease), refuses=False),
     "invocations": Reader(
         [{"fingerprint": "f", "invocation": INVOCATION}],
         _stored("invocations.json", lambda store: load_invocations(store, BUCKET, PATH)),

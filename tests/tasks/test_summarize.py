@@ -128,7 +128,9 @@ class TestTheDocument:
         plan = Plan(self.EVENTS, (StoredObject("0.pt", 1, ""),), ("a note",))
         request = RunRequest.read(request_of())
         found = Gathered(tuple(results), tuple(missing), ())
-        document = describe(request, Start(plan, tuple(resumed)), found, ledger or Ledger(), {"run_id": "run"})
+        document = describe(
+            request, Start(plan, tuple(resumed), "results/test"), found, ledger or Ledger(), {"run_id": "run"}
+        )
         json.dumps(document, allow_nan=False)
         return document
 

@@ -34,7 +34,7 @@ def main(args: argparse.Namespace) -> int:
     from tasks.reporting.terminal import bar
     from tasks.survey.ingest import ingest
     from tasks.survey.object_table import find_table, read_objects
-    from tasks.survey.partitions import samples_each
+    from tasks.survey.partitions import making_partitions, samples_each
 
     if args.workers is not None and not 1 <= args.workers <= 1024:
         raise BadInput(f"--workers must be from 1 to 1024, not {args.workers}")
@@ -47,12 +47,16 @@ def main(args: argparse.Namespace) -> int:
     objects = read_objects(table, folder, column_options(args))
     target = empty_target(args.to)
     done = 0
-    with bar("cut-outs", len(objects)) as show:
+    with making_partitions(target, "cosmic ingest") as held, bar("cut-outs", len(objects)) as show:
+        checked_at = 0
 
         def progress(count: int) -> None:
-            nonlocal done
+            nonlocal done, checked_at
             done += count
             show(done)
+            if done - checked_at >= each:  # about once a partition
+                held.check()
+                checked_at = done
 
         found = ingest(
             objects,

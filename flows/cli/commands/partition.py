@@ -27,18 +27,19 @@ def main(args: argparse.Namespace) -> int:
     """Cut and write."""
     from inference.contract.sample import samples_of_size
     from tasks.reporting.terminal import bar
-    from tasks.survey.partitions import open_survey, samples_each, write_partitions
+    from tasks.survey.partitions import making_partitions, open_survey, samples_each, write_partitions
 
     survey = open_survey(args.source)
     each = samples_of_size(args.size) if args.size is not None else samples_each(args.samples)
     target = empty_target(args.to)
     done = 0
-    with bar("galaxies", len(survey)) as show:
+    with making_partitions(target, "cosmic partition") as held, bar("galaxies", len(survey)) as show:
 
         def progress(count: int) -> None:
             nonlocal done
             done += count
             show(done)
+            held.check()
 
         written = write_partitions(survey, each, target, f".{args.format}", progress)
     say(
@@ -59,7 +60,7 @@ def empty_target(to: str) -> "Target":
     target = _target(to)
     check_writable(target.store)
     there = target.partitions()
-    if there:
+    if there and not target.is_incomplete():
         raise BadInput(f"{to} holds {len(there)} partitions already: choose another folder, or empty it first")
     return target
 

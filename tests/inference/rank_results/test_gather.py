@@ -78,14 +78,24 @@ def test_files_of_other_names_are_left_alone(store):
     assert found.results == found.stale == ()
 
 
+def test_clear_leaves_alone_what_a_run_in_a_folder_below_wrote(store):
+    nested = ["0.json", "1.json", "payload.json", "summary.json", "predictions/0.1-0123abcd.safetensors"]
+    for key in (*nested, "0.notes.txt"):
+        store.write("cosmicai-test", f"results/test/predictions/{key}", b"{}")
+    store.write("cosmicai-test", "results/test/0.json", b"{}")
+    clear(store, "cosmicai-test", "results/test", ["results/test/0.json"])
+    left = {stored.key for stored in store.list("cosmicai-test", "results/test")}
+    assert left == {f"results/test/predictions/{key}" for key in (*nested, "0.notes.txt")}
+
+
 def test_clearing_takes_the_stale_results_with_their_predictions_and_nothing_else(store):
     for rank in (1, 11):
         put(store, rank)
-        store.write("cosmicai-test", f"results/test/predictions/{rank}.1-a.safetensors", b"x")
+        store.write("cosmicai-test", f"results/test/predictions/{rank}.1-0123abcd.safetensors", b"x")
     store.delete("cosmicai-test", [RESULT.predictions_path])
     clear(store, "cosmicai-test", "results/test", ["results/test/1.json"])
     left = [stored.key for stored in store.list("cosmicai-test", "results/test")]
-    assert left == ["results/test/11.json", "results/test/predictions/11.1-a.safetensors"]
+    assert left == ["results/test/11.json", "results/test/predictions/11.1-0123abcd.safetensors"]
 
 
 def test_more_than_a_thousand_ranks_are_all_found(store):

@@ -6,10 +6,12 @@ import pytest
 from inference.contract.run_request import RunRequest
 from inference.contract.script import Script
 from inference.partitions.partition import write_partition
-from inference.runs.begin import EXECUTIONS, INVOCATIONS, SUMMARIES, hold, start_run
+from inference.rank_results.publication import EXECUTIONS, INVOCATIONS, SUMMARIES
+from inference.runs.begin import hold
 from inference.runs.plan import Model, events_of
 from inference.storage.lease import LeaseHeldError
 from inference.storage.store import Store
+from tests.support.started_run import start_run
 from tests.support.surveys import random_survey, read_json, request_of, write_survey
 from tests.support.wire_examples import RESULT
 
@@ -35,7 +37,7 @@ def request(**changes):
 def finish(store, start, rank):
     """Put a rank's result where the plan wants it."""
     event = start.plan.events[rank]
-    key = f"results/test/predictions/{rank}.1-a.safetensors"
+    key = f"results/test/predictions/{rank}.1-0123abcd.safetensors"
     result = dataclasses.replace(
         RESULT,
         rank=rank,

@@ -7,10 +7,10 @@ import pytest
 
 from inference.contract.run_request import RunRequest
 from inference.errors import BadInput
-from inference.runs.begin import start_run
 from inference.runs.finished import stored_summary
 from inference.runs.plan import Model
 from inference.storage.store import Store
+from tests.support.started_run import start_run
 from tests.support.surveys import request_of, snapshot, write_survey
 from tests.support.wire_examples import RESULT
 
@@ -30,7 +30,7 @@ def root(tmp_path):
     store.write(BUCKET, "models/tiny.safetensors", WEIGHTS)
     start = start_run(store, request(), Model("models/tiny.safetensors", hashlib.sha256(WEIGHTS).hexdigest()), "one")
     for event in start.plan.events:
-        key = f"{PATH}/predictions/{event.rank}.1-a.safetensors"
+        key = f"{PATH}/predictions/{event.rank}.1-0123abcd.safetensors"
         same = {"rank": event.rank, "world_size": event.world_size, "fingerprint": event.fingerprint}
         result = dataclasses.replace(RESULT, **same, data_path=event.data_paths[0], predictions_path=key)
         store.write(BUCKET, key, b"redshifts")
@@ -96,7 +96,7 @@ def test_nor_one_of_which_something_is_gone_or_damaged(root, spoil, name):
 
 
 @pytest.mark.parametrize(
-    "name", ["predictions/2.1-a.safetensors", "predictions.parquet", "report.html", "combined_data.json"]
+    "name", ["predictions/2.1-0123abcd.safetensors", "predictions.parquet", "report.html", "combined_data.json"]
 )
 def test_nor_one_whose_redshifts_or_tables_are_gone(root, name):
     gone(root / BUCKET / PATH / name)

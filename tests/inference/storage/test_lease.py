@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import subprocess
 import sys
@@ -7,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from inference.errors import StoreError
 from inference.storage import lease as leases
+from inference.storage import process_identity
 from inference.storage.lease import Lease, LeaseHeldError
 from inference.storage.store import Store
 
@@ -37,22 +38,22 @@ def test_the_same_holder_renews(lease):
     lease("one").take(1)
     lease("one").take(60)
     with pytest.raises(LeaseHeldError, match=r"for (59|60) s"):
-        lease("two").take()
+        lease("two").take(60)
 
 
 def test_what_is_released_can_be_taken_and_one_small_object_is_left(lease):
-    lease("one").take()
+    lease("one").take(60)
     lease("one").release()
-    lease("two").take()
+    lease("two").take(60)
     lease("two").release()
     assert len(entries(lease("two"))) == 1
 
 
 def test_another_holders_lease_is_not_released(lease):
-    lease("one").take()
+    lease("one").take(60)
     lease("two").release()
     with pytest.raises(LeaseHeldError, match="run one"):
-        lease("two").take()
+        lease("two").take(60)
 
 
 def test_a_release_without_a_lease_is_nothing(lease):
@@ -64,21 +65,21 @@ def test_an_expired_lease_is_nobodys(lease):
     lease("one").take(-1)
     lease("two").take(60)
     with pytest.raises(LeaseHeldError, match="run two"):
-        lease("one").take()
+        lease("one").take(60)
 
 
-@pytest.mark.parametrize("damage", [b"", b"{}", b"[]", b"7", b'{"holder": "one", "expires": "soon"}'])
+@pytest.mark.parametrize("damage", [b"", b"{}", b"[]", b"7", b'{"holder": "one", "seconds": "60"}'])
 def test_a_damaged_lease_is_nobodys(lease, damage):
     first = lease("two")
     first.store.write(BUCKET, f"{KEY}/00000004.lease", damage)
-    first.take()
+    first.take(60)
     (key,) = entries(first)
     assert json.loads(first.store.read(BUCKET, key))["holder"] == "two"
 
 
 def test_a_lease_on_a_folder_below_is_another_one(lease, tmp_path):
-    Lease(Store(tmp_path), BUCKET, f"{KEY}/deeper", "two").take()
-    lease("one").take()
+    Lease(Store(tmp_path), BUCKET, f"{KEY}/deeper", "two").take(60)
+    lease("one").take(60)
 
 
 def test_of_many_who_try_at_once_one_wins_also_when_an_expired_lease_is_there(lease):
@@ -103,10 +104,10 @@ def test_of_many_who_try_at_once_one_wins_also_when_an_expired_lease_is_there(le
 def test_who_acts_on_a_look_from_long_ago_takes_nothing(lease):
     late = lease("late")
     lease("one").take(-1)
-    seen = late._newest()
+    seen = late.newest()
     for _ in range(3):
         lease("two").take(60)
-    assert not late._follow(seen, 60)
+    assert not late.append(seen)
     with pytest.raises(LeaseHeldError, match="run two"):
         late.take(60)
     lease("two").release()
@@ -117,50 +118,84 @@ def number(of):
 
 
 def test_a_kept_lease_is_renewed_again_and_again_and_given_back_at_the_end(lease):
-    with lease("one").keep(2.0) as kept:
+    with lease("one").keep(2.0) as held:
         deadline = time.monotonic() + 60
         while number(lease("one")) < 3:
             assert time.monotonic() < deadline
             time.sleep(0.01)
-        kept.check()
+        held.check()
         with pytest.raises(LeaseHeldError, match="run one"):
-            lease("two").take()
-    lease("two").take()
-
-
-def test_who_was_taken_over_while_it_could_not_renew_is_told_and_leaves_the_new_holder_alone(lease, monkeypatch):
-    def away(*_):
-        raise StoreError("the store is away")
-
-    with lease("one").keep(0.4) as kept:
-        with monkeypatch.context() as patch:
-            patch.setattr(Lease, "renew", away)
-            time.sleep(0.6)
             lease("two").take(60)
-        kept._thread.join(timeout=60)
-        with pytest.raises(LeaseHeldError, match=r"taken over by run two .* did not renew its hold for 0\.4 s"):
-            kept.check()
+    lease("two").take(60)
+
+
+def taken_over(of):
+    """Take the lease as if its holder had slept for longer than the lease lives."""
+    of.append(dataclasses.replace(of.newest(), seconds=0.0))
+    return of.take(60)
+
+
+def test_lease_taken_over_is_left_alone_by_its_former_holder(lease):
+    with lease("one").keep(60) as held:
+        taken_over(lease("two"))
+        with pytest.raises(LeaseHeldError, match=r"taken over by run two .* did not renew its lease in time"):
+            held.check()
     with pytest.raises(LeaseHeldError, match="run two"):
-        lease("three").take()
+        lease("three").take(60)
 
 
-def test_a_takeover_is_found_out_when_it_matters_and_not_only_at_the_next_renewal(lease):
-    with lease("one").keep(60) as kept:
-        two = lease("two")
-        two._follow(two._newest(), 60.0)  # as if the first had slept for longer than its lease lives
+def test_lease_cannot_be_committed_by_its_former_holder(lease):
+    with lease("one").keep(60) as held:
+        other = taken_over(lease("two"))
         with pytest.raises(LeaseHeldError, match="taken over by run two"):
-            kept.check()
+            held.commit()
+        assert lease("three").newest().committed == 0
+        other.commit()
+        assert lease("three").newest().committed == other.generation > held.generation
 
 
-def test_a_lease_that_a_machines_last_step_gave_back_is_not_lost(lease):
-    with lease("one").keep(0.4) as kept:
+def test_lease_of_the_same_name_in_another_process_has_a_token_of_its_own(lease):
+    first = lease("one").take(60, attended=True)
+    second = lease("one").take(60, attended=True)
+    assert second.generation > first.generation
+    with pytest.raises(LeaseHeldError):
+        first.commit()
+
+
+def test_lease_taken_again_unattended_keeps_its_generation(lease):
+    assert lease("one").take(60).generation == lease("one").take(60).generation
+    assert lease("one").join().generation == lease("one").take(60).generation
+    assert lease("two").join() is None
+
+
+def test_commitment_outlives_renewal_release_and_takeover(lease):
+    with lease("one").keep(60) as held:
+        held.commit()
+        held.check()
+    lease("two").take(60)
+    assert lease("two").newest().committed == held.generation
+
+
+def test_lease_released_by_a_machines_last_step_is_not_lost(lease):
+    with lease("one").keep(60) as held:
         lease("one").release()
-        kept._thread.join(timeout=60)
-        assert not kept._thread.is_alive()
-        kept.check()
+        held.check()
+    lease("two").take(60)
 
 
-@pytest.mark.skipif(not leases._this_process(), reason="needs /proc to tell processes apart")
+@pytest.mark.parametrize("ahead_s", [3_600.0, -3_600.0])
+def test_lease_lasts_no_longer_for_a_holder_whose_clock_is_wrong(lease, monkeypatch, ahead_s):
+    wrong = time.time() + ahead_s
+    with monkeypatch.context() as patch:
+        patch.setattr(time, "time", lambda: wrong)
+        lease("one").take(1.0)
+        with pytest.raises(LeaseHeldError, match=r"for [01] s more"):
+            lease("two").take(60)
+    time.sleep(1.1)
+    lease("two").take(60)
+
+
+@pytest.mark.skipif(not process_identity.this_process(), reason="needs /proc to tell processes apart")
 class TestADeadHolder:
     def held_by_a_process(self, tmp_path, attended):
         code = (
@@ -177,26 +212,26 @@ class TestADeadHolder:
     def test_is_found_out_at_once_on_its_own_machine_even_before_it_was_waited_for(self, lease, tmp_path):
         with self.held_by_a_process(tmp_path, attended=True) as process:
             with pytest.raises(LeaseHeldError, match=f"pid {process.pid}"):
-                lease("two").take()
+                lease("two").take(60)
             process.kill()
             deadline = time.monotonic() + 30
-            while leases._process(process.pid) and time.monotonic() < deadline:
+            while process_identity.identity_of(process.pid) and time.monotonic() < deadline:
                 time.sleep(0.01)
-            lease("two").take()
+            lease("two").take(60)
 
     def test_that_left_its_lease_to_a_machine_is_waited_for(self, lease, tmp_path):
         with self.held_by_a_process(tmp_path, attended=False) as process:
             process.kill()
             process.wait()
             with pytest.raises(LeaseHeldError, match="run one"):
-                lease("two").take()
+                lease("two").take(60)
 
     def test_on_another_machine_is_known_by_its_lease_alone(self, lease, monkeypatch):
         with monkeypatch.context() as patch:
-            patch.setattr(leases, "_this_process", lambda: "other-machine pid:[1] 1 1")
+            patch.setattr(leases, "this_process", lambda: "other-machine pid:[1] 1 1")
             lease("one").take(60, attended=True)
         with pytest.raises(LeaseHeldError):
-            lease("two").take()
+            lease("two").take(60)
 
 
 @pytest.mark.slow

@@ -102,20 +102,20 @@ class TestTheLedger:
 class TestWhatIsKept:
     def test_invocations_come_back_as_they_were_but_for_their_results(self, store, kept):
         made = [failed(0, retryable=False), done(1), done(0, attempt=2, init_s=0, cold=False)]
-        assert keep_invocations(store, BUCKET, PATH, made, PRINTS) == without_results(made)
+        assert keep_invocations(store, BUCKET, PATH, made, PRINTS, folder=PATH) == without_results(made)
         assert load_invocations(store, BUCKET, PATH) == without_results(made)
         assert '"result"' not in kept.read_text()
 
     def test_a_later_run_adds_to_what_is_kept(self, store):
-        keep_invocations(store, BUCKET, PATH, [failed(0), done(1)], PRINTS)
-        both = keep_invocations(store, BUCKET, PATH, [done(0, attempt=2)], PRINTS)
+        keep_invocations(store, BUCKET, PATH, [failed(0), done(1)], PRINTS, folder=PATH)
+        both = keep_invocations(store, BUCKET, PATH, [done(0, attempt=2)], PRINTS, folder=PATH)
         assert [(each.rank, each.error) for each in both] == [(0, "the store is away"), (1, None), (0, None)]
         assert load_invocations(store, BUCKET, PATH) == both
 
     def test_a_retried_task_adds_what_it_has_added_only_once(self, store):
         made = [failed(0), done(1), done(0, attempt=2)]
         for _ in range(2):
-            assert keep_invocations(store, BUCKET, PATH, made, PRINTS) == without_results(made)
+            assert keep_invocations(store, BUCKET, PATH, made, PRINTS, folder=PATH) == without_results(made)
 
     def test_a_call_that_outlived_its_run_is_billed_once_by_its_record(self, store):
         stopped = {"error": "stopped: the run took longer", "billed_how": STILL_RUNNING, "attempt": RESULT.attempt}
@@ -123,24 +123,24 @@ class TestWhatIsKept:
         early = invocation(0, **stopped, started_at=began - 60, ended_at=began - 30)
         copies = [invocation(0, **stopped, started_at=began + late, ended_at=began + 3) for late in (0, 2.5)]
         other = invocation(1, **stopped, started_at=began, ended_at=began + 3)
-        keep_invocations(store, BUCKET, PATH, [early, *copies, other], PRINTS)
+        keep_invocations(store, BUCKET, PATH, [early, *copies, other], PRINTS, folder=PATH)
         (record,) = of_records(RESULTS[:1], [early, *copies, other], 2048)
-        assert keep_invocations(store, BUCKET, PATH, [record], PRINTS) == [early, copies[1], other, record]
+        assert keep_invocations(store, BUCKET, PATH, [record], PRINTS, folder=PATH) == [early, copies[1], other, record]
 
     def test_a_run_of_no_ranks_keeps_what_is_there(self, store):
-        keep_invocations(store, BUCKET, PATH, [done(0)], PRINTS)
-        assert [each.rank for each in keep_invocations(store, BUCKET, PATH, [], PRINTS)] == [0]
+        keep_invocations(store, BUCKET, PATH, [done(0)], PRINTS, folder=PATH)
+        assert [each.rank for each in keep_invocations(store, BUCKET, PATH, [], PRINTS, folder=PATH)] == [0]
 
     def test_invocations_of_another_fingerprint_or_of_no_rank_any_more_are_dropped(self, store):
-        keep_invocations(store, BUCKET, PATH, [done(0), done(1)], PRINTS)
-        both = keep_invocations(store, BUCKET, PATH, [done(1)], {1: "changed"})
+        keep_invocations(store, BUCKET, PATH, [done(0), done(1)], PRINTS, folder=PATH)
+        both = keep_invocations(store, BUCKET, PATH, [done(1)], {1: "changed"}, folder=PATH)
         assert [each.rank for each in both] == [1]
         assert load_invocations(store, BUCKET, PATH) == both
 
     def test_a_result_path_without_a_run_is_told_by_name(self, store, kept):
         with pytest.raises(BadInput, match=f"{BUCKET}/{PATH}"):
             load_invocations(store, BUCKET, PATH)
-        keep_invocations(store, BUCKET, PATH, [], PRINTS)
+        keep_invocations(store, BUCKET, PATH, [], PRINTS, folder=PATH)
         with pytest.raises(BadInput, match=f"{BUCKET}/{PATH}"):
             load_invocations(store, BUCKET, PATH)
         assert kept.read_text() == "[]"
@@ -167,9 +167,9 @@ class TestWhatIsKept:
         store.write(BUCKET, f"{PATH}/invocations.json", data)
         for read in (
             lambda: load_invocations(store, BUCKET, PATH),
-            lambda: keep_invocations(store, BUCKET, PATH, [done(0)], PRINTS),
+            lambda: keep_invocations(store, BUCKET, PATH, [done(0)], PRINTS, folder=PATH),
         ):
-            with pytest.raises(BadInput, match=f"{BUCKET}/{PATH}/invocations.json is damaged") as told:
+            with pytest.raises(BadInput, match=f"{BUCKET}/{PATH}/invocations.json .*: remove it") as told:
                 read()
             assert "\n" not in str(told.value)
         assert kept.read_bytes() == data
@@ -189,7 +189,7 @@ class TestWhatIsKept:
         ],
     )
     def test_a_field_of_another_kind_is_damage(self, store, kept, field, value):
-        keep_invocations(store, BUCKET, PATH, [done(0)], PRINTS)
+        keep_invocations(store, BUCKET, PATH, [done(0)], PRINTS, folder=PATH)
         rows = json.loads(kept.read_text())
         rows[0]["invocation"][field] = value
         kept.write_text(json.dumps(rows))
@@ -197,7 +197,7 @@ class TestWhatIsKept:
             load_invocations(store, BUCKET, PATH)
 
     def test_a_field_that_is_missing_is_damage(self, store, kept):
-        keep_invocations(store, BUCKET, PATH, [done(0)], PRINTS)
+        keep_invocations(store, BUCKET, PATH, [done(0)], PRINTS, folder=PATH)
         rows = json.loads(kept.read_text())
         del rows[0]["invocation"]["billed_s"]
         kept.write_text(json.dumps(rows))
@@ -222,5 +222,5 @@ class TestRanksThatOnlyTheirRecordsKnowOf:
 
     def test_they_can_be_kept_like_any_other(self, store):
         found = of_records(RESULTS[:2], [], 2048)
-        assert keep_invocations(store, BUCKET, PATH, found, PRINTS) == found
+        assert keep_invocations(store, BUCKET, PATH, found, PRINTS, folder=PATH) == found
         assert load_invocations(store, BUCKET, PATH) == found

@@ -38,7 +38,7 @@ def wanted(survey):
 
 
 def make(request, store):
-    return make_partitions(request, request.partition, store)
+    return make_partitions(request, request.partition, store, "a run")
 
 
 class TestWritingPartitions:
