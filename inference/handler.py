@@ -19,6 +19,7 @@ import numpy as np
 from inference.contract.rank_event import RankEvent
 from inference.contract.rank_result import RankResult
 from inference.engines.base import Engine
+from inference.engines.columns import REDSHIFT, predict_columns
 from inference.engines.load import open_engine, open_graph
 from inference.errors import BadPartition, StoreError
 from inference.model.checkpoint import content_hash
@@ -132,11 +133,12 @@ def _predict(
         if batch is None:
             return
         with clock.stage("compute"):
-            redshifts = engine.predict(batch.images, batch.magnitudes)
+            columns = predict_columns(engine, batch.images, batch.magnitudes)
+        redshifts = columns.pop(REDSHIFT)
         if not np.isfinite(redshifts).all():
             sample = batch.start + int(np.flatnonzero(~np.isfinite(redshifts))[0])
             raise BadPartition(f"{partition.name}: the model gives no finite redshift for sample {sample}")
-        predictions.add(partition.name, batch.start, redshifts, batch.redshifts)
+        predictions.add(partition.name, batch.start, redshifts, batch.redshifts, columns)
 
 
 @lru_cache(maxsize=4)

@@ -5,7 +5,6 @@ from typing import Protocol
 import numpy as np
 
 from inference.errors import BadInput
-from inference.model.config import AstroMAEConfig
 from inference.model.training_data import TrainingData
 
 
@@ -17,7 +16,6 @@ class Engine(Protocol):
         device: "cpu" or "cuda".
         precision: of its arithmetic.
         precision_error: largest difference from float32's redshifts that was seen.
-        config: the model's.
         training_data: what the model was trained on, None where that is not known.
     """
 
@@ -25,7 +23,6 @@ class Engine(Protocol):
     device: str
     precision: str
     precision_error: float
-    config: AstroMAEConfig
     training_data: TrainingData | None
 
     def predict(self, images: np.ndarray, magnitudes: np.ndarray) -> np.ndarray:
@@ -43,18 +40,37 @@ class Engine(Protocol):
         """
         ...
 
+    def predict_columns(self, images: np.ndarray, magnitudes: np.ndarray) -> dict[str, np.ndarray]:
+        """All that the model says of a batch, `z_pred` among it; (B,) or (B, K) by name."""
+        ...
 
-def checked(config: AstroMAEConfig, images: np.ndarray, magnitudes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+
+class RedshiftsOnly:
+    """An engine whose model gives nothing but redshifts."""
+
+    def predict_columns(self: Engine, images: np.ndarray, magnitudes: np.ndarray) -> dict[str, np.ndarray]:
+        """See `Engine`."""
+        return {"z_pred": self.predict(images, magnitudes)}
+
+
+def check_galaxies(
+    image_shape: tuple[int, int, int], images: np.ndarray, magnitudes: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Both inputs as float32, if they are what the model takes.
+
+    Args:
+        image_shape: bands, height and width of a cut-out.
+        images: (B, *image_shape), float32.
+        magnitudes: (B, bands), any floating type.
 
     Raises:
         BadInput: they are not.
     """
-    image = (config.bands, config.image_size, config.image_size)
-    if images.ndim != 4 or images.shape[1:] != image or images.dtype != np.float32:
-        raise BadInput(f"images must be float32 (B, {', '.join(map(str, image))}), not {images.dtype} {images.shape}")
-    if magnitudes.shape != (len(images), config.bands) or magnitudes.dtype.kind != "f":
+    if images.ndim != 4 or images.shape[1:] != image_shape or images.dtype != np.float32:
+        shape = ", ".join(map(str, image_shape))
+        raise BadInput(f"images must be float32 (B, {shape}), not {images.dtype} {images.shape}")
+    if magnitudes.shape != (len(images), image_shape[0]) or magnitudes.dtype.kind != "f":
         raise BadInput(
-            f"magnitudes must be floating ({len(images)}, {config.bands}), not {magnitudes.dtype} {magnitudes.shape}"
+            f"magnitudes must be floating ({len(images)}, {image_shape[0]}), not {magnitudes.dtype} {magnitudes.shape}"
         )
     return images, magnitudes.astype(np.float32)

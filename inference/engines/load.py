@@ -10,6 +10,7 @@ from inference.contract.run_request import ENGINES, PRECISIONS
 from inference.engines.base import Engine
 from inference.errors import BadInput
 from inference.model.checkpoint import content_hash, export_onnx, read_config
+from inference.model.onnx_file import is_onnx_file
 from inference.model.require_torch import require_torch
 
 
@@ -20,7 +21,8 @@ def open_engine(
 
     Args:
         name: one of `ENGINES`.
-        weights: the checkpoint; the onnxruntime engine reads its config and its content hash only.
+        weights: the checkpoint, of which the onnxruntime engine reads config and content hash only; or an `.onnx` file
+            of somebody's own.
         graph: the graph exported from it, which spares the onnxruntime engine torch; None looks for it, and exports it
             if need be. The torch engine needs none.
         threads: how many it computes with; 0 is one for every core.
@@ -39,6 +41,12 @@ def open_engine(
             f"precision must be one of {', '.join(PRECISIONS[name])} with engine {name}, not {precision!r:.40}"
         )
     threads = threads or os.cpu_count() or 1
+    if is_onnx_file(weights):
+        if name != "onnxruntime" or precision != "float32":
+            raise BadInput(f"an .onnx model runs in engine onnxruntime in float32, not in engine {name} in {precision}")
+        from inference.engines.onnx_file_engine import OnnxFileEngine
+
+        return OnnxFileEngine(weights, threads)
     if name == "torch":
         require_torch("engine torch")
         from inference.engines.torch_engine import TorchEngine

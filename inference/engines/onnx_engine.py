@@ -1,29 +1,21 @@
-"""The engine `onnxruntime`: the exported graph on the CPU, with a thread for each part of a batch.
+"""The engine `onnxruntime`: the exported graph on the CPU, with a thread for each part of a batch."""
 
-A part is small enough that what its layers hand on stays in a core's own cache, and a core computes a part by itself:
-cores that share each layer wait for one another at its end.
-"""
-
-import math
 from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 
 from inference.contract.json_text import parse_json
-from inference.engines.base import checked
+from inference.engines.base import RedshiftsOnly, check_galaxies
+from inference.engines.onnx_session import open_session, parts_of
 from inference.errors import BadCheckpoint, BadInput
 from inference.model.config import AstroMAEConfig
 from inference.model.training_data import TrainingData
 
-_PART = 32  # galaxies: 2 MB of the published model's widest activations
-_SMALLEST_PART, _SHARES = 8, 8
-_COMPARED = 256  # galaxies computed in float32 too, to tell what a reduced precision costs
+_COMPARED = 256  # galaxies computed in float32 too, to measure what a reduced precision costs
 
 
-class OnnxEngine:
+class OnnxEngine(RedshiftsOnly):
     """AstroMAE in onnxruntime.
 
     Attributes:
@@ -46,14 +38,7 @@ class OnnxEngine:
 
     def __init__(self, graph: Path, sha256: str, threads: int, precision: str = "float32") -> None:
         self.precision, self.precision_error = precision, 0.0
-        options = onnxruntime.SessionOptions()
-        options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-        options.inter_op_num_threads = options.intra_op_num_threads = 1
-        options.log_severity_level = 4
-        try:
-            self._session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # noqa: BLE001 - its errors have no common base
-            raise BadCheckpoint(f"{graph} is no graph that onnxruntime can run: {_first_line(error)}") from None
+        self._session = open_session(graph)
         metadata = self._session.get_modelmeta().custom_metadata_map
         if metadata.get("weights") != sha256 or "config" not in metadata:
             raise BadCheckpoint(f"{graph} is not the graph of the weights it was given with")
@@ -72,7 +57,7 @@ class OnnxEngine:
 
     def predict(self, images: np.ndarray, magnitudes: np.ndarray) -> np.ndarray:
         """See `inference.engines.base.Engine`."""
-        images, magnitudes = checked(self.config, images, magnitudes)
+        images, magnitudes = check_galaxies(self.config.image_shape, images, magnitudes)
         redshifts = self._run(images, magnitudes, exact=False)
         if not self._compared:
             exact = self._run(images[:_COMPARED], magnitudes[:_COMPARED], exact=True)
@@ -88,23 +73,7 @@ class OnnxEngine:
             inputs = {"images": images[part], "magnitudes": magnitudes[part]}
             redshifts[part] = self._session.run(None, inputs | choice)[0][:, 0]
 
-        parts = _parts(len(images))
+        parts = parts_of(len(images))
         for _ in map(compute, parts) if self._pool is None else self._pool.map(compute, parts):
             pass
         return redshifts
-
-
-def _parts(count: int) -> list[slice]:
-    """Parts of nearly one size: enough for a function's six cores if that leaves them any work to speak of.
-
-    They do not depend on the threads, so that the same batch gives the same redshifts, bit for bit, on any machine
-    with the same processor.
-    """
-    size = min(max(count / _SHARES, _SMALLEST_PART), _PART)
-    number = math.ceil(count / size)
-    ends = [count * part // number for part in range(number + 1)] if number else [0]
-    return [slice(start, end) for start, end in pairwise(ends)]
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).split("\n", 1)[0]

@@ -16,16 +16,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from inference.engines.base import checked
+from inference.engines.base import RedshiftsOnly, check_galaxies
 from inference.errors import BadInput
 from inference.model.checkpoint import load, read_header
 from inference.model.config import AstroMAEConfig
 
 _PART = 4096  # galaxies of a transfer: 84 MB
-_COMPARED = 256  # galaxies computed in float32 too, to tell what a reduced precision costs
+_COMPARED = 256  # galaxies computed in float32 too, to measure what a reduced precision costs
 
 
-class TorchEngine:
+class TorchEngine(RedshiftsOnly):
     """AstroMAE in torch.
 
     Attributes:
@@ -64,7 +64,7 @@ class TorchEngine:
 
     def predict(self, images: np.ndarray, magnitudes: np.ndarray) -> np.ndarray:
         """See `inference.engines.base.Engine`."""
-        images, magnitudes = checked(self.config, images, magnitudes)
+        images, magnitudes = check_galaxies(self.config.image_shape, images, magnitudes)
         redshifts = self._predict(images, magnitudes, self.precision)
         if not self._compared:
             whole = self._predict(images[:_COMPARED], magnitudes[:_COMPARED], "float32")

@@ -103,6 +103,11 @@ class AstroMAEConfig:
             )
 
     @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Bands, height and width of a cut-out."""
+        return self.bands, self.image_size, self.image_size
+
+    @property
     def grid(self) -> int:
         """Patches along one side of the image."""
         return self.image_size // self.patch

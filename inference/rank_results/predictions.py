@@ -1,6 +1,8 @@
 """A rank's redshifts as they lie under `predictions/`: a safetensors file, light to write and safe to read."""
 
 import json
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -9,9 +11,12 @@ from safetensors.numpy import load, save
 
 from inference.contract.json_text import parse_json
 from inference.contract.rank_event import RankEvent
+from inference.contract.validation import shorten
 from inference.errors import BadInput
 
 COLUMNS = {"file": np.int32, "index": np.int64, "z_pred": np.float32, "z_spec": np.float64}
+_MORE = re.compile(r"[A-Za-z0-9_]{1,60}")  # names of further columns
+_NUMBERS = "fiub"  # kinds of their types
 
 
 @dataclass
@@ -21,7 +26,7 @@ class Predictions:
     Attributes:
         files: keys of the partitions.
         parts: per batch, arrays of equal length: `file` (index into `files`), `index` (sample in the file), `z_pred`,
-            and `z_spec` (NaN where not known).
+            and `z_spec` (NaN where not known); further columns of the model, (B,) or (B, K).
     """
 
     files: list[str] = field(default_factory=list)
@@ -32,23 +37,29 @@ class Predictions:
         """Galaxies so far."""
         return sum(len(part["index"]) for part in self.parts)
 
-    def add(self, file: str, start: int, z_pred: np.ndarray, z_spec: np.ndarray | None) -> None:
-        """Append the redshifts of one batch: shape (B,), of the samples `start` .. of `file`."""
+    def add(
+        self,
+        file: str,
+        start: int,
+        z_pred: np.ndarray,
+        z_spec: np.ndarray | None,
+        more: Mapping[str, np.ndarray] | None = None,
+    ) -> None:
+        """Append the redshifts of one batch: shape (B,), of the samples `start` .. of `file`; and further columns."""
         if file not in self.files[-1:]:
             self.files.append(file)
         count = len(z_pred)
-        self.parts.append(
-            {
-                "file": np.full(count, len(self.files) - 1, np.int32),
-                "index": np.arange(start, start + count, dtype=np.int64),
-                "z_pred": z_pred.astype(np.float32),
-                "z_spec": np.full(count, np.nan) if z_spec is None else z_spec.astype(np.float64).reshape(count),
-            }
-        )
+        columns: dict[str, np.ndarray] = {
+            "file": np.full(count, len(self.files) - 1, np.int32),
+            "index": np.arange(start, start + count, dtype=np.int64),
+            "z_pred": z_pred.astype(np.float32),
+            "z_spec": np.full(count, np.nan) if z_spec is None else z_spec.astype(np.float64).reshape(count),
+        }
+        self.parts.append(columns | dict(more or {}))
 
     def encode(self, rank: RankEvent) -> bytes:
         """The file's bytes, with the rank's fingerprint and the model's hash in the header."""
-        columns = {name: np.concatenate([part[name] for part in self.parts]) for name in COLUMNS}
+        columns = {name: np.concatenate([part[name] for part in self.parts]) for name in self.parts[0]}
         facts = {"fingerprint": rank.fingerprint, "model_sha256": rank.model_sha256}
         return save(columns, metadata=facts | {"files": json.dumps(self.files)})
 
@@ -67,10 +78,13 @@ def decode(data: bytes, name: str) -> tuple[list[str], dict[str, np.ndarray]]:
         raise BadInput(f"{name} is not a predictions file: {error}") from None
     if not isinstance(files, list) or not all(isinstance(file, str) and file.isprintable() for file in files):
         raise BadInput(f"{name} holds no list of the files that it is about")
-    if {column: array.dtype for column, array in columns.items()} != COLUMNS:
-        raise BadInput(f"{name} holds other columns than {', '.join(COLUMNS)}")
-    if {array.shape for array in columns.values()} != {(columns["file"].size,)} or not columns["file"].size:
-        raise BadInput(f"{name} holds no rows, or columns that differ in length")
+    if {column: array.dtype for column, array in columns.items() if column in COLUMNS} != COLUMNS:
+        raise BadInput(f"{name} lacks one of the columns {', '.join(COLUMNS)}, or it is of another type")
+    for column, array in columns.items():
+        if not _MORE.fullmatch(column) or array.dtype.kind not in _NUMBERS:
+            raise BadInput(f"{name} holds the column {shorten(column)}, which is not one of numbers")
+        if array.shape[:1] != (columns["file"].size,) or array.ndim > 1 + (column not in COLUMNS) or not array.size:
+            raise BadInput(f"{name} holds no rows, or columns that differ in length")
     if not 0 <= columns["file"].min() <= columns["file"].max() < len(files):
         raise BadInput(f"{name} names a file that it does not list")
     return files, columns

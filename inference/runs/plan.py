@@ -25,9 +25,9 @@ class Model:
     """The weights of a run.
 
     Attributes:
-        key: of the `.safetensors` in the run's bucket.
+        key: of the `.safetensors`, or of somebody's own `.onnx`, in the run's bucket.
         sha256: of its content.
-        graph: key of the exported graph beside it, None for an engine that needs none.
+        graph: key of the exported graph beside it, None for an engine that needs none and for an `.onnx`.
         graph_sha256: of the graph's content.
     """
 

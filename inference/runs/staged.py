@@ -6,6 +6,7 @@ from inference.contract.run_request import RunRequest
 from inference.contract.script import Script
 from inference.errors import BadInput
 from inference.model.checkpoint import graph_name
+from inference.model.onnx_file import is_onnx_file
 from inference.runs.manifest import read_manifest
 from inference.runs.plan import Model
 from inference.scripts.run_script import script_hash
@@ -32,7 +33,7 @@ def staged(store: Store, request: RunRequest) -> Model | Script:
             " request for the state machine names its key"
         )
     sha256 = _sha256(store, request.bucket, request.model)
-    if request.engine != "onnxruntime":
+    if request.engine != "onnxruntime" or is_onnx_file(request.model):
         return Model(request.model, sha256)
     folder, slash, name = request.model.rpartition("/")
     graph = f"{folder}{slash}{graph_name(name.removesuffix('.safetensors'), sha256, request.precision)}"

@@ -123,9 +123,9 @@ def _predictions(store: Store, bucket: str, key: str) -> pd.DataFrame:
     if store.head(bucket, key) is None:
         raise BadInput(f"{bucket}/{key} is not there: a run of a script has no redshifts, or the file was removed")
     table = read_parquet(store.read(bucket, key), f"{bucket}/{key}")
-    if table.schema.names != SCHEMA.names or table.schema.types != SCHEMA.types:
+    if table.schema.names[: len(SCHEMA)] != SCHEMA.names or table.schema.types[: len(SCHEMA)] != SCHEMA.types:
         raise BadInput(f"{bucket}/{key} is not a table of redshifts: its columns are not {', '.join(SCHEMA.names)}")
-    rows: pd.DataFrame = table.to_pandas()
+    rows: pd.DataFrame = table.select(SCHEMA.names).to_pandas()
     if rows[["rank", "file", "index", "z_pred", "repeat"]].isna().to_numpy().any():
         raise BadInput(f"{bucket}/{key} is damaged: a value is missing")
     return rows

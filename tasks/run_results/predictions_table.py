@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from inference.contract.rank_result import RankResult
-from inference.rank_results.predictions import decode
+from inference.errors import BadInput
+from inference.rank_results.predictions import COLUMNS, decode
 from inference.storage.prefetch import prefetch
 from inference.storage.store import Store
 
@@ -44,8 +46,10 @@ def write_predictions(store: Store, bucket: str, results: Sequence[RankResult], 
     once: dict[str, list[np.ndarray]] = {"z_pred": [], "z_spec": []}
     with tempfile.TemporaryDirectory(prefix="cosmic-") as scratch:
         path = Path(scratch) / "predictions.parquet"
-        with pq.ParquetWriter(path, SCHEMA) as writer:
+        with ExitStack() as closing:
+            writer: pq.ParquetWriter | None = None
             for table in _row_groups(_tables(store, bucket, results)):
+                writer = writer or closing.enter_context(pq.ParquetWriter(path, table.schema))
                 writer.write_table(table)
                 counted = table.filter(pa.compute.invert(table["repeat"]))
                 for name, parts in once.items():
@@ -55,15 +59,20 @@ def write_predictions(store: Store, bucket: str, results: Sequence[RankResult], 
 
 
 def _tables(store: Store, bucket: str, results: Sequence[RankResult]) -> Iterator[pa.Table]:
-    """Each rank's redshifts as SCHEMA has them."""
+    """Each rank's redshifts as SCHEMA has them, and further columns of the model behind them."""
 
     def read(result: RankResult) -> tuple[int, list[str], dict[str, np.ndarray]]:
         return result.rank, *decode(store.read(bucket, result.predictions_path), result.predictions_path)
 
     seen: set[str] = set()
+    schema: pa.Schema | None = None
     for rank, files, columns in prefetch(read, results):
         new = np.array([file not in seen for file in files])
         seen.update(files)
+        more = {name: _arrow(values) for name, values in sorted(columns.items()) if name not in COLUMNS}
+        schema = schema or pa.schema([*SCHEMA, *(pa.field(name, values.type) for name, values in more.items())])
+        if [*SCHEMA.names, *more] != schema.names:
+            raise BadInput(f"rank {rank} predicted other columns than the ranks before it")
         yield pa.table(
             {
                 "rank": np.full(len(columns["index"]), rank, np.int32),
@@ -72,9 +81,17 @@ def _tables(store: Store, bucket: str, results: Sequence[RankResult]) -> Iterato
                 "z_pred": columns["z_pred"],
                 "z_spec": columns["z_spec"],
                 "repeat": ~new[columns["file"]],
-            },
-            schema=SCHEMA,
+            }
+            | more,
+            schema=schema,
         )
+
+
+def _arrow(values: np.ndarray) -> pa.Array:
+    """A column of one number, or of a row of numbers, for each object: (B,) or (B, K)."""
+    if values.ndim == 1:
+        return pa.array(values)
+    return pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), values.shape[1])
 
 
 def _row_groups(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:

@@ -8,8 +8,10 @@ from pathlib import Path
 from inference.contract.object_keys import checked_key
 from inference.contract.run_request import RunRequest
 from inference.contract.sample import IMAGE_SHAPE
+from inference.engines.load import open_engine
 from inference.errors import BadCheckpoint, BadInput
 from inference.model.checkpoint import content_hash, export_onnx, load, onnx_path, read_config
+from inference.model.onnx_file import check_onnx_file, is_onnx_file
 from inference.runs.manifest import note_object, read_manifest
 from inference.runs.plan import Model
 from inference.storage.atomic_write import atomic_write
@@ -27,7 +29,7 @@ class Weights:
         path: the file.
         key: where it lies or will lie in the run's bucket.
         sha256: its content hash.
-        graph: the exported graph, None for the torch engine; `precision` is its own.
+        graph: the exported graph, None for the torch engine and for an `.onnx` model; `precision` is its own.
         in_bucket: the request names a key in the bucket, so that the weights are staged already.
     """
 
@@ -50,6 +52,8 @@ def find_weights(request: RunRequest, store: Store) -> Weights:
         path, key = DEMO_WEIGHTS, None
     else:
         path, key = _locate(request.model, request.bucket, store)
+    if is_onnx_file(path):
+        return _own_model(path, key, request)
     config = read_config(path)
     if (config.bands, config.image_size, config.image_size) != IMAGE_SHAPE:
         raise BadCheckpoint(
@@ -62,6 +66,16 @@ def find_weights(request: RunRequest, store: Store) -> Weights:
     graph = _graph(path, request.precision) if request.engine == "onnxruntime" else None
     place = key or f"models/{path.stem}-{sha256[:16]}.safetensors"
     return Weights(path, place, sha256, graph, request.precision, key is not None)
+
+
+def _own_model(path: Path, key: str | None, request: RunRequest) -> Weights:
+    """A model of the user's own, which is its own graph."""
+    check_onnx_file(path)
+    open_engine(request.engine, path, precision=request.precision)  # looks at inputs and outputs, and tries it
+    sha256 = content_hash(path)
+    return Weights(
+        path, key or f"models/{path.stem}-{sha256[:16]}.onnx", sha256, None, request.precision, key is not None
+    )
 
 
 def _graph(path: Path, precision: str) -> Path:

@@ -1,0 +1,165 @@
+"""The engine `onnxruntime` for a model of somebody's own: an `.onnx` file.
+
+Which input is the image and which the magnitudes, and which output is the redshift, is decided by name or else by
+shape; where neither decides, the file is refused.
+"""
+
+import re
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from inference.contract.json_text import parse_json
+from inference.contract.sample import BANDS, IMAGE_SHAPE
+from inference.contract.validation import shorten
+from inference.engines.base import check_galaxies
+from inference.engines.columns import ERROR, OUT_OF_DOMAIN, REDSHIFT
+from inference.engines.onnx_session import open_session, parts_of
+from inference.errors import BadCheckpoint, BadInput
+from inference.model.training_data import TrainingData
+
+_IMAGES = {"image", "images", "cutout", "cutouts"}
+_MAGNITUDES = {"magnitude", "magnitudes", "mag", "mags"}
+_REDSHIFTS = {"redshift", "redshifts", "z", REDSHIFT, "z_phot", "zphot", "photoz"}
+_ERRORS = {ERROR, "sigma", "z_sigma", "sigma_z", "std", "z_std", "uncertainty"}
+_TAKEN = {"rank", "file", "index", "z_spec", "repeat", OUT_OF_DOMAIN}
+_FLOATS = {"tensor(float)": np.float32, "tensor(double)": np.float64, "tensor(float16)": np.float16}
+_NUMBERS = {*_FLOATS, "tensor(int32)", "tensor(int64)", "tensor(bool)"}
+_MOST_COLUMNS, _MOST_VALUES = 100, 4096  # outputs of a model, and values of one for a galaxy
+
+
+class OnnxFileEngine:
+    """Any model in onnxruntime that takes cut-outs, with or without magnitudes, and gives a redshift a galaxy.
+
+    Attributes:
+        training_data: of the file's metadata `training_data`, None where it has none.
+
+    Args:
+        path: the file, all weights inside.
+        threads: how many parts of a batch are computed at a time.
+
+    Raises:
+        BadCheckpoint: onnxruntime cannot run it, or its inputs and outputs are not those of a photometric redshift.
+    """
+
+    name = "onnxruntime"
+    device = "cpu"
+    precision = "float32"
+    precision_error = 0.0
+
+    def __init__(self, path: Path, threads: int) -> None:
+        self._path, self._session = path, open_session(path)
+        self._inputs = self._match_inputs()
+        outputs = self._session.get_outputs()
+        if not 0 < len(outputs) <= _MOST_COLUMNS:
+            raise BadCheckpoint(f"{path} has {len(outputs)} outputs; 1 to {_MOST_COLUMNS} can be columns")
+        for output in outputs:
+            if output.type not in _NUMBERS:
+                raise BadCheckpoint(f"{path}: its output {shorten(output.name)} is {output.type}, not numbers")
+        self._columns = self._name_columns([output.name for output in outputs])
+        self._try()
+        facts = self._session.get_modelmeta().custom_metadata_map.get("training_data")
+        try:
+            self.training_data = None if facts is None else TrainingData.from_dict(parse_json(facts, "its metadata"))
+        except BadInput as error:
+            raise BadCheckpoint(f"{path}: {error}") from None
+        self._pool = ThreadPoolExecutor(threads, "cosmic-engine") if threads > 1 else None
+
+    def predict(self, images: np.ndarray, magnitudes: np.ndarray) -> np.ndarray:
+        """See `inference.engines.base.Engine`."""
+        return self.predict_columns(images, magnitudes)[REDSHIFT]
+
+    def predict_columns(self, images: np.ndarray, magnitudes: np.ndarray) -> dict[str, np.ndarray]:
+        """See `inference.engines.base.Engine`."""
+        images, magnitudes = check_galaxies(IMAGE_SHAPE, images, magnitudes)
+        parts = parts_of(len(images))
+
+        def compute(part: slice) -> list[np.ndarray]:
+            return self._run(images[part], magnitudes[part])
+
+        found = list(map(compute, parts) if self._pool is None else self._pool.map(compute, parts))
+        found = found or [[values[:0] for values in self._run(np.zeros((1, *IMAGE_SHAPE)), np.zeros((1, BANDS)))]]
+        columns = {
+            name: np.concatenate(values) for name, values in zip(self._columns, zip(*found, strict=True), strict=True)
+        }
+        for name in (REDSHIFT, ERROR):
+            if name in columns:
+                columns[name] = columns[name].astype(np.float32)
+        return columns
+
+    def _run(self, images: np.ndarray, magnitudes: np.ndarray) -> list[np.ndarray]:
+        given = {"images": images, "magnitudes": magnitudes}
+        feed = {name: given[what].astype(kind) for name, what, kind in self._inputs}
+        found = self._session.run(None, feed)
+        return [values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values for values in found]
+
+    def _match_inputs(self) -> list[tuple[str, str, Any]]:
+        """Each input's name, what goes into it, and its type."""
+        matched: list[tuple[str, str, Any]] = []
+        for entry in self._session.get_inputs():
+            rank = len(entry.shape)
+            what = "images" if rank == 4 else "magnitudes" if rank == 2 else None
+            for named, names in (("images", _IMAGES), ("magnitudes", _MAGNITUDES)):
+                if entry.name.lower() in names and what != named:
+                    what = None
+            wanted = (None, *IMAGE_SHAPE) if what == "images" else (None, BANDS)
+            if what is None or not _fits(entry.shape, wanted) or entry.type not in _FLOATS:
+                raise BadCheckpoint(
+                    f"{self._path}: its input {shorten(entry.name)} is {entry.type} {shorten(entry.shape)};"
+                    f" images are floating (B, {str(IMAGE_SHAPE)[1:-1]}) and magnitudes (B, {BANDS})"
+                )
+            if isinstance(entry.shape[0], int):
+                raise BadCheckpoint(
+                    f"{self._path}: its input {shorten(entry.name)} takes batches of {entry.shape[0]} only:"
+                    " export it with a dynamic first dimension"
+                )
+            matched.append((entry.name, what, _FLOATS[entry.type]))
+        if sorted(what for _, what, _ in matched) not in (["images"], ["images", "magnitudes"]):
+            taken = ", ".join(f"{shorten(name)} ({what})" for name, what, _ in matched[:10]) or "nothing"
+            raise BadCheckpoint(f"{self._path} takes {taken}: one image input is needed, and at most one of magnitudes")
+        return matched
+
+    def _name_columns(self, names: list[str]) -> list[str]:
+        """A column's name for each output; exactly one is the redshift."""
+        redshifts = [name for name in names if name.lower() in _REDSHIFTS]
+        if not redshifts and len(names) == 1:
+            redshifts = names
+        if len(redshifts) != 1:
+            raise BadCheckpoint(
+                f"{self._path} has the outputs {', '.join(map(shorten, names[:10]))}: one must be called redshift"
+            )
+        columns = []
+        for name in names:
+            plain = re.sub(r"\W+", "_", name, flags=re.ASCII)[:60]
+            column = REDSHIFT if name in redshifts else ERROR if name.lower() in _ERRORS else plain
+            if column in _TAKEN or column in columns or not column.strip("_"):
+                raise BadCheckpoint(f"{self._path}: rename its output {shorten(name)}, which cannot be a column's name")
+            columns.append(column)
+        return columns
+
+    def _try(self) -> None:
+        """Two batches of different size: each output has a row a galaxy."""
+        rng = np.random.default_rng(0)
+        for count in (2, 3):
+            try:
+                images, magnitudes = rng.normal(size=(count, *IMAGE_SHAPE)), rng.uniform(15, 22, (count, BANDS))
+                found = self._run(images, magnitudes)
+            except Exception as error:  # noqa: BLE001 - its errors have no common base
+                reason = str(error).split("\n", 1)[0]
+                raise BadCheckpoint(f"{self._path} fails on a batch of {count} galaxies: {reason:.200}") from None
+            for column, values in zip(self._columns, found, strict=True):
+                many = 0 if column in {REDSHIFT, ERROR} else 1
+                if values.ndim not in {1, 1 + many} or values.shape[0] != count or values.size > count * _MOST_VALUES:
+                    raise BadCheckpoint(
+                        f"{self._path}: its output for the column {column!r} has the shape {list(values.shape)} for"
+                        f" {count} galaxies, not {'a number or a row' if many else 'one number'} for each"
+                    )
+
+
+def _fits(shape: list[Any], wanted: tuple[int | None, ...]) -> bool:
+    """Whether the dimensions that are known are the wanted ones."""
+    return all(
+        not isinstance(size, int) or want is None or size == want for size, want in zip(shape, wanted, strict=True)
+    )
