@@ -15,7 +15,7 @@ from inference.contract.validation import shorten
 from inference.errors import BadInput
 
 COLUMNS = {"file": np.int32, "index": np.int64, "z_pred": np.float32, "z_spec": np.float64}
-_MORE = re.compile(r"[A-Za-z0-9_]{1,60}")  # names of further columns
+_MORE = re.compile(r"(?!(?:rank|repeat)$)[A-Za-z0-9_]{1,60}")  # names of further columns; the table has two of its own
 _NUMBERS = "fiub"  # kinds of their types
 
 

@@ -3,7 +3,7 @@ import onnx
 import pytest
 
 from inference.engines.load import open_engine
-from inference.engines.onnx_engine import _parts
+from inference.engines.onnx_session import parts_of
 from inference.errors import BadCheckpoint, BadInput
 from inference.model.checkpoint import content_hash, export_onnx, onnx_path, save
 from tasks.photoz.metrics import photoz_metrics
@@ -21,7 +21,7 @@ def tiny(tmp_path_factory):
 
 @pytest.mark.parametrize("count", [0, 1, 2, 7, 9, 31, 33, 64, 65, 100, 512, 10_000])
 def test_parts_cover_a_batch_once_and_are_enough_for_a_functions_cores(count):
-    parts = _parts(count)
+    parts = parts_of(count)
     assert [index for part in parts for index in range(part.start, part.stop)] == list(range(count))
     assert all(0 < part.stop - part.start <= 32 for part in parts)
     assert len(parts) >= 6 or count < 6 * 8

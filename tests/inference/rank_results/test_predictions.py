@@ -53,6 +53,18 @@ def test_what_was_added_comes_back_in_order(batches):
     np.testing.assert_array_equal(found["z_pred"], expected.astype(np.float32))
 
 
+def test_further_columns_come_back_with_their_types():
+    more = {"z_err": np.ones(3, np.float32), "embedding": np.arange(6.0).reshape(3, 2), "is_star": np.zeros(3, bool)}
+    made = Predictions()
+    made.add("1.pt", 0, np.zeros(3), None, more)
+    made.add("1.pt", 3, np.zeros(3), None, more)
+    _, found = decode(made.encode(EVENT), NAME)
+    assert set(found) == {*COLUMNS, *more}
+    for name, values in more.items():
+        np.testing.assert_array_equal(found[name], np.concatenate([values, values]))
+        assert found[name].dtype == values.dtype
+
+
 def test_an_unknown_redshift_is_nan_and_a_known_one_keeps_its_digits():
     made = Predictions()
     made.add("1.pt", 0, np.zeros(2, np.float32), np.array([[0.1], [1 / 3]]))
@@ -123,7 +135,11 @@ def test_a_list_of_files_that_is_no_list_of_text_is_refused(files):
         {"z_pred": np.zeros(4, np.float16)},
         {"file": np.zeros(4, np.uint32)},
         {"z_spec": np.zeros(3)},
-        {"surplus": np.zeros(4)},
+        {"z_err": np.zeros(3)},
+        {"embedding": np.zeros((4, 2, 2))},
+        {"embedding": np.zeros((4, 0))},
+        {"a b": np.zeros(4)},
+        {"rank": np.zeros(4)},
         {"file": np.full(4, 1, np.int32)},
         {"file": np.full(4, -1, np.int32)},
     ],
