@@ -126,8 +126,12 @@ class Partition:
             check_plausible(self.name, start, images, magnitudes)
             redshifts = None if self.redshifts is None else _aligned(self.redshifts[part])
             yield Batch(start, images, magnitudes, redshifts)
-            if self._mapped is not None:
-                self._mapped.madvise(mmap.MADV_DONTNEED)  # else the pages add up to the file
+            self.release_pages()
+
+    def release_pages(self) -> None:
+        """Let go of the pages of a mapped file that were read; they would add up to the file."""
+        if self._mapped is not None:
+            self._mapped.madvise(mmap.MADV_DONTNEED)
 
 
 def _check(name: str, what: str, array: Images, wanted: str, shape: tuple[int, ...]) -> None:

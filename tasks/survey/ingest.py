@@ -172,10 +172,7 @@ class _Writer:
         pq.write_table(pa.concat_tables(self._places), places, compression="zstd")
         self._note(OBJECTS, places.getvalue())
         if skipped:
-            import pandas as pd
-
-            table = pd.DataFrame(skipped, columns=["row", "why"])
-            self._note(SKIPPED, table.to_csv(index=False).encode())
+            self._note(SKIPPED, skipped_table(skipped))
 
     def undo(self) -> None:
         """Remove what was written."""
@@ -211,6 +208,13 @@ class _Writer:
             for field in OBJECT_SCHEMA
         ]
         self._places.append(pa.table(arrays, schema=OBJECT_SCHEMA))
+
+
+def skipped_table(skipped: Sequence[tuple[int, str]]) -> bytes:
+    """Rows that were left out, counted from 1, and why, as CSV."""
+    import pandas as pd
+
+    return pd.DataFrame(skipped, columns=["row", "why"]).to_csv(index=False).encode()
 
 
 def _sentence(objects: Objects, bad: Sequence[tuple[int, str]]) -> str:

@@ -12,12 +12,14 @@ from typing import Any
 from inference.contract.run_request import PartitionRequest, RunRequest
 from inference.contract.sample import samples_of_size
 from inference.contract.validation import checked_int
-from inference.errors import BadInput, BadPartition
-from inference.partitions.partition import Partition, open_partition, partition_bytes, split
+from inference.errors import BadInput
+from inference.partitions.partition import partition_bytes
 from inference.runs.plan import INCOMPLETE, MAKING, SUFFIXES
 from inference.storage.atomic_write import atomic_write
 from inference.storage.lease import HeldLease, Lease
 from inference.storage.store import Store, StoredObject
+from tasks.survey.array_files import open_galaxies
+from tasks.survey.galaxies import Galaxies
 
 
 @dataclass(frozen=True)
@@ -127,18 +129,24 @@ def making_partitions(target: Target, holder: str) -> Iterator[HeldLease]:
         lease.remove()
 
 
-def open_survey(source: Path) -> Partition:
+def open_survey(source: Path) -> Galaxies:
     """Map a survey file.
 
     Raises:
         BadInput: there is no such file, or it is no survey.
     """
+    check_source(source)
+    return open_galaxies(source)
+
+
+def check_source(source: Path) -> None:
+    """Refuse what is no file.
+
+    Raises:
+        BadInput: there is no such file.
+    """
     if not os.path.isfile(source):  # noqa: PTH113 - Path's raises where the name is too long
         raise BadInput(f"there is no survey file {source}")
-    try:
-        return open_partition(source, str(source))
-    except BadPartition as error:
-        raise BadInput(str(error)) from None
 
 
 def samples_each(size: str | int) -> int:
@@ -156,7 +164,7 @@ def samples_each(size: str | int) -> int:
 
 
 def write_partitions(
-    survey: Partition,
+    survey: Galaxies,
     each: int,
     target: Target,
     suffix: str = ".pt",
@@ -164,7 +172,7 @@ def write_partitions(
 ) -> list[StoredObject]:
     """Cut the survey into partitions of `each` samples, the last one smaller, and put them into the target.
 
-    Only one partition is in memory at a time. `progress` is told the samples of each partition written.
+    Only one partition is in memory at a time. `progress` is called with the samples of each partition written.
 
     Returns:
         The partitions as the store knows them.
@@ -173,7 +181,7 @@ def write_partitions(
         StoreError: the target cannot be written.
     """
     written = []
-    for number, part in split(survey, each):
+    for number, part in enumerate(survey.batches(each), start=1):
         data = partition_bytes(part.images, part.magnitudes, part.redshifts, suffix)
         key = target.key(f"{number}{suffix}")
         target.store.write(target.bucket, key, data)
@@ -259,12 +267,12 @@ def make_partitions(request: RunRequest, wanted: PartitionRequest, store: Store,
         manifest = json.dumps(facts | {"files": files}).encode()
         store.write(request.data_bucket, _manifest_key(request.data_prefix), manifest)
 
+    survey, _ = open_survey(source).usable()
     target = Target(store, request.data_bucket, request.data_prefix)
     if target.partitions():  # `made_before` knows them as the rest of an interrupted making
         target.mark_incomplete()
     with making_partitions(target, run_id) as held:
         note(None)
-        survey = open_survey(source)
         written = write_partitions(
             survey, facts["samples"], target, f".{wanted.format}", progress=lambda samples: held.check()
         )

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from inference.contract.run_request import RunRequest
-from inference.errors import BadInput, BadPartition, StoreError
+from inference.errors import BadInput, StoreError
 from inference.partitions.partition import open_partition, write_partition
 from inference.storage.store import Store
 from tasks.survey.partitions import Target, made_before, make_partitions, open_survey, samples_each, write_partitions
@@ -67,13 +67,6 @@ class TestWritingPartitions:
         (written,) = write_partitions(open_survey(tmp_path / "bare.pt"), 30, Target(store, BUCKET, "parts"))
         assert open_partition(store.read(BUCKET, written.key), "1.pt").redshifts is None
 
-    def test_a_galaxy_that_no_model_can_take_is_told_by_file_and_sample(self, tmp_path, store):
-        images, magnitudes, redshifts = random_survey(20)
-        magnitudes[13, 1] = np.inf
-        write_partition(tmp_path / "bad.pt", images, magnitudes, redshifts)
-        with pytest.raises(BadPartition, match=r"bad\.pt: sample 13"):
-            write_partitions(open_survey(tmp_path / "bad.pt"), 10, Target(store, BUCKET, "parts"))
-
     def test_other_objects_in_the_folder_are_no_partitions(self, store):
         for key in ("parts/1.pt", "parts/2.safetensors", "parts/notes.txt", "parts-old/1.pt"):
             store.write(BUCKET, key, b"x")
@@ -110,6 +103,14 @@ def test_a_size_that_is_none_is_refused(size):
 
 
 class TestPartitionsOfARun:
+    def test_a_galaxy_that_no_model_can_take_is_named_and_nothing_is_written(self, wanted, store, survey):
+        images, magnitudes, redshifts = random_survey(20)
+        magnitudes[13, 1] = -9999
+        write_partition(survey, images, magnitudes, redshifts)
+        with pytest.raises(BadInput, match=r"1 of 20 galaxies of .*survey.pt cannot be used: sample 13: an"):
+            make(wanted(), store)
+        assert snapshot(Path(store.root)) == {}
+
     def test_they_are_made_once_and_used_again(self, wanted, store):
         assert made_before(wanted(), store) is None
         made = make(wanted(), store)

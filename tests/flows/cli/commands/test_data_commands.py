@@ -69,3 +69,32 @@ def test_a_size_that_is_none_is_refused(survey, size, capsys):
     assert main(["partition", str(survey), f"--size={size}", "--to", "parts"]) == 2
     assert not (survey.parent / "parts").exists()
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_partition_leaves_out_and_names_what_cannot_be_used_when_asked(survey, capsys):
+    images, magnitudes, redshifts = random_survey(20)
+    magnitudes[4, 0] = -9999
+    write_partition(survey, images, magnitudes, redshifts)
+    before = snapshot(survey.parent)
+    assert main(["partition", "survey.pt", "--samples", "30", "--to", "parts"]) == 2
+    assert "sample 4: an implausible magnitude: u is -9999" in capsys.readouterr().err
+    assert snapshot(survey.parent) == before
+    assert main(["partition", "survey.pt", "--samples", "30", "--to", "parts", "--skip-bad"]) == 0
+    assert "1 galaxies left out" in capsys.readouterr().out
+    assert len(open_partition(survey.parent / "parts/1.pt", "1")) == 19
+    assert (survey.parent / "parts.skipped.csv").read_text().splitlines()[1].startswith("5,")
+
+
+def test_partition_takes_arrays_by_the_names_that_are_given(survey, capsys):
+    images, magnitudes, redshifts = random_survey(20)
+    np.savez(survey.parent / "s.npz", a=images, b=magnitudes, c=redshifts)
+    words = ["partition", "s.npz", "--samples", "30", "--to", "parts"]
+    assert main(words) == 2
+    assert (
+        "s.npz has no images: name the array with --map images=NAME; it has a (20, 5, 32, 32)"
+        in capsys.readouterr().err
+    )
+    assert main([*words, "--map", "images=a", "--map", "magnitudes=b", "--map", "redshifts=c"]) == 0
+    np.testing.assert_array_equal(open_partition(survey.parent / "parts/1.pt", "1").images, images)
+    assert main([*words, "--map", "images"]) == 2
+    assert "--map is written as images=NAME" in capsys.readouterr().err

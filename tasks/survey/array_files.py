@@ -1,0 +1,179 @@
+"""Opens a survey in one file, whatever holds its arrays: .pt, safetensors, .npz, HDF5, Parquet with images."""
+
+import json
+import math
+import zipfile
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from inference.contract.tensor_shape import count_elements
+from inference.errors import BadInput, BadPartition
+from inference.partitions.partition import open_partition
+from tasks.survey.columns import ColumnOptions
+from tasks.survey.cutouts import PixelOptions
+from tasks.survey.fits_images import band_of
+from tasks.survey.galaxies import ROLES, Galaxies, Values, assemble
+from tasks.survey.object_table import TableReader
+from tasks.survey.saved_objects import is_saved_object, read_saved
+from tasks.survey.sky import same_scale
+from tasks.survey.table_file import TableFile, first_line, read_table_file
+from tasks.survey.units import nanomaggies
+
+_MOST_BYTES = 16 << 30
+_DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8", "I32": "<i4", "I16": "<i2"}
+_MAX_HEADER = 1 << 20
+
+_Mapping = Mapping[str, str]
+
+
+def open_galaxies(
+    path: Path,
+    mapping: _Mapping | None = None,
+    pixels: PixelOptions = PixelOptions(),  # noqa: B008 - frozen
+    columns: ColumnOptions = ColumnOptions(),  # noqa: B008 - frozen
+) -> Galaxies:
+    """Open a survey; only its outline is read.
+
+    Args:
+        path: the file; its content says what it is, not its name.
+        mapping: names of arrays that somebody gave to images, magnitudes and redshifts.
+        pixels: what is known of the images.
+        columns: names of columns beside the images.
+
+    Raises:
+        BadInput: naming the file: it is none of these, damaged, or an array is missing or of another shape.
+    """
+    given = dict(mapping or {})
+    wrong = [role for role in given if role not in ROLES]
+    if wrong:
+        raise BadInput(f"--map knows images, magnitudes and redshifts, not {wrong[0]!r:.40}")
+    factor = 1.0 if pixels.unit is None else nanomaggies(pixels.unit, "--unit")
+    bands = None if pixels.bands is None else list(pixels.bands.replace(",", "").replace(" ", ""))
+    try:
+        partition = open_partition(path, str(path))
+    except BadPartition as error:
+        plain = str(error)
+    else:
+        if not given and bands is None:
+            release = partition.release_pages
+            return Galaxies(
+                str(path), partition.images, partition.magnitudes, partition.redshifts, factor=factor, release=release
+            )
+    try:
+        opened = _other(path, given, pixels, columns, factor, bands)
+    except BadInput:
+        raise
+    except Exception as error:  # noqa: BLE001 - each library has errors of its own
+        raise BadInput(f"cannot read {path}: {first_line(error)}") from None
+    if opened is None:
+        raise BadInput(f"{plain}; cosmic inspect {path} says what it is")
+    return opened
+
+
+def _other(
+    path: Path, mapping: _Mapping, pixels: PixelOptions, columns: ColumnOptions, factor: float, bands: list[str] | None
+) -> Galaxies | None:
+    with path.open("rb") as file:
+        start = file.read(16)
+    name = str(path)
+    if start.startswith(b"PK") and any(entry.endswith(".npy") for entry in zipfile.ZipFile(path).namelist()):
+        return assemble(name, _npz(path), mapping, bands, factor)
+    if is_saved_object(path):
+        return assemble(name, read_saved(path), mapping, bands, factor)
+    if start[8:9] == b"{":
+        return assemble(name, _safetensors(path), mapping, bands, factor)
+    if start.startswith(b"\x89HDF\r\n\x1a\n"):
+        from tasks.survey.image_tables import read_hdf5_images
+
+        found, told = read_hdf5_images(path)
+    elif start.startswith(b"PAR1"):
+        from tasks.survey.image_tables import read_parquet_images
+
+        found, told = read_parquet_images(path)
+    else:
+        return None
+    stated = told.get("bands")
+    if bands is None and stated is not None:
+        bands = [band_of({"BAND": band}) or band for band in stated]
+    scale = told.get("scale")
+    if scale is not None and not same_scale(scale, pixels.scale):
+        raise BadInput(
+            f"{path} has pixels of {scale:.4g} arcseconds and the model's are {pixels.scale:.4g}: resample the images,"
+            f" or say --scale {scale:.4g} for a model that was trained on such pixels"
+        )
+    if pixels.unit is None and told.get("unit"):
+        factor = nanomaggies(told["unit"], path)
+    notes: list[str] = []
+    if "images" in found:
+        found, mapping, notes = _with_columns(path, found, dict(mapping), columns)
+    galaxies = assemble(name, found, mapping, bands, factor)
+    return replace(galaxies, notes=(*galaxies.notes, *notes))
+
+
+def _with_columns(
+    path: Path, found: dict[str, Values], mapping: dict[str, str], columns: ColumnOptions
+) -> tuple[dict[str, Values], dict[str, str], list[str]]:
+    """Magnitudes and redshifts from the columns beside the images."""
+    if {"magnitudes", "redshifts"} <= mapping.keys() | found.keys():
+        return found, mapping, []
+    table: TableFile = read_table_file(path, columns.hdu)
+    reader = TableReader(str(path), table)
+    if "magnitudes" not in mapping.keys() | found.keys():
+        found["magnitudes"] = reader.magnitudes(columns.magnitudes)
+    if "redshifts" not in mapping.keys() | found.keys():
+        redshifts = reader.redshifts(columns.redshift)
+        if not np.isnan(redshifts).all():
+            found["redshifts"] = redshifts
+    used = [f"{what} from {name}" for what, name in reader.resolver.used.items()]
+    return found, mapping, [*used, *reader.resolver.notes]
+
+
+def _npz(path: Path) -> dict[str, Values]:
+    """The arrays of an .npz file; each header is held against its bytes first."""
+    with zipfile.ZipFile(path) as archive:
+        sizes = 0
+        for entry in archive.infolist():
+            with archive.open(entry) as member:
+                version = np.lib.format.read_magic(member)
+                read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+                shape, _, dtype = read(member)
+            count_elements(tuple(map(int, shape)), entry.file_size // max(dtype.itemsize, 1))
+            sizes += entry.file_size
+        if sizes > _MOST_BYTES:
+            raise BadInput(f"{path} unpacks to {sizes:,} bytes, which is more than can be read")
+    with np.load(path, allow_pickle=False) as file:
+        return {key: file[key] for key in file.files}
+
+
+class _BFloat16:
+    """Numbers in bfloat16, which numpy does not know, as float32 where they are sliced."""
+
+    def __init__(self, halves: np.ndarray) -> None:
+        self._halves, self.shape = halves, halves.shape
+
+    def __getitem__(self, part: slice, /) -> np.ndarray:
+        return (self._halves[part].astype(np.uint32) << 16).view(np.float32)
+
+
+def _safetensors(path: Path) -> dict[str, Values]:
+    data = np.memmap(path, np.uint8, "r")
+    start = 8 + int.from_bytes(bytes(data[:8]), "little")
+    if start > min(8 + _MAX_HEADER, len(data)):
+        raise BadInput(f"{path} claims a safetensors header of {start - 8:,} bytes")
+    header = json.loads(bytes(data[8:start]))
+    found: dict[str, Values] = {}
+    for key, entry in header.items():
+        if key == "__metadata__" or entry["dtype"] not in _DTYPES:
+            continue
+        dtype, (begin, end) = np.dtype(_DTYPES[entry["dtype"]]), entry["data_offsets"]
+        if not (type(begin) is type(end) is int and 0 <= begin <= end <= len(data) - start):
+            raise BadInput(f"{path}: tensor {key!r:.60} is cut off or damaged")
+        count = count_elements(entry["shape"], (end - begin) // dtype.itemsize)
+        if count != math.prod(entry["shape"]) or count * dtype.itemsize != end - begin:
+            raise BadInput(f"{path}: tensor {key!r:.60} claims another size than its shape has")
+        values = np.frombuffer(data, dtype, count, start + begin).reshape(entry["shape"])
+        found[key] = _BFloat16(values) if entry["dtype"] == "BF16" else values
+    return found

@@ -1,0 +1,215 @@
+"""Galaxies of one file of arrays, in whatever shape, order and type people keep them, as partitions have them.
+
+Nothing is converted before it is needed: batch after batch becomes float32 (B, 5, 32, 32).
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+import numpy as np
+
+from inference.contract.sample import BAND_NAMES, IMAGE_SHAPE
+from inference.errors import BadInput
+from inference.partitions.faults import find_faults
+from inference.partitions.partition import Batch
+from tasks.survey.blank_bands import find_blank_bands
+from tasks.survey.cutouts import crop
+
+ROLES = {
+    "images": ("images", "image", "image_array", "imgs", "img", "cutouts", "cutout", "stamps", "pixels", "flux_images"),
+    "magnitudes": ("magnitudes", "magnitude", "mags", "mag", "photometry"),
+    "redshifts": ("redshifts", "redshift", "z_spec", "zspec", "spec_z", "specz", "z", "labels", "label", "targets"),
+}
+_BANDS = len(BAND_NAMES)
+_STEP = 512  # galaxies that are looked at together
+_NAMED = 5  # bad galaxies that an error names; the others it counts
+
+
+class Values(Protocol):
+    """An array, or something of a file that gives arrays when it is sliced."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...  # noqa: D102 - as numpy's
+
+    def __getitem__(self, part: slice, /) -> Any: ...
+
+
+@dataclass(frozen=True)
+class Galaxies:
+    """Galaxies as a file has them.
+
+    Attributes:
+        name: of the file, for messages.
+        images: (N, bands, S, S), or (N, S, S, bands) where `channels_last`.
+        magnitudes: (N, 5).
+        redshifts: (N,) or (N, 1), or None.
+        order: where u, g, r, i and z stand among the bands.
+        factor: nanomaggies in a unit of the pixels.
+        notes: what a person should know.
+        rows: those that are used, ascending; None for all.
+        release: called after each batch, to let go of pages of a mapped file.
+    """
+
+    name: str
+    images: Values
+    magnitudes: Values
+    redshifts: Values | None
+    channels_last: bool = False
+    order: tuple[int, ...] = (0, 1, 2, 3, 4)
+    factor: float = 1.0
+    notes: tuple[str, ...] = ()
+    rows: np.ndarray | None = None
+    release: Callable[[], None] = field(default=lambda: None, compare=False)
+
+    def __len__(self) -> int:
+        return self.images.shape[0] if self.rows is None else len(self.rows)
+
+    def batches(self, size: int) -> Iterator[Batch]:
+        """Walk through the galaxies; magnitudes and redshifts are float64 unless the file has float32."""
+        if size < 1:
+            raise BadInput(f"the batch size must be at least 1, not {size}")
+        for start in range(0, len(self), size):
+            if self.rows is None:
+                part, within = slice(start, min(start + size, len(self))), slice(None)
+            else:
+                rows = self.rows[start : start + size]
+                part, within = slice(int(rows[0]), int(rows[-1]) + 1), rows - rows[0]
+            images = np.asarray(self.images[part])[within]
+            if self.channels_last:
+                images = np.moveaxis(images, -1, 1)
+            if images.shape[1] != _BANDS or self.order != tuple(range(_BANDS)):
+                images = images[:, list(self.order)]
+            pixels = crop(images, self.name).astype(np.float32)
+            if self.factor != 1:
+                pixels *= np.float32(self.factor)
+            redshifts = None if self.redshifts is None else _floats(self.redshifts[part])[within].reshape(-1)
+            yield Batch(start, np.ascontiguousarray(pixels), _floats(self.magnitudes[part])[within], redshifts)
+            self.release()
+
+    def usable(self, *, skip_bad: bool = False, take_blank: bool = False) -> tuple["Galaxies", dict[int, str]]:
+        """These galaxies without those that no model can take, and what is wrong with each of those, by its row.
+
+        Raises:
+            BadInput: there are some and `skip_bad` is not set, or no other galaxies are left.
+        """
+        bad: dict[int, str] = {}
+        for batch in self.batches(_STEP):
+            faults = {} if take_blank else find_blank_bands(batch.images)
+            faults |= find_faults(batch.images, batch.magnitudes)
+            bad |= {batch.start + row: why for row, why in sorted(faults.items())}
+        if not bad:
+            return self, bad
+        named = "; ".join(f"sample {row}: {why}" for row, why in list(bad.items())[:_NAMED])
+        named += f"; and {len(bad) - _NAMED:,} more" if len(bad) > _NAMED else ""
+        if not skip_bad or len(bad) == len(self):
+            way = "leave them out with --skip-bad" if not skip_bad else "none is left"
+            blank = " (--take-blank takes blank bands)" if any("its band" in why for why in bad.values()) else ""
+            count = f"{len(bad):,} of {len(self):,} galaxies of {self.name} cannot be used"
+            raise BadInput(f"{count}: {named}; {way}{blank}")
+        return replace(self, rows=np.setdiff1d(np.arange(len(self)), list(bad))), bad
+
+
+def _floats(values: Any) -> np.ndarray:
+    array = np.asarray(values)
+    return array if array.dtype in (np.float32, np.float64) else array.astype(np.float64)
+
+
+def assemble(
+    name: str,
+    found: Mapping[str, Values],
+    mapping: Mapping[str, str],
+    bands: Sequence[str] | None = None,
+    factor: float = 1.0,
+) -> Galaxies:
+    """Galaxies from the arrays of a file.
+
+    Args:
+        name: of the file, for messages.
+        found: arrays by their names in the file.
+        mapping: names that somebody gave to images, magnitudes and redshifts.
+        bands: of the planes, where the file says it.
+        factor: nanomaggies in a unit of the pixels.
+
+    Raises:
+        BadInput: naming the file: an array is missing or could be one of two, or has another shape or type.
+    """
+    chosen = {role: _named(name, role, found, mapping) for role in ROLES}
+    notes = [f"{role} from {chosen[role]}" for role in ROLES if chosen[role] is not None and chosen[role] != role]
+    for role in ("images", "magnitudes"):
+        if chosen[role] is None:
+            raise BadInput(f"{name} has no {role}: name the array with --map {role}=NAME; {_shown(found)}")
+    if chosen["redshifts"] is None:
+        notes.append("no redshifts were found: --map redshifts=NAME names them")
+    images, magnitudes = found[str(chosen["images"])], found[str(chosen["magnitudes"])]
+    redshifts = None if chosen["redshifts"] is None else found[chosen["redshifts"]]
+    shape = tuple(images.shape)
+    if len(shape) != 4:
+        raise BadInput(f"{name}: images must have the shape (N, 5, S, S), not {shape}")
+    planes = _BANDS if bands is None else len(bands)
+    last = shape[1] != planes and shape[3] == planes
+    if not last and shape[1] != planes:
+        raise BadInput(f"{name}: images must have {planes} bands, as (N, {planes}, S, S), not the shape {shape}")
+    order = tuple(range(_BANDS))
+    if bands is not None:
+        letters = [band.strip().lower() for band in bands]
+        lacking = [band for band in BAND_NAMES if letters.count(band) != 1]
+        if lacking:
+            raise BadInput(f"{name} has images in {' '.join(letters)}; the model takes u g r i z, {lacking[0]} once")
+        order = tuple(letters.index(band) for band in BAND_NAMES)
+    if last:
+        notes.append("the bands come last in the images and are put first")
+    side = shape[1] if last else shape[2]
+    if side > IMAGE_SHAPE[1]:
+        notes.append(f"images of {side} x {side} pixels are cropped to their central 32 x 32")
+    if tuple(magnitudes.shape) != (shape[0], _BANDS):
+        raise BadInput(f"{name}: magnitudes must have the shape ({shape[0]}, 5), not {tuple(magnitudes.shape)}")
+    if redshifts is not None and tuple(redshifts.shape) not in {(shape[0],), (shape[0], 1)}:
+        raise BadInput(f"{name}: redshifts must have the shape ({shape[0]},), not {tuple(redshifts.shape)}")
+    if not shape[0]:
+        raise BadInput(f"{name} holds no galaxies")
+    for role, values in (("images", images), ("magnitudes", magnitudes), ("redshifts", redshifts)):
+        kind = None if values is None else np.asarray(values[:1]).dtype
+        if kind is not None and kind.kind not in "fiu":
+            raise BadInput(f"{name}: {role} hold {kind}, which are no numbers")
+        if kind is not None and role == "images" and kind != np.float32:
+            notes.append(f"images are {kind} and become float32")
+    return Galaxies(name, images, magnitudes, redshifts, last, order, factor, tuple(notes))
+
+
+def by_shape(name: str, arrays: Sequence[Values]) -> dict[str, Values]:
+    """Names for arrays that have none: images have four axes, magnitudes (N, 5), redshifts one number a galaxy.
+
+    Raises:
+        BadInput: they are not told apart by their shapes.
+    """
+    named: dict[str, Values] = {}
+    for array in arrays:
+        axes = len(array.shape)
+        role = "images" if axes == 4 else "magnitudes" if axes == 2 and array.shape[1] == _BANDS else "redshifts"
+        if role in named or axes not in {1, 2, 4} or (role == "redshifts" and axes == 2 and array.shape[1] != 1):
+            shapes = ", ".join(str(tuple(each.shape)) for each in arrays[:8])
+            raise BadInput(
+                f"{name} holds arrays of the shapes {shapes}: images (N, 5, S, S), magnitudes (N, 5) and redshifts (N,)"
+                " are needed"
+            )
+        named[role] = array
+    return named
+
+
+def _named(name: str, role: str, found: Mapping[str, Values], mapping: Mapping[str, str]) -> str | None:
+    if role in mapping:
+        if mapping[role] not in found:
+            raise BadInput(f"{name} has no array {mapping[role]!r:.60} (--map); {_shown(found)}")
+        return mapping[role]
+    exact = [key for key in ROLES[role] if key in found]
+    there = exact or [key for key in found if key.lower() in ROLES[role]]
+    there = [key for key in there if key not in mapping.values()]
+    if len(there) > 1:
+        candidates = " and ".join(there[:5])
+        raise BadInput(f"{name} has {candidates}, each of which could be the {role}: choose with --map {role}=NAME")
+    return there[0] if there else None
+
+
+def _shown(found: Mapping[str, Values]) -> str:
+    return "it has " + (", ".join(f"{key} {tuple(each.shape)}" for key, each in list(found.items())[:12]) or "none")

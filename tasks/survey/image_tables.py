@@ -1,0 +1,150 @@
+"""Tables with an image in each row: HDF5 as MultimodalUniverse has it, Parquet as data sets of Hugging Face are."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from inference.errors import BadInput
+from tasks.survey.galaxies import ROLES, Values
+from tasks.survey.table_hdf5 import check_dataset, import_h5py, walk
+
+_BANDS = ("image_band", "image_bands", "bands", "band", "filters")
+_SCALES = ("image_scale", "pixel_scale", "scale")
+_REDSHIFTS = ("redshifts", "labels", "label", "targets")  # other names are columns of a table beside the images
+_MOST_BYTES = 16 << 30
+
+
+def read_hdf5_images(path: Path) -> tuple[dict[str, Values], dict[str, Any]]:
+    """Images and other arrays of an HDF5 file, and what it says of bands, scale and unit.
+
+    Raises:
+        BadInput: naming it: no images, several, or data elsewhere.
+    """
+    h5py = import_h5py()
+    file = h5py.File(path, "r")  # stays open: images are read when they are sliced
+    found: dict[str, Values] = {}
+    beside: dict[str, Any] = {}
+    for name, node in walk(file, path):
+        if isinstance(node, h5py.Dataset):
+            check_dataset(node, path)
+            last = name.rpartition("/")[2]
+            is_array = node.ndim >= 2 or last.lower() in _REDSHIFTS
+            if is_array and node.dtype.kind in "fiu":
+                found[last if last not in found else name] = node
+            if last in _BANDS or last in _SCALES:
+                beside[last] = node[()]
+    images = [name for name in found if len(found[name].shape) == 4]
+    named = [name for name in images if name.lower() in ROLES["images"]] or images
+    if len(named) != 1:
+        shown = ", ".join(images[:5]) or "no data set of four axes"
+        raise BadInput(f"{path} holds {shown}: name the images with --map images=NAME")
+    images_of: Any = found.pop(named[0])
+    found["images"] = images_of
+    told: dict[str, Any] = {"unit": _text(images_of.attrs.get("unit", images_of.attrs.get("units", "")))}
+    bands = next((beside[key] for key in _BANDS if key in beside), None)
+    if bands is not None:
+        told["bands"] = _same(path, "bands", np.asarray(bands))
+    scales = next((beside[key] for key in _SCALES if key in beside), None)
+    if scales is not None:
+        told["scale"] = _one_scale(path, np.asarray(scales, np.float64))
+    return found, told
+
+
+def read_parquet_images(path: Path) -> tuple[dict[str, Values], dict[str, Any]]:
+    """Images of a Parquet file's column, and what it says of bands and scale.
+
+    Raises:
+        BadInput: naming it: no such column, several, pictures in place of fluxes, or images of different shapes.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(path) as file:
+        if file.metadata.num_rows * 5 * 32 * 32 * 4 > _MOST_BYTES:
+            raise BadInput(f"{path} has {file.metadata.num_rows:,} images, which is more than can be read at once")
+        schema = file.schema_arrow
+        nested = [each for each in schema if pa.types.is_nested(each.type) and _depth(each.type) >= 3]
+        named = [each for each in nested if each.name.lower() in ROLES["images"]] or nested
+        structures = [each for each in schema if pa.types.is_struct(each.type)]
+        pictures = [each.name for each in structures if {"bytes", "path"} <= {part.name for part in each.type}]
+        if not named and pictures:
+            raise BadInput(f"{path} holds pictures (PNG or JPEG) in its column {pictures[0]}, which are no fluxes")
+        if len(named) != 1:
+            shown = ", ".join(each.name for each in named[:5]) or "no column of images"
+            raise BadInput(f"{path} holds {shown}: a column of images (5, S, S) is needed")
+        column = file.read(columns=[named[0].name]).column(0).combine_chunks()
+    told: dict[str, Any] = {}
+    if isinstance(column, pa.ExtensionArray):
+        column = column.storage
+    values = column
+    if pa.types.is_struct(column.type):
+        parts = {each.name: number for number, each in enumerate(column.type)}
+        pixels = next((name for name in ("flux", "array", "image", "pixels", "data") if name in parts), None)
+        if pixels is None:
+            raise BadInput(f"{path} holds images without pixels: the column has {', '.join(parts)}")
+        values = column.field(parts[pixels])
+        bands = next((column.field(parts[name]) for name in ("band", *_BANDS) if name in parts), None)
+        if bands is not None:
+            told["bands"] = _same(path, "bands", np.array(bands.to_pylist(), dtype=object))
+        scale = next((column.field(parts[name]) for name in _SCALES if name in parts), None)
+        if scale is not None:
+            told["scale"] = _one_scale(path, _dense(path, scale))
+    return {"images": _dense(path, values)}, told
+
+
+def _depth(kind: Any) -> int:
+    """How deep lists are nested, through structures."""
+    import pyarrow as pa
+
+    if isinstance(kind, pa.ExtensionType):
+        return _depth(kind.storage_type)
+    if pa.types.is_struct(kind):
+        return max((_depth(each.type) for each in kind), default=0)
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+        return 1 + _depth(kind.value_type)
+    return 0
+
+
+def _dense(path: Path, array: Any) -> np.ndarray:
+    """Nested lists of one shape as an array."""
+    import pyarrow as pa
+
+    shape = [len(array)]
+    while pa.types.is_nested(array.type):
+        if array.null_count:
+            raise BadInput(f"{path} has rows without an image")
+        flat = array.flatten()
+        each, rest = divmod(len(flat), len(array)) if len(array) else (0, 0)
+        lengths = np.unique(np.diff(array.offsets.to_numpy())) if hasattr(array, "offsets") else [each]
+        if rest or len(lengths) != 1:
+            raise BadInput(f"{path} has images of different shapes")
+        shape.append(each)
+        array = flat
+    if array.null_count:
+        raise BadInput(f"{path} has images with missing pixels")
+    values: np.ndarray = array.to_numpy(zero_copy_only=False)
+    return values.reshape(shape)
+
+
+def _same(path: Path, what: str, values: np.ndarray) -> list[str]:
+    """What every row says alike."""
+    rows = values.reshape(-1, values.shape[-1]) if values.ndim > 1 else values.reshape(1, -1)
+    words = {tuple(map(_text, row)) for row in np.unique(rows.astype(str), axis=0)}
+    if len(words) != 1:
+        raise BadInput(f"{path} has images in different {what}, which one survey does not mix")
+    return list(words.pop())
+
+
+def _one_scale(path: Path, values: np.ndarray) -> float:
+    known = values[np.isfinite(values) & (values > 0)]
+    if not known.size:
+        raise BadInput(f"{path} states no pixel scale that makes sense")
+    if known.max() - known.min() > 0.01 * known.max():
+        raise BadInput(f"{path} mixes pixels of {known.min():.4g} and {known.max():.4g} arcseconds")
+    return float(np.median(known))
+
+
+def _text(value: Any) -> str:
+    text = value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+    return text.removeprefix("b'").removesuffix("'").strip()

@@ -1,0 +1,175 @@
+"""What people save with torch.save: data sets, tuples, dicts, lists of samples, subsets, of tensors or numpy arrays.
+
+Read by torch's own weights-only unpickler, which builds no object but tensors, containers and the few classes named
+here; the plain form, which partitions have, is read without torch (`inference.partitions.pt_file`).
+"""
+
+import contextlib
+import pickle
+import re
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from inference.contract.tensor_shape import check_layout
+from inference.errors import BadInput
+from tasks.survey.galaxies import Values, by_shape
+from tasks.survey.table_file import first_line
+
+_MOST_SAMPLES = 10_000_000
+
+
+def read_saved(path: Path) -> dict[str, Values]:
+    """The arrays of a file of torch.save, by their names, or by what their shapes say.
+
+    Raises:
+        BadInput: naming the file: torch is not installed; damaged, or it holds something else than arrays of galaxies.
+    """
+    try:
+        import torch
+    except ImportError:
+        raise BadInput(
+            f"{path} is no plain partition, and other files of torch.save need torch: pip install 'cosmic-flows[train]'"
+        ) from None
+    is_zip = zipfile.is_zipfile(path)
+    if is_zip:
+        _refuse_packed(path)
+    with torch.serialization.safe_globals(_allowed()):
+        try:
+            root = torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip or None)
+        except pickle.UnpicklingError as error:
+            wanted = re.search(r"GLOBAL ([\w.]+)", str(error))
+            why = "its pickle is damaged"
+            if wanted:
+                why = f"its pickle wants {wanted[1]:.80}, which is refused and was not run"
+            raise BadInput(f"{path} is no file of galaxies: {why}") from None
+        except Exception as error:  # noqa: BLE001 - what a damaged pickle does to its reader is anyone's guess
+            raise BadInput(f"{path} is no readable torch.save file: {first_line(error)}") from None
+    try:
+        return _arrays(path, root)
+    except (TypeError, ValueError, AttributeError, IndexError, KeyError) as error:
+        raise BadInput(f"{path} holds no arrays of galaxies: {first_line(error)}") from None
+
+
+def _allowed() -> list[Any]:
+    """Classes that hold arrays; none of them runs anything when it is made."""
+    from torch.utils.data import Subset, TensorDataset
+
+    kinds = {type(np.dtype(kind)) for kind in ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "?")}
+    rebuilds = [(_empty_array, f"numpy.{core}.multiarray._reconstruct") for core in ("core", "_core")]
+    scalars = [(_scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")]
+    ranges = [(range, "builtins.range"), (range, "__builtin__.xrange")]
+    return [TensorDataset, Subset, np.ndarray, np.dtype, *kinds, *rebuilds, *scalars, *ranges]
+
+
+def _empty_array(kind: type, shape: object, code: object) -> np.ndarray:
+    """What an array is before its state arrives; the shape asked for here is not believed."""
+    return np.ndarray.__new__(np.ndarray, (0,), "f4")
+
+
+def _scalar(dtype: np.dtype[Any], data: bytes = b"") -> Any:
+    return np.frombuffer(data, dtype, 1)[0]
+
+
+def _refuse_packed(path: Path) -> None:
+    with zipfile.ZipFile(path) as archive:
+        for entry in archive.infolist():
+            if entry.compress_type != zipfile.ZIP_STORED or entry.file_size > path.stat().st_size:
+                raise BadInput(f"{path} is no file of torch.save, which never compresses an entry")
+
+
+def _arrays(path: Path, root: Any) -> dict[str, Values]:
+    from torch.utils.data import Subset, TensorDataset
+
+    indices: np.ndarray | None = None
+    while isinstance(root, Subset):
+        if len(root.indices) > _MOST_SAMPLES:
+            raise BadInput(f"{path} is a subset of more than {_MOST_SAMPLES:,} galaxies")
+        chosen = np.asarray([int(index) for index in root.indices])
+        indices = chosen if indices is None else chosen[indices]
+        root = root.dataset
+    if isinstance(root, TensorDataset):
+        root = root.tensors
+    named: dict[str, Values]
+    if isinstance(root, Mapping):
+        arrays = {str(key): _array(value) for key, value in root.items() if _is_array(value)}
+        nested = [value for value in root.values() if isinstance(value, Mapping | TensorDataset | Subset)]
+        if not arrays and len(nested) == 1:
+            return _arrays(path, nested[0])
+        named = arrays
+    elif isinstance(root, Sequence) and root and all(map(_is_array, root)) and _dims(root[0]) >= 1:
+        named = by_shape(str(path), [_array(value) for value in root])
+    elif isinstance(root, list | tuple) and root and len(root) <= _MOST_SAMPLES:
+        named = _of_samples(path, root)
+    else:
+        raise BadInput(f"{path} holds {type(root).__name__}, and no arrays of galaxies")
+    if indices is not None:
+        if len(indices) == 0 or indices.min() < 0:
+            raise BadInput(f"{path} is a subset of no galaxies")
+        named = {key: np.asarray(value[0 : value.shape[0]])[indices] for key, value in named.items()}
+    return named
+
+
+def _of_samples(path: Path, samples: Sequence[Any]) -> dict[str, Values]:
+    """A list of samples, each a tuple or a dict of one galaxy's arrays and numbers."""
+    first = samples[0]
+    if isinstance(first, Mapping):
+        keys = [str(key) for key in first if _is_array(first[key]) or isinstance(first[key], int | float)]
+        return {key: _stacked([sample[key] for sample in samples]) for key in keys}
+    if isinstance(first, Sequence) and not isinstance(first, str | bytes):
+        columns = [_stacked([sample[place] for sample in samples]) for place in range(len(first))]
+        return by_shape(str(path), [column for column in columns if column.dtype.kind in "fiu"])
+    kind = type(first).__name__
+    raise BadInput(f"{path} holds a list of {kind}; a list of galaxies (image, magnitudes, redshift) is needed")
+
+
+def _stacked(values: Sequence[Any]) -> np.ndarray:
+    return np.stack([np.asarray(_array(value)[...] if _is_array(value) else value) for value in values])
+
+
+def _is_array(value: object) -> bool:
+    import torch
+
+    return isinstance(value, torch.Tensor | np.ndarray | np.generic)
+
+
+def _dims(value: Any) -> int:
+    return int(value.ndim)
+
+
+class _Tensor:
+    """A tensor, of which slices become arrays."""
+
+    def __init__(self, tensor: Any) -> None:
+        import torch
+
+        if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_complex():
+            raise ValueError("a tensor is sparse, quantized or complex")
+        tensor = tensor.detach()
+        size = tensor.element_size()
+        available = tensor.untyped_storage().nbytes() // size
+        check_layout(tuple(tensor.shape), tuple(tensor.stride()), tensor.storage_offset(), available)
+        self._tensor = tensor.to(torch.float32) if tensor.dtype == torch.bfloat16 and tensor.ndim < 2 else tensor
+        self.shape = tuple(int(side) for side in tensor.shape)
+
+    def __getitem__(self, part: Any, /) -> np.ndarray:
+        import torch
+
+        chosen = self._tensor[part]
+        wide = chosen.float() if chosen.dtype == torch.bfloat16 else chosen
+        array: np.ndarray = wide.numpy()
+        return array
+
+
+def _array(value: Any) -> Any:
+    return np.asarray(value) if isinstance(value, np.ndarray | np.generic) else _Tensor(value)
+
+
+def is_saved_object(path: Path) -> bool:
+    """Whether a file begins as those of torch.save do: a zip, or a pickle."""
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        return file.read(4).startswith((b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"))
+    return False

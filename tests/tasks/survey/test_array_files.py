@@ -1,0 +1,275 @@
+"""Every form of a survey in one file that docs/inputs.md lists, written by its own library and compared in numbers."""
+
+import os
+import pickle
+
+import h5py
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import safetensors.numpy
+import safetensors.torch
+import torch
+from torch.utils.data import Subset, TensorDataset
+
+from inference.errors import BadInput
+from tasks.survey.array_files import open_galaxies
+from tasks.survey.cutouts import PixelOptions
+from tests.support.surveys import random_survey
+
+N = 12
+IMAGES, MAGNITUDES, REDSHIFTS = random_survey(N)
+LARGE = np.random.default_rng(1).normal(size=(N, 5, 64, 64)).astype(np.float32)
+LARGE[:, :, 16:48, 16:48] = IMAGES
+TENSORS = [torch.from_numpy(array) for array in (IMAGES, MAGNITUDES, REDSHIFTS)]
+ARRAYS = {"images": IMAGES, "magnitudes": MAGNITUDES, "redshifts": REDSHIFTS}
+
+
+def saved(thing, **options):
+    return lambda path: torch.save(thing, path, **options)
+
+
+def halves(dtype):
+    return saved(TensorDataset(TENSORS[0].to(dtype), TENSORS[1], TENSORS[2]))
+
+
+def channels_last():
+    return TENSORS[0].permute(0, 2, 3, 1).contiguous()
+
+
+def hdf5(**names):
+    def write(path):
+        with h5py.File(path, "w") as file:
+            for name, values in names.items():
+                file[name] = values
+
+    return write
+
+
+def mmu(path, bands=("g", "r", "i", "z", "u"), scale=0.396):
+    order = ["ugriz".index(band) for band in bands]
+    columns = {f"mag_{band}": MAGNITUDES[:, place] for place, band in enumerate("ugriz")}
+    with h5py.File(path, "w") as file:
+        file["image_array"] = IMAGES[:, order]
+        file["image_band"] = np.array([[f"sdss-{band}".encode() for band in bands]] * N)
+        file["image_scale"] = np.full((N, 5), scale)
+        file["image_ivar"] = np.ones_like(IMAGES)
+        file["object_id"] = np.arange(N)
+        file["Z"] = REDSHIFTS
+        for name, values in columns.items():
+            file[name] = values
+
+
+def parquet(path, images=None, **columns):
+    flat = {f"mag_{band}": MAGNITUDES[:, place] for place, band in enumerate("ugriz")} | {"redshift": REDSHIFTS}
+    lists = pa.array((IMAGES if images is None else images).tolist(), pa.list_(pa.list_(pa.list_(pa.float32()))))
+    pq.write_table(pa.table({"image": lists} | flat | columns), path)
+
+
+def parquet_of_structures(path):
+    rows = [
+        {"band": list("zirgu"), "flux": image[::-1].tolist(), "scale": [0.396] * 5} for image in IMAGES.astype(float)
+    ]
+    columns = {f"mag_{band}": MAGNITUDES[:, place] for place, band in enumerate("ugriz")} | {"z_spec": REDSHIFTS}
+    pq.write_table(pa.table({"image": pa.array(rows)} | columns), path)
+
+
+SAMPLES = list(zip(*TENSORS, strict=True))
+FORMS = {
+    "a data set": saved(TensorDataset(*TENSORS)),
+    "a data set in the format before torch 1.6": saved(TensorDataset(*TENSORS), _use_new_zipfile_serialization=False),
+    "a tuple": saved(tuple(TENSORS)),
+    "a list in another order": saved([TENSORS[1], TENSORS[2], TENSORS[0]]),
+    "a dict of tensors": saved(dict(zip(ARRAYS, TENSORS, strict=True))),
+    "a dict of numpy arrays": saved(ARRAYS),
+    "a dict of other customary names": saved({"X": 1, "image": IMAGES, "mags": MAGNITUDES, "z_spec": REDSHIFTS}),
+    "a dict in a dict": saved({"data": dict(zip(ARRAYS, TENSORS, strict=True)), "epoch": 3}),
+    "a list of samples": saved(SAMPLES),
+    "a list of samples with plain redshifts": saved([(image, mags, float(z)) for image, mags, z in SAMPLES]),
+    "a list of dicts": saved([dict(zip(ARRAYS, sample, strict=True)) for sample in SAMPLES]),
+    "a list of numpy samples": saved(list(zip(IMAGES, MAGNITUDES, REDSHIFTS, strict=True))),
+    "a subset": saved(Subset(TensorDataset(*(torch.cat([t, t]) for t in TENSORS)), list(range(N, 2 * N)))),
+    "a subset of a subset": saved(
+        Subset(Subset(TensorDataset(*(torch.cat([t, t]) for t in TENSORS)), range(2 * N)), np.arange(N))
+    ),
+    "bands last": saved(TensorDataset(channels_last(), *TENSORS[1:])),
+    "permuted": saved(TensorDataset(channels_last().permute(0, 3, 1, 2), *TENSORS[1:])),
+    "every second galaxy": saved(TensorDataset(*(torch.repeat_interleave(t, 2, 0)[::2] for t in TENSORS))),
+    "float64": halves(torch.float64),
+    "parameters": saved(TensorDataset(torch.nn.Parameter(TENSORS[0]), *TENSORS[1:])),
+    "64 x 64": saved(TensorDataset(torch.from_numpy(LARGE), *TENSORS[1:])),
+    "redshifts as (N, 1)": saved(TensorDataset(*TENSORS[:2], TENSORS[2][:, None])),
+    "an .npz": lambda path: np.savez(path.open("wb"), **ARRAYS),
+    "a packed .npz": lambda path: np.savez_compressed(path.open("wb"), image=IMAGES, mag=MAGNITUDES, z=REDSHIFTS),
+    "safetensors": lambda path: safetensors.numpy.save_file(ARRAYS, path),
+    "safetensors under other names": lambda path: safetensors.numpy.save_file(
+        {"image": IMAGES, "mags": MAGNITUDES, "z": REDSHIFTS}, path
+    ),
+    "HDF5": hdf5(images=IMAGES, magnitudes=MAGNITUDES, redshifts=REDSHIFTS),
+    "HDF5 as MultimodalUniverse": mmu,
+    "Parquet with nested lists": parquet,
+    "Parquet with structures": parquet_of_structures,
+}
+
+
+def read(path, **options):
+    galaxies = open_galaxies(path, **options)
+    batches = list(galaxies.batches(5))
+    assert [batch.start for batch in batches] == list(range(0, len(galaxies), 5))
+    return [np.concatenate([getattr(batch, name) for batch in batches]) for name in ARRAYS], galaxies.notes
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_form_is_read_as_the_same_galaxies(tmp_path, form):
+    FORMS[form](tmp_path / "survey")
+    (images, magnitudes, redshifts), _ = read(tmp_path / "survey")
+    assert images.dtype == np.float32
+    np.testing.assert_array_equal(images, IMAGES)
+    np.testing.assert_array_equal(magnitudes, MAGNITUDES)
+    np.testing.assert_array_equal(redshifts, REDSHIFTS)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("form", ["pt", "safetensors"])
+def test_half_precision_is_read_within_its_rounding(tmp_path, dtype, form):
+    tensors = {name: tensor.to(dtype) for name, tensor in zip(ARRAYS, TENSORS, strict=True)}
+    if form == "pt":
+        torch.save(TensorDataset(*tensors.values()), tmp_path / "survey")
+    else:
+        safetensors.torch.save_file(tensors, tmp_path / "survey")
+    found, _ = read(tmp_path / "survey")
+    for values, tensor in zip(found, tensors.values(), strict=True):
+        np.testing.assert_array_equal(values, tensor.float().numpy())
+
+
+@pytest.mark.parametrize(
+    ("form", "note"),
+    [
+        ("64 x 64", "images of 64 x 64 pixels are cropped to their central 32 x 32"),
+        ("bands last", "the bands come last in the images and are put first"),
+        ("float64", "images are float64 and become float32"),
+        ("safetensors under other names", "images from image"),
+        ("HDF5 as MultimodalUniverse", "redshift from Z"),
+        ("Parquet with nested lists", "u magnitude from mag_u"),
+    ],
+)
+def test_what_was_done_to_a_form_is_said(tmp_path, form, note):
+    FORMS[form](tmp_path / "survey")
+    assert note in read(tmp_path / "survey")[1]
+
+
+def test_names_given_count_before_customary_ones(tmp_path):
+    safetensors.numpy.save_file({"a": IMAGES, "images": IMAGES + 1, "b": MAGNITUDES}, tmp_path / "s")
+    galaxies = open_galaxies(tmp_path / "s", {"images": "a", "magnitudes": "b"})
+    np.testing.assert_array_equal(next(galaxies.batches(N)).images, IMAGES)
+    assert "no redshifts were found: --map redshifts=NAME names them" in galaxies.notes
+
+
+@pytest.mark.parametrize(
+    ("write", "mapping", "why"),
+    [
+        (
+            lambda p: np.savez(p.open("wb"), a=IMAGES, b=MAGNITUDES),
+            {},
+            r"has no images: name .* --map images",
+        ),
+        (lambda p: np.savez(p.open("wb"), a=IMAGES), {"images": "b"}, r"has no array 'b' \(--map\); it has a"),
+        (lambda p: np.savez(p.open("wb"), a=IMAGES), {"pictures": "a"}, "--map knows images, magnitudes and redshifts"),
+        (lambda p: np.savez(p.open("wb"), Image=IMAGES, IMAGE=IMAGES), {}, r"each of which could be the images"),
+        (saved({"images": IMAGES[:, :4], "magnitudes": MAGNITUDES}), {}, "images must have 5 bands"),
+        (saved({"images": IMAGES, "magnitudes": MAGNITUDES[:5]}), {}, r"magnitudes must have the shape \(12, 5\)"),
+        (
+            saved({"images": IMAGES, "magnitudes": MAGNITUDES.astype("c8")}),
+            {},
+            "which is refused and was not run|numbers",
+        ),
+        (saved([torch.zeros(3, 3)]), {}, "holds arrays of the shapes"),
+        (saved("text"), {}, "holds str, and no arrays of galaxies"),
+        (saved(torch.nn.Linear(2, 2)), {}, r"wants torch.nn.modules.linear.Linear, which is refused and was not run"),
+        (hdf5(a=IMAGES, b=IMAGES), {}, "holds a, b: name the images with --map"),
+        (hdf5(a=REDSHIFTS), {}, "holds no data set of four axes"),
+        (lambda p: mmu(p, scale=0.262), {}, "has pixels of 0.262 arcseconds and the model's are 0.396"),
+        (lambda p: mmu(p, bands=("g", "r", "i", "z", "z")), {}, "has images in g r i z z; the model takes u g r i z"),
+        (lambda p: p.write_bytes(b"neither"), {}, "is neither .*; cosmic inspect .* says what it is"),
+    ],
+)
+def test_what_will_not_do_is_refused_in_one_sentence(tmp_path, write, mapping, why):
+    write(tmp_path / "survey")
+    with pytest.raises(BadInput, match=why) as caught:
+        list(open_galaxies(tmp_path / "survey", mapping).batches(5))
+    assert "\n" not in str(caught.value)
+
+
+class Hostile:
+    def __init__(self, canary):
+        self.canary = canary
+
+    def __reduce__(self):
+        return os.system, (f"touch {self.canary}",)
+
+
+@pytest.mark.parametrize("new", [True, False])
+def test_a_pickle_that_would_run_a_command_is_refused_and_nothing_runs(tmp_path, new):
+    canary = tmp_path / "canary"
+    torch.save({"images": TENSORS[0], "x": Hostile(canary)}, tmp_path / "s.pt", _use_new_zipfile_serialization=new)
+    with pytest.raises(BadInput, match=r"posix\.system, which is refused and was not run"):
+        open_galaxies(tmp_path / "s.pt")
+    (tmp_path / "p.pt").write_bytes(pickle.dumps(Hostile(canary), protocol=2))
+    with pytest.raises(BadInput):
+        open_galaxies(tmp_path / "p.pt")
+    assert not canary.exists()
+
+
+def test_hdf5_that_refers_to_another_file_is_refused(tmp_path):
+    hdf5(images=IMAGES)(tmp_path / "other")
+    with h5py.File(tmp_path / "survey", "w") as file:
+        file["images"] = h5py.ExternalLink("other", "images")
+    with pytest.raises(BadInput, match=r"refers to another file, which is not read"):
+        open_galaxies(tmp_path / "survey")
+
+
+def test_without_torch_the_way_on_is_said(tmp_path, monkeypatch):
+    saved(ARRAYS)(tmp_path / "s.pt")
+    saved(TensorDataset(*TENSORS))(tmp_path / "plain.pt")
+    monkeypatch.setitem(__import__("sys").modules, "torch", None)
+    with pytest.raises(BadInput, match=r"need torch: pip install 'cosmic-flows\[train\]'"):
+        open_galaxies(tmp_path / "s.pt")
+    assert len(open_galaxies(tmp_path / "plain.pt")) == N
+
+
+class TestGalaxiesThatCannotBeUsed:
+    @pytest.fixture
+    def galaxies(self, tmp_path):
+        images, magnitudes = IMAGES.copy(), MAGNITUDES.copy()
+        magnitudes[3, 1], magnitudes[7, 0], images[5, 2], images[9, 0, 0, 0] = -9999, 99, 0, np.nan
+        np.savez(tmp_path / "s.npz", images=images, magnitudes=magnitudes, redshifts=REDSHIFTS)
+        return open_galaxies(tmp_path / "s.npz")
+
+    def test_are_named_and_refused(self, galaxies):
+        with pytest.raises(BadInput) as caught:
+            galaxies.usable()
+        for each in (
+            "4 of 12 galaxies of",
+            'sample 3: an implausible magnitude: g is -9999, which means "not measured"',
+            "sample 5: its band r is 0 in every pixel",
+            "sample 9: NaN or infinite pixels",
+            "--skip-bad",
+            "--take-blank",
+        ):
+            assert each in str(caught.value)
+
+    def test_are_left_out_when_asked(self, galaxies):
+        left, bad = galaxies.usable(skip_bad=True)
+        assert sorted(bad) == [3, 5, 7, 9]
+        assert len(left) == 8
+        kept = [row for row in range(N) if row not in bad]
+        found = np.concatenate([batch.images for batch in left.batches(3)])
+        np.testing.assert_array_equal(found, IMAGES[kept])
+        assert sorted(galaxies.usable(skip_bad=True, take_blank=True)[1]) == [3, 7, 9]
+
+
+def test_another_unit_of_the_pixels_is_converted(tmp_path):
+    np.savez(tmp_path / "s.npz", **ARRAYS)
+    found = next(open_galaxies(tmp_path / "s.npz", pixels=PixelOptions(unit="nJy")).batches(N)).images
+    np.testing.assert_allclose(found, IMAGES / 3630.78, rtol=1e-5)
