@@ -16,6 +16,7 @@ COMMANDS = {
     "init": "make a bucket with scripts/ and results/",
     "simulate": "simulate a survey as one .pt or .safetensors file",
     "partition": "cut a survey into partitions 1.pt, 2.pt, ...",
+    "inspect": "what a file is, which columns and bands it has, what is doubtful",
     "ingest": "FITS cut-outs and a table of magnitudes into partitions",
     "run": "run a model over a partitioned data set: redshifts, table, bill, report",
     "bench": "run a sweep: tables, plots and findings over what varies",

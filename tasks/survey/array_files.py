@@ -1,6 +1,5 @@
 """Opens a survey in one file, whatever holds its arrays: .pt, safetensors, .npz, HDF5, Parquet with images."""
 
-import json
 import math
 import zipfile
 from collections.abc import Mapping
@@ -9,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from inference.contract.json_text import parse_json
 from inference.contract.tensor_shape import count_elements
 from inference.errors import BadInput, BadPartition
 from inference.partitions.partition import open_partition
@@ -163,7 +163,7 @@ def _safetensors(path: Path) -> dict[str, Values]:
     start = 8 + int.from_bytes(bytes(data[:8]), "little")
     if start > min(8 + _MAX_HEADER, len(data)):
         raise BadInput(f"{path} claims a safetensors header of {start - 8:,} bytes")
-    header = json.loads(bytes(data[8:start]))
+    header = parse_json(bytes(data[8:start]), f"the header of {path}")
     found: dict[str, Values] = {}
     for key, entry in header.items():
         if key == "__metadata__" or entry["dtype"] not in _DTYPES:

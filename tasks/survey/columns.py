@@ -225,7 +225,7 @@ class Resolver:
 
     def has(self) -> str:
         """The table's columns, for a message."""
-        return f"it has {', '.join(map(str, self.names))[:200] or 'none'}"
+        return f"it has {', '.join(map(str, self.names))[:200] or 'none'} (cosmic inspect {self.table} says more)"
 
     def _spelled(self, name: str) -> list[str]:
         """The column of exactly this name; if there is none, those that differ in case alone."""

@@ -179,11 +179,7 @@ def test_names_given_count_before_customary_ones(tmp_path):
         (lambda p: np.savez(p.open("wb"), Image=IMAGES, IMAGE=IMAGES), {}, r"each of which could be the images"),
         (saved({"images": IMAGES[:, :4], "magnitudes": MAGNITUDES}), {}, "images must have 5 bands"),
         (saved({"images": IMAGES, "magnitudes": MAGNITUDES[:5]}), {}, r"magnitudes must have the shape \(12, 5\)"),
-        (
-            saved({"images": IMAGES, "magnitudes": MAGNITUDES.astype("c8")}),
-            {},
-            "which is refused and was not run|numbers",
-        ),
+        (lambda p: np.savez(p.open("wb"), images=IMAGES, mag=MAGNITUDES > 1), {}, "magnitudes hold bool, which are no"),
         (saved([torch.zeros(3, 3)]), {}, "holds arrays of the shapes"),
         (saved("text"), {}, "holds str, and no arrays of galaxies"),
         (saved(torch.nn.Linear(2, 2)), {}, r"wants torch.nn.modules.linear.Linear, which is refused and was not run"),
