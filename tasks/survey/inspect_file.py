@@ -147,8 +147,7 @@ def _ids(table: TableFile, column: str | None, found: Inspection) -> None:
 
 
 def _whole(magnitudes: np.ndarray) -> np.ndarray:
-    good = np.asarray(MAGNITUDE.measured(magnitudes).all(axis=1))
-    return good
+    return np.asarray(MAGNITUDE.measured(magnitudes).all(axis=1))
 
 
 def _counted(found: Inspection, what: str, good: np.ndarray) -> None:
