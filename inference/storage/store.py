@@ -4,6 +4,7 @@ Both sides are obstore's: listings are paginated, writes are atomic, `create` is
 the two apart, for readers that can memory-map.
 """
 
+import os
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -111,6 +112,26 @@ class Store:
             raise
         return True
 
+    @lru_cache(maxsize=32)  # noqa: B019 - as above
+    def _folder(self, bucket: str) -> str:
+        """Where a local bucket really lies; the bucket itself may be a symbolic link."""
+        return os.path.realpath(Path(self.root) / bucket)
+
+    def _check_links(self, bucket: str, key: str) -> None:
+        """See that no symbolic link on the way to a local object leads out of its bucket.
+
+        Raises:
+            StoreError: one does.
+        """
+        if not self.is_local:
+            return
+        folder = self._folder(bucket)
+        real = os.path.realpath(f"{folder}/{key}")
+        if real != folder and not real.startswith(f"{folder}/"):
+            raise StoreError(
+                f"{bucket}/{key} lies behind a symbolic link that leads out of the bucket: put the files into it"
+            )
+
     def _no_folder(self, bucket: str) -> bool:
         return self.is_local and not self.has_bucket(bucket)
 
@@ -124,6 +145,7 @@ class Store:
 
     @contextmanager
     def _named(self, what: str, bucket: str, key: str) -> Iterator["Request"]:
+        self._check_links(bucket, key)
         request, requests = Request(started_at=time.time()), self.requests  # a late answer is not the next rank's
         try:
             yield request
@@ -141,6 +163,13 @@ class Store:
             folder = prefix.rstrip("/") + "/" if prefix else None
             pages = obstore.list(self._bucket(bucket), prefix=folder)
             found = [_stored_object(entry, entry["path"]) for page in pages for entry in page]
+        if self.is_local:
+            folders = {stored.key.rpartition("/")[0] for stored in found}
+            place = self._folder(bucket)
+            # pathlib takes three times as long, and there may be ten thousand objects
+            links = (stored.key for stored in found if os.path.islink(f"{place}/{stored.key}"))  # noqa: PTH114
+            for key in (*folders, *links):
+                self._check_links(bucket, key)
         return sorted(found, key=lambda stored: natural_order(stored.key))
 
     def head(self, bucket: str, key: str) -> StoredObject | None:
@@ -217,6 +246,10 @@ class Store:
 
     def delete(self, bucket: str, keys: Sequence[str]) -> None:
         """Remove the objects; one that is not there is no error."""
+        if not self.is_local and len(keys) > 1:
+            with self._named("delete", bucket, keys[0]):
+                obstore.delete(self._bucket(bucket), list(keys))  # a thousand a request
+            return
         for key in keys:
             try:
                 with self._named("delete", bucket, key):
@@ -234,6 +267,7 @@ class Store:
             return False
         try:
             with self._named("copy", bucket, source):
+                self._check_links(bucket, target)
                 obstore.copy(self._bucket(bucket), source, target)
         except StoreError as error:
             if _is_absent(error):
@@ -243,6 +277,7 @@ class Store:
 
     def local_path(self, bucket: str, key: str) -> Path | None:
         """The object as a file, where the store is a folder; None over S3."""
+        self._check_links(bucket, key)
         return Path(self.root) / bucket / key if self.is_local else None
 
 

@@ -11,8 +11,9 @@ from pathlib import Path
 from types import FrameType
 
 from flows.cli.terminal import say
-from inference.contract.object_keys import checked_bucket
-from inference.errors import BadInput
+from inference.contract.object_keys import RESERVED, checked_bucket
+from inference.errors import BadInput, StoreError
+from inference.runs.plan import INCOMPLETE
 from inference.storage.store import S3_ROOT, Store
 from tasks.reporting.terminal import bar
 
@@ -60,21 +61,35 @@ def _buckets(folder: Path) -> list[str]:
 
 
 def _upload(folder: Path) -> list[str]:
-    """Make each bucket of a local store and put its objects there."""
+    """Make each bucket of a local store and put its objects there.
+
+    What this project keeps for itself stays behind: leases, which are of processes that know nothing of the copy, and
+    notes of ETags that the copy does not have. Objects that are gone by the time of their turn are left out.
+    """
     from tasks.aws.session import client
 
     source, target, s3 = Store(folder), Store(S3_ROOT), client("s3")
     buckets = _buckets(folder)
-    objects = [(bucket, stored) for bucket in buckets for stored in source.list(bucket, "")]
+    objects = [(bucket, stored) for bucket in buckets for stored in source.list(bucket, "") if _is_copied(stored.key)]
     for bucket in buckets:
         s3.create_bucket(Bucket=bucket)
     with bar("uploading", len(objects)) as show:
         for done, (bucket, stored) in enumerate(objects, 1):
             path = source.local_path(bucket, stored.key)
             assert path is not None  # noqa: S101 - the source is a folder
-            target.write(bucket, stored.key, path)
+            try:
+                target.write(bucket, stored.key, path)
+            except StoreError:
+                if path.exists():
+                    raise
             show(done)
     return buckets
+
+
+def _is_copied(key: str) -> bool:
+    """Whether an object is no lease and no note; the mark of incomplete partitions is copied with these."""
+    *folders, name = key.split("/")
+    return name == INCOMPLETE or not any(folder.endswith(RESERVED) for folder in folders)
 
 
 def _run(command: list[str]) -> int:

@@ -113,3 +113,14 @@ def test_ordinary_text_stays_as_it_is():
 def test_what_is_called_a_secret_is_left_out(text):
     assert "canary" not in sanitize_text(text)
     assert "***" in sanitize_text(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["SECRET" * 50_000, "SECRET_" * 50_000 + " " * 50_000, "A" * 300_000, "SECRET \n" * 50_000, "://" * 100_000]
+)
+def test_sanitize_text_answers_for_long_text_of_one_pattern(text):
+    assert sanitize_text(text) == text
+
+
+def test_sanitize_text_masks_a_secret_in_the_value_of_another_name():
+    assert sanitize_text("A=MY_TOKEN=canary B_SECRET_C : 'canary'") == "A=MY_TOKEN=*** B_SECRET_C : '***'"

@@ -136,3 +136,22 @@ def test_only_the_committed_generation_and_foreign_files_are_kept(store):
 def test_results_without_a_lease_are_read_by_their_customary_names(store):
     store.write(BUCKET, f"{PATH}/summary.json", b"{}")
     assert committed_folder(store, BUCKET, PATH) == PATH
+
+
+@pytest.mark.slow
+def test_summaries_are_fenced_over_s3_too(aws, filled_bucket, monkeypatch):
+    monkeypatch.setattr(f"{__name__}.BUCKET", filled_bucket)
+    monkeypatch.setattr(f"{__name__}.PATH", "results/fenced")
+    store = Store("s3://")
+    stopped = lease(store, "stopped").take(60)
+    summarize(store, stopped, PARTIAL)
+    publish(stopped, PATH)
+    assert published(store) == dict.fromkeys(PARTIAL, "1")
+    with pytest.raises(LeaseHeldError, match="held by run stopped"):
+        lease(store, "other").take(60)
+    other = take_over(store, "other")
+    summarize(store, other, WHOLE)
+    publish(other, PATH)
+    with pytest.raises(LeaseHeldError, match="taken over by run other"):
+        publish(stopped, PATH)
+    assert published(store) == dict.fromkeys(WHOLE, "2")

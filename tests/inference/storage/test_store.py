@@ -1,3 +1,5 @@
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from inference.errors import StoreError
@@ -86,3 +88,65 @@ def test_keys_with_spaces_and_signs_are_kept_as_they_are(store, tmp_path):
     store.write("bucket", "Anomaly Detection/a b#%.txt", b"x")
     assert store.list("bucket", "Anomaly Detection")[0].key == "Anomaly Detection/a b#%.txt"
     assert store.local_path("bucket", "Anomaly Detection/a b#%.txt").read_bytes() == b"x"
+
+
+@pytest.fixture
+def outside(store, tmp_path):
+    """A folder outside the bucket, which three links in the bucket lead to."""
+    folder = tmp_path / "outside"
+    folder.mkdir()
+    (folder / "secret.txt").write_bytes(b"outside")
+    store.write("bucket", "a/b.txt", b"inside")
+    bucket = tmp_path / "store" / "bucket"
+    (bucket / "folder").symlink_to(folder)
+    (bucket / "file.txt").symlink_to(folder / "secret.txt")
+    (bucket / "a" / "up").symlink_to("../../../outside")
+    return folder
+
+
+@pytest.mark.parametrize("key", ["folder/secret.txt", "file.txt", "a/up/secret.txt", "folder/new.txt"])
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda store, key: store.read("bucket", key),
+        lambda store, key: store.read_json("bucket", key),
+        lambda store, key: store.head("bucket", key),
+        lambda store, key: store.write("bucket", key, b"changed"),
+        lambda store, key: store.create("bucket", key, b"changed"),
+        lambda store, key: store.copy("bucket", key, "copied.txt"),
+        lambda store, key: store.copy("bucket", "a/b.txt", key),
+        lambda store, key: store.delete("bucket", ["a/b.txt", key]),
+        lambda store, key: store.local_path("bucket", key),
+        lambda store, key: store.list("bucket", ""),
+        lambda store, key: store.list("bucket", key.split("/")[0]) if "/" in key else store.list("bucket", ""),
+    ],
+)
+def test_store_refuses_links_that_lead_out_of_the_bucket(store, outside, use, key):
+    with pytest.raises(StoreError, match="symbolic link that leads out of the bucket"):
+        use(store, key)
+    assert {path.name: path.read_bytes() for path in outside.iterdir()} == {"secret.txt": b"outside"}
+
+
+def test_store_follows_links_that_stay_in_the_bucket(store, tmp_path):
+    store.write("bucket", "a/b.txt", b"inside")
+    (tmp_path / "store" / "bucket" / "same").symlink_to("a")
+    assert store.read("bucket", "same/b.txt") == b"inside"
+    assert "same/b.txt" in {stored.key for stored in store.list("bucket", "")}
+
+
+def test_store_may_have_a_bucket_that_is_a_link(store, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store" / "bucket").symlink_to(tmp_path / "elsewhere")
+    store.write("bucket", "k", b"x")
+    assert store.read("bucket", "k") == b"x"
+
+
+@pytest.mark.slow
+def test_many_objects_are_deleted_at_once_over_s3(aws, filled_bucket):
+    store = Store("s3://")
+    keys = [f"many/{number}" for number in range(1_100)]
+    with ThreadPoolExecutor(16) as threads:
+        list(threads.map(lambda key: store.write(filled_bucket, key, b"x"), keys))
+    store.delete(filled_bucket, [*keys, "many/that is not there"])
+    assert store.list(filled_bucket, "many") == []

@@ -4,11 +4,15 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from flows.cli import main
+from flows.cli.commands import emulate
+from inference.rank_results.publication import run_lease
+from inference.storage.store import Store
 from tests.support.surveys import write_survey
 
 pytestmark = pytest.mark.slow
@@ -113,3 +117,22 @@ def test_a_folder_that_can_be_no_bucket_is_told_before_anything_is_started(tmp_p
 def test_what_cannot_be_run_is_told_and_exits_2(words, told, capsys):
     assert main(["emulate", *words]) == 2
     assert told in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_upload_leaves_leases_behind_and_skips_files_that_vanish(aws, tmp_path, monkeypatch):
+    bucket = "cosmicai-in-use"
+    source = Store(tmp_path)
+    for key in ("results/test/0.json", "results/test/1.json", "survey.cosmic/incomplete", "survey/1.pt"):
+        source.write(bucket, key, b"{}")
+    run_lease(source, bucket, "results/test", "a living run").take(60)
+    source.write(bucket, "results/test/.cosmic/00000001/summary.json", b"{}")
+
+    @contextmanager
+    def vanishing(label, total):
+        yield lambda done: (tmp_path / bucket / "results" / "test" / "1.json").unlink(missing_ok=True)
+
+    monkeypatch.setattr(emulate, "bar", vanishing)
+    assert emulate._upload(tmp_path) == [bucket]
+    copied = [stored.key for stored in Store("s3://").list(bucket, "")]
+    assert copied == ["results/test/0.json", "survey.cosmic/incomplete", "survey/1.pt"]
