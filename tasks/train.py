@@ -61,7 +61,7 @@ def train_model(
         show: dict[str, Callable[[int], None]] = {}
 
         def begin(phase: str) -> None:
-            drawn.close()  # one bar at a time, so that each tells its own phase's time
+            drawn.close()  # one bar at a time, so that each shows its own phase's time
             show[phase] = drawn.enter_context(bar(f"{phase}, epochs", totals[phase]))
 
         def progress(phase: str, entry: dict[str, Any]) -> None:
@@ -81,10 +81,10 @@ def train_model(
     about = {
         "name": data,
         "galaxies": len(galaxies),
-        "seen": len(split.seen),
-        "known": len(split.known),
-        "watched": len(split.watched),
-        "judged": len(split.judged),
+        "pretraining": len(split.pretraining),
+        "train": len(split.train),
+        "validation": len(split.validation),
+        "test": len(split.test),
     }
     return trained, facts_of(trained, recipe.to_dict(), config.to_dict(), about)
 
@@ -118,8 +118,8 @@ def publish_model(trained: Trained, facts: dict[str, Any], folder: Path, half: b
             partial.write_text(content)
     shutil.rmtree(folder / STATE, ignore_errors=True)
     create_markdown_artifact(text, key="cosmic-model-card", description=plain(folder))
-    told = f"curves of {plain(folder.name)}"
-    create_link_artifact((folder / PAGE).as_uri(), key="cosmic-training-page", link_text=told)
+    link_text = f"curves of {plain(folder.name)}"
+    create_link_artifact((folder / PAGE).as_uri(), key="cosmic-training-page", link_text=link_text)
     rows = [{"phase": phase} | entry for phase, entries in trained.history.items() for entry in entries]
     create_table_artifact(rows, key="cosmic-training", description="an entry an epoch")
     return document | {

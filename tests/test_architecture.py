@@ -36,7 +36,7 @@ LONG_TEST_NAMES = 126  # that are left to shorten; make it smaller with each tha
 STEPS = "the steps"  # the modules at the top of tasks/, above all folders
 HEAVY_FOR_A_FUNCTION = {"prefect", "pandas", "matplotlib"}
 TORCH_MODULES = {"inference/engines/torch_engine.py", "inference/model/astromae.py"}
-LAZY_TORCH_MODULES = {"inference/model/checkpoint.py", "inference/partitions/partition.py"}  # inside functions
+LAZY_TORCH_MODULES = {"inference/model/checkpoint.py"}  # inside functions
 
 
 def sources(top):

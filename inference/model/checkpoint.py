@@ -211,7 +211,7 @@ def _opened(path: Path, framework: str) -> Any:
     try:
         with path.open("rb") as file:
             start = file.read(9)
-        # A header's length may begin with any byte: what follows it tells the two apart.
+        # A header's length may begin with any byte: what follows it distinguishes the two.
         if start.startswith((b"PK", b"\x80")) and start[8:] != b"{":
             raise BadCheckpoint(
                 f"{path} is a pickled checkpoint; only .safetensors files are read, which cannot execute anything:"

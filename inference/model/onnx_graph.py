@@ -36,7 +36,7 @@ def graph_of(
         tensors: its state, by the names of `inference.model.astromae.AstroMAE`; complete and finite.
         sha256: content hash of the weights, written into the graph with the config.
         training_data: what the model was trained on, written into the graph too.
-        int8: the encoder multiplies whole numbers, unless a third input `exact`, one boolean, tells it not to.
+        int8: the encoder multiplies whole numbers, unless a third input `exact`, one boolean, says not to.
 
     Returns:
         Inputs `images` (B, bands, S, S) and `magnitudes` (B, bands), float32; output `redshifts` (B, 1).

@@ -31,15 +31,15 @@ RECIPE = Recipe(held_out=HELD_OUT / SAMPLES, data=dataclasses.replace(SDSS, pixe
 
 
 def split_by_index(samples: int, held_out: int) -> Split:
-    """The first galaxies for training, half of the others to look at after each epoch, the last for the figures."""
+    """The first galaxies for training, half of the others for validation after each epoch, the last for the figures."""
     rows, first = np.arange(samples), samples - held_out
-    watched = first + held_out // 2
-    return Split(rows[:first], rows[:first], rows[first:watched], rows[watched:])
+    middle = first + held_out // 2
+    return Split(rows[:first], rows[:first], rows[first:middle], rows[middle:])
 
 
 def card(config: AstroMAEConfig, metrics: dict[str, float | None], size: int) -> str:
     """The model card, as Markdown."""
-    recipe, judged = RECIPE, HELD_OUT - HELD_OUT // 2
+    recipe, tested = RECIPE, HELD_OUT - HELD_OUT // 2
     rows = {
         "MAE": ("mae", ".4f"),
         "MSE": ("mse", ".2e"),
@@ -62,7 +62,7 @@ seed): five-band images in nanomaggies, asinh magnitudes with noise, redshifts 0
 images of SDSS Stripe 82. Single SDSS exposures are two magnitudes noisier and hold less about redshift.
 
 **Split.** By index: the first {SAMPLES - HELD_OUT:,} for training, the next {HELD_OUT // 2:,}
-to look at after each epoch, the last {judged:,} for the figures below. Nothing was chosen on the last ones.
+to look at after each epoch, the last {tested:,} for the figures below. Nothing was chosen on the last ones.
 
 **Training.** `python -m tasks.training.demo_weights`, seed {recipe.seed}, {recipe.epochs} epochs, batches of
 {recipe.batch_size}, AdamW with one cycle up to {recipe.learning_rate:g}, quarter turns and mirroring, a moving average
@@ -70,7 +70,7 @@ of the weights ({recipe.averaging}). All branches are trained together from scra
 encoder is neither pre-trained as a masked autoencoder nor frozen (`cosmic train` can do both). The same command on the
 same machine gives the same file; another processor or number of threads rounds differently.
 
-**Quality** on the {judged:,} held-out galaxies, delta = (z_pred - z_spec) / (1 + z_spec):
+**Quality** on the {tested:,} held-out galaxies, delta = (z_pred - z_spec) / (1 + z_spec):
 
 | metric | value |
 | --- | ---: |

@@ -91,7 +91,7 @@ def fit(
         rng: where order and augmentation are drawn from, on the CPU.
         watch: what is noted of the averaged module after each epoch.
         state: file to go on from, and to write after each epoch.
-        progress: told each epoch's entry.
+        progress: called with each epoch's entry.
 
     Returns:
         The averaged module, and an entry an epoch: epoch, loss (mean over its batches), learning_rate, seconds,
@@ -279,9 +279,9 @@ class _Fitted:
             torch.set_rng_state(tensors["torch"])
             history: list[dict[str, Any]] = facts["history"]
         except (SafetensorError, OSError, KeyError, ValueError, TypeError, RuntimeError, BadInput) as error:
-            told = str(error).splitlines()[0] if str(error) else type(error).__name__
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise BadCheckpoint(
-                f"the training state {path} is damaged ({told:.120}): remove it, or train with --fresh"
+                f"the training state {path} is damaged ({reason:.120}): remove it, or train with --fresh"
             ) from None
         return history
 

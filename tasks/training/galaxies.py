@@ -22,19 +22,19 @@ _FEWEST = 10  # galaxies with a redshift: fewer cannot be split
 
 @dataclass(frozen=True)
 class Split:
-    """Rows of a set: all that may be trained on, those of them with a redshift, and the held-out ones with a redshift.
+    """Rows of a set, by what they are for; all but those for pre-training have a redshift.
 
     Attributes:
-        seen: for pre-training, (A,).
-        known: for training, (B,), a part of `seen`.
-        watched: looked at after each epoch, (C,).
-        judged: for the final figures, (D,).
+        pretraining: for the encoder alone, (A,).
+        train: for the whole model, (B,), a part of `pretraining`.
+        validation: for the metrics after each epoch, (C,); held out.
+        test: for the final metrics, (D,); held out.
     """
 
-    seen: np.ndarray
-    known: np.ndarray
-    watched: np.ndarray
-    judged: np.ndarray
+    pretraining: np.ndarray
+    train: np.ndarray
+    validation: np.ndarray
+    test: np.ndarray
 
 
 class GalaxySet:
@@ -98,9 +98,9 @@ class GalaxySet:
         with_redshift = order[known[order]]
         count = max(round(held_out * len(with_redshift)), 2)
         held = with_redshift[:count]
-        seen = np.setdiff1d(order, held)
+        rest = np.setdiff1d(order, held)
         half = count // 2
-        return Split(seen, seen[known[seen]], np.sort(held[:half]), np.sort(held[half:]))
+        return Split(rest, rest[known[rest]], np.sort(held[:half]), np.sort(held[half:]))
 
 
 def open_galaxies(data: str, store: Store) -> GalaxySet:

@@ -23,7 +23,7 @@ from tasks.training.galaxies import GalaxySet, Split
 from tasks.training.pretraining import MaskedAutoencoder, reconstruction_loss
 from tasks.training.recipe import Recipe
 
-_SCALE_ROWS = 20_000  # galaxies whose pixels tell the spread of each band
+_SCALE_ROWS = 20_000  # galaxies whose pixels give the spread of each band
 _SCORED = 512  # galaxies a batch when the model is only looked at
 Progress = Callable[[str, dict[str, Any]], None]
 
@@ -103,7 +103,7 @@ def train(
     device: str | None = None,
     progress: Progress = lambda phase, entry: None,
 ) -> Trained:
-    """Train on the split's `known` galaxies, after pre-training on those `seen` if the recipe has it.
+    """Train, after pre-training if the recipe has it.
 
     Args:
         config: of the model.
@@ -112,7 +112,7 @@ def train(
         split: of it.
         state: folder for what is needed to go on after an interruption.
         device: "cpu" or "cuda"; default the GPU where there is one.
-        progress: told the phase and each epoch's entry.
+        progress: called with the phase and each epoch's entry.
 
     Raises:
         BadInput: a band's pixels or magnitudes are all alike.
@@ -122,15 +122,15 @@ def train(
         StoreError: the state cannot be written.
     """
     place = device_of(device)
-    for rows in (split.watched, split.judged):  # these are looked at only after hours of training
+    for rows in (split.validation, split.test):  # these are used only after hours of training
         for start in range(0, len(rows), _SCORED):
             galaxies.images(rows[start : start + _SCORED])
-    some = split.known[:_SCALE_ROWS]
+    some = split.train[:_SCALE_ROWS]
     images = galaxies.images(some)
     pixel = images.std(axis=(0, 2, 3))
     training_data = recipe.data.with_ranges(images, galaxies.magnitudes[some], galaxies.redshifts[some])
     del images
-    for what, spread in (("pixels", pixel), ("magnitudes", galaxies.magnitudes[split.known].std(axis=0))):
+    for what, spread in (("pixels", pixel), ("magnitudes", galaxies.magnitudes[split.train].std(axis=0))):
         if not (spread > 0).all():
             raise BadInput(f"the {what} of band {np.argmin(spread)} are all alike: there is nothing to scale them by")
     # Of the pixels their spread stands for all: what was ingested anew in another unit is another set of galaxies.
@@ -143,7 +143,7 @@ def train(
     if recipe.pretraining is not None:
         history["pretraining"] = _pretrain(model, recipe, galaxies, split, pixel, identity, rng, place, state, progress)
         model.encoder.requires_grad_(not recipe.frozen_encoder)
-    scaled = Scaled(model, pixel, galaxies.magnitudes[split.known]).to(place)
+    scaled = Scaled(model, pixel, galaxies.magnitudes[split.train]).to(place)
     scaled.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     phase = Phase(
         name="training",
@@ -157,13 +157,13 @@ def train(
     )
 
     def watch(module: nn.Module) -> dict[str, float | None]:
-        return score(module, galaxies, split.watched)[0]
+        return score(module, galaxies, split.validation)[0]
 
     averaged, history["training"] = fit(
         scaled,
         phase,
         galaxies,
-        split.known,
+        split.train,
         redshift_loss,
         rng,
         watch=watch,
@@ -172,8 +172,8 @@ def train(
     )
     finished = fold(averaged.to("cpu")).eval()  # type: ignore[arg-type]
     finished.requires_grad_(True)
-    metrics, z_pred = score(finished, galaxies, split.judged)
-    return Trained(finished, metrics, z_pred, galaxies.redshifts[split.judged], history, place.type, training_data)
+    metrics, z_pred = score(finished, galaxies, split.test)
+    return Trained(finished, metrics, z_pred, galaxies.redshifts[split.test], history, place.type, training_data)
 
 
 def _pretrain(
@@ -206,7 +206,7 @@ def _pretrain(
         autoencoder,
         phase,
         galaxies,
-        split.seen,
+        split.pretraining,
         reconstruction_loss,
         rng,
         state=None if state is None else state / "pretraining.safetensors",

@@ -65,7 +65,7 @@ def facts_of(trained: Trained, recipe: Facts, config: Facts, data: Facts) -> dic
         trained: the outcome.
         recipe: `Recipe.to_dict`.
         config: `AstroMAEConfig.to_dict`.
-        data: name, galaxies, trained_on, watched, judged, identity.
+        data: name, galaxies, and the sizes of `tasks.training.galaxies.Split`.
     """
     speeds = {
         phase: {
@@ -102,7 +102,7 @@ def card(facts: Facts, files: Mapping[str, int]) -> str:
         then = "and then kept as it was" if recipe["frozen_encoder"] else "then trained with the rest"
         first = (
             f"The encoder was pre-trained as a masked autoencoder ({how['epochs']} epochs, {how['mask_ratio']:.0%} of"
-            f" the patches hidden) on {data['seen']:,} galaxies, {then}."
+            f" the patches hidden) on {data['pretraining']:,} galaxies, {then}."
         )
     rows = []
     for metric in METRICS:
@@ -111,8 +111,8 @@ def card(facts: Facts, files: Mapping[str, int]) -> str:
             shown = f"{metric.show(ends[0])} to {metric.show(ends[1])}" if ends else ""
             rows.append((metric.label, metric.show(facts["metrics"][metric.key]), shown, metric.how))
     speed = [
-        (phase, str(told["epochs"]), number(told["seconds"], "s"), number(told["galaxies_per_s"], "galaxies/s"))
-        for phase, told in facts["speed"].items()
+        (phase, str(of["epochs"]), number(of["seconds"], "s"), number(of["galaxies_per_s"], "galaxies/s"))
+        for phase, of in facts["speed"].items()
     ]
     weights = "; ".join(f"`{name}` {size / 1e6:.1f} MB" for name, size in files.items())
     return "\n\n".join(
@@ -120,14 +120,14 @@ def card(facts: Facts, files: Mapping[str, int]) -> str:
             "# Model card",
             f"AstroMAE, {facts['parameters']:,} parameters, redshifts from five-band cut-outs (nanomaggies) and AB"
             f" magnitudes. {weights}.",
-            f"**Data.** {data['name']}: {data['galaxies']:,} galaxies, {data['known']:,} of them trained on with their"
-            f" redshift, {data['watched']:,} looked at after each epoch, {data['judged']:,} kept for the figures below."
-            f" The split is by chance, seed {recipe['seed']}.",
+            f"**Data.** {data['name']}: {data['galaxies']:,} galaxies, {data['train']:,} of them trained on with their"
+            f" redshift, {data['validation']:,} for validation after each epoch, {data['test']:,} for the figures"
+            f" below. The split is random, seed {recipe['seed']}.",
             f"**Training.** {first} {recipe['epochs']} epochs, batches of {recipe['batch_size']}, AdamW with one"
             f" cycle up to {recipe['learning_rate']:g}, quarter turns and mirroring, a moving average of the weights"
             f" ({recipe['averaging']:g}), {recipe['precision']} arithmetic, on {facts['device']}.",
             markdown_table(("Phase", "Epochs", "Wall time", "Median speed"), speed),
-            f"**Quality** on the {data['judged']:,} galaxies that nothing was chosen by. {DELTA}. Intervals are"
+            f"**Quality** on the {data['test']:,} galaxies that nothing was chosen by. {DELTA}. Intervals are"
             f" {INTERVAL}.",
             markdown_table(("Metric", "Value", "95 % interval", "What it is"), rows),
             "**Use.** Only for galaxies like those of the data: of the same bands, depth, seeing and range of"

@@ -31,7 +31,7 @@ class TestARecipeFile:
         assert read_recipe({"model": TINY.to_dict(), "epochs": 3}) == (TINY, Recipe(epochs=3))
 
     @pytest.mark.parametrize(
-        ("document", "told"),
+        ("document", "expected"),
         [
             ([], "a recipe must be a JSON object"),
             ({"model": "huge"}, "model must be small or published or a config, not 'huge'"),
@@ -40,8 +40,8 @@ class TestARecipeFile:
             ({"epoch": 3}, "the recipe has no field 'epoch'"),
         ],
     )
-    def test_that_is_wrong_is_refused_by_name(self, document, told):
-        with pytest.raises(BadInput, match=told):
+    def test_that_is_wrong_is_refused_by_name(self, document, expected):
+        with pytest.raises(BadInput, match=expected):
             read_recipe(document)
 
 
@@ -61,16 +61,16 @@ class TestGalaxies:
         np.testing.assert_array_equal(galaxies.redshifts[3:], random_survey(10, seed=10)[2])
 
     @pytest.mark.parametrize(
-        ("data", "told"),
+        ("data", "expected"),
         [
             ("nowhere", "there is no file, folder or bucket/prefix nowhere"),
             ("cosmicai-none/survey", "there is no file, folder or bucket/prefix cosmicai-none/survey"),
             ("cosmicai-test/none", "there are no partitions .* in cosmicai-test/none"),
         ],
     )
-    def test_that_are_not_there_are_named(self, tmp_path, data, told):
+    def test_that_are_not_there_are_named(self, tmp_path, data, expected):
         (tmp_path / "cosmicai-test").mkdir()
-        with pytest.raises(BadInput, match=told):
+        with pytest.raises(BadInput, match=expected):
             open_galaxies(data, Store(tmp_path))
 
     def test_in_a_damaged_file_are_refused(self, tmp_path):
@@ -95,18 +95,25 @@ def outcome():
     pred = spec + 0.01 * rng.normal(size=80)
     trained = Trained(random_model(TINY, 0), photoz_metrics(pred, spec), pred, spec, history, "cpu", SDSS)
     recipe = Recipe.from_dict({"pretraining": {"epochs": 2}, "epochs": 3, "seed": 77})
-    data = {"name": "<b>my survey</b>", "galaxies": 800, "seen": 720, "known": 640, "watched": 80, "judged": 80}
+    data = {"name": "<b>my survey</b>", "galaxies": 800, "pretraining": 720, "train": 640, "validation": 80, "test": 80}
     return trained, facts_of(trained, recipe.to_dict(), TINY.to_dict(), data)
 
 
 def test_the_card_names_data_split_recipe_speed_and_figures_with_intervals(outcome):
     _, facts = outcome
     text = card(facts, {"model.safetensors": 1_234_567})
-    for told in (
-        *("800 galaxies", "640 of them trained on", "80 looked at", "80 kept", "seed 77", "75% of the patches hidden"),
+    for expected in (
+        *(
+            "800 galaxies",
+            "640 of them trained on",
+            "80 for validation",
+            "80 for the figures",
+            "seed 77",
+            "75% of the patches hidden",
+        ),
         *("1.2 MB", "| pretraining | 2 | 4 s | 400 galaxies/s |", " to ", "on cpu", '"epochs": 3'),
     ):
-        assert told in text, told
+        assert expected in text, expected
     assert f"{facts['parameters']:,} parameters" in text
 
 
@@ -160,7 +167,7 @@ class TestTheFlow:
         assert load(out / "model.safetensors").config == config == TINY
         assert (facts.bands, facts.pixel_scale, facts.pixel_unit) == (SDSS.bands, None, "nanomaggy")
         assert set(facts.ranges) >= {"redshift", "magnitude 1", "colour 1-2", "offset 5", "concentration"}
-        assert document["data"]["known"] == 80
+        assert document["data"]["train"] == 80
         assert document["metrics"]["samples"] == 10
         assert json.loads((out / "training.json").read_text())["sha256"] == document["sha256"]
 

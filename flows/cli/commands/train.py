@@ -62,10 +62,10 @@ def main(args: argparse.Namespace) -> int:
     table.add_column("phase", style="bold")
     for title in ("epochs", "wall s", "galaxies/s", "last loss"):
         table.add_column(title, justify="right")
-    for phase, told in document["speed"].items():
+    for phase, speed in document["speed"].items():
         last = document["history"][phase][-1]["loss"]
         table.add_row(
-            phase, str(told["epochs"]), f"{told['seconds']:,.1f}", f"{told['galaxies_per_s']:,.0f}", f"{last:.4g}"
+            phase, str(speed["epochs"]), f"{speed['seconds']:,.1f}", f"{speed['galaxies_per_s']:,.0f}", f"{last:.4g}"
         )
     console().print(table)
     found = document["metrics"]

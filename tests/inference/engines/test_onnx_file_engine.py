@@ -107,7 +107,7 @@ WRONG = {
 
 @pytest.mark.parametrize("kind", WRONG)
 def test_inputs_and_outputs_that_do_not_fit_are_refused(kind, path):
-    inputs, outputs, told = WRONG[kind]
+    inputs, outputs, expected = WRONG[kind]
     nodes = [
         helper.make_node("ReduceMean", [inputs[0][0]], [name], axes=list(range(1, len(inputs[0][2]))), keepdims=0)
         for name, *_ in outputs
@@ -119,7 +119,7 @@ def test_inputs_and_outputs_that_do_not_fit_are_refused(kind, path):
         ]
     onnx.save(graph(inputs, outputs, nodes), path)
     check_onnx_file(path)
-    with pytest.raises(BadCheckpoint, match=told) as caught:
+    with pytest.raises(BadCheckpoint, match=expected) as caught:
         open_engine("onnxruntime", path)
     assert "\n" not in str(caught.value)
     assert str(path) in str(caught.value)

@@ -165,7 +165,7 @@ def test_the_branches_of_the_published_model_join_to_3216_features():
         assert model(images, magnitudes).shape == (2, 1)
 
 
-def test_the_full_size_model_with_convolutions_beside_attention_can_be_built():
+def test_full_size_model_with_convolutions_can_be_built():
     images, magnitudes = map(torch.tensor, random_galaxies(DEPLOYED, 2))
     with torch.no_grad():
         assert random_model(DEPLOYED)(images, magnitudes).shape == (2, 1)

@@ -166,7 +166,7 @@ def test_a_wrong_config_is_refused_by_file_and_field(path, config, said):
         read_config(path)
 
 
-def test_a_huge_config_over_few_weights_is_refused_without_building_the_model(path):
+def test_huge_config_over_few_weights_is_refused_unbuilt(path):
     config = TINY.to_dict() | {"width": 16_384, "heads": 64, "depth": 100, "magnitude_width": 16_384}
     assert "lacks the tensor" in refused(rewritten(path, header=header_with(path, config=config)))
 
@@ -254,7 +254,7 @@ def test_a_checkpoint_cut_anywhere_is_refused(path, data):
 
 @settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
-def test_a_checkpoint_with_changed_bytes_is_loaded_or_refused_in_one_sentence(path, data):
+def test_checkpoint_with_changed_bytes_is_loaded_or_refused(path, data):
     changed = bytearray(path.read_bytes())
     header = 8 + int.from_bytes(changed[:8], "little")
     for _ in range(data.draw(st.integers(1, 4))):
@@ -308,7 +308,7 @@ def without_the_right_to_write_anywhere():
         assert ctypes.CDLL(None).prctl(drop_from_bounding_set, override_permissions, 0, 0, 0) == 0
 
 
-def test_beside_weights_in_a_read_only_folder_only_a_graph_that_is_there_is_used(path, tmp_path):
+def test_graph_in_a_read_only_folder_is_used_if_it_exists(path, tmp_path):
     code = "import sys, pathlib, inference.model.checkpoint as c; print(c.onnx_path(pathlib.Path(sys.argv[1])))"
 
     def seen():

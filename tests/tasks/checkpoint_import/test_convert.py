@@ -88,9 +88,7 @@ def test_an_imported_module_answers_as_the_original(kind, timm, options, importe
     [(PUBLISHED_PLAIN, 3, 15_801_513), (PUBLISHED_CONVOLVED, 1, 15_902_889)],
     ids=["plain encoder", "convolutions beside attention"],
 )
-def test_the_published_sizes_have_the_published_counts_and_answer_within_a_millionth(
-    config, kernel, parameters, imported
-):
+def test_published_sizes_have_the_published_counts_and_answers(config, kernel, parameters, imported):
     original = legacy_model(config, kernel=kernel)
     found, model = imported(saved(parallel(original)))
     assert found.config == config
@@ -98,7 +96,7 @@ def test_the_published_sizes_have_the_published_counts_and_answer_within_a_milli
     assert difference(original, model, 64) < 1e-6
 
 
-def test_convolutions_of_one_pixel_are_stored_as_three_by_three_which_compute_the_same(imported):
+def test_one_pixel_convolutions_are_stored_as_three_by_three(imported):
     original = legacy_model(CONVOLVED, kernel=1)
     found, model = imported(saved(parallel(original)))
     assert "1x1" in found.notes[0]
@@ -268,7 +266,7 @@ def test_heads_that_cannot_be_are_refused(heads, named, refused):
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "expected"),
     [
         ("blocks.1.norm2.bias", "it lacks the tensor blocks.1.norm2.bias"),
         ("blocks.0.attn.v_bias", "it lacks the tensor encoder.blocks.0.attention.v_bias"),
@@ -279,10 +277,10 @@ def test_heads_that_cannot_be_are_refused(heads, named, refused):
         ("blocks.0.norm1.weight", "block blocks.0 has the layer norm blocks.0.norm2, where 2 are known"),
     ],
 )
-def test_a_missing_tensor_is_missed(name, told, refused):
+def test_a_missing_tensor_is_missed(name, expected, refused):
     state = legacy_model(CONVOLVED).state_dict()
     del state[name]
-    assert told in refused(state, heads=3)
+    assert expected in refused(state, heads=3)
 
 
 @pytest.mark.slow
@@ -428,7 +426,7 @@ def test_a_head_that_cannot_be_told_from_another_is_refused(refused):
     config = dataclasses.replace(TINY, inception_widths=(2, 3, 2, 3, 1), width=48, heads=3)
     state = legacy_model(config).state_dict()
     names = [(r"^inception_model\.vis_inception\.(10|12)", r"second.\1")]
-    assert "cannot be told" in refused(renamed(state, *names), heads=3)
+    assert "cannot be expected" in refused(renamed(state, *names), heads=3)
 
 
 @pytest.mark.parametrize(

@@ -209,7 +209,7 @@ def test_blocks_of_another_epsilon_than_the_last_norm_are_taken(written, tmp_pat
     assert not answers_as(original, other), "the epsilon must count, or this test shows nothing"
 
 
-def test_state_dict_of_cells_is_taken_with_the_contracts_epsilon_and_a_note(tmp_path):
+def test_state_dict_of_cells_has_the_contracts_epsilon_and_a_note(tmp_path):
     found, model = imported(tmp_path, saved(with_cells_own_epsilon(CONVOLVED).state_dict()), heads=3)
     assert (model.config.norm_eps, model.config.head_norm_eps) == (1e-6, None)
     assert any("NormalCell at its own default have 1e-05" in note for note in found.notes)

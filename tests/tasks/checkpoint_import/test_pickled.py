@@ -116,7 +116,7 @@ def test_refusal_lists_every_module_class_that_an_astromae_does_not_have(read):
         flatten(read(saved(model)).root)
 
 
-def test_an_object_of_an_unknown_class_is_data_and_its_class_is_not_imported():
+def test_object_of_an_unknown_class_is_data_and_never_imported():
     program = b"\x80\x02cevil\nHoliday\n)\x81}X\x01\x00\x00\x00aK\x01sb."
     made = read_pickle(io.BytesIO(program))
     assert (made.kind, made.state) == ("evil.Holiday", {"a": 1})

@@ -14,8 +14,8 @@ from tasks.training.demo_weights import HELD_OUT, RECIPE, SAMPLES, SURVEY_SEED, 
 
 def test_the_split_is_by_index():
     split = split_by_index(100, 20)
-    assert split.known.tolist() == split.seen.tolist() == list(range(80))
-    assert (split.watched.tolist(), split.judged.tolist()) == (list(range(80, 90)), list(range(90, 100)))
+    assert split.train.tolist() == split.pretraining.tolist() == list(range(80))
+    assert (split.validation.tolist(), split.test.tolist()) == (list(range(80, 90)), list(range(90, 100)))
 
 
 def test_the_card_names_split_seeds_recipe_and_metrics():

@@ -34,7 +34,7 @@ def test_redshifts_that_are_none_are_unknown():
     assert np.isnan(without.redshifts).all()
 
 
-def test_a_galaxy_that_no_model_can_take_is_named_by_its_partition_and_sample():
+def test_unusable_galaxy_is_named_by_partition_and_sample():
     images, magnitudes, redshifts = (array.copy() for array in SURVEY)
     images[27, 2, 3, 4] = np.nan
     galaxies = set_of(survey=(images, magnitudes, redshifts))
@@ -49,25 +49,25 @@ def test_a_galaxy_that_no_model_can_take_is_named_by_its_partition_and_sample():
 class TestASplit:
     def test_shares_every_galaxy_out_once(self):
         split = set_of().split(0.2, seed=1)
-        assert (len(split.known), len(split.watched), len(split.judged)) == (48, 6, 6)
-        together = np.concatenate([split.known, split.watched, split.judged])
+        assert (len(split.train), len(split.validation), len(split.test)) == (48, 6, 6)
+        together = np.concatenate([split.train, split.validation, split.test])
         assert sorted(together.tolist()) == list(range(60))
-        assert split.seen.tolist() == split.known.tolist()
+        assert split.pretraining.tolist() == split.train.tolist()
 
-    def test_trains_only_on_galaxies_with_a_redshift_and_pretrains_on_all_but_the_held_out(self):
+    def test_split_trains_on_known_redshifts_and_pretrains_on_the_rest_too(self):
         images, magnitudes, redshifts = (array.copy() for array in SURVEY)
         redshifts[::2] = np.nan
         split = set_of(survey=(images, magnitudes, redshifts)).split(0.2, seed=1)
-        assert np.isfinite(redshifts[np.concatenate([split.known, split.watched, split.judged])]).all()
-        assert len(split.seen) == 60 - 6
-        assert not set(split.seen) & {*split.watched, *split.judged}
+        assert np.isfinite(redshifts[np.concatenate([split.train, split.validation, split.test])]).all()
+        assert len(split.pretraining) == 60 - 6
+        assert not set(split.pretraining) & {*split.validation, *split.test}
 
     def test_is_the_same_for_the_same_seed_only(self):
         first, again, other = (set_of().split(0.2, seed) for seed in (1, 1, 2))
-        assert first.judged.tolist() == again.judged.tolist() != other.judged.tolist()
+        assert first.test.tolist() == again.test.tolist() != other.test.tolist()
 
     def test_does_not_depend_on_how_galaxies_are_cut_into_partitions(self):
-        assert set_of((60,)).split(0.3, 5).judged.tolist() == set_of((1, 59)).split(0.3, 5).judged.tolist()
+        assert set_of((60,)).split(0.3, 5).test.tolist() == set_of((1, 59)).split(0.3, 5).test.tolist()
 
     def test_of_too_few_is_refused(self):
         with pytest.raises(BadInput, match="9 galaxies have a spectroscopic redshift; at least 10 are needed"):

@@ -72,7 +72,7 @@ class TestFolding:
 @pytest.mark.slow
 class TestTraining:
     @pytest.mark.parametrize("recipe", [RECIPE, BOTH])
-    def test_the_same_seed_gives_the_same_weights_bit_for_bit_and_another_seed_others(self, recipe):
+    def test_same_seed_gives_the_same_weights_and_another_seed_others(self, recipe):
         first = trained(recipe)
         torch.rand(7)  # whatever was drawn before
         again = trained(recipe)
@@ -80,10 +80,10 @@ class TestTraining:
         assert first.metrics == again.metrics
         assert not same(first, trained(dataclasses.replace(recipe, seed=2)))
 
-    def test_its_model_is_ready_to_use_on_raw_inputs_and_its_metrics_are_of_the_judged_galaxies_only(self):
+    def test_model_takes_raw_inputs_and_metrics_are_of_the_test_galaxies(self):
         survey = survey_of()
         result = trained(BOTH, survey)
-        judged = GalaxySet([Partition("1.pt", *survey)]).split(0.2, 1).judged
+        judged = GalaxySet([Partition("1.pt", *survey)]).split(0.2, 1).test
         assert not result.model.training
         assert all(parameter.requires_grad for parameter in result.model.parameters())
         with torch.inference_mode():
@@ -97,22 +97,22 @@ class TestTraining:
         survey, other = survey_of(), survey_of()
         split = GalaxySet([Partition("1.pt", *survey)]).split(0.2, 1)
         for array in other:
-            array[split.watched] *= 1.5
-            array[split.judged] *= 0.5
+            array[split.validation] *= 1.5
+            array[split.test] *= 0.5
         assert same(trained(recipe, survey), trained(recipe, other))
 
     def test_it_learns_and_notes_it_epoch_by_epoch(self):
-        told = []
+        expected = []
         recipe = dataclasses.replace(RECIPE, epochs=8, batch_size=32, learning_rate=1e-2)
-        result = trained(recipe, survey_of(1200), progress=lambda *words: told.append(words))
-        assert [entry["epoch"] for _, entry in told] == list(range(1, 9))
+        result = trained(recipe, survey_of(1200), progress=lambda *words: expected.append(words))
+        assert [entry["epoch"] for _, entry in expected] == list(range(1, 9))
         assert result.metrics["r2"] > 0.8
         history = result.history["training"]
         assert history[-1]["loss"] < history[0]["loss"]
         assert history[-1]["nmad"] < history[0]["nmad"]
         assert all(entry["galaxies_per_s"] > 0 for entry in history)
 
-    def test_pretraining_changes_the_encoder_and_a_frozen_one_stays_as_it_left_it(self, tmp_path):
+    def test_pretraining_changes_the_encoder_and_a_frozen_one_stays(self, tmp_path):
         frozen = dataclasses.replace(BOTH, frozen_encoder=True)
         result = trained(frozen, state=tmp_path)
         with safe_open(tmp_path / "pretraining.safetensors", "pt") as file:
@@ -129,7 +129,7 @@ class TestTraining:
         assert result.metrics["mae"] == pytest.approx(trained(BOTH).metrics["mae"], rel=0.2)
 
     @pytest.mark.parametrize("epochs", [1, 4])
-    def test_the_average_of_a_short_training_is_not_of_the_weights_that_it_began_with(self, epochs):
+    def test_average_of_a_short_training_forgets_the_first_weights(self, epochs):
         short = dataclasses.replace(RECIPE, epochs=epochs)
         slow, none = (trained(dataclasses.replace(short, averaging=averaging)) for averaging in (0.9999, 0.0))
         torch.manual_seed(short.seed)
@@ -146,25 +146,25 @@ class TestTraining:
         seen = []
         norm.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
         with torch.inference_mode():
-            model(torch.from_numpy(galaxies.images(split.known)), torch.from_numpy(galaxies.magnitudes[split.known]))
+            model(torch.from_numpy(galaxies.images(split.train)), torch.from_numpy(galaxies.magnitudes[split.train]))
         mean, spread = seen[0].mean((0, 2, 3)), seen[0].std((0, 2, 3))
         assert ((norm.running_mean - mean).abs() < 0.05 * spread).all()
         torch.testing.assert_close(norm.running_var.sqrt(), spread, rtol=0.05, atol=0)
 
-    @pytest.mark.parametrize("part", ["watched", "judged", "known"])
+    @pytest.mark.parametrize("part", ["validation", "test", "train"])
     def test_a_galaxy_that_cannot_be_used_is_told_before_anything_is_trained(self, part):
-        survey, told = survey_of(), []
+        survey, expected = survey_of(), []
         row = getattr(GalaxySet([Partition("1.pt", *survey)]).split(0.2, 1), part)[-1]
         survey[0][row, 2, 3, 4] = np.nan
         with pytest.raises(BadPartition, match=rf"1.pt: sample {row} has NaN or infinite pixels"):
-            trained(BOTH, survey, progress=lambda *words: told.append(words))
-        assert told == []
+            trained(BOTH, survey, progress=lambda *words: expected.append(words))
+        assert expected == []
 
-    @pytest.mark.parametrize(("part", "told"), [(0, "pixels of band 2"), (1, "magnitudes of band 2")])
-    def test_a_band_that_says_nothing_is_told(self, part, told):
+    @pytest.mark.parametrize(("part", "expected"), [(0, "pixels of band 2"), (1, "magnitudes of band 2")])
+    def test_a_band_that_says_nothing_is_told(self, part, expected):
         survey = survey_of()
         survey[part][:, 2] = 1.0
-        with pytest.raises(BadInput, match=f"the {told} are all alike"):
+        with pytest.raises(BadInput, match=f"the {expected} are all alike"):
             trained(RECIPE, survey)
 
     def test_a_learning_rate_that_is_far_too_large_is_told(self):

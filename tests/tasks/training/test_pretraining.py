@@ -57,7 +57,7 @@ class TestWhatIsVisible:
 
 
 class TestTheAutoencoder:
-    def test_draws_the_hidden_patches_and_compares_them_with_those_of_the_image(self):
+    def test_autoencoder_compares_drawn_patches_with_those_of_the_image(self):
         module = autoencoder_of(TINY)
         order = torch.randperm(TINY.patches).expand(2, -1)
         images = images_of(2)

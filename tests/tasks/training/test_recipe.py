@@ -31,7 +31,7 @@ def test_what_is_not_said_is_as_usual():
 
 
 @pytest.mark.parametrize(
-    ("document", "told"),
+    ("document", "expected"),
     [
         ([], "the recipe must be an object, not list"),
         ({"epoch": 3}, "the recipe has no field 'epoch'; it has averaging, batch_size, data, epochs"),
@@ -55,8 +55,8 @@ def test_what_is_not_said_is_as_usual():
         ({"pretraining": {"decoder_heads": 7}}, "decoder_heads must divide decoder_width 96, and 7 does not"),
     ],
 )
-def test_a_wrong_field_is_named(document, told):
-    with pytest.raises(BadInput, match=told):
+def test_a_wrong_field_is_named(document, expected):
+    with pytest.raises(BadInput, match=expected):
         Recipe.from_dict(document)
 
 

@@ -25,8 +25,8 @@ def test_the_command_writes_a_checkpoint_and_shows_what_it_found(legacy, capsys)
     shown = capsys.readouterr().out
     assert load(legacy.with_name("out.safetensors")).config == CONVOLVED
     parameters = sum(parameter.numel() for parameter in legacy_model(CONVOLVED).parameters())
-    for told in ("separate", "ratio 2, 4 groups", f"{parameters:,}", "2 blocks of width 12, 3 heads"):
-        assert told in shown
+    for expected in ("separate", "ratio 2, 4 groups", f"{parameters:,}", "2 blocks of width 12, 3 heads"):
+        assert expected in shown
     for path in (legacy, legacy.with_name("out.safetensors")):
         assert hashlib.sha256(path.read_bytes()).hexdigest() in shown
 

@@ -23,14 +23,14 @@ def test_a_recipe_with_changes_is_trained_and_shown(place, capsys):
     words = ["train", "survey", "--to", "out", "--recipe", "recipe.json", "--set", "epochs=1"]
     assert main([*words, "--set", "pretraining.epochs=1", "--device", "cpu"]) == 0
     out = capsys.readouterr().out
-    for told in (
+    for expected in (
         "pretraining",
         "galaxies/s",
         "on 10 galaxies kept for this: NMAD",
         "model.safetensors",
         "training.html",
     ):
-        assert told in out
+        assert expected in out
     assert main([*words, "--json", "--device", "cpu"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert document["recipe"]["pretraining"] is None
@@ -38,19 +38,19 @@ def test_a_recipe_with_changes_is_trained_and_shown(place, capsys):
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "expected"),
     [
         (["survey", "--recipe", "none.json"], "cannot read the recipe none.json"),
-        (["survey", "--recipe", "survey/1.pt"], "the recipe survey/1.pt is no JSON"),
+        (["survey", "--recipe", "survey/1.pt"], "the recipe survey/1.pt is not JSON"),
         (["survey", "--set", "epochs"], "--set is written FIELD=VALUE, not 'epochs'"),
         (["survey", "--set", "epochs=many"], "epochs must be a whole number from 1, not 'many'"),
         (["survey", "--set", "model=huge"], "model must be small or published"),
     ],
 )
-def test_wrong_input_is_one_sentence_exit_code_2_and_writes_nothing(place, capsys, words, told):
+def test_wrong_input_is_one_sentence_exit_code_2_and_writes_nothing(place, capsys, words, expected):
     before = snapshot(place)
     assert main(["train", *words, "--to", "out"]) == 2
-    assert told in capsys.readouterr().err
+    assert expected in capsys.readouterr().err
     assert snapshot(place) == before
 
 
