@@ -1,0 +1,249 @@
+"""Every form of a table that docs/inputs.md lists, written by its own library and compared in numbers."""
+
+import gzip
+
+import h5py
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from astropy.io import fits
+from astropy.table import Table
+
+from inference.errors import BadInput
+from tasks.survey.columns import ColumnOptions
+from tasks.survey.object_table import read_objects
+
+N = 4
+IDS = [str(1237648720693755918 + 7 * row) for row in range(N)]
+MAGNITUDES = np.random.default_rng(0).uniform(15, 22, (N, 5)).round(4)
+REDSHIFTS = np.array([0.1, 0.25, np.nan, 0.4])
+RA, DEC = np.array([10.5, 20.25, 30.0, 350.0]), np.array([-1.5, 0.0, 2.0, 40.0])
+
+
+def columns(pattern="{}", ids="objid", redshift="z_spec", unknown=-9999.0, place=("ra", "dec")):
+    found = {ids: np.array(list(map(int, IDS)))}
+    found |= {pattern.format(band): MAGNITUDES[:, number] for number, band in enumerate("ugriz")}
+    found[redshift] = np.where(np.isnan(REDSHIFTS), unknown, REDSHIFTS)
+    return found | dict(zip(place, (RA, DEC), strict=True))
+
+
+def text(head="", delimiter=",", after="", encoding="utf-8", pack=lambda data: data, **names):
+    """Text as a site or a tool writes it."""
+
+    def write(path):
+        table = columns(**names)
+        rows = [delimiter.join(map(str, row)) for row in zip(*table.values(), strict=True)]
+        lines = [delimiter.join(table), *([after] if after else []), *rows]
+        path.write_bytes(pack((head + "\n".join(lines) + "\n").encode(encoding)))
+
+    return write
+
+
+def eazy(path):
+    table = columns("mag_{}", ids="id")
+    rows = [" ".join(map(str, row)) for row in zip(*table.values(), strict=True)]
+    path.write_text("\n".join(["# EAZY 0.6", f"# {' '.join(table)}", *rows]))
+
+
+def vizier(path):
+    table = columns("{}mag", ids="SDSS12", redshift="zsp", place=("RA_ICRS", "DE_ICRS"))
+    units = ["", *["mag"] * 5, "", "deg", "deg"]
+    rows = ["\t".join(map(str, row)) for row in zip(*table.values(), strict=True)]
+    head = "#RESOURCE=yCat_5147\n#Name: V/147/sdss12\n\n"
+    path.write_text(
+        head + "\n".join(["\t".join(table), "\t".join(units), "\t".join(["---"] * len(table)), *rows]) + "\n"
+    )
+
+
+def astropy(form, **names):
+    return lambda path: Table(columns(**names)).write(path, format=form)
+
+
+def hdus(*units):
+    return lambda path: fits.HDUList([fits.PrimaryHDU(), *(unit() for unit in units)]).writeto(path)
+
+
+def table_hdu(name="", **names):
+    return lambda: fits.table_to_hdu(Table(columns(**names), meta={"EXTNAME": name}))
+
+
+def header_hdu():
+    column = fits.Column("Field Header Card", "80A", array=["SIMPLE = T"])
+    return fits.BinTableHDU.from_columns([column], name="LDAC_IMHEAD")
+
+
+def image_hdu():
+    return fits.ImageHDU(np.zeros((8, 8), np.float32), name="IMAGE")
+
+
+def topcat(path):
+    votable = fits.PrimaryHDU(np.frombuffer(b"<VOTABLE/>", np.uint8), fits.Header({"VOTMETA": True}))
+    fits.HDUList([votable, table_hdu("objects.csv")()]).writeto(path)
+
+
+def vectors(name, length):
+    def write(path):
+        first = {5: 0, 7: 2}[length]
+        values = np.full((N, length), 99.0)
+        values[:, first : first + 5] = MAGNITUDES
+        kept = {key: column for key, column in columns().items() if key not in set("ugriz")}
+        Table(kept | {name: values}).write(path, format="fits")
+
+    return write
+
+
+def fluxes(name):
+    def write(path):
+        kept = {key: column for key, column in columns().items() if key not in set("ugriz")}
+        Table(kept | {name: 10 ** (-0.4 * (MAGNITUDES - 22.5))}).write(path, format="fits")
+
+    return write
+
+
+def rail(path):
+    with h5py.File(path, "w") as file:
+        for name, values in columns("mag_{}_lsst", ids="id", redshift="redshift", unknown=np.nan).items():
+            file[f"photometry/{name}"] = values
+
+
+def records(path):
+    with h5py.File(path, "w") as file:
+        file["data"] = Table(columns()).as_array()
+
+
+def parquet(path):
+    table = pd.DataFrame(columns("{}_cmodel_mag", ids="object_id", redshift="specz_redshift"))
+    table["object_id"] = table["object_id"].astype("Int64")
+    table.to_parquet(path)
+
+
+def hats(path):
+    table = pd.DataFrame(columns("{}_psfMag", ids="objectId"))
+    for number, part in enumerate((table[:1], table[1:])):
+        folder = path / "dataset" / "Norder=0" / "Dir=0"
+        folder.mkdir(parents=True, exist_ok=True)
+        pq.write_table(pa.Table.from_pandas(part, preserve_index=False), folder / f"Npix={number}.parquet")
+    (path / "hats.properties").write_text("obs_collection=mine\n")
+
+
+FORMS = {
+    "CSV": text(),
+    "CSV of SkyServer": text(head="#Table1\n"),
+    "CSV with a byte-order mark": text(encoding="utf-8-sig"),
+    "CSV packed with gzip": text(pack=gzip.compress),
+    "CSV of Kaggle": text(ids="obj_ID", redshift="redshift", place=("alpha", "delta")),
+    "CSV with semicolons": text(delimiter=";"),
+    "CSV with bars": text(delimiter="|"),
+    "CSV with windows line ends": text(pack=lambda data: data.replace(b"\n", b"\r\n")),
+    "CSV of RAIL": text(pattern="mag_{}_lsst", ids="id", redshift="redshift"),
+    "TSV": text(delimiter="\t"),
+    "TSV of VizieR": vizier,
+    "text with its header in a comment": eazy,
+    "FITS": astropy("fits"),
+    "FITS in upper case": astropy("fits", pattern="MODELMAG_{}", ids="OBJID", redshift="Z_SPEC", place=("RA", "DEC")),
+    "FITS of TOPCAT": topcat,
+    "FITS_LDAC": hdus(header_hdu, table_hdu("LDAC_OBJECTS")),
+    "FITS with its table behind an image": hdus(image_hdu, table_hdu()),
+    "FITS with vectors of SDSS": vectors("MODELMAG", 5),
+    "FITS with vectors of seven bands": vectors("MAG", 7),
+    "FITS with fluxes of the sweeps": fluxes("MODELFLUX"),
+    "VOTable": astropy("votable"),
+    "VOTable of VizieR": astropy(
+        "votable", pattern="{}mag", ids="SDSS12", redshift="zsp", place=("_RAJ2000", "_DEJ2000")
+    ),
+    "ECSV": astropy("ascii.ecsv", pattern="dered_{}"),
+    "HDF5 of RAIL": rail,
+    "HDF5 with records": records,
+    "Parquet of HSC": parquet,
+    "HATS": hats,
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_form_is_read_as_the_same_objects(tmp_path, form):
+    FORMS[form](tmp_path / "table")
+    objects = read_objects(tmp_path / "table", tmp_path, ColumnOptions())
+    assert objects.ids.tolist() == IDS
+    np.testing.assert_allclose(objects.magnitudes, MAGNITUDES, rtol=1e-12)
+    np.testing.assert_array_equal(objects.redshifts, REDSHIFTS)
+    np.testing.assert_array_equal(objects.ra, RA)
+    np.testing.assert_array_equal(objects.dec, DEC)
+
+
+class TestIds:
+    def ids(self, path, **options):
+        return read_objects(path, path.parent, ColumnOptions(**options)).ids.tolist()
+
+    def test_of_text_stay_as_they_are_written(self, tmp_path):
+        rows = [f"{name},20,19,18,17,16" for name in ("007", "120e05", "1237648720693755918", "J1-2", "1.50")]
+        (tmp_path / "t.csv").write_text("\n".join(["objid,u,g,r,i,z", *rows]))
+        assert self.ids(tmp_path / "t.csv") == ["007", "120e05", "1237648720693755918", "J1-2", "1.50"]
+
+    @pytest.mark.parametrize("dtype", [np.int64, np.uint64])
+    def test_of_long_integers_keep_every_digit(self, tmp_path, dtype):
+        table = columns()
+        table["objid"] = np.array([2**63 - 1 - row for row in range(N)], dtype)
+        Table(table).write(tmp_path / "t.fits")
+        assert self.ids(tmp_path / "t.fits") == [str(2**63 - 1 - row) for row in range(N)]
+
+    def test_of_integers_of_which_some_are_missing_keep_every_digit(self, tmp_path):
+        table = pa.table(columns() | {"objid": pa.array([int(IDS[0]), None, int(IDS[2]), int(IDS[3])], pa.int64())})
+        pq.write_table(table, tmp_path / "t.parquet")
+        assert self.ids(tmp_path / "t.parquet") == [IDS[0], "", IDS[2], IDS[3]]
+
+    @pytest.mark.parametrize(("dtype", "limit"), [(np.float64, "9,007,199,254,740,992"), (np.float32, "16,777,216")])
+    def test_of_floating_point_that_lost_digits_are_refused(self, tmp_path, dtype, limit):
+        Table(columns() | {"objid": np.array(list(map(int, IDS)), dtype)}).write(tmp_path / "t.fits")
+        with pytest.raises(BadInput, match=rf"objid has 4 object ids as floating-point numbers of {limit} or more"):
+            self.ids(tmp_path / "t.fits")
+        Table(columns() | {"objid": np.arange(N, dtype=dtype)}).write(tmp_path / "small.fits")
+        assert self.ids(tmp_path / "small.fits") == ["0", "1", "2", "3"]
+
+
+class TestWhichTable:
+    def test_of_several_is_named_and_chosen(self, tmp_path):
+        path = tmp_path / "t.fits"
+        hdus(table_hdu("ONE"), table_hdu("TWO", pattern="dered_{}"))(path)
+        with pytest.raises(BadInput, match=r"holds 2 tables \(1 ONE, 2 TWO\): choose one with --hdu"):
+            read_objects(path, tmp_path, ColumnOptions())
+        for part in ("2", "two"):
+            assert read_objects(path, tmp_path, ColumnOptions(hdu=part)).columns["u magnitude"] == "dered_u"
+        with pytest.raises(BadInput, match=r"has no table HDU '3' \(--hdu\); it has 1 ONE, 2 TWO"):
+            read_objects(path, tmp_path, ColumnOptions(hdu="3"))
+
+    def test_of_hdf5_is_named_and_chosen(self, tmp_path):
+        with h5py.File(tmp_path / "t.h5", "w") as file:
+            for name, values in columns().items():
+                file[f"a/{name}"] = file[f"b/{name}"] = values
+        with pytest.raises(BadInput, match=r"holds 2 tables \(a, b\): choose one with --hdu"):
+            read_objects(tmp_path / "t.h5", tmp_path, ColumnOptions())
+        assert read_objects(tmp_path / "t.h5", tmp_path, ColumnOptions(hdu="/b")).ids.tolist() == IDS
+
+
+def test_rows_of_more_cells_than_the_header_are_refused(tmp_path):
+    (tmp_path / "t.csv").write_text("objid,u,g,r,i,z\n1,20,19,18,17,16,15\n")
+    with pytest.raises(BadInput, match="has rows of more cells than its header, which names 6"):
+        read_objects(tmp_path / "t.csv", tmp_path, ColumnOptions())
+
+
+@pytest.mark.parametrize("unit", ["mag", "mags", "ABmag", "mag(AB)"])
+def test_units_of_magnitudes_are_known_in_the_spellings_of_catalogues(tmp_path, unit):
+    table = Table(columns())
+    table["u"].unit = unit
+    table.write(tmp_path / "t.fits")
+    assert len(read_objects(tmp_path / "t.fits", tmp_path, ColumnOptions())) == N
+
+
+def test_files_of_one_object_in_two_folders_are_a_choice(tmp_path):
+    FORMS["CSV"](tmp_path / "t.csv")
+    for folder in ("images", "psf", "more"):
+        (tmp_path / folder).mkdir()
+    for folder in ("images", "psf"):
+        (tmp_path / folder / f"{IDS[0]}.fits").write_bytes(b"")
+    objects = read_objects(tmp_path / "t.csv", tmp_path, ColumnOptions())
+    assert objects.cutouts[0] == (tmp_path / "images" / f"{IDS[0]}.fits",)
+    (tmp_path / "more" / f"{IDS[0]}.fits").write_bytes(b"")
+    with pytest.raises(BadInput, match=r"several files of the object .*images/.* and more/.*: name the folder"):
+        read_objects(tmp_path / "t.csv", tmp_path, ColumnOptions())
