@@ -2,6 +2,7 @@
 PYTHON ?= python3.11
 VENV   := .venv
 BIN    := $(VENV)/bin
+LEAN   := $(VENV)/.lean
 READY  := $(VENV)/.ready
 STORE  ?= .cosmic/store
 WHAT   ?=
@@ -14,14 +15,20 @@ SPREAD ?= -n 2 --dist loadfile
 help:
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-$(READY): pyproject.toml constraints.txt
-	@command -v $(PYTHON) >/dev/null || { echo "cosmic-flows needs Python 3.11: install it, or name yours with make PYTHON=..."; exit 2; }
+$(LEAN): pyproject.toml constraints.txt
+	@command -v $(PYTHON) >/dev/null || { echo "cosmic-flows needs Python 3.11 to 3.13: install it, or name yours with make PYTHON=..."; exit 2; }
 	@echo "Setting up $(VENV) (once; a few minutes)"
 	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	@touch $@
+
+# What tests and training need, torch among it.
+$(READY): $(LEAN)
+	@echo "Adding the tools of development to $(VENV) (once)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
 
-demo: $(READY) ## a simulated survey through a real fan-out: redshifts, table, bill, report
+demo: $(LEAN) ## a simulated survey through a real fan-out: redshifts, table, bill, report
 	@rm -rf $(STORE)/cosmicai-demo/survey
 	$(BIN)/cosmic init cosmicai-demo --store $(STORE)
 	$(BIN)/cosmic simulate --samples 3000 --seed 7 --out .cosmic/survey.pt
@@ -40,7 +47,7 @@ bench: $(READY) ## measure, and write the tables under benchmarks/results (WHAT=
 soak: $(READY) ## the long proofs
 	@$(BIN)/python -m pytest -m soak --timeout 3600
 
-ui: $(READY) ## a Prefect server on http://127.0.0.1:4200, where runs appear from then on
+ui: $(LEAN) ## a Prefect server on http://127.0.0.1:4200, where runs appear from then on
 	@$(BIN)/cosmic ui
 
 docs: $(READY) ## the documentation as a site in .cosmic/site; links are checked

@@ -86,15 +86,15 @@ def build(place: Path, architecture: str) -> bytes:
     """The whole package for a real function.
 
     Args:
-        place: deployments/aws of a checkout, two folders below constraints.txt.
+        place: deployments/aws, of a checkout or of the installed package; constraints.txt lies beside it.
         architecture: `x86_64` or `arm64`.
 
     Raises:
-        BadInput: there is no checkout; or see `install_libraries` and `zip_package`.
+        BadInput: a file is missing; or see `install_libraries` and `zip_package`.
     """
-    requirements, constraints = place / "requirements.txt", place.parents[1] / "constraints.txt"
+    requirements, constraints = place / "requirements.txt", place.parent / "constraints.txt"
     if not requirements.exists() or not constraints.exists():
-        raise BadInput("deploying needs a checkout of the project: deployments/aws/ and constraints.txt")
+        raise BadInput(f"{place.parent} lacks aws/requirements.txt or constraints.txt: install the package anew")
     with tempfile.TemporaryDirectory(prefix="cosmic-package-") as folder:
         install_libraries(Path(folder), requirements, constraints, architecture)
         return zip_package(Path(folder))

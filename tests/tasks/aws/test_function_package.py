@@ -48,7 +48,7 @@ def test_what_lambda_would_not_take_is_refused_with_the_way_out(tmp_path, monkey
 
 
 def test_without_a_checkout_there_is_nothing_to_deploy(tmp_path):
-    with pytest.raises(BadInput, match="needs a checkout"):
+    with pytest.raises(BadInput, match="install the package anew"):
         build(tmp_path / "deployments" / "aws", "x86_64")
 
 
