@@ -1,11 +1,10 @@
-"""Ranks on AWS Lambda: one invocation a rank, and never two where one was meant."""
+"""Ranks on AWS Lambda: one invocation for each rank, and never two where one was meant."""
 
 import json
 import random
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError, ConnectTimeoutError, EndpointConnectionError
@@ -14,42 +13,29 @@ from inference.contract.json_text import parse_json
 from inference.contract.rank_event import RankEvent
 from inference.contract.rank_result import RankResult
 from inference.contract.validation import sanitize_text
-from inference.errors import BadInput, CosmicError, RankFailed
+from inference.errors import BadInput, CosmicError
 from inference.rank_results.external import import_external_result
 from inference.rank_results.gather import read_result
 from inference.storage.store import Store
 from tasks.aws.lambda_errors import HINTS, NO_MEMORY, TIME_OUT, failure_kind
 from tasks.aws.logs import billed, with_report
-from tasks.aws.report_line import Report, report_in
 from tasks.aws.session import client, explain
-from tasks.executors.base import FINAL_ERRORS, RUN_ENDED, Call, Executor, checked_result, measured
+from tasks.executors.base import FINAL_ERRORS, Call, Executor, NothingRan, checked_result, measured
+from tasks.executors.lambda_client import MAX_PAYLOAD, LambdaClient, Reply, Timers
 from tasks.executors.threads import DaemonThreads
 from tasks.invocations.invocation import Invocation
 
-MAX_PAYLOAD = 6 * 2**20  # bytes of a synchronous invocation's event, and of its reply (Lambda quotas)
 ACCOUNT_CONCURRENCY = 1_000  # ranks in flight at most: an account's own limit, unless raised
+_FOLLOW_UPS = 32  # threads that ask the store about calls
 _OVERHEAD_S = 30.0  # above the function's time limit, before this side gives up waiting
-
-
-@dataclass
-class _Reply:
-    """What came of one HTTP request: a reply, or what went wrong on the way."""
-
-    started_at: float
-    ended_at: float = 0.0
-    body: bytes = b""
-    error_kind: str | None = None
-    report: Report | None = None
-    request_id: str = ""
-    failure: BaseException | None = field(default=None, repr=False)
 
 
 class LambdaExecutor(Executor):
     """Invokes a deployed function for each rank and waits for its reply.
 
-    The SDK retries nothing and waits longer than the function may run, so that one invocation means one execution. It
-    backs off when Lambda refuses before running anything (429, 5xx, no connection); a call that broke off after it was
-    sent may be running, so its result is looked for before the attempt counts as failed.
+    The client retries nothing and waits longer than the function may run, so that one invocation means one execution.
+    The executor backs off when Lambda refuses before running anything (429, 5xx, no connection). A call that broke off
+    after it was sent may be running, so its result is looked for before the attempt counts as failed.
 
     Args:
         function_name: name or ARN.
@@ -131,23 +117,15 @@ class LambdaExecutor(Executor):
         if not self._configuration:
             self.check()
         self._stopped.clear()
-        self._threads = DaemonThreads(self.concurrency)
-        self._client = client(
-            "lambda",
-            connect_timeout=10,
-            read_timeout=min(self._limit_s, self._timeout_s) + _OVERHEAD_S,
-            retries={"total_max_attempts": 1},
-            max_pool_connections=self.concurrency,
-            tcp_keepalive=True,
-            # What botocore would otherwise make out anew for every call, a sixth of the call's CPU time in all: whether
-            # the arguments, which are ours, are of the right types, and a name for itself.
-            parameter_validation=False,
-            user_agent="cosmic-flows",
-        )
+        self._threads = DaemonThreads(_FOLLOW_UPS)
+        self._timers = Timers()
+        read_timeout_s = min(self._limit_s, self._timeout_s) + _OVERHEAD_S
+        self._client = LambdaClient(self.function_name, read_timeout_s, self._timers)
 
     def stop(self) -> None:
         """Send nothing more; functions that run cannot be ended."""
         self._stopped.set()
+        self._timers.stop()
         self._threads.stop()
 
     def settle(self, invocations: Sequence[Invocation]) -> list[Invocation]:
@@ -155,66 +133,47 @@ class LambdaExecutor(Executor):
         return billed(invocations, self.function_name)
 
     def submit(self, events: Sequence[RankEvent]) -> list[Call]:
-        """Invoke the function for each rank, each call in a thread that waits for its reply."""
+        """Invoke the function for each rank; no thread waits for the replies."""
         calls = [Call(event) for event in events]
         for call in calls:
-            self._threads.submit(call, self._invoke)
+            payload = json.dumps(call.event.to_wire()).encode()
+            if len(payload) > MAX_PAYLOAD:
+                call.set_exception(NothingRan("the rank's list of partitions exceeds 6 MB: use more ranks"))
+            else:
+                self._send(call, payload, time.monotonic() + self._refused_for_s, 0)
         return calls
 
-    def _invoke(self, call: Call) -> Invocation:
-        event, started = call.event, time.time()
-        payload = json.dumps(event.to_wire()).encode()
-        if len(payload) > MAX_PAYLOAD:
-            reply = _Reply(started, started)
-            error = "the rank's list of partitions exceeds 6 MB: use more ranks"
-            return self._invocation(event, reply, None, error, final=True)
-        try:
-            reply = self._sent(payload, call)
-        except RankFailed as error:
-            return self._invocation(event, _Reply(started, time.time()), None, str(error))
-        return self._answered(event, reply)
+    def _send(self, call: Call, payload: bytes, until: float, refusals: int) -> None:
+        """Send a call; where Lambda refuses, again and again until `until`."""
+        call.sent_at = time.monotonic()
 
-    def _sent(self, payload: bytes, call: Call) -> _Reply:
-        """The reply to a call that Lambda accepted; it is offered again while Lambda refuses.
-
-        Raises:
-            RankFailed: Lambda refused for too long, or for good; or the executor was stopped.
-        """
-        until, refusals = time.monotonic() + self._refused_for_s, 0
-        while True:
-            if self._stopped.is_set():
-                raise RankFailed(RUN_ENDED)
-            reply = self._request(payload)
+        def on_reply(reply: Reply) -> None:
             if reply.failure is None or not _is_refusal(reply.failure):
-                return reply
-            refusals += 1
-            pause = full_jitter(refusals, self._jitter.random())
-            if time.monotonic() + pause > until:
-                why = explain(reply.failure)
-                raise RankFailed(f"Lambda refused the rank for {self._refused_for_s:g} s: {why}")
+                return self._arrived(call, reply)
             call.sent_at = None
-            if self._stopped.wait(pause):
-                raise RankFailed(RUN_ENDED)
-            call.sent_at = time.monotonic()
+            pause = full_jitter(refusals + 1, self._jitter.random())
+            if time.monotonic() + pause > until:
+                why = f"Lambda refused the rank for {self._refused_for_s:g} s: {explain(reply.failure)}"
+                return call.set_exception(NothingRan(why, retryable=True))
+            return self._timers.after(pause, lambda: self._send(call, payload, until, refusals + 1))
 
-    def _request(self, payload: bytes) -> _Reply:
-        reply = _Reply(time.time())
-        try:
-            answer = self._client.invoke(FunctionName=self.function_name, Payload=payload, LogType="Tail")
-            reply.request_id = str(answer["ResponseMetadata"].get("RequestId", ""))
-            reply.error_kind = answer.get("FunctionError")
-            reply.report = report_in(answer.get("LogResult", ""))
-            reply.body = answer["Payload"].read(MAX_PAYLOAD)
-            if answer["Payload"].read(1):
-                raise ValueError("the function's reply exceeds 6 MB")
-        except Exception as error:  # noqa: BLE001 - whatever it is, the rank's thread must hear of it
-            reply.failure = error
-        reply.ended_at = time.time()
-        return reply
+        self._client.invoke(payload, on_reply)
 
-    def _answered(self, event: RankEvent, reply: _Reply) -> Invocation:
+    def _arrived(self, call: Call, reply: Reply) -> None:
+        """Resolve a call: at once, or in a thread where the store must be asked."""
+        if isinstance(reply.failure, ClientError):
+            return call.set_exception(NothingRan(explain(reply.failure)))
         if reply.failure is not None:
-            return self._broken(event, reply)
+            return self._threads.submit(call, lambda call: self._find_result(call.event, reply))
+        if call.event.script is not None:  # an old function leaves its result in the store
+            return self._threads.submit(call, lambda call: self._answered(call.event, reply))
+        try:
+            invocation = self._answered(call.event, reply)
+        except Exception as error:  # noqa: BLE001 - this is a callback: the dispatcher must hear of whatever it is
+            return call.set_exception(error)
+        return call.set_result(invocation)
+
+    def _answered(self, event: RankEvent, reply: Reply) -> Invocation:
         try:
             document = parse_json(reply.body, "the function's reply")
         except BadInput as damaged:
@@ -227,7 +186,7 @@ class LambdaExecutor(Executor):
         except CosmicError as error:
             return self._invocation(event, reply, None, str(error), final=isinstance(error, BadInput))
 
-    def _result(self, event: RankEvent, reply: _Reply, document: object) -> RankResult:
+    def _result(self, event: RankEvent, reply: Reply, document: object) -> RankResult:
         if not isinstance(document, str):
             return checked_result(document, event)
         if event.script is None:  # the contract's old function answers with a string
@@ -252,11 +211,9 @@ class LambdaExecutor(Executor):
             return f"the function ran out of memory ({self.memory_mb:,} MB): {HINTS[kind]}", False
         return sanitize_text(message[:2000]), name in FINAL_ERRORS
 
-    def _broken(self, event: RankEvent, reply: _Reply) -> Invocation:
+    def _find_result(self, event: RankEvent, reply: Reply) -> Invocation:
         """A call that was sent and not answered: the rank may be running, or may even be done."""
-        assert reply.failure is not None  # noqa: S101 - who calls has looked
-        if isinstance(reply.failure, ClientError):  # refused for good
-            return self._invocation(event, reply, None, explain(reply.failure), final=True)
+        assert reply.failure is not None  # noqa: S101 - the caller has looked
         store, until, pause = Store(event.store), time.monotonic() + self._lost_for_s, 0.5
         while True:
             result = read_result(store, event)
@@ -271,13 +228,11 @@ class LambdaExecutor(Executor):
             pause = min(pause * 2, 5.0)
 
     def _invocation(
-        self, event: RankEvent, reply: _Reply, result: RankResult | None, error: str | None, *, final: bool = False
+        self, event: RankEvent, reply: Reply, result: RankResult | None, error: str | None, *, final: bool = False
     ) -> Invocation:
         facts: dict[str, Any] = {"request_id": (result.request_id if result else "") or reply.request_id}
         if result is not None:
             facts["duration_s"] = result.wall_total_s
-        if error is not None and not reply.request_id:
-            facts["billed_s"] = 0.0  # it never ran
         call = measured(
             event, reply.started_at, reply.ended_at, self.memory_mb, result, error, retryable=not final, **facts
         )

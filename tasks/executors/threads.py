@@ -55,7 +55,7 @@ class DaemonThreads:
             self._resolve(*task)
 
     def _resolve(self, call: Call, work: Callable[[Call], Invocation]) -> None:
-        call.sent_at = time.monotonic()
+        call.sent_at = call.sent_at or time.monotonic()
         try:
             invocation = work(call)
         except Exception as error:  # noqa: BLE001 - the dispatcher must hear of whatever it is

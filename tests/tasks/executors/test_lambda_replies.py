@@ -7,7 +7,8 @@ import random
 import pytest
 
 from inference.storage.store import Store
-from tasks.executors.aws_lambda import MAX_PAYLOAD, LambdaExecutor
+from tasks.executors.aws_lambda import LambdaExecutor
+from tasks.executors.lambda_client import MAX_PAYLOAD
 from tests.support.corruption import corrupted_json
 from tests.support.scripted_lambda import Answer, serving
 from tests.support.wire_examples import EVENT, RESULT
