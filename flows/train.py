@@ -6,6 +6,7 @@ from typing import Any
 from prefect import flow
 
 from flows.parameters import DEFAULT_STORE, store_root
+from inference.storage.lease import lease_beside
 from inference.storage.store import Store, check_writable
 from tasks.train import publish_model, train_model
 from tasks.training.galaxies import open_galaxies
@@ -38,6 +39,7 @@ def train(
 
     Raises:
         BadInput: recipe or galaxies cannot be used; nothing was written.
+        LeaseHeldError: another process trains into the same folder.
         CosmicError: the training failed on the way; the same call goes on after its last epoch.
     """
     config, checked = read_recipe(recipe)
@@ -45,5 +47,8 @@ def train(
     root = store_root(store)
     open_galaxies(data, Store(root)).split(checked.held_out, checked.seed)
     check_writable(Store(folder.parent))
-    trained, facts = train_model(config, checked, data, root, folder, fresh, device)
-    return publish_model(trained, facts, folder, half)
+    lease = lease_beside(folder, "cosmic train", f"the training in {folder}")
+    with lease.keep(temporary=True) as held:
+        trained, facts = train_model(config, checked, data, root, folder, fresh, device)
+        held.check()
+        return publish_model(trained, facts, folder, half)

@@ -17,9 +17,11 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
 from typing import Any
 
 from inference.contract.json_text import parse_json
+from inference.contract.object_keys import RESERVED
 from inference.contract.validation import is_number, sanitize_text, shorten
 from inference.errors import BadInput, StoreError
 from inference.storage.process_identity import is_dead, this_process
@@ -78,6 +80,12 @@ class Entry:
         """The entry as it is stored; a random token tells two equal ones apart."""
         kept = {name: value for name, value in asdict(self).items() if name not in {"number", "written_at"}}
         return json.dumps(kept | {"token": uuid.uuid4().hex}).encode()
+
+
+def lease_beside(folder: Path, holder: str, place: str) -> "Lease":
+    """The lease on a local folder, in `<folder>.cosmic/`; the holder's name is made unique to this process."""
+    store = Store(folder.parent)
+    return Lease(store, ".", f"{folder.name}{RESERVED}", f"{holder} {uuid.uuid4().hex[:8]}", place)
 
 
 @dataclass(frozen=True)
@@ -145,8 +153,8 @@ class Lease:
                 return
             last = self.newest()
 
-    def remove(self) -> None:
-        """Remove a released lease altogether, where its generations are not needed any more."""
+    def _remove(self) -> None:
+        """Remove a released lease altogether."""
         last = self.newest()
         if last is not None and last.seconds == 0:
             self.store.delete(self.bucket, [self._key(last.number)])
@@ -156,8 +164,12 @@ class Lease:
                     folder.rmdir()
 
     @contextmanager
-    def keep(self, seconds: float = LIFE_S) -> Iterator["HeldLease"]:
+    def keep(self, seconds: float = LIFE_S, *, temporary: bool = False) -> Iterator["HeldLease"]:
         """Hold the lease as this process: taken now, renewed by a thread, released at the end.
+
+        Args:
+            seconds: how long it lasts if this process stops renewing it.
+            temporary: leave nothing of the lease behind, where its generations are not needed any more.
 
         Raises:
             LeaseHeldError: another holder has it.
@@ -176,6 +188,8 @@ class Lease:
             thread.join()
             try:
                 held.release()
+                if temporary:
+                    self._remove()
             except StoreError as error:
                 _log.warning("%s was not released, and is free in %g s: %s", self.place, seconds, error)
 

@@ -107,26 +107,20 @@ def making_partitions(target: Target, holder: str) -> Iterator[HeldLease]:
         LeaseHeldError: another process makes partitions there.
         StoreError: the store refuses.
     """
-    lease = target.lease(f"{holder} {uuid.uuid4().hex[:8]}")
-    try:
-        with lease.keep() as held:
-            there = target.partitions()
-            if there and not target.is_incomplete():
-                raise BadInput(
-                    f"{target.place} holds {len(there)} partitions already: choose another folder, or empty it"
-                )
-            target.mark_incomplete()
-            target.store.delete(target.bucket, [stored.key for stored in there])
-            try:
-                yield held
-            except BaseException:
-                if not target.partitions():  # nothing was written, or all of it was removed
-                    target.mark_complete()
-                raise
-            held.check()
-            target.mark_complete()
-    finally:
-        lease.remove()
+    with target.lease(f"{holder} {uuid.uuid4().hex[:8]}").keep(temporary=True) as held:
+        there = target.partitions()
+        if there and not target.is_incomplete():
+            raise BadInput(f"{target.place} holds {len(there)} partitions already: choose another folder, or empty it")
+        target.mark_incomplete()
+        target.store.delete(target.bucket, [stored.key for stored in there])
+        try:
+            yield held
+        except BaseException:
+            if not target.partitions():  # nothing was written, or all of it was removed
+                target.mark_complete()
+            raise
+        held.check()
+        target.mark_complete()
 
 
 def open_survey(source: Path) -> Galaxies:

@@ -10,7 +10,7 @@ import pytest
 
 from inference.storage import lease as leases
 from inference.storage import process_identity
-from inference.storage.lease import Lease, LeaseHeldError
+from inference.storage.lease import Lease, LeaseHeldError, lease_beside
 from inference.storage.store import Store
 
 BUCKET, KEY = "cosmicai-test", ".cosmic/leases/results/test"
@@ -181,6 +181,15 @@ def test_lease_released_by_a_machines_last_step_is_not_lost(lease):
         lease("one").release()
         held.check()
     lease("two").take(60)
+
+
+def test_temporary_lease_leaves_nothing_behind(tmp_path):
+    folder = tmp_path / "model"
+    with lease_beside(folder, "cosmic train", "the training").keep(temporary=True):
+        refused = pytest.raises(LeaseHeldError, match="the training is held by run cosmic train")
+        with refused, lease_beside(folder, "cosmic train", "the training").keep(temporary=True):
+            pass
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("ahead_s", [3_600.0, -3_600.0])
