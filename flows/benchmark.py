@@ -16,6 +16,7 @@ from inference.errors import BadInput, CosmicError, RunIncomplete
 from inference.storage.store import Store
 from tasks.compare import compare_with_last_good
 from tasks.prefect_support.aws_credentials import credentials
+from tasks.prefect_support.tags import tag_flow_run
 from tasks.reporting.terminal import announce
 from tasks.simulate import simulate_survey
 from tasks.sweep_steps import memory_kept, publish_sweep, set_memory
@@ -73,6 +74,7 @@ def benchmark(
             that is not there.
         CosmicError: every run failed; the report is published before.
     """
+    tag_flow_run("benchmark")
     check_gate(fail_above, GATES)
     loaded = load_sweep(sweep, changes)
     if fresh:

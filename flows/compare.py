@@ -3,6 +3,7 @@
 from typing import Any
 
 from prefect import flow
+from prefect.runtime import flow_run
 
 from flows.parameters import DEFAULT_STORE, request_with, store_root
 from flows.run import run
@@ -11,6 +12,7 @@ from inference.errors import BadInput
 from tasks.compare import publish_comparison
 from tasks.executors.select import executor_of
 from tasks.prefect_support.aws_credentials import credentials
+from tasks.prefect_support.tags import tag_flow_run
 from tasks.preflight import check
 from tasks.sweeps.comparison import GATES, Side, check_gate, load_side, side_of_runs
 from tasks.sweeps.comparison import compare as compare_sides
@@ -18,7 +20,14 @@ from tasks.sweeps.comparison import compare as compare_sides
 _SIDE_KEYS = {"executor", "workers", "request"}
 
 
-@flow(name="compare", validate_parameters=False)
+def _name_of_run() -> str:
+    sides = [flow_run.parameters.get(side) for side in ("a", "b")]
+    return " against ".join(
+        str(side.get("executor", "local")) if isinstance(side, dict) else str(side) for side in sides
+    )
+
+
+@flow(name="compare", flow_run_name=_name_of_run, validate_parameters=False)
 def compare(
     a: str | dict[str, Any],
     b: str | dict[str, Any],
@@ -53,6 +62,7 @@ def compare(
         BadInput: a side, the gate or a request is wrong; found before the first run.
         RunIncomplete: ranks of a run are missing.
     """
+    tag_flow_run("compare")
     store, request = store_root(store), request_with(request or {}, changes)
     gates = tuple(metrics or GATES)
     check_gate(fail_above, gates)

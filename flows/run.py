@@ -6,7 +6,6 @@ from threading import Thread
 from typing import Any
 
 from prefect import flow
-from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 
@@ -28,6 +27,7 @@ from tasks.plan import plan_ranks
 from tasks.prefect_support.aws_credentials import credentials
 from tasks.prefect_support.cancellation import Cancellation, confirm
 from tasks.prefect_support.retries import ranks_per_task
+from tasks.prefect_support.tags import tag_flow_run
 from tasks.preflight import check
 from tasks.reporting.terminal import announce
 from tasks.stage import stage_scripts
@@ -37,13 +37,6 @@ def _name_of_run() -> str:
     parts = [flow_run.parameters.get(name) for name in ("request", "changes")]
     request = {key: value for part in parts if isinstance(part, dict) for key, value in part.items()}
     return f"{request.get('bucket')}/{request.get('result_path')}" if request else "run"
-
-
-def _tag(request: RunRequest, executor: str) -> None:
-    """Tag the flow run, and not its task runs: a tagged task run asks the server for leave (docs/decisions/0003)."""
-    tags = {*flow_run.tags, "cosmic", executor, SCRIPT_ENGINE if request.script else request.engine}
-    with get_client(sync_client=True) as client:
-        client.update_flow_run(flow_run.id, tags=sorted(tags))
 
 
 def _run_ranks(
@@ -98,7 +91,7 @@ def run(
         check(checked, root)
         limits = Limits.of(checked, pool)
         with hold(Store(root), checked, run_id) as leases:
-            _tag(checked, executor)
+            tag_flow_run(executor, SCRIPT_ENGINE if checked.script else checked.engine)
             if checked.partition is not None:
                 partition_dataset(checked, checked.partition, root, run_id)
             what = stage_scripts(checked, root)

@@ -8,12 +8,13 @@ from prefect import flow
 from flows.parameters import DEFAULT_STORE, store_root
 from inference.storage.lease import lease_beside
 from inference.storage.store import Store, check_writable
+from tasks.prefect_support.tags import tag_flow_run
 from tasks.train import publish_model, train_model
 from tasks.training.galaxies import open_galaxies
 from tasks.training.recipe import read_recipe
 
 
-@flow(name="train", validate_parameters=False)
+@flow(name="train", flow_run_name="train {to}", validate_parameters=False)
 def train(
     data: str,
     to: str,
@@ -42,6 +43,7 @@ def train(
         LeaseHeldError: another process trains into the same folder.
         CosmicError: the training failed on the way; the same call goes on after its last epoch.
     """
+    tag_flow_run("train")
     config, checked = read_recipe(recipe)
     folder = Path(to).expanduser().resolve()
     root = store_root(store)

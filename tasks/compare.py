@@ -4,12 +4,12 @@ import json
 from typing import Any
 
 from prefect import task
-from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.events import emit_event
 
 from inference.errors import BadInput
 from inference.storage.store import Store
+from tasks.prefect_support.artifacts import create_table_artifact
 from tasks.prefect_support.retries import STEP_RETRIES, worth_retrying
 from tasks.reporting.formatting import plain
 from tasks.sweeps.comparison import GATES, Side, compare, side_of

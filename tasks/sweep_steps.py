@@ -9,12 +9,6 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError, WaiterError
 from prefect import task
-from prefect.artifacts import (
-    create_image_artifact,
-    create_link_artifact,
-    create_markdown_artifact,
-    create_table_artifact,
-)
 from prefect.cache_policies import NO_CACHE
 
 from inference.errors import BadInput, CosmicError
@@ -22,6 +16,12 @@ from inference.storage.atomic_write import atomic_write
 from inference.storage.store import Store
 from tasks.aws.function_memory import memory_of
 from tasks.aws.session import client, explain
+from tasks.prefect_support.artifacts import (
+    create_image_artifact,
+    create_link_artifact,
+    create_markdown_artifact,
+    create_table_artifact,
+)
 from tasks.prefect_support.retries import STEP_RETRIES, worth_retrying
 from tasks.reporting.formatting import plain
 from tasks.reporting.table import Table

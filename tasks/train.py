@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from prefect import task
-from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
 from inference.errors import BadInput, BadPartition
@@ -16,6 +15,7 @@ from inference.model.checkpoint import content_hash, save
 from inference.model.config import AstroMAEConfig
 from inference.storage.atomic_write import atomic_write
 from inference.storage.store import Store
+from tasks.prefect_support.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 from tasks.prefect_support.retries import STEP_RETRIES, worth_retrying
 from tasks.reporting.formatting import plain
 from tasks.reporting.terminal import bar

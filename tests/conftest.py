@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import json
+import os
 import shutil
 import socket
 import sys
@@ -19,6 +20,10 @@ from tests.support.wire_examples import EVENT
 # On a busy machine an example may take long to make and to run; neither is a fault.
 settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("house")
+
+# Test processes share the cores. Threads of torch that wait must sleep: by default they spin, which on a busy machine
+# takes many times the work itself. Read when torch is loaded, so it is set before anything imports torch.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 ROOT = Path(__file__).parent.parent
 SCRIPTED_WORKER = (sys.executable, "-m", "tests.support.scripted_worker")

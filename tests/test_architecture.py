@@ -142,6 +142,13 @@ def test_prefect_is_imported_by_flows_steps_and_prefect_support_alone():
         assert not used, f"{path} imports {used}"
 
 
+def test_artifacts_are_published_by_prefect_support_alone():
+    for path in [*sources("tasks"), *sources("flows")]:
+        if path != "tasks/prefect_support/artifacts.py":
+            used = [name for name in imported(path) if name.startswith("prefect.artifacts")]
+            assert not used, f"{path} imports {used}: tasks.prefect_support.artifacts outlives the server"
+
+
 def test_what_runs_in_a_function_imports_no_heavy_library():
     for path in sources("inference"):
         heavy = HEAVY_FOR_A_FUNCTION & {name.split(".")[0] for name in imported(path)}

@@ -84,6 +84,7 @@ def _while_it_answers(publish: Callable[_P, _R]) -> Callable[_P, _R | None]:
 
 create_table_artifact = _while_it_answers(artifacts.create_table_artifact)
 create_markdown_artifact = _while_it_answers(artifacts.create_markdown_artifact)
+create_image_artifact = _while_it_answers(artifacts.create_image_artifact)
 create_link_artifact = _while_it_answers(artifacts.create_link_artifact)
 create_progress_artifact = _while_it_answers(artifacts.create_progress_artifact)
 update_progress_artifact = _while_it_answers(artifacts.update_progress_artifact)

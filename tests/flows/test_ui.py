@@ -27,7 +27,7 @@ def root(tmp_path_factory, tiny_weights):
 
 @pytest.fixture(scope="module")
 def shown(root, prefect_server):
-    """(nodes of the flow run's graph by name, its task runs by name, its artifacts by key)."""
+    """(the flow run, the edges of its graph by name, its task runs by name, its artifacts by key)."""
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
     with temporary_settings({PREFECT_API_URL: prefect_server}):
@@ -40,10 +40,11 @@ def shown(root, prefect_server):
                 break
             time.sleep(0.2)
         graph = api.get(f"/flow_runs/{run_id}/graph-v2").json()
+        flow_run = api.get(f"/flow_runs/{run_id}").json()
         found = api.post("/artifacts/filter", json=of_run).json()
     names = {node["id"]: node["label"] for _, node in graph["nodes"]}
     edges = {(names[parent["id"]], node["label"]) for _, node in graph["nodes"] for parent in node["parents"]}
-    return edges, tasks, {each["key"]: each for each in found if each["key"]}
+    return flow_run, edges, tasks, {each["key"]: each for each in found if each["key"]}
 
 
 def named(tasks, start):
@@ -51,29 +52,35 @@ def named(tasks, start):
     return name
 
 
+def test_flow_run_has_its_result_path_as_name_and_its_kind_as_tags(shown):
+    flow_run, *_ = shown
+    assert flow_run["name"] == f"cosmicai-test/{PATH}"
+    assert flow_run["tags"] == ["cosmic", "local", "onnxruntime"]
+
+
 def test_graph_has_edges_from_plan_to_ranks_to_summary(shown):
-    edges, tasks, _ = shown
+    _, edges, tasks, _ = shown
     plan, summary = named(tasks, "plan ranks"), named(tasks, "summarize")
     for rank in ("rank 000 of 002", "rank 001 of 002"):
         assert {(plan, rank), (rank, summary)} <= edges
 
 
 def test_rank_ends_in_a_state_that_says_what_it_did(shown):
-    _, tasks, _ = shown
+    _, _, tasks, _ = shown
     message = tasks["rank 000 of 002"]["state"]["message"]
     assert message.startswith("20 galaxies in ")
     assert ", attempt 1, on " in message
 
 
 def test_artifact_descriptions_name_their_run(shown):
-    _, _, artifacts = shown
+    *_, artifacts = shown
     assert {"cosmic-plan", "cosmic-ranks", "cosmic-bill", "cosmic-report"} <= artifacts.keys()
     for key, artifact in artifacts.items():
         assert (artifact["description"] or "").startswith(f"cosmicai-test/{PATH}: "), key
 
 
 def test_bill_artifact_rounds_money(shown):
-    _, _, artifacts = shown
+    *_, artifacts = shown
     bill = artifacts["cosmic-bill"]
     costs = [row["cost"] for row in json.loads(bill["data"])]
     assert costs
