@@ -34,7 +34,7 @@ PHASES = (("initialize_s", "Initialize"), ("map_s", "Map"), ("summarize_s", "Sum
 COLUMNS = (
     Column("rank", "Rank", str),
     Column("state", "State", str, text=True),
-    Column("data_path", "Partitions", str, text=True, wide=True),
+    Column("data_path", "Partitions", as_text, text=True, wide=True),
     Column("samples", "Samples"),
     Column("wall_total_s", "Wall s", seconds),
     Column("wall_load_s", "Load s", seconds),
