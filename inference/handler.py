@@ -18,6 +18,7 @@ import numpy as np
 
 from inference.contract.rank_event import RankEvent
 from inference.contract.rank_result import RankResult
+from inference.contract.sample import R_BAND
 from inference.engines.base import Engine
 from inference.engines.columns import REDSHIFT, predict_columns
 from inference.engines.load import open_engine, open_graph
@@ -138,7 +139,8 @@ def _predict(
         if not np.isfinite(redshifts).all():
             sample = batch.start + int(np.flatnonzero(~np.isfinite(redshifts))[0])
             raise BadPartition(f"{partition.name}: the model gives no finite redshift for sample {sample}")
-        predictions.add(partition.name, batch.start, redshifts, batch.redshifts, columns)
+        mag_r = batch.magnitudes[:, R_BAND]
+        predictions.add(partition.name, batch.start, redshifts, batch.redshifts, mag_r, columns)
 
 
 @lru_cache(maxsize=4)

@@ -80,7 +80,7 @@ def publish_report(
         "end_to_end_s": time.time() - began,
         "ranks": ranks[[*_ROW]].to_dict("records"),
     }
-    page = render_report(document, ranks, summary.predictions, costs)
+    page = render_report(document, ranks, summary.predictions, costs, summary.calibration)
     store.write(request.bucket, f"{start.folder}/report.html", page.encode())
     store.write(request.bucket, f"{start.folder}/summary.json", json.dumps(document, indent=1).encode())
     publish(held, request.result_path)

@@ -6,6 +6,7 @@ from typing import Any
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from inference.contract.object_keys import calibration_key
 from inference.contract.run_request import RunRequest
 from inference.errors import BadInput, StoreError
 from inference.rank_results.gather import gather, write_combined
@@ -15,10 +16,13 @@ from tasks.invocations.clock_skew import correct_clock_skew
 from tasks.invocations.ledger import Ledger
 from tasks.photoz.intervals import intervals
 from tasks.photoz.metrics import photoz_metrics
+from tasks.photoz.scores import has_intervals, interval_scores
 from tasks.prefect_support.artifacts import create_table_artifact
 from tasks.prefect_support.retries import STEP_RETRIES, worth_retrying
+from tasks.reporting.formatting import counted
 from tasks.run_results.predictions_table import SCHEMA, write_predictions
 from tasks.run_results.summary import Summary, describe, rank_table
+from tasks.staging.weights import stored_calibration
 
 
 @task(
@@ -51,18 +55,32 @@ def summarize(request: RunRequest, start: Start, ledger: Ledger, store_root: str
     document = describe(request, start, dataclasses.replace(found, results=results), ledger, told)
     part = ".partial" if found.missing else ""
     write_combined(store, request.bucket, start.folder, found)
-    predictions = SCHEMA.empty_table().select(["z_pred", "z_spec"]).to_pandas()
+    predictions = SCHEMA.empty_table().select(["z_pred", "z_spec", "mag_r"]).to_pandas()
+    model = start.plan.events[0]
+    calibration = None
     with_redshifts = [result for result in found.results if result.predictions_path]  # a script's have none
     if with_redshifts:
         key = f"{start.folder}/predictions{part}.parquet"
         try:
-            predictions = write_predictions(store, request.bucket, with_redshifts, key)
+            if model.model:
+                calibration = stored_calibration(store, request.bucket, model.model, model.model_sha256)
+            predictions = write_predictions(store, request.bucket, with_redshifts, key, calibration)
         except BadInput as error:
-            raise StoreError(f"{error}: remove the file, and the same request runs its rank anew") from None
+            raise StoreError(f"{error}: remove the file, and run the same request again") from None
     document["objects"] = len(predictions)
     z_pred, z_spec = (predictions[name].to_numpy() for name in ("z_pred", "z_spec"))
     document["metrics"] = photoz_metrics(z_pred, z_spec)
     document["metrics_intervals"] = intervals(z_pred, z_spec)
+    if calibration is not None and model.model:
+        document["calibration"] = {"key": calibration_key(model.model), "sha256": calibration.sha256}
+        document["calibration"] |= {"made": dict(calibration.made)}
+        document["interval_scores"] = interval_scores(predictions, calibration) if has_intervals(predictions) else None
+        outside = int(predictions["z_err68_low"].isna().sum())
+        if outside:
+            document["notes"].append(
+                f"{counted(outside, 'object')} lie outside the range of redshift and magnitude that the model's"
+                " calibration has seen, and have no interval"
+            )
     ranks = rank_table(results, start.resumed)
     shown = [
         "rank",
@@ -82,4 +100,4 @@ def summarize(request: RunRequest, start: Start, ledger: Ledger, store_root: str
         key="cosmic-ranks",
         description=f"{document['ranks_done']} of {document['ranks_planned']} ranks done",
     )
-    return Summary(document, found.results, ranks, predictions)
+    return Summary(document, found.results, ranks, predictions, calibration)

@@ -25,6 +25,7 @@ COMMANDS = {
     "cost": "what a finished run costs, by one of three methods",
     "catalogue": "a run's redshifts as one file: Parquet, FITS, VOTable or CSV, with units and provenance",
     "metrics": "how good redshifts are, as the field reports it: with intervals, in bins, as a page",
+    "calibrate": "give a model an uncertainty for each redshift, from a run over galaxies of known redshift",
     "train": "train a model on a partitioned set: masked pre-training of the encoder, then redshifts",
     "import-checkpoint": "a published checkpoint, a pickled module, as .safetensors; nothing of it is executed",
     "deploy": "functions, state machine, roles and logs on AWS, from one template",

@@ -64,3 +64,12 @@ def natural_order(key: str) -> tuple[tuple[int, int | str], ...]:
         for part in re.split(r"([0-9]+)", key)
         if part
     )
+
+
+def calibration_key(model: str) -> str:
+    """Where the calibration of a model lies: beside its weights.
+
+    >>> calibration_key("models/full.safetensors")
+    'models/full.calibration.json'
+    """
+    return f"{model.removesuffix('.safetensors')}.calibration.json"

@@ -9,6 +9,7 @@ IMAGE_SHAPE = (5, 32, 32)  # bands u g r i z
 
 
 BANDS = 5
+R_BAND = 2  # of u g r i z
 
 
 BAND_NAMES = "ugriz"

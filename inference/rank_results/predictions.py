@@ -14,8 +14,9 @@ from inference.contract.rank_event import RankEvent
 from inference.contract.validation import shorten
 from inference.errors import BadInput
 
-COLUMNS = {"file": np.int32, "index": np.int64, "z_pred": np.float32, "z_spec": np.float64}
-_MORE = re.compile(r"(?!(?:rank|repeat)$)[A-Za-z0-9_]{1,60}")  # names of further columns; the table has two of its own
+COLUMNS = {"file": np.int32, "index": np.int64, "z_pred": np.float32, "z_spec": np.float64, "mag_r": np.float32}
+# Names of further columns; those of the table itself are reserved.
+_MORE = re.compile(r"(?!(?:rank|repeat|mag_r|z_err(?:68|95)_(?:low|high))$)[A-Za-z0-9_]{1,60}")
 _NUMBERS = "fiub"  # kinds of their types
 
 
@@ -26,7 +27,7 @@ class Predictions:
     Attributes:
         files: keys of the partitions.
         parts: per batch, arrays of equal length: `file` (index into `files`), `index` (sample in the file), `z_pred`,
-            and `z_spec` (NaN where not known); further columns of the model, (B,) or (B, K).
+            `z_spec` and `mag_r` (NaN where not known); further columns of the model, (B,) or (B, K).
     """
 
     files: list[str] = field(default_factory=list)
@@ -43,9 +44,10 @@ class Predictions:
         start: int,
         z_pred: np.ndarray,
         z_spec: np.ndarray | None,
+        mag_r: np.ndarray | None = None,
         more: Mapping[str, np.ndarray] | None = None,
     ) -> None:
-        """Append the redshifts of one batch: shape (B,), of the samples `start` .. of `file`; and further columns."""
+        """Append one batch: redshifts and r magnitudes, (B,), of the samples `start` .. of `file`; further columns."""
         if file not in self.files[-1:]:
             self.files.append(file)
         count = len(z_pred)
@@ -54,8 +56,9 @@ class Predictions:
             "index": np.arange(start, start + count, dtype=np.int64),
             "z_pred": z_pred.astype(np.float32),
             "z_spec": np.full(count, np.nan) if z_spec is None else z_spec.astype(np.float64).reshape(count),
+            "mag_r": np.full(count, np.nan, np.float32) if mag_r is None else mag_r.astype(np.float32),
         }
-        self.parts.append(columns | dict(more or {}))
+        self.parts.append(dict(more or {}) | columns)
 
     def encode(self, rank: RankEvent) -> bytes:
         """The file's bytes, with the rank's fingerprint and the model's hash in the header."""
@@ -65,7 +68,7 @@ class Predictions:
 
 
 def decode(data: bytes, name: str) -> tuple[list[str], dict[str, np.ndarray]]:
-    """Read a predictions file back: the partitions' keys and the columns.
+    """Read a predictions file back: the partitions' keys and the columns; files of older versions have no mag_r.
 
     Raises:
         BadInput: naming the file: truncated, no safetensors, other columns or types.
@@ -78,10 +81,12 @@ def decode(data: bytes, name: str) -> tuple[list[str], dict[str, np.ndarray]]:
         raise BadInput(f"{name} is not a predictions file: {error}") from None
     if not isinstance(files, list) or not all(isinstance(file, str) and file.isprintable() for file in files):
         raise BadInput(f"{name} holds no list of the files that it is about")
+    if set(COLUMNS) - set(columns) == {"mag_r"}:
+        columns["mag_r"] = np.full(columns["z_pred"].shape, np.nan, np.float32)
     if {column: array.dtype for column, array in columns.items() if column in COLUMNS} != COLUMNS:
         raise BadInput(f"{name} lacks one of the columns {', '.join(COLUMNS)}, or it is of another type")
     for column, array in columns.items():
-        if not _MORE.fullmatch(column) or array.dtype.kind not in _NUMBERS:
+        if not (column in COLUMNS or _MORE.fullmatch(column)) or array.dtype.kind not in _NUMBERS:
             raise BadInput(f"{name} holds the column {shorten(column)}, which is not one of numbers")
         if array.shape[:1] != (columns["file"].size,) or array.ndim > 1 + (column not in COLUMNS) or not array.size:
             raise BadInput(f"{name} holds no rows, or columns that differ in length")

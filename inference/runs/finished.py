@@ -1,9 +1,11 @@
 """Whether a request is done already, as the store alone tells, without writing: its summary is then the answer."""
 
+import hashlib
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from inference.contract.object_keys import calibration_key
 from inference.contract.run_request import RunRequest
 from inference.contract.script import Script
 from inference.errors import BadInput, StoreError
@@ -53,6 +55,8 @@ def stored_summary(request: RunRequest, store_root: str) -> dict[str, Any] | Non
             return None
         if summary.get("ranks_done") != plan.world_size or gather(store, plan.events).missing:
             return None
+        if not _has_newest_intervals(summary, request, store):
+            return None
         names = ["combined_data.json", "report.html", *([] if request.script else ["predictions.parquet"])]
         there = {stored.key for stored in store.list(request.bucket, request.result_path)}
         return (
@@ -64,6 +68,18 @@ def stored_summary(request: RunRequest, store_root: str) -> dict[str, Any] | Non
         raise BadInput(str(error)) from error
     except (BadInput, OSError):
         return None  # the run itself says so better
+
+
+def _has_newest_intervals(summary: dict[str, Any], request: RunRequest, store: Store) -> bool:
+    """Whether the summary's intervals come from the calibration that lies beside the model now, if there is one."""
+    model, used = summary.get("model"), summary.get("calibration")
+    if not isinstance(model, dict):
+        return True
+    key = calibration_key(str(model.get("key")))
+    if store.head(request.bucket, key) is None:
+        return used is None
+    now = hashlib.sha256(store.read(request.bucket, key)).hexdigest()
+    return isinstance(used, dict) and used.get("sha256") == now
 
 
 def _read(store: Store, bucket: str, key: str) -> dict[str, Any] | None:

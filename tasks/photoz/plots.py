@@ -14,7 +14,7 @@ from matplotlib.patheffects import withStroke
 from inference.contract.plausible import PREDICTION, REDSHIFT
 from tasks.photoz.intervals import edges_of
 from tasks.photoz.metrics import OUTLIER, compared
-from tasks.reporting.figures import INK, SHADES, STYLE, WARM, WIDTH, Picture, legend_above, svg_of
+from tasks.reporting.figures import INK, PALE, SHADES, STYLE, WARM, WIDTH, Picture, legend_above, svg_of
 from tasks.reporting.table import Row
 
 _LIMIT, _BAND = "#b3470b", "#e69f00"
@@ -208,6 +208,28 @@ def distributions(predictions: pd.DataFrame) -> str:
         axes.yaxis.set_major_formatter("{x:,.0f}")
         legend_above(figure, *axes.get_legend_handles_labels())
         return svg_of(figure, "distributions", f"Redshift distributions of {len(pred)} galaxies")
+
+
+PIT_CAPTION = (
+    "PIT: the share of each galaxy's p(z) below its spectroscopic redshift. The bars are level at the dashed line where"
+    " p(z) is right; a hump says that it is too wide, a bowl that it is too narrow. The band is what chance allows"
+    " (95 %)."
+)
+
+
+def pit_histogram(pit: np.ndarray) -> str:
+    """Histogram of probability integral transforms, (N,), N at least 1, with the uniform distribution."""
+    figure = Figure(figsize=(WIDTH, 3.4), layout="constrained")
+    with mpl.rc_context(STYLE):
+        axes = figure.add_subplot()
+        counts, edges = np.histogram(pit, np.linspace(0, 1, 21))
+        share = 1 / len(counts)
+        half = 1.96 * np.sqrt(share * (1 - share) / len(pit)) / share
+        axes.axhspan(1 - half, 1 + half, color=PALE, linewidth=0)
+        axes.stairs(counts / len(pit) / share, edges, color=WARM, linewidth=1.8)
+        axes.axhline(1, color=INK, linewidth=0.9, linestyle=(0, (4, 3)))
+        axes.set(xlim=(0, 1), ylim=(0, None), xlabel="PIT", ylabel="density of galaxies")
+        return svg_of(figure, "pit", f"Probability integral transforms of {len(pit)} galaxies")
 
 
 def binned_metrics(rows: Sequence[Row], title: str, name: str) -> str:

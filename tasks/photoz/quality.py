@@ -9,8 +9,10 @@ import numpy as np
 import pandas as pd
 
 from inference.contract import plausible
+from inference.contract.sample import R_BAND
 from inference.errors import BadInput, StoreError
 from inference.storage.atomic_write import atomic_write
+from tasks.photoz.calibration import BOUNDS, Calibration
 from tasks.photoz.intervals import (
     BINS,
     LEVEL,
@@ -22,7 +24,15 @@ from tasks.photoz.intervals import (
     resamples_for,
 )
 from tasks.photoz.metrics import photoz_metrics
-from tasks.photoz.plots import binned_metrics, redshift_pictures
+from tasks.photoz.plots import PIT_CAPTION, binned_metrics, pit_histogram, redshift_pictures
+from tasks.photoz.scores import (
+    coverage_in_bins,
+    coverage_table,
+    has_intervals,
+    interval_scores,
+    score,
+    scores_table,
+)
 from tasks.reporting.figures import Picture
 from tasks.reporting.page import render_page
 from tasks.reporting.table import Row, Table
@@ -32,7 +42,6 @@ from tasks.survey.table_file import read_table_file
 from tasks.survey.units import MAGNITUDES, NO_UNIT
 
 MAGNITUDE = "mag_r"
-_R = "ugriz".index("r")
 QUANTITIES = {"z_spec": "spectroscopic redshift", "z_pred": "predicted redshift", MAGNITUDE: "r magnitude"}
 
 
@@ -46,6 +55,9 @@ class Quality:
         metrics: by name (`tasks.photoz.metrics`).
         spread: low and high end of each metric's 95 % interval.
         bins: rows of `tasks.photoz.intervals.binned` by quantity.
+        scores: of the intervals and p(z) (`tasks.photoz.scores.interval_scores`); empty where there are none.
+        coverage: rows of `tasks.photoz.scores.coverage_in_bins` by quantity.
+        pit: probability integral transforms, (M,), where the calibration is known.
     """
 
     of: str
@@ -53,16 +65,27 @@ class Quality:
     metrics: dict[str, float | None]
     spread: dict[str, tuple[float, float]]
     bins: dict[str, list[Row]]
+    scores: dict[str, float]
+    coverage: dict[str, list[Row]]
+    pit: np.ndarray | None = None
 
     def tables(self) -> list[Table]:
-        """The metrics, then a table for each quantity."""
-        more = [bins_table(name.replace("_", "-"), QUANTITIES[name], rows) for name, rows in self.bins.items()]
-        return [metrics_table(self.metrics, self.spread), *more]
+        """The metrics, the scores of the intervals, then a table of each for each quantity."""
+        tables = [metrics_table(self.metrics, self.spread)]
+        if self.scores:
+            tables.append(scores_table(self.scores))
+        for name, rows in self.coverage.items():
+            tables.append(coverage_table(f"coverage-{name.replace('_', '-')}", QUANTITIES[name], rows))
+        for name, rows in self.bins.items():
+            tables.append(bins_table(name.replace("_", "-"), QUANTITIES[name], rows))
+        return tables
 
     def pictures(self) -> dict[str, Picture]:
         """SVG and caption by name."""
         names = ("density", "residuals", "distributions")
         drawn = dict(zip(names, redshift_pictures(self.rows, self.metrics), strict=True))
+        if self.pit is not None:
+            drawn["pit"] = Picture(pit_histogram(self.pit), PIT_CAPTION)
         for name, rows in self.bins.items():
             file = f"bins-{name.replace('_', '-')}"
             caption = f"Metrics in bins of {QUANTITIES[name]}, placed at each bin's median, with 95 % intervals."
@@ -79,16 +102,19 @@ class Quality:
             "intervals": {name: list(ends) for name, ends in self.spread.items()},
             "interval": how | {"seed": SEED},
             "bins": self.bins,
+            "scores": self.scores,
+            "coverage": self.coverage,
         }
 
 
-def quality_of(rows: pd.DataFrame, of: str, bins: int = BINS) -> Quality:
+def quality_of(rows: pd.DataFrame, of: str, bins: int = BINS, calibration: Calibration | None = None) -> Quality:
     """Measure.
 
     Args:
-        rows: z_pred and z_spec (not finite, or not above -1, where unknown), mag_r where known; a row an object.
+        rows: z_pred and z_spec, mag_r and the columns of the intervals where known; a row for each object.
         of: what they are, for messages and headings.
         bins: about how many in each quantity.
+        calibration: that the intervals come from, where it is known.
 
     Raises:
         BadInput: no spectroscopic redshift is known, or a prediction is not finite.
@@ -103,13 +129,17 @@ def quality_of(rows: pd.DataFrame, of: str, bins: int = BINS) -> Quality:
             else ("it knows no spectroscopic redshift")
         )
         raise BadInput(f"there is nothing to compare in {of}: {lacking}")
-    there = [name for name in QUANTITIES if name in rows]
+    there = {name: rows[name].to_numpy(np.float64) for name in QUANTITIES if name in rows}
+    scored = has_intervals(rows)
     return Quality(
         of,
         rows,
         metrics,
         intervals(pred, spec),
-        {name: found for name in there if (found := binned(rows[name].to_numpy(np.float64), pred, spec, bins))},
+        {name: found for name, values in there.items() if (found := binned(values, pred, spec, bins))},
+        interval_scores(rows, calibration) if scored else {},
+        {name: found for name, values in there.items() if scored and (found := coverage_in_bins(values, rows, bins))},
+        score(calibration, pred, spec, there[MAGNITUDE]).pit if scored and calibration is not None else None,
     )
 
 
@@ -117,7 +147,8 @@ def read_table(path: Path, options: ColumnOptions) -> tuple[pd.DataFrame, Resolv
     """The redshifts of any table that `tasks.survey.table_file` reads.
 
     Returns:
-        z_pred, z_spec (NaN where unknown) and, where they are there, r magnitudes as mag_r; what was taken for what.
+        z_pred, z_spec (NaN where unknown) and, where they are there, r magnitudes as mag_r and the columns of BOUNDS;
+        what was taken for what.
 
     Raises:
         BadInput: naming the file: it cannot be read, lacks a column, has two candidates for one, or no numbers there.
@@ -133,10 +164,12 @@ def read_table(path: Path, options: ColumnOptions) -> tuple[pd.DataFrame, Resolv
         raise BadInput(f"{path} has no rows")
     rows = {"z_pred": reader.numbers(prediction, NO_UNIT), "z_spec": reader.numbers(str(spectroscopic), NO_UNIT)}
     asked = options.magnitudes
-    brightness = found.find(R_MAGNITUDE, None if asked is None else asked[_R % len(asked)])
+    brightness = found.find(R_MAGNITUDE, None if asked is None else asked[R_BAND % len(asked)])
     if brightness is not None:
         magnitudes = reader.numbers(brightness, MAGNITUDES)
         rows[MAGNITUDE] = np.where(plausible.MAGNITUDE.measured(magnitudes), magnitudes, np.nan)
+    for bound in (name for name in BOUNDS if name in table.frame):
+        rows[bound] = reader.numbers(bound, NO_UNIT)
     return pd.DataFrame(rows), found
 
 
@@ -160,8 +193,9 @@ def write(quality: Quality, folder: Path) -> list[Path]:
         for name, value in quality.metrics.items()
     ]
     files["metrics.csv"] = pd.DataFrame(plain).to_csv(index=False)
-    for name, rows in quality.bins.items():
-        files[f"bins-{name.replace('_', '-')}.csv"] = pd.DataFrame(rows).to_csv(index=False)
+    for kind, tables in (("bins", quality.bins), ("coverage", quality.coverage)):
+        for name, rows in tables.items():
+            files[f"{kind}-{name.replace('_', '-')}.csv"] = pd.DataFrame(rows).to_csv(index=False)
     files |= {f"{name}.svg": svg for name, (svg, _) in quality.pictures().items()}
     try:
         for name, text in files.items():

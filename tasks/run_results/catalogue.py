@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
@@ -13,12 +13,11 @@ import pyarrow as pa
 
 from inference.contract.plausible import REDSHIFT
 from inference.contract.validation import sanitize_text, shorten
-from inference.errors import BadInput, BadPartition, StoreError
-from inference.partitions.access import default_access, open_access
+from inference.errors import BadInput, StoreError
 from inference.rank_results.publication import committed_folder
 from inference.storage.store import Store
+from tasks.photoz.calibration import BOUNDS, Calibration
 from tasks.photoz.metrics import OUTLIER
-from tasks.photoz.quality import _R, MAGNITUDE
 from tasks.reporting.formatting import spans
 from tasks.run_results.predictions_table import SCHEMA
 from tasks.survey.object_index import OBJECT_SCHEMA, OBJECTS, read_parquet
@@ -29,8 +28,9 @@ class Catalogue:
     """Redshifts with what they mean.
 
     Attributes:
-        rows: object_id, ra and dec (degrees, where known), z_pred, z_spec (NaN where unknown), delta (NaN where
-            unknown), outlier (nullable boolean), partition, row; each object once.
+        rows: object_id, ra and dec (degrees, where known), z_pred, the columns of BOUNDS (where the model has a
+            calibration; NaN where there is no interval), z_spec (NaN where unknown), delta (NaN where unknown),
+            outlier (nullable boolean), mag_r, partition, row; each object once.
         provenance: plain facts of the run by name.
         partitions: key, etag and number of rows of each partition that was read.
     """
@@ -87,9 +87,11 @@ def read_catalogue(
         "object_id": named["object_id"],
         **{name: named[name] for name in ("ra", "dec") if name in named},
         "z_pred": named["z_pred"],
+        **{name: named[name] for name in BOUNDS if name in named},
         "z_spec": named["z_spec"].where(known),
         "delta": delta.where(known),
         "outlier": outlier,
+        "mag_r": named["mag_r"],
         "partition": named["file"],
         "row": named["index"],
     }
@@ -123,9 +125,13 @@ def _predictions(store: Store, bucket: str, key: str) -> pd.DataFrame:
     if store.head(bucket, key) is None:
         raise BadInput(f"{bucket}/{key} is not there: a run of a script has no redshifts, or the file was removed")
     table = read_parquet(store.read(bucket, key), f"{bucket}/{key}")
-    if table.schema.names[: len(SCHEMA)] != SCHEMA.names or table.schema.types[: len(SCHEMA)] != SCHEMA.types:
-        raise BadInput(f"{bucket}/{key} is not a table of redshifts: its columns are not {', '.join(SCHEMA.names)}")
-    rows: pd.DataFrame = table.select(SCHEMA.names).to_pandas()
+    names = table.schema.names
+    if names[: len(SCHEMA)] != SCHEMA.names or table.schema.types[: len(SCHEMA)] != SCHEMA.types:
+        raise BadInput(
+            f"{bucket}/{key} is not a table of redshifts of this version: its columns are not"
+            f" {', '.join(SCHEMA.names)}; run the same request again, which writes it anew"
+        )
+    rows: pd.DataFrame = table.select([*SCHEMA.names, *(name for name in BOUNDS if name in names)]).to_pandas()
     if rows[["rank", "file", "index", "z_pred", "repeat"]].isna().to_numpy().any():
         raise BadInput(f"{bucket}/{key} is damaged: a value is missing")
     return rows
@@ -201,6 +207,7 @@ def _refuse_duplicates(rows: pd.DataFrame) -> None:
 def _provenance(summary: Mapping[str, Any], partitions: pd.DataFrame, missing: int) -> dict[str, Any]:
     """What the redshifts rest on, as plain facts."""
     model, request = summary.get("model") or {}, summary["request"]
+    calibration = summary.get("calibration") or {}
     listing = json.dumps(partitions[["key", "etag"]].to_numpy().tolist())
     return {
         "creator": f"cosmic-flows {version('cosmic-flows')}",
@@ -211,6 +218,8 @@ def _provenance(summary: Mapping[str, Any], partitions: pd.DataFrame, missing: i
         "model_sha256": model.get("sha256"),
         "engine": summary.get("engine"),
         "precision": summary.get("precision"),
+        "calibration": calibration.get("key"),
+        "calibration_sha256": calibration.get("sha256"),
         "data": f"{request.get('data_bucket')}/{request.get('data_prefix')}",
         "data_etag": hashlib.sha256(listing.encode()).hexdigest(),
         "missing_ranks": missing,
@@ -218,32 +227,20 @@ def _provenance(summary: Mapping[str, Any], partitions: pd.DataFrame, missing: i
     }
 
 
-def with_magnitudes(
-    store: Store, catalogue: Catalogue, progress: Callable[[int], None] = lambda done: None
-) -> pd.DataFrame:
-    """The catalogue's rows and their r magnitudes, read from the partitions of the run.
-
-    Args:
-        store: where the partitions lie.
-        catalogue: of the run.
-        progress: told how many partitions are done.
+def calibration_of(store: Store, bucket: str, provenance: Mapping[str, Any]) -> Calibration | None:
+    """The calibration that a run's intervals come from; None where the run has none.
 
     Raises:
-        BadInput: a partition is gone, or has changed since the run.
-        StoreError: the store refused.
+        BadInput: it is gone, damaged or has been replaced since the run.
+        StoreError: the store cannot be read.
     """
-    bucket = str(catalogue.provenance["data"]).split("/", 1)[0]
-    found = []
-    for done, (key, etag) in enumerate(zip(catalogue.partitions["key"], catalogue.partitions["etag"], strict=True)):
-        stored = store.head(bucket, key)
-        if stored is None or (etag and stored.etag != etag):
-            what = "is gone" if stored is None else "has changed since the run"
-            raise BadInput(f"the partition {bucket}/{key} {what}: leave the magnitudes out with --no-magnitudes")
-        try:
-            partition = open_access(store, bucket, key, stored, default_access(store))
-        except BadPartition as error:
-            raise BadInput(str(error)) from None
-        column = np.asarray(partition.magnitudes)[:, _R].astype(np.float64)
-        found.append(pd.DataFrame({"partition": key, "row": np.arange(len(column)), MAGNITUDE: column}))
-        progress(done + 1)
-    return catalogue.rows.merge(pd.concat(found), how="left", on=["partition", "row"], validate="one_to_one")
+    key = provenance["calibration"]
+    if key is None:
+        return None
+    again = "run the same request again"
+    if store.head(bucket, key) is None:
+        raise BadInput(f"{bucket}/{key}, the calibration that this run's intervals come from, is gone: {again}")
+    found = Calibration.read(store.read(bucket, key), f"{bucket}/{key}", provenance["model_sha256"])
+    if found.sha256 != provenance["calibration_sha256"]:
+        raise BadInput(f"{bucket}/{key} was replaced after this run, so its intervals are of an older one: {again}")
+    return found

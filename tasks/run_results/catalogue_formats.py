@@ -35,9 +35,19 @@ FIELDS = {
     "ra": Field("Right ascension, ICRS", "pos.eq.ra;meta.main", "deg"),
     "dec": Field("Declination, ICRS", "pos.eq.dec;meta.main", "deg"),
     "z_pred": Field("Photometric redshift, predicted by the model", "src.redshift.phot;meta.main"),
+    **{
+        f"z_err{level}_{end}": Field(
+            f"{'Lower' if end == 'low' else 'Upper'} end of the {level} % interval of the redshift, null outside the"
+            " calibrated range",
+            f"stat.{'min' if end == 'low' else 'max'};src.redshift.phot",
+        )
+        for level in ("68", "95")
+        for end in ("low", "high")
+    },
     "z_spec": Field("Spectroscopic redshift, null where unknown", "src.redshift"),
     "delta": Field("(z_pred - z_spec) / (1 + z_spec)", "stat.fit.residual;src.redshift"),
     "outlier": Field(f"Whether abs(delta) > {OUTLIER:g}: 1 or 0, null where unknown", "meta.code.qual"),
+    "mag_r": Field("r magnitude that the model was given, AB", "phot.mag;em.opt.R", "mag"),
     "partition": Field("Partition that held the cut-out", "meta.id;meta.file"),
     "row": Field("Row in the partition, from 0", "meta.record"),
 }
@@ -55,6 +65,8 @@ _KEYWORDS = {  # FITS has eight characters
     "model_sha256": "MODELSHA",
     "engine": "ENGINE",
     "precision": "PRECISN",
+    "calibration": "CALIB",
+    "calibration_sha256": "CALIBSHA",
     "data": "DATAPATH",
     "data_etag": "DATAETAG",
     "missing_ranks": "NMISSING",

@@ -15,6 +15,7 @@ from inference.errors import BadInput
 from inference.rank_results.predictions import COLUMNS, decode
 from inference.storage.prefetch import prefetch
 from inference.storage.store import Store
+from tasks.photoz.calibration import BOUNDS, Calibration
 
 SCHEMA = pa.schema(
     [
@@ -24,42 +25,54 @@ SCHEMA = pa.schema(
         ("z_pred", pa.float32()),
         ("z_spec", pa.float64()),
         ("repeat", pa.bool_()),  # the object stands under an earlier rank already: its file is reused
+        ("mag_r", pa.float32()),
     ]
 )
-
-
 _ROW_GROUP = 1 << 16  # rows, at least
 
 
-def write_predictions(store: Store, bucket: str, results: Sequence[RankResult], key: str) -> pd.DataFrame:
+def write_predictions(
+    store: Store, bucket: str, results: Sequence[RankResult], key: str, calibration: Calibration | None = None
+) -> pd.DataFrame:
     """Write one Parquet file with the redshifts of all ranks, in rank order, many small ranks to a row group.
 
     The ranks' files are read side by side and written as they come; what stays in memory is the return value.
 
+    Args:
+        store: the object store.
+        bucket: of the run.
+        results: of its ranks.
+        key: of the Parquet file.
+        calibration: of the model, which adds the columns of the intervals.
+
     Returns:
-        z_pred and z_spec of each object once: files that several ranks read count under the first.
+        z_pred, z_spec, mag_r and the intervals of each object once: files that several ranks read count under the
+        first.
 
     Raises:
         BadInput: a predictions file is broken.
         StoreError: it is missing, or the Parquet file cannot be written.
     """
-    once: dict[str, list[np.ndarray]] = {"z_pred": [], "z_spec": []}
+    kept = ("z_pred", "z_spec", "mag_r", *(BOUNDS if calibration is not None else ()))
+    once: dict[str, list[np.ndarray]] = {name: [] for name in kept}
     with tempfile.TemporaryDirectory(prefix="cosmic-") as scratch:
         path = Path(scratch) / "predictions.parquet"
         with ExitStack() as closing:
             writer: pq.ParquetWriter | None = None
-            for table in _row_groups(_tables(store, bucket, results)):
+            for table in _row_groups(_tables(store, bucket, results, calibration)):
                 writer = writer or closing.enter_context(pq.ParquetWriter(path, table.schema))
                 writer.write_table(table)
                 counted = table.filter(pa.compute.invert(table["repeat"]))
                 for name, parts in once.items():
-                    parts.append(counted[name].to_numpy())
+                    parts.append(counted[name].to_numpy(zero_copy_only=False))
         store.write(bucket, key, path)
     return pd.DataFrame({name: np.concatenate(parts) for name, parts in once.items()})
 
 
-def _tables(store: Store, bucket: str, results: Sequence[RankResult]) -> Iterator[pa.Table]:
-    """Each rank's redshifts as SCHEMA has them, and further columns of the model behind them."""
+def _tables(
+    store: Store, bucket: str, results: Sequence[RankResult], calibration: Calibration | None
+) -> Iterator[pa.Table]:
+    """Each rank's redshifts as SCHEMA has them, the intervals, and further columns of the model behind them."""
 
     def read(result: RankResult) -> tuple[int, list[str], dict[str, np.ndarray]]:
         return result.rank, *decode(store.read(bucket, result.predictions_path), result.predictions_path)
@@ -70,6 +83,9 @@ def _tables(store: Store, bucket: str, results: Sequence[RankResult]) -> Iterato
         new = np.array([file not in seen for file in files])
         seen.update(files)
         more = {name: _arrow(values) for name, values in sorted(columns.items()) if name not in COLUMNS}
+        if calibration is not None:
+            bounds = calibration.bounds(columns["z_pred"], columns["mag_r"])
+            more = {name: pa.array(values, from_pandas=True) for name, values in bounds.items()} | more
         schema = schema or pa.schema([*SCHEMA, *(pa.field(name, values.type) for name, values in more.items())])
         if [*SCHEMA.names, *more] != schema.names:
             raise BadInput(f"rank {rank} predicted other columns than the ranks before it")
@@ -81,6 +97,7 @@ def _tables(store: Store, bucket: str, results: Sequence[RankResult]) -> Iterato
                 "z_pred": columns["z_pred"],
                 "z_spec": columns["z_spec"],
                 "repeat": ~new[columns["file"]],
+                "mag_r": pa.array(columns["mag_r"], from_pandas=True),
             }
             | more,
             schema=schema,

@@ -9,8 +9,10 @@ import pandas as pd
 
 from inference.contract.sample import BITS_PER_SAMPLE
 from tasks.billing.cost import MEANINGS, Cost
-from tasks.photoz.intervals import DELTA, metric_stats
-from tasks.photoz.plots import redshift_pictures
+from tasks.photoz.calibration import Calibration
+from tasks.photoz.intervals import BINS, DELTA, metric_stats
+from tasks.photoz.plots import PIT_CAPTION, pit_histogram, redshift_pictures
+from tasks.photoz.scores import coverage_in_bins, coverage_table, has_intervals, interval_stats, score
 from tasks.reporting.figures import Picture, of_this_run, rank_time_histogram, timeline
 from tasks.reporting.formatting import (
     bit_rate,
@@ -56,15 +58,20 @@ _CAPTION = (
 
 
 def render_report(
-    summary: Mapping[str, Any], ranks: pd.DataFrame, predictions: pd.DataFrame | None, costs: Sequence[Cost]
+    summary: Mapping[str, Any],
+    ranks: pd.DataFrame,
+    predictions: pd.DataFrame | None,
+    costs: Sequence[Cost],
+    calibration: Calibration | None = None,
 ) -> str:
     """The report as one HTML document without scripts or outside resources.
 
     Args:
         summary: the run's document (`tasks.run_results.summary.describe`).
         ranks: a row a finished rank (`tasks.run_results.summary.rank_table`), with billed_s where it is known.
-        predictions: a row an object: z_pred, z_spec (NaN where unknown).
+        predictions: a row for each object: z_pred, z_spec (NaN where unknown), and the intervals where there are any.
         costs: the bill, and after it what other methods say.
+        calibration: of the model, where it has one.
     """
     metrics = summary.get("metrics")
     return render_page(
@@ -77,7 +84,9 @@ def render_report(
         request=json.dumps(summary.get("request"), indent=2, ensure_ascii=False, default=str),
         rank_tables=_rank_tables(summary, ranks),
         rank_plots=_rank_plots(ranks),
-        redshift_plots=redshift_pictures(predictions, metrics),
+        redshift_plots=[*redshift_pictures(predictions, metrics), *_pit(predictions, calibration)],
+        uncertainty=interval_stats(summary.get("interval_scores") or {}),
+        coverage=_coverage(predictions),
         metrics=_metrics(summary),
         delta=DELTA,
         costs=costs,
@@ -97,6 +106,9 @@ def report_markdown(summary: Mapping[str, Any], ranks: pd.DataFrame, costs: Sequ
     if summary.get("metrics"):
         parts += ["## Redshifts", markdown_table(("", "", f"With {DELTA}"), _metrics(summary))]
     parts += ["## Speed", markdown_table(("", "", "How obtained"), _speed(summary, ranks))]
+    if summary.get("interval_scores"):
+        scores = interval_stats(summary["interval_scores"])
+        parts += ["## Uncertainty", markdown_table(("", "", "What it is"), scores)]
     lines = [
         (item.name, number(item.quantity, item.unit, 4), item.how, unit_price(item.unit_usd), usd(item.usd))
         for item in bill.items
@@ -226,6 +238,23 @@ def _paths(failures: Sequence[Mapping[str, Any]], most: int = 5) -> str:
     lists = [failure.get("data_path") or [] for failure in failures]
     paths = [path for some in lists for path in ([some] if isinstance(some, str) else some)]
     return ", ".join(paths[:most]) + (f" and {len(paths) - most:,} more" if len(paths) > most else "")
+
+
+def _pit(predictions: pd.DataFrame | None, calibration: Calibration | None) -> list[Picture]:
+    if predictions is None or calibration is None or not has_intervals(predictions):
+        return []
+    z_pred, z_spec, mag_r = (predictions[name].to_numpy() for name in ("z_pred", "z_spec", "mag_r"))
+    return [Picture(pit_histogram(score(calibration, z_pred, z_spec, mag_r).pit), PIT_CAPTION)]
+
+
+def _coverage(predictions: pd.DataFrame | None) -> list[Table]:
+    """Coverage of the intervals in bins of predicted redshift and of r magnitude."""
+    if predictions is None or not has_intervals(predictions):
+        return []
+    return [
+        coverage_table(name, title, coverage_in_bins(predictions[name].to_numpy(float), predictions, BINS))
+        for name, title in (("z_pred", "predicted redshift"), ("mag_r", "r magnitude"))
+    ]
 
 
 def _rank_plots(ranks: pd.DataFrame) -> list[Picture]:

@@ -16,6 +16,7 @@ from inference.rank_results.gather import Gathered
 from inference.runs.begin import Start
 from inference.runs.plan import Plan
 from tasks.invocations.ledger import Ledger
+from tasks.photoz.calibration import Calibration
 
 
 @dataclass(frozen=True)
@@ -26,13 +27,16 @@ class Summary:
         document: the run's facts as JSON (`cosmic run --json`), the bill and the report's place still to come.
         results: of the finished ranks.
         ranks: a row a finished rank.
-        predictions: a row an object, repeats left out: z_pred, and z_spec where it is known.
+        predictions: a row for each object, repeats left out: z_pred, z_spec and mag_r (NaN where unknown), and the ends
+            of the intervals where the model has a calibration.
+        calibration: of the model, None where it has none.
     """
 
     document: dict[str, Any]
     results: tuple[RankResult, ...]
     ranks: pd.DataFrame
     predictions: pd.DataFrame
+    calibration: Calibration | None = None
 
 
 def rank_table(results: Sequence[RankResult], resumed: Sequence[int] = ()) -> pd.DataFrame:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
-from inference.contract.object_keys import checked_key
+from inference.contract.object_keys import calibration_key, checked_key
 from inference.contract.run_request import RunRequest
 from inference.contract.sample import IMAGE_SHAPE
 from inference.engines.load import open_engine
@@ -16,6 +16,7 @@ from inference.runs.manifest import note_object, read_manifest
 from inference.runs.plan import Model
 from inference.storage.atomic_write import atomic_write
 from inference.storage.store import Store
+from tasks.photoz.calibration import Calibration
 from tasks.reporting.terminal import waiting
 
 DEMO_WEIGHTS = Path(str(files("inference") / "weights" / "demo.safetensors"))
@@ -31,6 +32,7 @@ class Weights:
         sha256: its content hash.
         graph: the exported graph, None for the torch engine and for an `.onnx` model; `precision` is its own.
         in_bucket: the request names a key in the bucket, so that the weights are staged already.
+        calibration: the file of their uncertainty, beside the weights; None where there is none.
     """
 
     path: Path
@@ -39,13 +41,14 @@ class Weights:
     graph: Path | None
     precision: str = "float32"
     in_bucket: bool = False
+    calibration: Path | None = None
 
 
 def find_weights(request: RunRequest, store: Store) -> Weights:
     """Find the request's model, a key in the bucket or else a file, and make its graph where the engine needs one.
 
     Raises:
-        BadInput: there is no such model.
+        BadInput: there is no such model, or its calibration is damaged or of another model.
         BadCheckpoint: it is of another architecture, or broken.
     """
     if request.model is None:
@@ -65,7 +68,31 @@ def find_weights(request: RunRequest, store: Store) -> Weights:
     sha256 = content_hash(path)
     graph = _graph(path, request.precision) if request.engine == "onnxruntime" else None
     place = key or f"models/{path.stem}-{sha256[:16]}.safetensors"
-    return Weights(path, place, sha256, graph, request.precision, key is not None)
+    beside = path.with_name(calibration_key(path.name))
+    calibration = beside if beside.is_file() else None
+    if calibration is not None:
+        Calibration.read(calibration.read_bytes(), str(calibration), sha256)
+    stored_calibration(store, request.bucket, place, sha256)
+    return Weights(path, place, sha256, graph, request.precision, key is not None, calibration)
+
+
+def stored_calibration(store: Store, bucket: str, model: str, sha256: str) -> Calibration | None:
+    """The calibration that lies beside a model in a bucket, None where there is none.
+
+    Args:
+        store: the object store.
+        bucket: of the run.
+        model: key of the weights.
+        sha256: their hash.
+
+    Raises:
+        BadInput: it is damaged, or of another model.
+        StoreError: the store cannot be read.
+    """
+    key = calibration_key(model)
+    if store.head(bucket, key) is None:
+        return None
+    return Calibration.read(store.read(bucket, key), f"{bucket}/{key}", sha256)
 
 
 def _own_model(path: Path, key: str | None, request: RunRequest) -> Weights:
@@ -113,6 +140,7 @@ def _downloaded(store: Store, bucket: str, key: str) -> Path:
 def put_weights(weights: Weights, bucket: str, store: Store) -> tuple[Model, list[str]]:
     """Put weights and graph into the bucket unless they are there unchanged; return the model and the keys written.
 
+    A calibration that lies in the bucket stays: it may have been made for this bucket's survey.
     A graph that lies in the bucket with other bytes than were staged is replaced; where it is its own source, because
     the store is a folder, it is exported again.
 
@@ -122,6 +150,10 @@ def put_weights(weights: Weights, bucket: str, store: Store) -> tuple[Model, lis
     written = []
     if not weights.in_bucket and _put(store, bucket, weights.key, weights.path, weights.sha256):
         written.append(weights.key)
+    calibration = calibration_key(weights.key)
+    if weights.calibration is not None and store.head(bucket, calibration) is None:
+        store.write(bucket, calibration, weights.calibration)
+        written.append(calibration)
     if weights.graph is None:
         return Model(weights.key, weights.sha256), written
     stem = weights.key.removesuffix(".safetensors")

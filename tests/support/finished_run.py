@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from inference.contract.sample import R_BAND
 from inference.partitions.partition import open_partition
 from inference.storage.store import Store
 from tasks.run_results.predictions_table import SCHEMA
@@ -35,6 +36,7 @@ def finished_run(root, *, sizes=SIZES, missing=(), repeat=False, unknown=0, scat
             "z_pred": z_pred.astype(np.float32),
             "z_spec": z_spec,
             "repeat": np.zeros(size, bool),
+            "mag_r": random_survey(size, seed=rank + 1)[1][:, R_BAND].astype(np.float32),
         }
         tables.append(pa.table(columns, schema=SCHEMA))
         if repeat and rank == 0:

@@ -34,6 +34,7 @@ from tasks.combined_data.records import plan_by_name, read_plan, read_records, s
 from tasks.compare import _last_good
 from tasks.executors.base import result_of
 from tasks.invocations.stored import load_executions, load_invocations, transitions_of
+from tasks.photoz.calibration import Calibration, calibrate
 from tasks.run_results.summary import rank_table
 from tasks.sweeps.comparison import compare, load_side
 from tasks.sweeps.comparison_table import comparison_table
@@ -166,6 +167,15 @@ def _records(data):
     return shortfalls(records, plan_by_name(records))
 
 
+def _bounds(data):
+    return Calibration.read(data, "c.json").bounds(np.ones(3), np.ones(3))
+
+
+def _calibration():
+    ramp = np.linspace(0.1, 0.9, 200)
+    return json.loads(calibrate(ramp, ramp, 20 * ramp, "ab" * 32, {}).to_json())
+
+
 def _cause(data):
     return failure("x", data.decode("utf-8", "replace"))
 
@@ -276,6 +286,9 @@ READERS = {
     "last good night": Reader(
         NIGHT,
         _stored("good.json", lambda store: _last_good(store, BUCKET, f"{PATH}/good.json")),
+    ),
+    "calibration": Reader(
+        _calibration(), _plain(lambda data: Calibration.read(data, "c.json").bounds(*2 * [np.ones(3)]))
     ),
     "price book": Reader(PRICES, _filed("aws-lambda-1.json", _priced)),
     "training recipe": Reader(TRAINING, _filed("recipe.json", lambda path: read_recipe(_document(path)))),

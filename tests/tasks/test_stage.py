@@ -4,6 +4,7 @@ import shutil
 import pytest
 import torch
 
+from inference.contract.object_keys import calibration_key
 from inference.contract.run_request import RunRequest
 from inference.errors import BadCheckpoint, BadInput, StoreError
 from inference.model.checkpoint import content_hash, export_onnx, onnx_path, save
@@ -186,7 +187,7 @@ class TestPuttingWeights:
     def test_the_demo_weights_go_into_a_bucket_that_is_not_there_yet(self, tmp_path):
         store = Store(tmp_path / "new")
         model, written = put_weights(find(store, None), BUCKET, store)
-        assert written == [model.key]
+        assert written == [model.key, calibration_key(model.key)]
         assert store.read(BUCKET, model.key) == DEMO_WEIGHTS.read_bytes()
 
     def test_a_store_that_cannot_be_written_is_told_by_name(self, weights, tmp_path):

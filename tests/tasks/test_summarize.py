@@ -62,7 +62,7 @@ class TestTheTableOfRedshifts:
         assert rows["rank"].tolist() == [0] * 5 + [1] * 4
         np.testing.assert_allclose(rows["z_spec"] - rows["z_pred"], 0.5, atol=1e-6)
         assert not rows["repeat"].any()
-        pd.testing.assert_frame_equal(rows[["z_pred", "z_spec"]], counted)
+        pd.testing.assert_frame_equal(rows[["z_pred", "z_spec", "mag_r"]], counted)
 
     def test_small_ranks_share_a_row_group_and_none_is_divided(self, store, tmp_path, monkeypatch):
         monkeypatch.setattr("tasks.run_results.predictions_table._ROW_GROUP", 4)

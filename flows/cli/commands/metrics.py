@@ -20,9 +20,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--to", type=Path, metavar="FOLDER", help="write a page, the tables as CSV, the plots as SVG")
     parser.add_argument("--bins", type=int, default=8, metavar="N", help="about how many (default %(default)s)")
     parser.add_argument("--partial", action="store_true", help="take what is there of an incomplete run")
-    parser.add_argument(
-        "--no-magnitudes", action="store_true", help="no bins in r magnitude, which are read from the partitions"
-    )
     add_column_options(parser, "redshift", "prediction")
     add_json(parser)
 
@@ -31,12 +28,11 @@ def main(args: argparse.Namespace) -> int:
     """Measure, print, write."""
     from inference.storage.store import Store
     from tasks.photoz.quality import quality_of, read_table, write
-    from tasks.reporting.terminal import bar
-    from tasks.run_results.catalogue import read_catalogue, with_magnitudes
+    from tasks.run_results.catalogue import calibration_of, read_catalogue
 
     if not 1 <= args.bins <= 100:
         raise BadInput(f"--bins must be from 1 to 100, not {args.bins}")
-    missing = 0
+    missing, calibration = 0, None
     if Path(args.place).exists() and not (Path(args.store) / args.place).is_dir():
         rows, columns = read_table(Path(args.place), column_options(args))
         say(f"columns: {'; '.join(f'{what} from {name}' for what, name in columns.used.items())}", stderr=True)
@@ -44,12 +40,11 @@ def main(args: argparse.Namespace) -> int:
             say(f"note: {note}", stderr=True)
     else:
         store = Store(args.store)
-        catalogue = read_catalogue(store, *bucket_and_path(args.place), partial=args.partial)
+        bucket, path = bucket_and_path(args.place)
+        catalogue = read_catalogue(store, bucket, path, partial=args.partial)
         rows, missing = catalogue.rows, catalogue.provenance["missing_ranks"]
-        if not args.no_magnitudes:
-            with bar("partitions", len(catalogue.partitions)) as show:
-                rows = with_magnitudes(store, catalogue, show)
-    quality = quality_of(rows, args.place, args.bins)
+        calibration = calibration_of(store, bucket, catalogue.provenance)
+    quality = quality_of(rows, args.place, args.bins, calibration)
     written = write(quality, args.to) if args.to is not None else []
     if args.json:
         print_json(quality.to_dict() | {"missing_ranks": missing, "files": [str(path) for path in written]})

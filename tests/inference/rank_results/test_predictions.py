@@ -56,8 +56,8 @@ def test_what_was_added_comes_back_in_order(batches):
 def test_further_columns_come_back_with_their_types():
     more = {"z_err": np.ones(3, np.float32), "embedding": np.arange(6.0).reshape(3, 2), "is_star": np.zeros(3, bool)}
     made = Predictions()
-    made.add("1.pt", 0, np.zeros(3), None, more)
-    made.add("1.pt", 3, np.zeros(3), None, more)
+    made.add("1.pt", 0, np.zeros(3), None, None, more)
+    made.add("1.pt", 3, np.zeros(3), None, None, more)
     _, found = decode(made.encode(EVENT), NAME)
     assert set(found) == {*COLUMNS, *more}
     for name, values in more.items():
@@ -162,8 +162,15 @@ def test_a_missing_column_or_a_missing_list_of_files_is_refused():
 
 def test_a_type_that_numpy_does_not_have_is_refused():
     data = save(columns(), {"files": '["1.pt"]'})
-    assert data.count(b'"F32"') == 1
+    assert data.count(b'"F32"') == 2
     for other in (b'"F8_E5M2"', b'"BF16"'):
-        swapped = data.replace(b'"F32"', other)
+        swapped = data.replace(b'"F32"', other, 1)
         grown = len(swapped) - len(data)
         refused((int.from_bytes(data[:8], "little") + grown).to_bytes(8, "little") + swapped[8:])
+
+
+def test_predictions_of_older_versions_have_unknown_magnitudes():
+    older = {name: values for name, values in columns(4).items() if name != "mag_r"}
+    _, found = decode(save(older, {"files": '["1.pt"]'}), "a file")
+    assert np.isnan(found["mag_r"]).all()
+    assert found["mag_r"].dtype == np.float32

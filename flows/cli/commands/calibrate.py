@@ -1,0 +1,52 @@
+"""cosmic calibrate RESULT_PATH: make the uncertainty of a model from a run over galaxies of known redshift."""
+
+import argparse
+from pathlib import Path
+
+from flows.cli.options import add_json, add_store, bucket_and_path
+from flows.cli.terminal import print_json, say
+from inference.errors import StoreError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add this command's arguments."""
+    parser.add_argument(
+        "result_path",
+        metavar="RESULT_PATH",
+        help="a run, written bucket/result_path, over galaxies that the model was not trained on",
+    )
+    add_store(parser)
+    parser.add_argument("--to", type=Path, metavar="FILE", help="write the calibration to a file, too")
+    parser.add_argument("--partial", action="store_true", help="take what is there of an incomplete run")
+    add_json(parser)
+
+
+def main(args: argparse.Namespace) -> int:
+    """Calibrate, write, say what came out."""
+    from inference.storage.store import Store
+    from tasks.run_results.calibrate import calibrate_run
+
+    bucket, path = bucket_and_path(args.result_path)
+    store = Store(args.store)
+    key, calibration = calibrate_run(store, bucket, path, partial=args.partial)
+    store.write(bucket, key, calibration.to_json())
+    if args.to is not None:
+        try:
+            args.to.write_bytes(calibration.to_json())
+        except OSError as error:
+            raise StoreError(f"cannot write {args.to}: {error.strerror}") from None
+    facts = dict(calibration.made)
+    if args.json:
+        print_json({"key": f"{bucket}/{key}", "sha256": calibration.sha256, **facts})
+        return 0
+    z_bins, mag_bins = facts["bins"]
+    say(f"{bucket}/{key}")
+    say(
+        f"{facts['galaxies']:,} galaxies in {z_bins} bins of predicted redshift with {mag_bins} of r magnitude each."
+        " Runs of this model in this bucket now give intervals."
+    )
+    if facts["left_out"]:
+        say(f"{facts['left_out']:,} galaxies without a known redshift or an r magnitude were left out.")
+    if facts["too_few_galaxies_for"]:
+        say(f"Too few galaxies for finer bins ({', '.join(facts['too_few_galaxies_for'])}): coarser ones were taken.")
+    return 0

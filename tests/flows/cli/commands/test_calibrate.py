@@ -1,0 +1,128 @@
+import json
+
+import pandas as pd
+import pytest
+
+from flows.cli import main
+from flows.run import run
+from inference.contract.object_keys import calibration_key
+from inference.contract.run_request import RunRequest
+from inference.partitions.partition import write_partition
+from inference.runs.finished import stored_summary
+from tasks.photoz.calibration import BOUNDS, Calibration
+from tests.support.finished_run import BUCKET, finished_run
+from tests.support.surveys import random_survey, request_of
+
+RUN = "cosmicai-test/results/test"
+KEY = calibration_key("models/tiny.safetensors")
+
+
+@pytest.fixture
+def finished(tmp_path, monkeypatch):
+    """The store of a finished run of 240 galaxies, in whose folder the test works."""
+    root = tmp_path / ".cosmic/store"
+    finished_run(root, sizes=(120, 120), unknown=2)
+    monkeypatch.chdir(tmp_path)
+    return root
+
+
+def test_calibrate_puts_the_calibration_beside_the_weights(finished, capsys):
+    assert main(["calibrate", RUN, "--to", "mine.json"]) == 0
+    written = (finished / BUCKET / KEY).read_bytes()
+    found = Calibration.read(written, KEY, "ab" * 32)
+    assert (found.made["galaxies"], found.made["left_out"], found.made["bins"]) == (236, 4, [1, 1])
+    assert (finished.parent.parent / "mine.json").read_bytes() == written
+    said = capsys.readouterr().out.replace("\n", " ")
+    assert "4 galaxies without a known redshift or an r magnitude were left out." in said
+    assert "Too few galaxies for finer bins" in said
+
+
+def test_calibrate_prints_one_json_document(finished, capsys):
+    assert main(["calibrate", RUN, "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["key"] == f"{BUCKET}/{KEY}"
+    assert document["result_path"] == RUN
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"sizes": (100, 50)}, "150 galaxies with a known redshift and an r magnitude are too few"),
+        ({"model": None}, "is a run of a script, which has no model to calibrate"),
+    ],
+)
+def test_calibrate_refuses_in_one_sentence_and_writes_nothing(tmp_path, monkeypatch, capsys, changes, message):
+    finished_run(tmp_path / ".cosmic/store", **{"sizes": (120, 120)} | changes)
+    monkeypatch.chdir(tmp_path)
+    assert main(["calibrate", RUN]) == 2
+    assert message in capsys.readouterr().err.replace("\n", " ")
+    assert not (tmp_path / ".cosmic/store" / BUCKET / KEY).exists()
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("prefect_api")
+class TestACalibratedModel:
+    @pytest.fixture
+    def calibrated(self, store, monkeypatch):
+        """A store with a run of 300 galaxies whose model was calibrated afterwards."""
+        folder = store / BUCKET / "many"
+        folder.mkdir()
+        for number in (1, 2):
+            write_partition(folder / f"{number}.pt", *random_survey(150, seed=number))
+        request = request_of(data_prefix="many", result_path="results/test")
+        before = run(request, str(store), "local", 1)
+        assert before.get("calibration") is None
+        assert main(["calibrate", RUN, "--store", str(store)]) == 0
+        return store, request
+
+    def test_the_same_request_then_gives_intervals_and_scores(self, calibrated, capsys):
+        store, request = calibrated
+        assert stored_summary(RunRequest.read(request), str(store)) is None, "its summary has no intervals yet"
+        document = run(request, str(store), "local", 1)
+        assert document["ranks_resumed"] == 2
+        content = (store / BUCKET / KEY).read_bytes()
+        assert document["calibration"]["sha256"] == Calibration.read(content, KEY).sha256
+        assert document["interval_scores"]["coverage_68"] == pytest.approx(0.68, abs=0.02)
+        assert stored_summary(RunRequest.read(request), str(store)) == json.loads(json.dumps(document))
+        table = pd.read_parquet(store / BUCKET / "results/test/predictions.parquet")
+        assert set(BOUNDS) <= set(table.columns)
+        assert (table["z_err95_low"] <= table["z_err68_low"]).all()
+        page = (store / BUCKET / "results/test/report.html").read_text()
+        assert page.index("Coverage of the 68 % interval") < page.index("What ran")
+        assert "PIT histogram" in page or "Probability integral transforms" in page
+        capsys.readouterr()
+        assert main(["metrics", RUN, "--json", "--store", str(store)]) == 0
+        found = json.loads(capsys.readouterr().out)
+        assert found["scores"] == document["interval_scores"]
+        assert set(found["coverage"]) == {"z_pred", "z_spec", "mag_r"}
+
+    def test_its_catalogue_has_the_intervals_in_every_format(self, calibrated, tmp_path, capsys):
+        store, request = calibrated
+        run(request, str(store), "local", 1)
+        of_run = pd.read_parquet(store / BUCKET / "results/test/predictions.parquet")
+        for name in ("z.parquet", "z.fits", "z.vot", "z.csv"):
+            assert main(["catalogue", RUN, "--store", str(store), "--to", str(tmp_path / name)]) == 0
+            capsys.readouterr()
+            assert main(["metrics", str(tmp_path / name), "--json"]) == 0
+            scores = json.loads(capsys.readouterr().out)["scores"]
+            assert scores["width_68"] == pytest.approx(
+                float((of_run["z_err68_high"] - of_run["z_err68_low"]).median()), rel=1e-6
+            )
+
+    def test_a_calibration_of_other_weights_stops_a_run_before_it_writes(self, calibrated, tmp_path, capsys):
+        store, request = calibrated
+        path = store / BUCKET / KEY
+        document = json.loads(path.read_bytes()) | {"model_sha256": "cd" * 32}
+        path.write_text(json.dumps(document))
+        (tmp_path / "request.json").write_text(json.dumps(request | {"result_path": "results/other"}))
+        assert main(["run", str(tmp_path / "request.json"), "--store", str(store)]) == 2
+        assert "was made for another model" in capsys.readouterr().err.replace("\n", " ")
+        assert not (store / BUCKET / "results/other").exists()
+
+    def test_a_calibration_replaced_after_the_run_is_named(self, calibrated, capsys):
+        store, request = calibrated
+        run(request, str(store), "local", 1)
+        path = store / BUCKET / KEY
+        path.write_text(json.dumps(json.loads(path.read_bytes()) | {"made": {}}))
+        assert main(["metrics", RUN, "--store", str(store)]) == 2
+        assert "was replaced after this run" in capsys.readouterr().err.replace("\n", " ")
