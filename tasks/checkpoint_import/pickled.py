@@ -2,7 +2,7 @@
 
 The standard library's unpickler asks `find_class` for each name. Here the answer never imports anything: a call of it
 gives plain data, a `Weight` or a `StandIn`. The unpickler written in Python is used, because its opcodes can be
-replaced; with the one in C nine bytes can claim gigabytes of memo (docs/decisions/0015-reading-pickles.md).
+replaced; with the one in C nine bytes can claim gigabytes of memo (docs/decisions/0016-reading-pickles.md).
 """
 
 import io

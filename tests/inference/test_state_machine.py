@@ -8,6 +8,7 @@ from inference.contract.run_request import RunRequest
 from inference.errors import BadInput, RankFailed, StoreError
 from inference.handler import lambda_handler
 from inference.model.checkpoint import content_hash, export_onnx
+from inference.rank_results.predictions import decode
 from inference.rank_results.publication import run_lease
 from inference.runs.begin import hold
 from inference.runs.plan import Model, make_plan
@@ -17,6 +18,7 @@ from inference.storage.lease import LeaseHeldError
 from inference.storage.store import Store
 from inference.worker import LocalContext
 from tasks.staging.weights import find_weights, put_weights
+from tests.support.own_models import OwnModel, exported
 from tests.support.surveys import SIZES, read_json, request_of, snapshot
 
 BUCKET = "cosmicai-test"
@@ -158,6 +160,16 @@ def test_what_cannot_run_is_refused_before_the_first_write(root, results, change
     with pytest.raises(BadInput, match=told):
         initialize(request_of(**changes), LocalContext())
     assert not results.exists()
+
+
+def test_initialize_takes_an_onnx_model_as_it_lies_in_the_bucket(root):
+    exported(root / BUCKET / "models" / "own.onnx", OwnModel(outputs=("redshift", "sigma")))
+    output = initialize(request_of(model="models/own.onnx"), LocalContext())
+    item = items_of(root, output)[0]
+    assert item["graph"] is None
+    result = lambda_handler(item, LocalContext())
+    _, columns = decode(Store(root).read(BUCKET, result["predictions_path"]), "predictions")
+    assert len(columns["z_err"]) == len(columns["z_pred"]) == result["samples"]
 
 
 def test_initialize_takes_the_graph_of_the_requested_precision(root):

@@ -23,6 +23,7 @@ KINDS = {
     "no class token": dataclasses.replace(TINY, class_token=False),
     "other sizes": dataclasses.replace(TINY, image_size=16, bands=4, patch=4, heads=2, norm_eps=1e-3),
     "convolved": CONVOLVED,
+    "two epsilons": dataclasses.replace(CONVOLVED, norm_eps=1e-2, head_norm_eps=1e-1),
     "convolved, no class token": dataclasses.replace(
         CONVOLVED, class_token=False, convolution_ratio=0.5, convolution_groups=3
     ),

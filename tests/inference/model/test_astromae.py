@@ -30,7 +30,8 @@ class Literal:
 
     def layer_norm(self, x, name):
         centred = x - x.mean(-1, keepdims=True)
-        scaled = centred / np.sqrt((centred**2).mean(-1, keepdims=True) + self.config.norm_eps)
+        eps = self.config.last_norm_eps if name == "encoder_head.0" else self.config.norm_eps
+        scaled = centred / np.sqrt((centred**2).mean(-1, keepdims=True) + eps)
         return scaled * self.weights[f"{name}.weight"] + self.weights[f"{name}.bias"]
 
     def batch_norm(self, x, name):

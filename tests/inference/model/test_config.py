@@ -48,6 +48,8 @@ def test_fields_that_are_left_out_have_their_defaults():
         ("norm_eps", 0),
         ("norm_eps", math.nan),
         ("norm_eps", "1e-6"),
+        ("head_norm_eps", 0),
+        ("head_norm_eps", "1e-6"),
         ("mlp_ratio", 0.0),
         ("mlp_ratio", math.inf),
         ("mlp_ratio", 4.001),
