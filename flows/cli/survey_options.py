@@ -2,6 +2,7 @@
 
 import argparse
 import math
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from inference.errors import BadInput
@@ -48,6 +49,9 @@ def add_pixel_options(parser: argparse.ArgumentParser) -> None:
     images.add_argument(
         "--scale", type=float, metavar="ARCSEC", help="of a pixel that the model was trained on (default 0.396, SDSS)"
     )
+    images.add_argument(
+        "--model", type=Path, metavar="FILE", help="weights (.safetensors) whose header says that scale"
+    )
     images.add_argument("--take-blank", action="store_true", help="take images with a band that holds nothing")
 
 
@@ -55,7 +59,7 @@ def pixel_options(args: argparse.Namespace) -> "PixelOptions":
     """What `add_pixel_options` asked for.
 
     Raises:
-        BadInput: no bands, no unit of flux, no scale.
+        BadInput: no bands, no unit of flux, no scale, or a model that does not say its own.
     """
     from inference.contract.sample import BAND_NAMES
     from tasks.survey.cutouts import PixelOptions
@@ -66,7 +70,15 @@ def pixel_options(args: argparse.Namespace) -> "PixelOptions":
         raise BadInput(f"--bands must name u, g, r, i and z in the order of the planes, not {args.bands!r:.40}")
     if args.unit is not None:
         nanomaggies(args.unit, "--unit")
-    scale = SCALE if args.scale is None else args.scale
+    scale = args.scale
+    if scale is None and args.model is not None:
+        from inference.model.checkpoint import read_header
+
+        _, training_data = read_header(args.model)
+        scale = None if training_data is None else training_data.pixel_scale
+        if scale is None:
+            raise BadInput(f"{args.model} does not say on which pixels it was trained: name their width with --scale")
+    scale = SCALE if scale is None else scale
     if not (math.isfinite(scale) and 0 < scale < 3600):
         raise BadInput(f"--scale must be arcseconds a pixel, not {args.scale}")
     return PixelOptions(args.unit, args.bands, args.ext, scale, args.take_blank)

@@ -10,7 +10,7 @@ import io
 import warnings
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from xml.parsers import expat
@@ -18,6 +18,7 @@ from xml.parsers import expat
 import numpy as np
 import pandas as pd
 
+from inference.contract.validation import sanitize_text
 from inference.errors import BadInput
 
 MOST_COLUMNS = 10_000
@@ -116,7 +117,10 @@ def _checked(path: Path, table: TableFile) -> TableFile:
     refuse_twins(path, map(str, table.frame.columns))
     if len(table.frame) > _MOST_ROWS:
         raise BadInput(f"{path} has {len(table.frame):,} rows; {_MOST_ROWS:,} is the limit")
-    return table
+    shown = {name: sanitize_text(name) for name in table.frame.columns}  # messages name columns
+    refuse_twins(path, shown.values())
+    units = {sanitize_text(name): unit for name, unit in table.units.items()}
+    return replace(table, frame=table.frame.rename(columns=shown), units=units)
 
 
 def numbers(values: pd.Series) -> np.ndarray:
@@ -264,4 +268,4 @@ def first_line(error: Exception) -> str:
     """What a library's error says, in a line; where it tells of an array and too few bytes, what that means."""
     lines = str(error).splitlines() or [type(error).__name__]
     short = lines[0].startswith(("cannot reshape array", "buffer is too small"))
-    return "it is cut short" if short else f"{lines[0]:.160}"
+    return "it is cut short" if short else sanitize_text(lines[0])[:160]

@@ -32,7 +32,7 @@ from tasks.billing.express import express_of
 from tasks.billing.price_book import load_price_book
 from tasks.combined_data.records import plan_by_name, read_plan, read_records, shortfalls
 from tasks.compare import _last_good
-from tasks.executors.base import result_of
+from tasks.executors.base import checked_result
 from tasks.invocations.stored import load_executions, load_invocations, transitions_of
 from tasks.photoz.calibration import Calibration, calibrate
 from tasks.run_results.summary import rank_table
@@ -43,6 +43,7 @@ from tasks.training.recipe import read_recipe
 from tests.support.archived_records import old_record
 from tests.support.corruption import corrupted_bytes, corrupted_json, corrupted_text
 from tests.support.execution_histories import INLINE
+from tests.support.survey_readers import SURVEY_FILES
 from tests.support.surveys import random_survey, request_of
 from tests.support.swept import measured
 from tests.support.wire_examples import EVENT, RESULT
@@ -256,7 +257,7 @@ READERS = {
     "rank event": Reader(EVENT.to_wire(), _parsed(lambda wire: json.dumps(RankEvent.from_wire(wire).to_wire()))),
     "event line": Reader(EVENT.to_wire(), _plain(_event_line), ends_in=RankFailed),
     "rank result": Reader(RESULT.to_wire(), _plain(lambda data: _used(parse_result(data)))),
-    "reply": Reader(RESULT.to_wire(), _parsed(lambda wire: _used(result_of(wire, EVENT)))),
+    "reply": Reader(RESULT.to_wire(), _parsed(lambda wire: _used(checked_result(wire, EVENT)))),
     "a script's result": Reader(
         old_record(4, prefix="survey"),
         _stored("3.json", lambda store: _used(import_external_result(store, EVENT, started_at=1.0, ended_at=2.0))),
@@ -299,4 +300,5 @@ READERS = {
         partition_bytes(*SURVEY, ".safetensors"), _plain(lambda data: _batches(open_partition(data, "1.safetensors")))
     ),
     "partition mapped": Reader(partition_bytes(*SURVEY, ".pt"), _stored("1.pt", _streamed("memory-map"))),
+    **{name: Reader(valid, _filed("file", read)) for name, (valid, read) in SURVEY_FILES.items()},
 }
