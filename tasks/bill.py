@@ -19,7 +19,7 @@ from tasks.invocations.ledger import Ledger
 from tasks.invocations.stored import keep_invocations, load_executions, load_invocations, of_records, transitions_of
 from tasks.prefect_support.artifacts import create_table_artifact
 from tasks.prefect_support.retries import STEP_RETRIES, worth_retrying
-from tasks.reporting.formatting import number, unit_price, usd
+from tasks.reporting.formatting import DASH, number, unit_price, usd
 from tasks.run_results.summary import Summary
 
 
@@ -57,7 +57,7 @@ def _row(item: CostItem) -> dict[str, str]:
     return {
         "item": item.name,
         "quantity": number(item.quantity, item.unit),
-        "unit price": f"${unit_price(item.unit_usd)}",
+        "unit price": DASH if item.unit_usd is None else f"${unit_price(item.unit_usd)}",
         "cost": usd(item.usd),
         "how": item.how,
     }
@@ -93,7 +93,6 @@ def compute_costs(
         The bills, and the seconds billed for each rank, all its attempts together.
 
     Raises:
-        BadInput: the price book lacks the request's region.
         StoreError: the store cannot be written.
     """
     fingerprints = {event.rank: event.fingerprint for event in start.plan.events}
@@ -108,7 +107,7 @@ def compute_costs(
     create_table_artifact(
         [_row(item) for item in bill.items],
         key="cosmic-bill",
-        description=f"{usd(bill.usd)}, {bill.method}{', an estimate' if bill.estimate else ''}. {bill.how}",
+        description=f"{bill.headline}. {bill.how}",
     )
     billed: dict[int, float] = {}
     for invocation in known:

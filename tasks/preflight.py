@@ -4,7 +4,6 @@ from inference.contract.run_request import RunRequest
 from inference.errors import BadInput, StoreError
 from inference.runs.plan import check_complete, select_files
 from inference.storage.store import Store, check_writable
-from tasks.billing.price_book import load_price_book
 from tasks.staging.scripts import find_script
 from tasks.staging.weights import find_weights
 from tasks.survey.partitions import made_before
@@ -14,10 +13,9 @@ def check(request: RunRequest, store_root: str) -> None:
     """Look at everything that a run needs, and write nothing.
 
     Raises:
-        BadInput: the model, the partitions, their source, the store or the region are not as they must be.
+        BadInput: the model, the partitions, their source or the store are not as they must be.
     """
     store = Store(store_root)
-    load_price_book().tiers(request.region, request.architecture)
     check_writable(store)
     try:
         if not store.is_local and not store.has_bucket(request.bucket):

@@ -14,7 +14,7 @@ from prefect.cache_policies import NO_CACHE
 from inference.errors import BadInput, CosmicError
 from inference.storage.atomic_write import atomic_write
 from inference.storage.store import Store
-from tasks.aws.function_memory import memory_of
+from tasks.aws.function_configuration import memory_of
 from tasks.aws.session import client, explain
 from tasks.prefect_support.artifacts import (
     create_image_artifact,

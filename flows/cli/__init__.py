@@ -23,6 +23,7 @@ COMMANDS = {
     "compare": "two runs or sweeps side by side: ratios, and whether they exceed the noise",
     "summarize": "the tables of any combined_data.json, ours or the replaced system's",
     "cost": "what a finished run costs, by one of three methods",
+    "prices": "the price book brought up to date from AWS's published price list",
     "catalogue": "a run's redshifts as one file: Parquet, FITS, VOTable or CSV, with units and provenance",
     "metrics": "how good redshifts are, as the field reports it: with intervals, in bins, as a page",
     "calibrate": "give a model an uncertainty for each redshift, from a run over galaxies of known redshift",

@@ -16,7 +16,7 @@ from inference.runs.plan import Model, make_plan
 from inference.runs.staged import staged
 from inference.storage.store import Store
 
-_PLACE = {"region", "architecture"}  # what a run on AWS adds to its request, where that names none itself
+_PLACE = {"region", "architecture"}  # what a run on AWS sets in its request: where its functions really are
 
 
 def stored_summary(request: RunRequest, store_root: str) -> dict[str, Any] | None:
@@ -45,8 +45,9 @@ def stored_summary(request: RunRequest, store_root: str) -> dict[str, Any] | Non
             return None
         if summary.get("store") != store.root:  # moved: the report is not where the summary says
             return None
-        asked, ran = request.document(), summary.get("request")
         added = set() if summary.get("executor") == "local" else _PLACE
+        asked = {name: value for name, value in request.document().items() if name not in added}
+        ran = summary.get("request")
         if not isinstance(ran, dict) or {**ran, **asked} != ran or not ran.keys() - asked.keys() <= added:
             return None
         listing = store.list(request.data_bucket, request.data_prefix)

@@ -24,10 +24,19 @@ _STARTS_WITHIN_S = 60.0
 _ENDS_WITHIN_S = 5.0
 
 
+_MARK = "COSMIC_EMULATOR"
+
+
+def is_emulated() -> bool:
+    """Whether this process talks to the emulator, which alone says so: an endpoint may be anybody's."""
+    return bool(os.environ.get(_MARK)) and os.environ.get(_MARK) == os.environ.get("AWS_ENDPOINT_URL")
+
+
 def environment(endpoint: str) -> dict[str, str]:
     """What a process needs so that every AWS client in it talks to the emulator, and to nothing else."""
     return {
         "AWS_ENDPOINT_URL": endpoint,
+        _MARK: endpoint,
         "AWS_ACCESS_KEY_ID": "test",
         "AWS_SECRET_ACCESS_KEY": "test",
         "AWS_REGION": REGION,

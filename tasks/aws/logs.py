@@ -9,9 +9,10 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from inference.errors import BadInput
+from tasks.aws.emulator import is_emulated
 from tasks.aws.report_line import Report, parse_report
 from tasks.aws.session import client, explain
-from tasks.invocations.invocation import Invocation
+from tasks.invocations.invocation import EMULATED, REPORTED, Invocation
 
 WAIT_S = 10.0  # CloudWatch shows a line some seconds after it was written
 _SKEW_S = 60.0  # between this machine's clock and Lambda's
@@ -29,7 +30,7 @@ def reports(
 ) -> dict[str, Report]:
     """REPORT lines by request id, as many as CloudWatch shows within a short wait.
 
-    A log that is not there or may not be read tells nothing, which is no error: the times measured stand then.
+    A log that is missing or may not be read is no error: the measured times stand then.
 
     Args:
         function_name: name or ARN.
@@ -55,17 +56,20 @@ def reports(
         pause = min(pause * 2, 2.0)
 
 
-def billed(calls: Sequence[Invocation], function_name: str, wait_s: float | None = None) -> list[Invocation]:
-    """The calls with what their REPORT lines say, where the function's log has them and the calls do not yet."""
-    silent = [call for call in calls if call.request_id and not call.billed_how.startswith("REPORT")]
+def with_billed_durations(
+    calls: Sequence[Invocation], function_name: str, wait_s: float | None = None
+) -> list[Invocation]:
+    """The calls with their billed durations as CloudWatch reports them, where they have no REPORT line yet."""
+    silent = [call for call in calls if call.request_id and not _has_report(call)]
     if not silent:
         return list(calls)
     since = min(call.started_at for call in silent)
     known = reports(function_name, {call.request_id for call in silent}, since, wait_s)
-    return [
-        call if call.billed_how.startswith("REPORT") else with_report(call, known.get(call.request_id))
-        for call in calls
-    ]
+    return [call if _has_report(call) else with_report(call, known.get(call.request_id)) for call in calls]
+
+
+def _has_report(call: Invocation) -> bool:
+    return call.is_reported or call.is_emulated
 
 
 def with_report(call: Invocation, report: Report | None) -> Invocation:
@@ -78,7 +82,7 @@ def with_report(call: Invocation, report: Report | None) -> Invocation:
         duration_s=report.duration_s,
         init_s=report.init_s,
         billed_s=report.billed_s,
-        billed_how="REPORT line",
+        billed_how=EMULATED if is_emulated() else REPORTED,
         memory_mb=report.memory_mb,
         max_memory_mb=float(report.max_memory_mb),
         cold=call.cold or report.init_s > 0,

@@ -1,7 +1,6 @@
 """Installing the stack: code uploaded, CloudFormation told, its answer awaited."""
 
 import hashlib
-import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from inference.errors import BadInput, CosmicError
+from tasks.aws.emulator import is_emulated
 from tasks.aws.function_package import build, zip_package
 from tasks.aws.session import client, explain
 
@@ -72,7 +72,7 @@ def install(
         else:
             show("packaging the functions")
             # The emulator runs functions in this very interpreter, where the libraries are installed already.
-            package = zip_package(None) if os.environ.get("AWS_ENDPOINT_URL") else build(PLACE, architecture)
+            package = zip_package(None) if is_emulated() else build(PLACE, architecture)
             account = str(client("sts").get_caller_identity()["Account"])
             code = f"cosmic-flows-code-{account}-{region}"
             make_bucket(code)

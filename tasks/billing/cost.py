@@ -10,6 +10,7 @@ from inference.errors import BadInput
 from tasks.billing.express import Express
 from tasks.billing.price_book import FreeTier, PriceBook, Tier, load_price_book
 from tasks.invocations.invocation import Invocation
+from tasks.reporting.formatting import usd
 
 METHODS = ("billed", "used-memory", "as-printed")
 
@@ -44,13 +45,16 @@ _LOGS = f"estimate: {LOG_BYTES} bytes an invocation; what a staged script prints
 
 @dataclass(frozen=True)
 class CostItem:
-    """One line of a bill: `usd` = `quantity` x `unit_usd`, both for one `unit`; `how` tells counts from estimates."""
+    """One line of a bill: `usd` = `quantity` x `unit_usd`, both for one `unit`; `how` tells counts from estimates.
+
+    Where no price is known, `unit_usd` and `usd` are None and the quantity stands.
+    """
 
     name: str
     quantity: float
     unit: str
-    unit_usd: float
-    usd: float
+    unit_usd: float | None
+    usd: float | None
     how: str
 
 
@@ -60,21 +64,34 @@ class Cost:
 
     Attributes:
         method: one of METHODS (MEANINGS says what each means).
-        usd: the total.
+        usd: the total; None where no price of compute is known.
         items: what it adds up.
-        estimate: some billed time was measured by us, not reported by AWS.
+        estimate: some billed time was not reported by AWS.
+        emulated: some billed time was reported by the emulator.
         how: one sentence: whose prices, what is measured and what is assumed.
     """
 
     method: str
-    usd: float
+    usd: float | None
     items: tuple[CostItem, ...]
     estimate: bool
+    emulated: bool
     how: str
+
+    @property
+    def label(self) -> str:
+        """What must stand beside the total: "emulated, an estimate", "an estimate", or nothing."""
+        return "emulated, an estimate" if self.emulated else "an estimate" if self.estimate else ""
+
+    @property
+    def headline(self) -> str:
+        """The total with its method and its label, in one line."""
+        total = "no price known" if self.usd is None else usd(self.usd)
+        return ", ".join(part for part in (total, self.method, self.label) if part)
 
     def to_dict(self) -> dict[str, Any]:
         """The bill as JSON."""
-        return dataclasses.asdict(self) | {"items": [dataclasses.asdict(item) for item in self.items]}
+        return dataclasses.asdict(self) | {"label": self.label}
 
 
 def compute_cost(
@@ -91,7 +108,7 @@ def compute_cost(
     s3_gets: int = 0,
     free_tier: bool = False,
 ) -> Cost:
-    """Reckon what invocations cost.
+    """What invocations cost.
 
     Compute is allocated memory over billed time, each invocation's time in whole milliseconds, rounded up; since August
     2025 AWS bills the initialisation of a cold one too, and its REPORT line says so (AWS Lambda pricing).
@@ -110,42 +127,54 @@ def compute_cost(
         free_tier: take off what is free each month, as if nothing else had used it.
 
     Raises:
-        BadInput: no such method, one that the free tier has no meaning for, or the book lacks the region or the
-            architecture.
+        BadInput: no such method, or one that the free tier has no meaning for.
     """
     if method not in METHODS:
         raise BadInput(f"the cost method must be one of {', '.join(METHODS)}, not {method!r:.40}")
     book = book or load_price_book()
-    tiers = book.tiers(region, architecture)
     source = _source(invocations)
     if method == "as-printed":
         if free_tier:
             raise BadInput("the free tier has no meaning for the method as-printed, which is no price")
         items = [_as_printed(invocations)]
     else:
-        prices, free = book.regions[region], book.free_tier if free_tier else FreeTier()
+        prices, free = book.prices(region), book.free_tier if free_tier else FreeTier()
         express = express or Express()
         storage_gb = max(ephemeral_mb - FREE_STORAGE_MB, 0) / _MB_PER_GB
         gb_s = math.fsum(_gb(call, method) * _billed_s(call) for call in invocations)
         storage_gb_s = storage_gb * math.fsum(map(_billed_s, invocations))
         logs_gb = len(invocations) * LOG_BYTES / _BYTES_PER_GB
-        transitions, transition_usd = state_transitions - free.transitions, prices.usd_per_1000_state_transitions / 1e3
-        million_usd = prices.usd_per_million_express_requests
-        express_usd = None if million_usd is None else million_usd / 1e6
+        transitions = state_transitions - free.transitions
         items = [
-            *_compute(max(gb_s - free.gb_s, 0.0), tiers, f"billed time {source}"),
-            _item("requests", len(invocations) - free.requests, "requests", prices.usd_per_million_requests / 1e6),
-            _item("storage above 512 MB", storage_gb_s, "GB-s", prices.usd_per_storage_gb_s, f"billed time {source}"),
-            _item("S3 PUT and LIST", s3_puts, "requests", prices.usd_per_1000_s3_puts / 1e3),
-            _item("S3 GET", s3_gets, "requests", prices.usd_per_1000_s3_gets / 1e3),
-            _item("state transitions", transitions, "transitions", transition_usd),
-            _item("EXPRESS requests", express.requests, "requests", express_usd),
-            _item("EXPRESS duration", express.gb_s, "GB-s", prices.usd_per_express_gb_s, express.how),
-            _item("log ingestion", logs_gb - free.logs_gb, "GB", prices.usd_per_gb_of_logs, _LOGS),
+            *_compute(max(gb_s - free.gb_s, 0.0), book.tiers(region, architecture), f"billed time {source}"),
+            _item("requests", len(invocations) - free.requests, "requests", prices.usd_per_million_requests, 1e6),
+            _item(
+                "storage above 512 MB", storage_gb_s, "GB-s", prices.usd_per_storage_gb_s, how=f"billed time {source}"
+            ),
+            _item("S3 PUT and LIST", s3_puts, "requests", prices.usd_per_1000_s3_puts, 1e3),
+            _item("S3 GET", s3_gets, "requests", prices.usd_per_1000_s3_gets, 1e3),
+            _item("state transitions", transitions, "transitions", prices.usd_per_1000_state_transitions, 1e3),
+            _item("EXPRESS requests", express.requests, "requests", prices.usd_per_million_express_requests, 1e6),
+            _item("EXPRESS duration", express.gb_s, "GB-s", prices.usd_per_express_gb_s, how=express.how),
+            _item("log ingestion", logs_gb - free.logs_gb, "GB", prices.usd_per_gb_of_logs, how=_LOGS),
         ]
-    estimate = any(not call.billed_how.startswith("REPORT") for call in invocations)
-    how = _how(invocations, method, book, f"{region} {architecture}", free_tier=free_tier)
-    return Cost(method, math.fsum(item.usd for item in items), tuple(items), estimate, how)
+    known = [item.usd for item in items if item.usd is not None]
+    return Cost(
+        method=method,
+        usd=None if items[0].usd is None else math.fsum(known),
+        items=tuple(items),
+        estimate=not all(call.is_reported for call in invocations),
+        emulated=any(call.is_emulated for call in invocations),
+        how=_how(invocations, method, items, _prices_of(book, region, architecture), free_tier=free_tier),
+    )
+
+
+def _prices_of(book: PriceBook, region: str, architecture: str) -> str:
+    """Which prices a bill is made from, as the beginning of a sentence."""
+    where = f"{region} {architecture}"
+    if architecture not in book.prices(region).usd_per_gb_s:
+        return f"No price known for {where} (`cosmic prices {region}` fetches it): quantities only"
+    return f"Prices of {book.prices(region).as_of or book.as_of} for {where}"
 
 
 def _gb(call: Invocation, method: str) -> float:
@@ -156,12 +185,14 @@ def _billed_s(call: Invocation) -> float:
     return math.ceil(round(call.billed_s * 1e3, 6)) / 1e3
 
 
-def _item(name: str, quantity: float, unit: str, unit_usd: float | None, how: str = "counted") -> CostItem:
-    """A line; what the free tier leaves below nothing is nothing, and what the book has no price of says so."""
-    if unit_usd is None:
-        unit_usd, how = 0.0, f"{how}; no price is known in this region, so it is not in the total"
+def _item(
+    name: str, quantity: float, unit: str, price: float | None, units: float = 1.0, how: str = "counted"
+) -> CostItem:
+    """A line at a price for so many units; what the free tier leaves below nothing is nothing."""
     quantity = max(quantity, 0)
-    return CostItem(name, quantity, unit, unit_usd, quantity * unit_usd, how)
+    if price is None:
+        return CostItem(name, quantity, unit, None, None, f"{how}; no price known, not in the total")
+    return CostItem(name, quantity, unit, price / units, quantity * price / units, how)
 
 
 def _compute(gb_s: float, tiers: Sequence[Tier], how: str) -> list[CostItem]:
@@ -172,45 +203,51 @@ def _compute(gb_s: float, tiers: Sequence[Tier], how: str) -> list[CostItem]:
         end = math.inf if tier.up_to_gb_s is None else tier.up_to_gb_s
         if not items or gb_s > below:
             name = "compute" if not items else f"compute above {below / 1e9:g} billion GB-s"
-            items.append(_item(name, min(gb_s, end) - below, "GB-s", tier.usd, how))
+            items.append(_item(name, min(gb_s, end) - below, "GB-s", tier.usd, how=how))
         below = end
     return items
 
 
 def _as_printed(invocations: Sequence[Invocation]) -> CostItem:
-    """The old report's formula; its used memory is here the mean over the invocations that told theirs."""
-    told = [call.max_memory_mb / _MB_PER_GB for call in invocations if call.max_memory_mb > 0]
-    gb = math.fsum(told) / len(told) if told else 0.0
+    """The old report's formula; its used memory is here the mean over the invocations where it is known."""
+    known = [call.max_memory_mb / _MB_PER_GB for call in invocations if call.max_memory_mb > 0]
+    gb = math.fsum(known) / len(known) if known else 0.0
     seconds = math.fsum(call.billed_s for call in invocations)
     quantity = len(invocations) * seconds * gb
-    return _item("invocations x total duration x used memory", quantity, "GB-s", PRINTED_USD_PER_GB_S, "as then")
+    return _item("invocations x total duration x used memory", quantity, "GB-s", PRINTED_USD_PER_GB_S, how="as then")
 
 
 def _source(invocations: Sequence[Invocation]) -> str:
     """Who says how long the invocations took."""
-    reported = sum(call.billed_how.startswith("REPORT") for call in invocations)
+    reported, emulated = sum(call.is_reported for call in invocations), sum(call.is_emulated for call in invocations)
     total = len(invocations)
     if reported == total:
         return "as AWS reported it"
+    if emulated:
+        return f"as the emulator reported it for {emulated} of {total}, not AWS"
     if reported:
         return f"as AWS reported it for {reported} and as measured here for {total - reported}"
     return "as measured here, not by AWS"
 
 
-def _how(invocations: Sequence[Invocation], method: str, book: PriceBook, where: str, *, free_tier: bool) -> str:
+def _how(
+    invocations: Sequence[Invocation], method: str, items: Sequence[CostItem], prices: str, *, free_tier: bool
+) -> str:
     source, total = _source(invocations), len(invocations)
     allocated = " and ".join(f"{memory:,} MB" for memory in sorted({call.memory_mb for call in invocations}))
     memory = f"allocated memory ({allocated or 'none'})" if method == "billed" else "the memory used at most"
     silent = sum(call.max_memory_mb <= 0 for call in invocations)
     if method != "billed" and silent:
-        memory += f" ({silent} told none)"
+        memory += f" (not known of {silent})"
     if method == "as-printed":
         return f"The old report's formula and its price, over {memory} and the time of {total} invocations {source}."
     copies = [call for call in invocations if call.backup]
     if copies:
         source += f" ({len(copies)} of them backups of late ranks, {sum(map(_billed_s, copies)):.1f} s)"
+    unpriced = [item.name for item in items if item.usd is None and item.quantity]
+    missing = f" the total lacks {', '.join(unpriced)}, whose price is not known;" if items[0].usd and unpriced else ""
     return (
-        f"Prices of {book.as_of} for {where}, on {memory} and the billed time of {total} invocations {source};"
+        f"{prices}, on {memory} and the billed time of {total} invocations {source};{missing}"
         f" the month's first price tier, {'an untouched' if free_tier else 'no'} free tier, no data transfer and"
         f" {LOG_BYTES} bytes of log an invocation are assumed."
     )

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import os
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Self
@@ -13,6 +14,12 @@ from inference.errors import BadInput
 
 PRICES = Path(__file__).parent / "prices"
 
+
+def fetched_prices() -> Path:
+    """Folder of the books that `cosmic prices` writes, for all projects of this user."""
+    return Path(os.environ.get("COSMIC_PRICES") or Path.home() / ".cosmic" / "prices")
+
+
 Usd = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
@@ -21,16 +28,17 @@ class _Checked(BaseModel):
 
 
 class Tier(_Checked):
-    """A price that holds up to so many GB-seconds a month (None: without end)."""
+    """A price that holds up to so many GB-seconds a month (None: without end); no price where it is not known."""
 
     up_to_gb_s: Usd | None
-    usd: Usd
+    usd: Usd | None
 
 
 class RegionPrices(_Checked):
     """On-demand prices of one region, in the units of the pricing pages; None where a figure is not known.
 
     Attributes:
+        as_of, source: when they held and where they stand, where that is not the book's.
         usd_per_gb_s: tiers of compute, by architecture.
         usd_per_storage_gb_s: ephemeral storage above 512 MB.
         usd_per_1000_s3_puts: PUT, COPY, POST and LIST requests; `usd_per_1000_s3_gets` all others.
@@ -38,15 +46,17 @@ class RegionPrices(_Checked):
         usd_per_gb_of_logs: ingestion into CloudWatch Logs.
     """
 
+    as_of: date | None = None
+    source: tuple[str, ...] = ()
     usd_per_gb_s: dict[str, tuple[Tier, ...]]
-    usd_per_million_requests: Usd
-    usd_per_storage_gb_s: Usd
-    usd_per_1000_s3_puts: Usd
-    usd_per_1000_s3_gets: Usd
-    usd_per_1000_state_transitions: Usd
-    usd_per_million_express_requests: Usd | None
-    usd_per_express_gb_s: Usd | None
-    usd_per_gb_of_logs: Usd | None
+    usd_per_million_requests: Usd | None = None
+    usd_per_storage_gb_s: Usd | None = None
+    usd_per_1000_s3_puts: Usd | None = None
+    usd_per_1000_s3_gets: Usd | None = None
+    usd_per_1000_state_transitions: Usd | None = None
+    usd_per_million_express_requests: Usd | None = None
+    usd_per_express_gb_s: Usd | None = None
+    usd_per_gb_of_logs: Usd | None = None
 
     @model_validator(mode="after")
     def _tiers_rise_to_no_end(self) -> Self:
@@ -88,36 +98,27 @@ class PriceBook(_Checked):
     free_tier: FreeTier
     regions: dict[str, RegionPrices]
 
-    def tiers(self, region: str, architecture: str) -> tuple[Tier, ...]:
-        """The compute tiers of an architecture in a region.
+    def prices(self, region: str) -> RegionPrices:
+        """What is known of a region's prices; each of them is None where the book does not have the region."""
+        return self.regions.get(region, RegionPrices(usd_per_gb_s={}))
 
-        Raises:
-            BadInput: the book does not have them; names those it has.
-        """
-        if region not in self.regions:
-            raise BadInput(
-                f"the price book of {self.as_of} has no region {region!r:.40}; it has {', '.join(self.regions)}"
-            )
-        by_architecture = self.regions[region].usd_per_gb_s
-        if architecture not in by_architecture:
-            raise BadInput(
-                f"the price book of {self.as_of} has no architecture {architecture!r:.40} in {region};"
-                f" it has {', '.join(by_architecture)}"
-            )
-        return by_architecture[architecture]
+    def tiers(self, region: str, architecture: str) -> tuple[Tier, ...]:
+        """The compute tiers of an architecture in a region; one without a price where none is known."""
+        return self.prices(region).usd_per_gb_s.get(architecture, (Tier(up_to_gb_s=None, usd=None),))
 
 
 def load_price_book(path: Path | None = None) -> PriceBook:
     """Read and check a price book.
 
     Args:
-        path: a book; default the newest that comes with this project.
+        path: a book; default the newest of those that come with this project and those that `cosmic prices` wrote.
 
     Raises:
         BadInput: the file is not there, is no JSON, or names no sound price; names file and field.
     """
     if path is None:
-        path = max(PRICES.glob("aws-lambda-*.json"), key=lambda book: book.name)
+        books = [*PRICES.glob("aws-lambda-*.json"), *fetched_prices().glob("aws-lambda-*.json")]
+        path = max(books, key=lambda book: book.name)
     try:
         data = path.read_bytes()
         parse_json(data, f"the price book {path}")

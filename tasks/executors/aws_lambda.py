@@ -18,7 +18,7 @@ from inference.rank_results.external import import_external_result
 from inference.rank_results.gather import read_result
 from inference.storage.store import Store
 from tasks.aws.lambda_errors import HINTS, NO_MEMORY, TIME_OUT, failure_kind
-from tasks.aws.logs import billed, with_report
+from tasks.aws.logs import with_billed_durations, with_report
 from tasks.aws.session import client, explain
 from tasks.executors.base import FINAL_ERRORS, Call, Executor, NothingRan, checked_result, measured
 from tasks.executors.lambda_client import MAX_PAYLOAD, LambdaClient, Reply, Timers
@@ -130,7 +130,7 @@ class LambdaExecutor(Executor):
 
     def settle(self, invocations: Sequence[Invocation]) -> list[Invocation]:
         """The same invocations, with what CloudWatch knows of those whose REPORT line did not come with the reply."""
-        return billed(invocations, self.function_name)
+        return with_billed_durations(invocations, self.function_name)
 
     def submit(self, events: Sequence[RankEvent]) -> list[Call]:
         """Invoke the function for each rank; no thread waits for the replies."""

@@ -13,9 +13,8 @@ EXECUTORS = ("local", "lambda", "step-functions")
 
 
 def placed(request: RunRequest, executor: Executor) -> RunRequest:
-    """The request with the region and architecture that its ranks really run in, where it names none itself."""
-    known = {name: value for name, value in executor.place().items() if name not in request.model_fields_set}
-    return request.model_copy(update=known)
+    """The request with the region and architecture that its ranks really run in, whatever it names itself."""
+    return request.model_copy(update=executor.place())
 
 
 def executor_of(name: str, request: RunRequest, store_root: str, workers: int | None, run_id: str = "run") -> Executor:

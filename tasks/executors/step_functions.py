@@ -19,7 +19,8 @@ from inference.contract.rank_event import RankEvent
 from inference.errors import BadInput, CosmicError, RankFailed
 from tasks.aws.execution import Execution, describe, is_denied, map_run, read_execution
 from tasks.aws.execution_history import History
-from tasks.aws.logs import billed
+from tasks.aws.function_configuration import architecture_of
+from tasks.aws.logs import with_billed_durations
 from tasks.aws.session import client, explain
 from tasks.executors.base import RUN_ENDED, Call, Executor, NothingRan
 from tasks.executors.step_functions_ranks import RanksOfExecution, read_ranks
@@ -89,8 +90,10 @@ class StepFunctionsExecutor(Executor):
             raise BadInput(f"state_machine_arn: {self._machine} is of type EXPRESS, which keeps no history")
 
     def place(self) -> dict[str, str]:
-        """Region of the machine, which prices depend on; known after `check`."""
-        return {"region": str(self._machine).split(":")[3]}
+        """Region of the machine and, as far as it may be read, architecture of its function; known after `check`."""
+        place = {"region": str(self._machine).split(":")[3]}
+        architecture = architecture_of(self._function)
+        return place | ({"architecture": architecture} if architecture else {})
 
     def facts(self) -> dict[str, Any]:
         """The machine's function, and the execution once there was one."""
@@ -111,7 +114,7 @@ class StepFunctionsExecutor(Executor):
     def settle(self, invocations: Sequence[Invocation]) -> list[Invocation]:
         """The same with the calls that the machine repeated, and with what the function's log says was billed."""
         calls = sorted([*self._repeated, *invocations], key=lambda call: call.ended_at)
-        return billed(calls, self._function)
+        return with_billed_durations(calls, self._function)
 
     def seen_done(self) -> int:
         """How many items of the map have ended well, until the execution has ended."""

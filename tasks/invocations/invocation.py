@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from inference.contract.rank_result import RankResult
 
 MEASURED = "measured here, an estimate"
+REPORTED = "REPORT line"  # how a billed time is known: AWS reported it
+EMULATED = "REPORT line of the emulator, an estimate"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,7 +19,7 @@ class Invocation:
         duration_s: seconds in the handler.
         init_s: seconds of start-up before it, 0 when warm.
         billed_s: seconds that AWS bills for.
-        billed_how: how `billed_s` is known: "REPORT line", or what it is an estimate from.
+        billed_how: how `billed_s` is known: REPORTED, EMULATED, or what it is an estimate from.
         memory_mb: allocated (or, locally, asked for in the request), in MB of 1,048,576 bytes, as Lambda counts.
         max_memory_mb: used at most, in the same unit; 0 if not known.
         cold: a new process served this call.
@@ -45,3 +47,13 @@ class Invocation:
     error: str | None = None
     retryable: bool = True
     backup: bool = False
+
+    @property
+    def is_reported(self) -> bool:
+        """Whether AWS itself reported the billed time."""
+        return self.billed_how == REPORTED
+
+    @property
+    def is_emulated(self) -> bool:
+        """Whether the AWS emulator reported the billed time."""
+        return self.billed_how == EMULATED

@@ -57,13 +57,13 @@ def usd(value: Any) -> str:
     return f"${value:,.{2 if value >= 1 else min(2 - math.floor(math.log10(value)), 6)}f}"
 
 
-def unit_price(value: float) -> str:
+def unit_price(value: float | None) -> str:
     """The price of one unit in USD, with all its digits.
 
     >>> unit_price(0.0000166667)
     '0.0000166667'
     """
-    return f"{value:.10f}".rstrip("0").rstrip(".")
+    return DASH if value is None else f"{value:.10f}".rstrip("0").rstrip(".")
 
 
 def bit_rate(value: Any) -> str:

@@ -113,7 +113,8 @@ def report_markdown(summary: Mapping[str, Any], ranks: pd.DataFrame, costs: Sequ
         (item.name, number(item.quantity, item.unit, 4), item.how, unit_price(item.unit_usd), usd(item.usd))
         for item in bill.items
     ]
-    lines.append((f"total, {bill.method}{', an estimate' if bill.estimate else ''}", "", "", "", usd(bill.usd)))
+    total = ", ".join(filter(None, ("total", bill.method, bill.label)))
+    lines.append((total, "", "", "", usd(bill.usd)))
     columns = ("Item", "Quantity", "How obtained", "USD a unit", "USD")
     parts += ["## Bill", markdown_table(columns, lines), plain(bill.how)]
     meanings = [(cost.method, usd(cost.usd), MEANINGS[cost.method]) for cost in others]
@@ -128,7 +129,8 @@ def _headline(summary: Mapping[str, Any], bill: Cost) -> list[Stat]:
     ranks = f"by {summary['ranks_done']:,} of {counted(summary['ranks_planned'], 'rank')}"
     if summary.get("ranks_resumed"):
         ranks += f", {summary['ranks_resumed']:,} of them done before this run"
-    cost = f"on AWS Lambda, method {bill.method}; {'an estimate' if bill.estimate else 'by the times AWS reported'}"
+    price = f"no price known for {summary['request'].get('region')}" if bill.usd is None else "on AWS Lambda"
+    cost = f"{price}, method {bill.method}; {bill.label or 'by the times AWS reported'}"
     scatter = f"scatter of {DELTA}" if metrics else "no spectroscopic redshifts to compare with"
     return [
         Stat("Redshifts predicted", number(summary.get("samples")), ranks),

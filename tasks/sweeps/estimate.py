@@ -23,14 +23,14 @@ class Expectation:
         runs: repeats.
         invocations: of all repeats.
         rank_s: seconds a rank.
-        usd: of all repeats, on AWS; 0 for local workers, which nobody bills.
+        usd: of all repeats, on AWS; 0 for local workers, which nobody bills; None where no price is known.
     """
 
     cell: PlannedCell
     runs: int
     invocations: int
     rank_s: float
-    usd: float
+    usd: float | None
 
 
 def expect(sweep: Sweep) -> list[Expectation]:
@@ -45,7 +45,7 @@ def expect(sweep: Sweep) -> list[Expectation]:
 def _expectation(cell: PlannedCell, sweep: Sweep) -> Expectation:
     memory = int(cell.axes["memory_mb"])
     seconds = START_S + cell.samples / cell.ranks / (RATE * min(memory / _FULL_MB, 1.0))
-    usd = 0.0
+    usd: float | None = 0.0
     if cell.executor != "local":
         call = Invocation(
             rank=0,
@@ -64,13 +64,20 @@ def _expectation(cell: PlannedCell, sweep: Sweep) -> Expectation:
         )
         request = RunRequest.read(cell.request_of("results", 1))
         transitions = 0 if cell.executor == "lambda" else 4 + 2 * cell.ranks
-        usd = sweep.repeats * _usd([call] * cell.ranks, request, transitions)
+        once = _usd([call] * cell.ranks, request, transitions)
+        usd = None if once is None else sweep.repeats * once
     return Expectation(cell, sweep.repeats, cell.ranks * sweep.repeats, seconds, usd)
 
 
-def _usd(calls: list[Invocation], request: RunRequest, transitions: int) -> float:
+def _usd(calls: list[Invocation], request: RunRequest, transitions: int) -> float | None:
     place = request.region, request.architecture
     return compute_cost(calls, region=place[0], architecture=place[1], state_transitions=transitions).usd
+
+
+def total_usd(expected: list[Expectation]) -> float | None:
+    """What all cells are expected to cost; None where a price is not known."""
+    known = [each.usd for each in expected if each.usd is not None]
+    return sum(known) if len(known) == len(expected) else None
 
 
 def check_budget(expected: list[Expectation], max_usd: float | None) -> None:
@@ -79,6 +86,10 @@ def check_budget(expected: list[Expectation], max_usd: float | None) -> None:
     Raises:
         BadInput: it is; the message says both sums.
     """
-    usd = sum(each.usd for each in expected)
-    if max_usd is not None and usd > max_usd:
+    if max_usd is None:
+        return
+    usd = total_usd(expected)
+    if usd is None:
+        raise BadInput("--max-cost: no price is known for the sweep's region: `cosmic prices REGION` fetches it")
+    if usd > max_usd:
         raise BadInput(f"the sweep is expected to cost ${usd:,.2f} ({HOW}), more than the ${max_usd:,.2f} it may")

@@ -6,7 +6,7 @@ from flows import benchmark as module
 from flows.benchmark import benchmark
 from inference.errors import BadInput, CosmicError
 from inference.partitions.partition import write_partition
-from tasks.aws.function_memory import memory_of
+from tasks.aws.function_configuration import memory_of
 from tasks.compare import LAST_GOOD
 from tests.support.surveys import random_survey
 

@@ -287,7 +287,6 @@ def test_repaired_partition_completes_the_run(store, results):
         ({"model": "survey/1.pt"}, r"survey/1\.pt|1\.pt"),
         ({"batch_size": 0}, "batch_size"),
         ({"script": "x.py"}, "script"),
-        ({"region": "mars-1"}, "mars-1"),
         ({"partition": {"source": "/nowhere.pt", "size": 10}}, "nowhere"),
     ],
 )
@@ -297,6 +296,15 @@ def test_wrong_input_is_refused_in_one_sentence_without_a_write(store, changes, 
         run(request_of(**changes), str(store), workers=1)
     assert "\n" not in str(caught.value)
     assert snapshot(store) == before
+
+
+def test_run_in_a_region_without_a_price_is_done_and_its_bill_says_so(store):
+    document = run(request_of(region="mars-1"), str(store), workers=1)
+    assert (document["ranks_done"], document["cost"]["usd"]) == (4, None)
+    assert "No price known for mars-1" in document["cost"]["how"]
+    assert document["cost"]["items"][0]["quantity"] > 0
+    report = (store / "cosmicai-test" / "results" / "test" / "report.html").read_text()
+    assert "no price known for mars-1" in report
 
 
 def test_read_only_store_is_refused_before_anything_else(store, tmp_path):

@@ -63,9 +63,14 @@ def main(args: argparse.Namespace) -> int:
 
 def show_expected(sweep: "Sweep", expected: "list[Expectation]", *, as_json: bool) -> None:
     """Print the cells, the expected invocations and the expected cost."""
-    from tasks.sweeps.estimate import HOW
+    from tasks.reporting.formatting import DASH
+    from tasks.sweeps.estimate import HOW, total_usd
 
-    usd = sum(each.usd for each in expected)
+    usd = total_usd(expected)
+
+    def shown(value: float | None) -> str:
+        return DASH if value is None else f"{value:,.2f}"
+
     invocations = sum(each.invocations for each in expected)
     if as_json:
         rows: list[dict[str, Any]] = [
@@ -83,8 +88,8 @@ def show_expected(sweep: "Sweep", expected: "list[Expectation]", *, as_json: boo
     for each in expected:
         numbers = (each.runs, each.cell.ranks, each.invocations)
         told = [f"{number:,}" for number in numbers]
-        table.add_row(each.cell.name, each.cell.executor, *told, f"{each.rank_s:,.0f}", f"{each.usd:,.2f}")
+        table.add_row(each.cell.name, each.cell.executor, *told, f"{each.rank_s:,.0f}", shown(each.usd))
     table.add_section()
-    table.add_row("all", "", "", "", f"{invocations:,}", "", f"{usd:,.2f}")
+    table.add_row("all", "", "", "", f"{invocations:,}", "", shown(usd))
     console().print(table)
     say(f"Expected, {HOW}; local workers cost nothing. Nothing was run.", "dim")

@@ -6,6 +6,7 @@ from rich.table import Table
 
 from flows.cli.options import add_json, add_store, bucket_and_path
 from flows.cli.terminal import console, print_json, say
+from tasks.reporting.formatting import DASH
 
 METHODS = ("billed", "used-memory", "as-printed")  # tasks.bill's, which takes seconds to import
 
@@ -27,7 +28,7 @@ def main(args: argparse.Namespace) -> int:
     if args.json:
         print_json(cost.to_dict())
         return 0
-    table = Table(title=f"{args.result_path}: ${cost.usd:.6f}, {cost.method}", title_justify="left")
+    table = Table(title=f"{args.result_path}: {cost.headline}", title_justify="left")
     for name in ("item", "quantity", "unit", "USD a unit", "USD", "quantity is"):
         table.add_column(name, justify="right" if name in {"quantity", "USD a unit", "USD"} else "left")
     for item in cost.items:
@@ -35,10 +36,10 @@ def main(args: argparse.Namespace) -> int:
             item.name,
             f"{item.quantity:,.3f}",
             item.unit,
-            f"{item.unit_usd:.10f}",
-            f"{item.usd:.6f}",
+            DASH if item.unit_usd is None else f"{item.unit_usd:.10f}",
+            DASH if item.usd is None else f"{item.usd:.6f}",
             item.how,
         )
     console().print(table)
-    say(("an estimate: " if cost.estimate else "") + cost.how)
+    say((f"{cost.label}: " if cost.label else "") + cost.how)
     return 0

@@ -132,7 +132,8 @@ def _headline(document: dict[str, Any]) -> Table:
         ),
         (
             "cost",
-            f"${cost['usd']:.6f} ({cost['method']}{', an estimate: ' if cost['estimate'] else ': '}{cost['how']})",
+            f"{_number(cost['usd'], '.6f', ' USD')}"
+            f" ({', '.join(filter(None, (cost['method'], cost['label'])))}: {cost['how']})",
         ),
     ]
     if metrics:

@@ -5,9 +5,9 @@ import uuid
 import pytest
 
 from inference.errors import BadInput
-from tasks.aws.logs import billed, group_of, lines_of, reports
+from tasks.aws.logs import group_of, lines_of, reports, with_billed_durations
 from tasks.aws.session import client
-from tasks.invocations.invocation import Invocation
+from tasks.invocations.invocation import EMULATED, Invocation
 
 pytestmark = pytest.mark.slow
 
@@ -44,10 +44,10 @@ def test_calls_get_what_was_billed_by_their_request_ids(log):
     name, write = log
     write([report_of("aaaaaaaa-1", 1900, "Init Duration: 400.00 ms"), report_of("bbbbbbbb-2", 700)])
     write([report_of("cccccccc-3", 800)], "two")
-    calls = billed([call_of("cccccccc-3"), call_of("aaaaaaaa-1")], name)
+    calls = with_billed_durations([call_of("cccccccc-3"), call_of("aaaaaaaa-1")], name)
     assert [(call.billed_s, call.billed_how, call.cold) for call in calls] == [
-        (0.8, "REPORT line", False),
-        (1.9, "REPORT line", True),
+        (0.8, EMULATED, False),
+        (1.9, EMULATED, True),
     ]
 
 
@@ -55,9 +55,9 @@ def test_a_line_that_never_comes_leaves_the_measured_time(log):
     name, write = log
     write([report_of("aaaaaaaa-1")])
     calls = [call_of("nowhere-9"), call_of("aaaaaaaa-1")]
-    settled = billed(calls, name, wait_s=0.1)
+    settled = with_billed_durations(calls, name, wait_s=0.1)
     assert settled[0] == calls[0]
-    assert settled[1].billed_how == "REPORT line"
+    assert settled[1].billed_how == EMULATED
 
 
 def test_a_log_that_is_not_there_tells_nothing(aws):
@@ -67,7 +67,7 @@ def test_a_log_that_is_not_there_tells_nothing(aws):
 def test_calls_without_a_request_id_ask_nobody(monkeypatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     calls = [call_of("")]
-    assert billed(calls, "f") == calls
+    assert with_billed_durations(calls, "f") == calls
 
 
 def test_thousands_of_lines_come_in_pages(log):

@@ -10,7 +10,7 @@ from inference.errors import BadInput
 from tasks.billing.cost import LOG_BYTES, MEANINGS, METHODS, compute_cost
 from tasks.billing.express import Express
 from tasks.billing.price_book import load_price_book
-from tasks.invocations.invocation import Invocation
+from tasks.invocations.invocation import EMULATED, Invocation
 
 # partition size in MB: invocations, total duration in s, used memory in GB, USD as printed (contract, fault 9)
 PRINTED = {
@@ -118,16 +118,16 @@ def test_a_bill_says_whose_prices_it_uses():
     assert how.count(".") == 1
 
 
-def test_an_invocation_that_told_no_memory_is_named_where_memory_used_counts():
+def test_cost_by_used_memory_counts_the_calls_whose_memory_is_unknown():
     silent = dataclasses.replace(CALL, max_memory_mb=0.0)
-    assert "1 told none" in compute_cost([CALL, silent], method="used-memory").how
-    assert "told none" not in compute_cost([CALL, silent], method="billed").how
+    assert "not known of 1" in compute_cost([CALL, silent], method="used-memory").how
+    assert "not known" not in compute_cost([CALL, silent], method="billed").how
     assert item(compute_cost([CALL, silent], method="as-printed"), "invocations x total duration x used memory")
 
 
 def test_a_bill_becomes_json():
     document = json.loads(json.dumps(compute_cost([CALL]).to_dict(), allow_nan=False))
-    assert document.keys() == {"method", "usd", "items", "estimate", "how"}
+    assert document.keys() == {"method", "usd", "items", "estimate", "emulated", "label", "how"}
     assert document["items"][0].keys() == {"name", "quantity", "unit", "unit_usd", "usd", "how"}
 
 
@@ -135,13 +135,28 @@ def test_every_method_says_what_it_means():
     assert MEANINGS.keys() == set(METHODS)
 
 
-def test_an_unknown_method_region_or_architecture_is_refused_by_name():
+def test_cost_method_that_is_unknown_is_refused_with_those_there_are():
     with pytest.raises(BadInput, match=r"billed, used-memory, as-printed, not 'free'"):
         compute_cost([CALL], method="free")
-    with pytest.raises(BadInput, match=r"no region 'mars-1'; it has us-east-1, .*eu-central-1"):
-        compute_cost([CALL], region="mars-1")
-    with pytest.raises(BadInput, match=r"no architecture 'riscv' in us-west-2; it has x86_64, arm64"):
-        compute_cost([CALL], region="us-west-2", architecture="riscv")
+
+
+@pytest.mark.parametrize(("region", "architecture"), [("mars-1", "x86_64"), ("ap-northeast-1", "arm64")])
+def test_cost_without_a_known_price_keeps_quantities_and_says_so(region, architecture):
+    cost = compute_cost([CALL], region=region, architecture=architecture)
+    compute = item(cost, "compute")
+    assert (cost.usd, compute.usd, compute.unit_usd, compute.quantity) == (None, None, None, 4.0)
+    assert f"No price known for {region} {architecture}" in cost.how
+    assert cost.headline == "no price known, billed"
+    assert json.loads(json.dumps(cost.to_dict()))["usd"] is None
+
+
+def test_cost_of_emulated_calls_is_marked_everywhere():
+    emulated = dataclasses.replace(CALL, billed_how=EMULATED)
+    cost = compute_cost([emulated, emulated])
+    assert (cost.emulated, cost.estimate) == (True, True)
+    assert cost.headline.endswith("billed, emulated, an estimate")
+    assert "as the emulator reported it for 2 of 2, not AWS" in cost.how
+    assert cost.to_dict()["label"] == "emulated, an estimate"
 
 
 @given(
@@ -170,10 +185,12 @@ def test_express_executions_and_logs_are_on_the_bill_as_estimates():
     assert item(cost, "log ingestion").how.startswith("estimate")
 
 
-def test_what_has_no_price_in_a_region_is_told_and_left_out():
-    line = item(compute_cost([CALL], region="eu-central-1", express=Express(5, 1.0)), "EXPRESS requests")
-    assert (line.quantity, line.usd) == (5, 0.0)
-    assert "no price is known" in line.how
+def test_cost_line_without_a_price_is_left_out_of_the_total_and_named():
+    cost = compute_cost([CALL], region="eu-central-1", express=Express(5, 1.0))
+    line = item(cost, "EXPRESS requests")
+    assert (line.quantity, line.usd) == (5, None)
+    assert "no price known" in line.how
+    assert "the total lacks EXPRESS requests, EXPRESS duration" in cost.how
 
 
 def test_the_free_tier_is_taken_off_only_when_asked_and_never_below_nothing():

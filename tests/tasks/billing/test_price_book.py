@@ -6,20 +6,26 @@ from inference.errors import BadInput
 from tasks.billing.price_book import PRICES, load_price_book
 
 
-def test_the_newest_book_is_the_default_and_its_date_is_its_files():
+def test_book_by_default_is_the_newest_and_named_by_its_date():
     newest = max(PRICES.glob("*.json"))
     assert newest.stem == f"aws-lambda-{load_price_book().as_of}"
     assert load_price_book(newest) == load_price_book()
 
 
-def test_every_region_sells_both_architectures_and_arm_for_less():
+def test_book_has_arm_for_less_wherever_both_are_known():
     book = load_price_book()
-    for region in book.regions:
-        intel, arm = book.tiers(region, "x86_64"), book.tiers(region, "arm64")
-        assert all(a.usd < i.usd for i, a in zip(intel, arm, strict=True))
+    assert len(book.regions) >= 8
+    for prices in book.regions.values():
+        for intel, arm in zip(prices.usd_per_gb_s["x86_64"], prices.usd_per_gb_s.get("arm64", ()), strict=False):
+            assert None in (arm.usd, intel.usd) or arm.usd < intel.usd
 
 
-def test_a_book_that_is_not_there_is_named(tmp_path):
+def test_book_says_of_each_region_added_later_where_its_prices_stand():
+    for region, prices in load_price_book().regions.items():
+        assert bool(prices.as_of) == bool(prices.source), region
+
+
+def test_book_that_is_missing_is_named(tmp_path):
     with pytest.raises(BadInput, match=r"cannot read the price book .*none\.json"):
         load_price_book(tmp_path / "none.json")
 
@@ -36,7 +42,7 @@ def test_a_book_that_is_not_there_is_named(tmp_path):
         (lambda book: book["regions"]["us-east-1"]["usd_per_gb_s"].update(arm64=[]), "no end"),
     ],
 )
-def test_a_wrong_book_is_refused_by_file_and_field(tmp_path, spoil, named):
+def test_book_that_is_wrong_is_refused_by_file_and_field(tmp_path, spoil, named):
     document = json.loads(max(PRICES.glob("*.json")).read_text())
     spoil(document)
     path = tmp_path / "book.json"
@@ -45,7 +51,7 @@ def test_a_wrong_book_is_refused_by_file_and_field(tmp_path, spoil, named):
         load_price_book(path)
 
 
-def test_what_is_no_json_is_refused_by_file(tmp_path):
+def test_book_that_is_not_json_is_refused_by_file(tmp_path):
     path = tmp_path / "book.json"
     path.write_text("{NaN")
     with pytest.raises(BadInput, match=r"book\.json is wrong in the document"):

@@ -113,13 +113,13 @@ class TestAWholeRun:
 
     def test_it_itemizes_the_bill_marks_it_as_an_estimate_and_sets_the_other_methods_beside_it(self, whole):
         bill = whole.text[whole.text.index("The bill") :]
-        assert bill.startswith("The bill estimate")
+        assert bill.startswith("The bill an estimate")
         assert {"compute", "requests", "storage above 512 MB", "S3 GET"} <= {row[0] for row in whole.rows}
         total = costs_of(ranks_of(41))[0].usd
         assert ["Total, billed", f"${total:.4f}"] in whole.rows
         assert "Prices of 2" in bill
         for method in METHODS[1:]:
-            assert f"{method} estimate $" in bill
+            assert f"{method} an estimate $" in bill
         assert "It counts the invocations twice" in bill
 
     def test_the_sum_of_rates_is_named_as_such_and_cold_and_warm_are_told_apart(self, whole):

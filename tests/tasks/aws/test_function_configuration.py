@@ -1,7 +1,7 @@
 import pytest
 
 from inference.errors import BadInput
-from tasks.aws.function_memory import memory_of
+from tasks.aws.function_configuration import memory_of
 from tasks.sweep_steps import memory_kept, set_memory
 
 FUNCTION = "cosmic-executor"

@@ -1,4 +1,6 @@
-"""The memory of the Lambda function, which a sweep varies and leaves as it found it."""
+"""What a Lambda function was given: its memory and its architecture."""
+
+from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -12,8 +14,20 @@ def memory_of(function_name: str) -> int:
     Raises:
         BadInput: there is no such function, or it may not be looked at.
     """
+    return int(_configuration(function_name)["MemorySize"])
+
+
+def architecture_of(function_name: str) -> str | None:
+    """`x86_64` or `arm64`; None where the function may not be looked at."""
     try:
-        return int(client("lambda").get_function_configuration(FunctionName=function_name)["MemorySize"])
+        return str((_configuration(function_name).get("Architectures") or ["x86_64"])[0])
+    except BadInput:
+        return None
+
+
+def _configuration(function_name: str) -> dict[str, Any]:
+    try:
+        return dict(client("lambda").get_function_configuration(FunctionName=function_name))
     except ClientError as error:
         if error.response["Error"]["Code"] == "ResourceNotFoundException":
             raise BadInput(f"function_name: there is no function {function_name}: `cosmic deploy` makes one") from None
