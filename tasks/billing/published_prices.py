@@ -4,7 +4,6 @@ The list is public and needs no account: a JSON file for each service and region
 on-demand terms (AWS Price List Bulk API, "Reading the service price list file").
 """
 
-import json
 import re
 import urllib.error
 import urllib.request
@@ -12,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from datetime import date
 from typing import Any, NamedTuple
 
+from inference.contract.json_text import parse_json
 from inference.contract.validation import is_number, shorten
 from inference.errors import BadInput
 from inference.storage.store import Store
@@ -163,7 +163,4 @@ def _fetched(address: str, region: str) -> object:
         raise BadInput(f"AWS's price list cannot be reached at {address}: {reason}") from None
     if len(body) > _MOST_BYTES:
         raise BadInput(f"{address} is larger than {_MOST_BYTES >> 20} MB, which a price list is not")
-    try:
-        return json.loads(body)
-    except (ValueError, RecursionError):
-        raise BadInput(f"{address} is not JSON") from None
+    return parse_json(body, address)

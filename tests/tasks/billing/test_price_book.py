@@ -54,5 +54,5 @@ def test_book_that_is_wrong_is_refused_by_file_and_field(tmp_path, spoil, named)
 def test_book_that_is_not_json_is_refused_by_file(tmp_path):
     path = tmp_path / "book.json"
     path.write_text("{NaN")
-    with pytest.raises(BadInput, match=r"book\.json is wrong in the document"):
+    with pytest.raises(BadInput, match=r"book\.json is not JSON"):
         load_price_book(path)
