@@ -26,14 +26,14 @@ from inference.errors import BadPartition, StoreError
 from inference.model.checkpoint import content_hash
 from inference.partitions.access import default_access, open_access
 from inference.partitions.partition import Partition
+from inference.partitions.planned import find_planned
 from inference.rank_results.predictions import Predictions
 from inference.rank_results.publish import publish
-from inference.resource_usage import Clock, peak_memory_mb, reset_peak_memory
+from inference.resource_usage import WORKER, Clock, peak_memory_mb, reset_peak_memory
 from inference.scripts.run_script import run_script
 from inference.storage.atomic_write import atomic_write
 from inference.storage.store import Store, request_figures
 
-_WORKER = uuid.uuid4().hex[:12]
 _served = 0
 
 
@@ -99,7 +99,7 @@ def lambda_handler(event: object, context: Any) -> dict[str, Any]:
         idle_rss_mb=idle_mb,
         cold=cold,
         request_id=str(getattr(context, "aws_request_id", "")),
-        worker=_WORKER,
+        worker=WORKER,
         memory_limit_mb=int(getattr(context, "memory_limit_in_mb", 0)),
         **request_figures(store.requests),
         script_record=None,
@@ -112,11 +112,7 @@ def _partitions(rank: RankEvent) -> Iterator[tuple[str, str]]:
 
 
 def _open(store: Store, rank: RankEvent, path: str, etag: str) -> Partition:
-    stored = store.expected(rank.data_bucket, path, etag)
-    if stored is None:
-        raise BadPartition(f"the partition {path} is gone from {rank.data_bucket}")
-    if etag and stored.etag != etag:
-        raise BadPartition(f"the partition {path} has changed since the run was planned")
+    stored = find_planned(store, rank, path, etag)
     return open_access(store, rank.data_bucket, path, stored, rank.access or default_access(store))
 
 

@@ -10,7 +10,6 @@ import shlex
 import signal
 import sys
 import time
-import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from tempfile import gettempdir
@@ -19,9 +18,11 @@ from typing import Any
 from inference.contract.rank_event import RankEvent
 from inference.contract.rank_result import RankResult
 from inference.contract.script import Script
-from inference.errors import BadInput, BadPartition, RankFailed
+from inference.errors import BadInput, RankFailed
+from inference.partitions.planned import find_planned
 from inference.rank_results.external import import_external_result
 from inference.rank_results.gather import read_result, result_key
+from inference.resource_usage import WORKER
 from inference.scripts.download import fetch, files_of, script_hash
 from inference.scripts.process import Ended, run_process, say
 from inference.storage.store import Store, StoredObject
@@ -46,7 +47,6 @@ EVENT_KEYS = (
 )
 _NO_LIMIT_S = 3600.0  # where nobody says how long a rank may take; longer than any function lives
 _MARGIN_S = 5.0  # left to the function to say itself that its script ran too long
-_WORKER = uuid.uuid4().hex[:12]
 
 
 def run_script(
@@ -98,7 +98,7 @@ def run_script(
             request_id=str(getattr(context, "aws_request_id", "")),
             memory_limit_mb=int(getattr(context, "memory_limit_in_mb", 0)),
             cold=cold,
-            worker=_WORKER,
+            worker=WORKER,
             wall_load_s=fetch_s,
             wall_compute_s=ended.wall_s,
             cpu_total_s=ended.cpu_s,
@@ -174,11 +174,7 @@ def _listing(store: Store, bucket: str, script: Script) -> list[StoredObject]:
 def _check_data(store: Store, event: RankEvent) -> None:
     """A script reads its partitions itself; that they are the planned ones is looked up here, where a plan tells."""
     for path, etag in zip(event.data_paths, event.data_etags, strict=False):
-        stored = store.head(event.data_bucket, path)
-        if stored is None:
-            raise BadPartition(f"the partition {path} is gone from {event.data_bucket}")
-        if etag and stored.etag != etag:
-            raise BadPartition(f"the partition {path} has changed since the run was planned")
+        find_planned(store, event, path, etag)
 
 
 def _remove_stale(store: Store, event: RankEvent) -> None:

@@ -55,10 +55,11 @@ def script_event(store, entry=ENTRY, name=NAME, **changes):
     return dataclasses.replace(EVENT, **defaults | {"script": script} | changes)
 
 
-def put_script(store, text, name="one"):
+def put_script(store, text, name="one", **changes):
     """A folder with one script; returns an event that runs it."""
-    store.write(BUCKET, f"{name}/run.py", text.encode() if isinstance(text, str) else text)
-    return script_event(store, f"/tmp/{name}/run.py", name)
+    data = text.encode() if isinstance(text, str) else text
+    store.write(changes.get("bucket", BUCKET), f"{name}/run.py", data)
+    return script_event(store, f"/tmp/{name}/run.py", name, **changes)
 
 
 def local_store(tmp_path):
