@@ -1,3 +1,5 @@
+import uuid
+
 import pytest
 
 from inference.errors import BadPartition
@@ -43,7 +45,7 @@ def rank(emulator_url, plain_bucket, monkeypatch):
             data_bucket=plain_bucket,
             data_paths=(PARTITION,),
             data_etags=(store.head(plain_bucket, PARTITION).etag,),
-            result_path="results/planned",
+            result_path=f"results/{uuid.uuid4().hex[:8]}",
         )
         proxy.refuse = refuse
 
