@@ -112,7 +112,8 @@ def aws(emulator_url, monkeypatch):
 def deployed(emulator_url, tiny_weights, tmp_path_factory):
     """The project's stack on the emulator, its bucket with a survey and the weights; the stack's outputs."""
     from inference.storage.store import Store
-    from tasks.aws.stack import install, make_bucket
+    from tasks.aws.buckets import make_bucket
+    from tasks.aws.stack import install
 
     folder = tmp_path_factory.mktemp("survey")
     write_survey(folder)
@@ -131,7 +132,7 @@ def deployed(emulator_url, tiny_weights, tmp_path_factory):
 def filled_bucket(emulator_url, tiny_weights, tmp_path_factory):
     """A bucket on the emulator, with a survey and the weights and no stack; its name."""
     from inference.storage.store import Store
-    from tasks.aws.stack import make_bucket
+    from tasks.aws.buckets import make_bucket
 
     folder = tmp_path_factory.mktemp("survey")
     write_survey(folder)

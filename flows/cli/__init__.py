@@ -30,7 +30,7 @@ COMMANDS = {
     "train": "train a model on a partitioned set: masked pre-training of the encoder, then redshifts",
     "import-checkpoint": "a published checkpoint, a pickled module, as .safetensors; nothing of it is executed",
     "deploy": "functions, state machine, roles and logs on AWS, from one template",
-    "destroy": "remove what deploy made; buckets only with --with-data",
+    "destroy": "remove what deploy made, after asking; its bucket only with --with-data",
     "emulate": "the AWS emulator with the stack deployed, around a command",
     "examples": "requests, sweeps, recipes and deployments that come with the package, copied into a folder",
     "ui": "a Prefect server on this machine, where runs appear from then on",

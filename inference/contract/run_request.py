@@ -23,9 +23,20 @@ from inference.contract.script import Script
 from inference.contract.validation import checked_int, shorten
 from inference.errors import BadInput
 
+STACK = "cosmic-flows"  # whose functions are called as in the contract; another's names begin with its own
+STACK_NAME = r"^[A-Za-z][A-Za-z0-9-]{0,39}$"  # a function's name ends at 64 characters
 # Names as Lambda and Step Functions take them, alone or as an ARN.
 FUNCTION = r"^(arn:aws[\w-]*:lambda:[\w-]+:\d{12}:function:)?[\w-]{1,64}(:[\w$-]+)?$"
 STATE_MACHINE = r"^arn:aws[\w-]*:states:[\w-]+:\d{12}:stateMachine:[\w+=,.@-]{1,80}(:[\w-]+)?$"
+
+
+def name_prefix(stack: str) -> str:
+    """What stands before the names of a stack's functions and state machine.
+
+    >>> name_prefix("cosmic-flows"), name_prefix("second")
+    ('', 'second-')
+    """
+    return "" if stack == STACK else f"{stack}-"
 
 
 def _whole(low: int, high: int) -> BeforeValidator:
@@ -94,8 +105,9 @@ class RunRequest(BaseModel):
         script, S3_object_name, object_type, exec_args: a script to run in place of the built-in engine, its folder (or
             only file) in the bucket, "folder" or "file", and its arguments (contract, "Run request").
         script_source: a folder (or file) on the machine that runs the flow, to be staged as S3_object_name first.
-        function_name: of the executor's Lambda function.
-        state_machine_arn: of the state machine; default the one that the stack made.
+        stack_name: the stack whose function and state machine run the ranks (`cosmic deploy --stack-name`).
+        function_name: of the executor's Lambda function; default the stack's.
+        state_machine_arn: of the state machine; default the stack's.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, title="cosmic-flows run request")
@@ -128,8 +140,17 @@ class RunRequest(BaseModel):
     object_type: Literal["folder", "file"] = "folder"
     exec_args: str = ""
     script_source: str | None = None
+    stack_name: Annotated[str, Field(pattern=STACK_NAME)] = STACK
     function_name: Annotated[str, Field(pattern=FUNCTION)] = "cosmic-executor"
     state_machine_arn: Annotated[str, Field(pattern=STATE_MACHINE)] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _function_of_the_stack(cls, document: Any) -> Any:
+        stack = document.get("stack_name", STACK) if isinstance(document, Mapping) else STACK
+        if stack != STACK and "function_name" not in document:
+            return {**document, "function_name": f"{name_prefix(str(stack))}cosmic-executor"}
+        return document
 
     @model_validator(mode="after")
     def _results_apart_from_data(self) -> Self:

@@ -32,6 +32,19 @@ def client(service: str, region: str | None = None, **config: Any) -> Any:
         raise BadInput(explain(error)) from None
 
 
+def store_host(region: str) -> str:
+    """S3's host in a region, where a function's store must be given it: outside amazonaws.com; else "".
+
+    >>> store_host("cn-north-1"), store_host("eu-west-1")
+    ('s3.cn-north-1.amazonaws.com.cn', '')
+    """
+    session = aws_identity.session()
+    suffix = session.get_component("endpoint_resolver").get_partition_dns_suffix(
+        session.get_partition_for_region(region)
+    )
+    return "" if suffix == "amazonaws.com" else f"s3.{region}.{suffix}"
+
+
 def explain(error: BaseException) -> str:
     """What AWS, or the way to it, refused, as one sentence without any credential."""
     match error:

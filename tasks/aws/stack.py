@@ -1,4 +1,4 @@
-"""Installing the stack: code uploaded, CloudFormation told, its answer awaited."""
+"""Installing the stack: upload the code, call CloudFormation, wait for its answer."""
 
 import hashlib
 import time
@@ -10,11 +10,13 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from inference.errors import BadInput, CosmicError
+from tasks.aws.buckets import is_there, make_bucket, mark_owner
 from tasks.aws.emulator import is_emulated
 from tasks.aws.function_package import build, zip_package
-from tasks.aws.session import client, explain
+from tasks.aws.kms import check_key
+from tasks.aws.session import client, explain, store_host
+from tasks.aws.stack_names import STACK, name_prefix
 
-STACK = "cosmic-flows"
 PLACE = Path(__file__).parents[2] / "deployments" / "aws"
 _SETTLED = {"CREATE_COMPLETE", "UPDATE_COMPLETE", "DELETE_COMPLETE"}
 _NEVER_MADE = {"ROLLBACK_COMPLETE", "REVIEW_IN_PROGRESS"}
@@ -50,12 +52,12 @@ def install(
     """Package the functions, upload them, and create or update the stack.
 
     Args:
-        stack: its name.
-        bucket: for scripts, models, partitions and results; the stack makes it unless it is there.
+        stack: its name, which the names of its functions and state machine begin with (`tasks.aws.stack_names`).
+        bucket: for scripts, models, partitions and results; the stack makes it unless it exists.
         parameters: of the template, besides those made from the other arguments.
         architecture: of the functions.
         image: container image of the functions; then no zip file is made.
-        show: told what happens.
+        show: called with a line for each thing that happens.
 
     Raises:
         BadInput: something is wrong before anything is deployed.
@@ -65,8 +67,12 @@ def install(
     region = str(s3.meta.region_name)
     try:
         ours = _made_bucket(client("cloudformation"), stack, bucket)
-        wanted = {"BucketName": bucket, "Architecture": architecture, **parameters}
-        wanted["MakeBucket"] = "yes" if ours or not _is_there(s3, bucket) else "no"
+        wanted = {"BucketName": bucket, "Architecture": architecture, "NamePrefix": name_prefix(stack), **parameters}
+        if not is_emulated():
+            wanted["StoreHost"] = store_host(region)
+        for each in filter(None, (bucket, parameters.get("DataBucketName"))):
+            check_key(each, parameters.get("KmsKeyArn", ""))
+        wanted["MakeBucket"] = "yes" if ours or not is_there(s3, bucket) else "no"
         if image:
             wanted["ImageUri"] = image
         else:
@@ -76,55 +82,27 @@ def install(
             account = str(client("sts").get_caller_identity()["Account"])
             code = f"cosmic-flows-code-{account}-{region}"
             make_bucket(code)
-            wanted |= {"CodeBucket": code, "CodeKey": put_code(package, code, account)}
+            wanted |= {"CodeBucket": code, "CodeKey": put_code(package, code, account, stack)}
             show(f"uploaded {len(package) / 1e6:.1f} MB of code to {code}")
-        return deploy(stack, wanted, show)
+        deployed = deploy(stack, wanted, show)
+        if wanted["MakeBucket"] == "yes":
+            mark_owner(bucket, stack)
+        return deployed
     except (ClientError, BotoCoreError) as error:
         raise BadInput(explain(error)) from None
 
 
-def _is_there(s3: Any, bucket: str) -> bool:
-    try:
-        where = s3.head_bucket(Bucket=bucket).get("BucketRegion") or s3.meta.region_name
-    except ClientError as error:
-        if error.response["ResponseMetadata"]["HTTPStatusCode"] == 404:
-            return False
-        raise BadInput(f"the bucket {bucket} cannot be used: it is another account's, or access is denied") from None
-    if where != s3.meta.region_name:
-        raise BadInput(f"the bucket {bucket} lies in {where}, and functions in {s3.meta.region_name} do not reach it")
-    return True
+def code_folder(stack: str) -> str:
+    """Where a stack's code lies in the code bucket, which all stacks of an account and region share."""
+    return f"code/{stack}/"
 
 
-def make_bucket(bucket: str) -> bool:
-    """Make a private, encrypted bucket unless it is there; whether it was made.
-
-    Raises:
-        BadInput: it is another account's or of another region, or may not be made.
-    """
-    s3 = client("s3")
-    if _is_there(s3, bucket):
-        return False
-    region = str(s3.meta.region_name)
-    where = {} if region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": region}}
-    try:
-        s3.create_bucket(Bucket=bucket, **where)
-    except ClientError as error:
-        raise BadInput(f"the bucket {bucket} cannot be made: {explain(error)}") from None
-    s3.put_public_access_block(
-        Bucket=bucket,
-        PublicAccessBlockConfiguration=dict.fromkeys(
-            ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets"), True
-        ),
-    )
-    return True
-
-
-def put_code(package: bytes, bucket: str, account: str) -> str:
+def put_code(package: bytes, bucket: str, account: str, stack: str = STACK) -> str:
     """Upload the functions' zip file under a key of its content; return the key.
 
     The bucket's name can be guessed: code goes there only while it is this account's.
     """
-    key = f"code/{hashlib.sha256(package).hexdigest()[:32]}.zip"
+    key = f"{code_folder(stack)}{hashlib.sha256(package).hexdigest()[:32]}.zip"
     client("s3").put_object(Bucket=bucket, Key=key, Body=package, ExpectedBucketOwner=account)
     return key
 
@@ -135,7 +113,7 @@ def deploy(stack: str, parameters: Mapping[str, str], show: Callable[[str], None
     Args:
         stack: its name.
         parameters: of the template; those left out keep the template's default.
-        show: told of each resource as it changes.
+        show: called with a line for each resource as it changes.
 
     Raises:
         DeployFailed: the stack was rolled back.
@@ -148,13 +126,13 @@ def deploy(stack: str, parameters: Mapping[str, str], show: Callable[[str], None
         "Capabilities": ["CAPABILITY_IAM"],
         "Parameters": [{"ParameterKey": name, "ParameterValue": value} for name, value in parameters.items()],
     }
-    there = _described(formation, stack)
+    there = described(formation, stack)
     if there is not None and there["StackStatus"] in _NEVER_MADE:
-        old = _events(formation, there["StackId"])
+        old = events_of_stack(formation, there["StackId"])
         formation.delete_stack(StackName=stack)  # a stack whose first creation failed cannot be updated
-        _await(formation, there["StackId"], old, show)
+        await_stack(formation, there["StackId"], old, show)
         there = None
-    old = _events(formation, there["StackId"]) if there else []
+    old = events_of_stack(formation, there["StackId"]) if there else []
     try:
         made = formation.update_stack(**words) if there else formation.create_stack(**words, OnFailure="ROLLBACK")
         name = made["StackId"]
@@ -162,66 +140,25 @@ def deploy(stack: str, parameters: Mapping[str, str], show: Callable[[str], None
         if "No updates are to be performed" in str(error):
             return Deployed(_outputs(formation, stack), changed=False)
         raise
-    _await(formation, name, old, show)
+    await_stack(formation, name, old, show)
     return Deployed(_outputs(formation, stack), changed=True)
 
 
-def destroy(stack: str, *, with_data: bool, show: Callable[[str], None] = lambda line: None) -> list[str]:
-    """Delete the stack; with `with_data` its buckets, too, all versions of all objects.
-
-    Returns:
-        Buckets that are kept.
-
-    Raises:
-        BadInput: there is no such stack.
-        DeployFailed: it cannot be deleted.
-    """
-    formation = client("cloudformation")
-    try:
-        there = _described(formation, stack)
-        if there is None:
-            raise BadInput(f"there is no stack {stack}")
-        kept = [
-            parameter["ParameterValue"]
-            for parameter in there["Parameters"]
-            if parameter["ParameterKey"] == "BucketName"
-        ]
-        old = _events(formation, there["StackId"])
-        formation.delete_stack(StackName=stack)
-        _await(formation, there["StackId"], old, show)
-    except (ClientError, BotoCoreError) as error:
-        raise BadInput(explain(error)) from None
-    if not with_data:
-        return kept
-    for bucket in kept:
-        show(f"emptying bucket {bucket}")
-        empty_bucket(bucket)
-    return []
-
-
-def empty_bucket(bucket: str) -> None:
-    """Delete every version of every object, and the bucket."""
-    s3 = client("s3")
-    for page in s3.get_paginator("list_object_versions").paginate(Bucket=bucket):
-        doomed = [
-            {"Key": version["Key"], "VersionId": version["VersionId"]}
-            for kind in ("Versions", "DeleteMarkers")
-            for version in page.get(kind, [])
-        ]
-        if doomed:
-            s3.delete_objects(Bucket=bucket, Delete={"Objects": doomed, "Quiet": True})
-    s3.delete_bucket(Bucket=bucket)
-
-
 def _made_bucket(formation: Any, stack: str, bucket: str) -> bool:
-    there = _described(formation, stack)
+    there = described(formation, stack)
     if there is None or there["StackStatus"] in _NEVER_MADE:
         return False
-    given = {parameter["ParameterKey"]: parameter["ParameterValue"] for parameter in there["Parameters"]}
+    given = parameters_of(there)
     return (given.get("MakeBucket"), given.get("BucketName")) == ("yes", bucket)
 
 
-def _described(formation: Any, stack: str) -> dict[str, Any] | None:
+def parameters_of(description: Mapping[str, Any]) -> dict[str, str]:
+    """The parameters of a stack as CloudFormation describes it."""
+    return {each["ParameterKey"]: each["ParameterValue"] for each in description.get("Parameters", [])}
+
+
+def described(formation: Any, stack: str) -> dict[str, Any] | None:
+    """CloudFormation's description of the stack; None where there is none."""
     try:
         found: list[dict[str, Any]] = formation.describe_stacks(StackName=stack)["Stacks"]
     except ClientError as error:
@@ -232,23 +169,23 @@ def _described(formation: Any, stack: str) -> dict[str, Any] | None:
 
 
 def _outputs(formation: Any, stack: str) -> dict[str, str]:
-    there = _described(formation, stack) or {}
+    there = described(formation, stack) or {}
     return {output["OutputKey"]: output["OutputValue"] for output in there.get("Outputs", [])}
 
 
-def _events(formation: Any, stack_id: str) -> list[dict[str, Any]]:
+def events_of_stack(formation: Any, stack_id: str) -> list[dict[str, Any]]:
     """The newest events, oldest of them first; looked at often enough for one page to hold all that are new."""
     return list(reversed(formation.describe_stack_events(StackName=stack_id)["StackEvents"]))
 
 
-def _await(formation: Any, stack_id: str, old: list[dict[str, Any]], show: Callable[[str], None]) -> None:
-    """Wait for a stack to settle, telling each event that is not an old one."""
+def await_stack(formation: Any, stack_id: str, old: list[dict[str, Any]], show: Callable[[str], None]) -> None:
+    """Wait for a stack to settle; show each event that is not an old one."""
     seen = {event["EventId"] for event in old}
     failed: list[str] = []
     pause = _FIRST_LOOK_S
     while True:
         status = str(formation.describe_stacks(StackName=stack_id)["Stacks"][0]["StackStatus"])
-        for event in _events(formation, stack_id):
+        for event in events_of_stack(formation, stack_id):
             if event["EventId"] in seen:
                 continue
             seen.add(event["EventId"])

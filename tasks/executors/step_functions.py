@@ -22,11 +22,11 @@ from tasks.aws.execution_history import History
 from tasks.aws.function_configuration import architecture_of
 from tasks.aws.logs import with_billed_durations
 from tasks.aws.session import client, explain
+from tasks.aws.stack_names import STACK, machine_name
 from tasks.executors.base import RUN_ENDED, Call, Executor, NothingRan
 from tasks.executors.step_functions_ranks import RanksOfExecution, read_ranks
 from tasks.invocations.invocation import Invocation
 
-MACHINE = "cosmic-flows"  # as the stack calls it
 _FIRST_LOOK_S, _SLOWEST_LOOK_S, _SLOWER = 0.2, 2.0, 1.3
 _APPEARS_WITHIN_S = 30.0  # DescribeExecution is eventually consistent
 _MEMORY_MB = 10_240
@@ -53,6 +53,7 @@ class StepFunctionsExecutor(Executor):
 
     def __init__(self, state_machine_arn: str | None, function_name: str, document: Mapping[str, Any]) -> None:
         self._machine = state_machine_arn
+        self._name = machine_name(str(document.get("stack_name", STACK)))
         self._function = function_name
         self._document = document
         self.memory_mb = int(document.get("memory_mb", _MEMORY_MB))
@@ -74,7 +75,7 @@ class StepFunctionsExecutor(Executor):
             if self._machine is None:
                 caller = client("sts").get_caller_identity()
                 partition = str(caller["Arn"]).split(":")[1]
-                self._machine = f"arn:{partition}:states:{region}:{caller['Account']}:stateMachine:{MACHINE}"
+                self._machine = f"arn:{partition}:states:{region}:{caller['Account']}:stateMachine:{self._name}"
             elif self._machine.split(":")[3] != region:
                 raise BadInput(f"state_machine_arn: {self._machine} is not in {region}, the region in use")
             machine = self._client.describe_state_machine(stateMachineArn=self._machine)

@@ -9,9 +9,10 @@ from botocore.exceptions import ClientError
 
 from inference.errors import StoreError
 from inference.storage.store import Store
+from tasks.aws.buckets import make_bucket
 from tasks.aws.emulator import emulated
 from tasks.aws.session import client
-from tasks.aws.stack import install, make_bucket
+from tasks.aws.stack import install
 from tests.conftest import point_at
 from tests.support.surveys import request_of, write_survey
 
@@ -101,7 +102,7 @@ def role(enforcing, request, monkeypatch):
 
 @pytest.mark.usefixtures("role")
 def test_no_function_may_write_where_data_are_only_read():
-    Store("s3://").write(BUCKET, "results/allowed", b"")
+    Store("s3://").write(BUCKET, "results/allowed/1.json", b"{}")
     with pytest.raises(StoreError, match="access denied"):
         Store("s3://").write(DATA, "survey/1.pt", b"")
 
@@ -136,6 +137,11 @@ def test_no_function_may_do_anything_else(role, enforcing):
         calls.append(("s3", "get_object", {"Bucket": DATA, "Key": "survey/1.pt"}))
     if role == "SummaryRole":
         calls.append(("s3", "list_objects_v2", {"Bucket": DATA}))
+        for key in ("models/tiny.safetensors", "careful/run.py", "results/test/predictions/0.safetensors"):
+            calls += [
+                ("s3", "put_object", {"Bucket": BUCKET, "Key": key, "Body": b""}),
+                ("s3", "delete_object", {"Bucket": BUCKET, "Key": key}),
+            ]
     allowed = []
     for service, call, words in calls:
         try:

@@ -96,14 +96,14 @@ def test_another_bucket_of_data_is_only_read(resources):
 
 def test_every_function_is_this_projects_code_with_a_log_that_does_not_grow_for_ever(resources):
     functions = of_type(resources, "AWS::Lambda::Function")
-    handlers = {properties["FunctionName"]: properties["Handler"]["If"][2] for properties in functions.values()}
+    handlers = {each["FunctionName"]["Sub"]: each["Handler"]["If"][2] for each in functions.values()}
     assert handlers == {
-        "data-parallel-init": "inference.state_machine.initialize",
-        "cosmic-executor": "inference.handler.lambda_handler",
-        "resultSummary": "inference.state_machine.summarize",
+        "${NamePrefix}data-parallel-init": "inference.state_machine.initialize",
+        "${NamePrefix}cosmic-executor": "inference.handler.lambda_handler",
+        "${NamePrefix}resultSummary": "inference.state_machine.summarize",
     }
     logs = of_type(resources, "AWS::Logs::LogGroup").values()
-    assert {log["LogGroupName"] for log in logs} >= {f"/aws/lambda/{name}" for name in handlers}
+    assert {log["LogGroupName"]["Sub"] for log in logs} >= {f"/aws/lambda/{name}" for name in handlers}
     assert all("RetentionInDays" in log for log in logs)
 
 

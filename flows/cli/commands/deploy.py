@@ -28,7 +28,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--bucket", required=True, metavar="NAME", help="for all that a run reads and writes; made unless it is there"
     )
     parser.add_argument("--data-bucket", default="", metavar="NAME", help="another bucket of partitions, only read")
-    parser.add_argument("--stack-name", default="cosmic-flows", metavar="NAME", help="default %(default)s")
+    parser.add_argument(
+        "--stack-name",
+        default="cosmic-flows",
+        metavar="NAME",
+        help="another one gets functions and state machine of its own (default %(default)s)",
+    )
+    parser.add_argument(
+        "--kms-key", default="", metavar="ARN", help="KMS key of the buckets, which the functions' roles then may use"
+    )
+    parser.add_argument("--log-kms-key", default="", metavar="ARN", help="KMS key of the logs")
+    parser.add_argument("--access-log-bucket", default="", metavar="NAME", help="for the access log of a new bucket")
     parser.add_argument("--endpoint-url", metavar="URL", help="of an emulator")
     parser.add_argument(
         "--image-uri", default="", metavar="URI", help="container image of the functions, in place of a zip file"
@@ -49,8 +59,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     """Package, deploy, show."""
     from tasks.aws.stack import install
+    from tasks.aws.stack_names import checked_stack
     from tasks.prefect_support.aws_credentials import credentials
 
+    checked_stack(args.stack_name)
     checked_bucket(args.bucket, "--bucket")
     if args.data_bucket:
         checked_bucket(args.data_bucket, "--data-bucket")
@@ -59,7 +71,8 @@ def main(args: argparse.Namespace) -> int:
         if value is not None and value < 0:
             raise BadInput(f"--{option} must not be negative: {value}")
     parameters = {name: str(value) for name, value in given.items() if value is not None}
-    parameters |= {"ChildType": args.child_type, "DataBucketName": args.data_bucket}
+    parameters |= {"ChildType": args.child_type, "DataBucketName": args.data_bucket, "KmsKeyArn": args.kms_key}
+    parameters |= {"LogKmsKeyArn": args.log_kms_key, "AccessLogBucket": args.access_log_bucket}
     if args.endpoint_url:
         os.environ["AWS_ENDPOINT_URL"] = args.endpoint_url
     with credentials(args.aws_credentials):

@@ -29,7 +29,7 @@ def main(args: argparse.Namespace) -> int:
     if store.is_local:
         store.make_bucket(bucket)
     else:
-        from tasks.aws.stack import make_bucket
+        from tasks.aws.buckets import make_bucket
 
         make_bucket(bucket)
     made = [folder for folder in FOLDERS if store.head(bucket, f"{folder}README.txt") is None]

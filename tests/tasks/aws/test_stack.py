@@ -2,10 +2,15 @@ import uuid
 
 import pytest
 
+from inference.contract.run_request import RunRequest
 from inference.errors import BadInput
 from inference.storage.store import Store
+from tasks.aws.buckets import content_of, delete_bucket, empty, make_bucket
+from tasks.aws.destruction import plan_removal, remove
 from tasks.aws.session import client
-from tasks.aws.stack import DeployFailed, deploy, destroy, empty_bucket, install, make_bucket
+from tasks.aws.stack import DeployFailed, deploy, install
+from tasks.executors.select import executor_of
+from tests.support.surveys import request_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("aws")]
 
@@ -27,6 +32,13 @@ def put_back(emulator_url):
         install("cosmic-flows", "cosmicai-test", {})
 
 
+def destroy(stack, *, with_data):
+    """Remove a stack as `cosmic destroy --yes` does; what was removed."""
+    removal = plan_removal(stack, with_data=with_data)
+    remove(removal)
+    return removal
+
+
 @pytest.fixture
 def none_there(aws):
     try:
@@ -36,13 +48,13 @@ def none_there(aws):
 
 
 @pytest.mark.usefixtures("none_there")
-def test_a_stack_is_made_is_left_alone_is_changed_and_is_removed(bucket):
-    told = []
-    first = install("cosmic-flows", bucket, {"ExecutorMemory": "2048"}, show=told.append)
+def test_stack_is_made_left_alone_changed_and_removed(bucket):
+    lines = []
+    first = install("cosmic-flows", bucket, {"ExecutorMemory": "2048"}, show=lines.append)
     assert first.changed
     assert first.outputs["BucketName"] == bucket
     assert first.outputs["StateMachineArn"].endswith(":stateMachine:cosmic-flows")
-    assert any("CREATE_COMPLETE" in line and "ExecutorFunction" in line for line in told)
+    assert any("CREATE_COMPLETE" in line and "ExecutorFunction" in line for line in lines)
     functions = client("lambda")
     facts = functions.get_function_configuration(FunctionName="cosmic-executor")
     assert (facts["MemorySize"], facts["Timeout"]) == (2048, 900)
@@ -50,40 +62,128 @@ def test_a_stack_is_made_is_left_alone_is_changed_and_is_removed(bucket):
     assert install("cosmic-flows", bucket, {"ExecutorMemory": "3008"}).changed
     assert functions.get_function_configuration(FunctionName="cosmic-executor")["MemorySize"] == 3008
     Store("s3://").write(bucket, "results/kept.txt", b"kept")
-    assert destroy("cosmic-flows", with_data=False) == [bucket]
+    assert (
+        destroy("cosmic-flows", with_data=False).kept == f"the bucket {bucket} is kept; with --with-data it goes, too"
+    )
     assert Store("s3://").read(bucket, "results/kept.txt") == b"kept"
     with pytest.raises(BadInput, match="there is no stack cosmic-flows"):
         destroy("cosmic-flows", with_data=False)
 
 
 @pytest.mark.usefixtures("none_there")
-def test_a_bucket_that_is_there_is_used_and_goes_only_with_its_data(bucket):
+def test_removal_takes_a_bucket_of_the_stack_with_every_version_of_its_objects(bucket):
+    install("cosmic-flows", bucket, {})
+    store = Store("s3://")
+    for text in (b"one", b"two"):
+        store.write(bucket, "results/a.txt", text)
+    store.write(bucket, "models/b.txt", b"weights")
+    removal = plan_removal("cosmic-flows", with_data=True)
+    assert removal.resources > 10
+    assert (removal.data.versions, removal.data.folders) == (3, (("results/", 2), ("models/", 1)))
+    assert any("3 versions of objects" in line and "results/ 2" in line for line in removal.lines())
+    assert removal.code.versions >= 1
+    assert store.head(bucket, "results/a.txt") is not None, "looking removes nothing"
+    remove(removal)
+    assert not store.has_bucket(bucket)
+    assert not content_of(removal.code.bucket, removal.code.prefix).versions
+
+
+@pytest.mark.usefixtures("none_there")
+def test_removal_leaves_a_bucket_that_the_stack_did_not_make(bucket):
     make_bucket(bucket)
     store = Store("s3://")
     store.write(bucket, "survey/1.pt", b"galaxies")
     assert install("cosmic-flows", bucket, {}).changed
+    removal = destroy("cosmic-flows", with_data=True)
+    assert (removal.data, removal.kept) == (
+        None,
+        f"the bucket {bucket} is kept: the stack cosmic-flows did not make it",
+    )
     assert store.read(bucket, "survey/1.pt") == b"galaxies"
-    assert destroy("cosmic-flows", with_data=True) == []
-    assert not store.has_bucket(bucket)
 
 
-def test_a_bucket_is_emptied_with_every_version(bucket):
+@pytest.mark.usefixtures("none_there")
+def test_removal_knows_a_bucket_that_an_earlier_stack_of_this_name_made(bucket):
+    install("cosmic-flows", bucket, {})
+    destroy("cosmic-flows", with_data=False)
+    install("cosmic-flows", bucket, {})
+    assert destroy("cosmic-flows", with_data=True).data is not None
+    assert not Store("s3://").has_bucket(bucket)
+
+
+@pytest.mark.usefixtures("none_there")
+def test_two_stacks_have_names_of_their_own_and_outlive_each_other(bucket):
+    first = install("cosmic-flows", bucket, {})
+    second = install("second", f"{bucket}-b", {})
+    assert first.outputs["ExecutorFunction"] == "cosmic-executor"
+    assert second.outputs["ExecutorFunction"] == "second-cosmic-executor"
+    assert second.outputs["StateMachineArn"].endswith(":stateMachine:second-cosmic-flows")
+    request = RunRequest.read(request_of(bucket=f"{bucket}-b", stack_name="second"))
+    assert request.function_name == second.outputs["ExecutorFunction"]
+    for executor in ("lambda", "step-functions"):
+        pool = executor_of(executor, request, "s3://", None)
+        pool.check()
+        assert "second-" in str(pool.facts())
+    destroy("second", with_data=True)
+    functions = client("lambda")
+    assert functions.get_function_configuration(FunctionName="cosmic-executor")["Handler"]
+    assert not Store("s3://").has_bucket(f"{bucket}-b")
+    assert Store("s3://").has_bucket(bucket)
+
+
+class TestKey:
+    @pytest.fixture
+    def key(self, aws):
+        return client("kms").create_key()["KeyMetadata"]["Arn"]
+
+    @pytest.mark.usefixtures("none_there")
+    def test_key_of_a_bucket_is_asked_for_and_given_to_every_role(self, bucket, key):
+        make_bucket(bucket)
+        rule = {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": key}}
+        client("s3").put_bucket_encryption(Bucket=bucket, ServerSideEncryptionConfiguration={"Rules": [rule]})
+        with pytest.raises(BadInput, match=f"the bucket {bucket} is encrypted with a KMS key: deploy with --kms-key"):
+            install("cosmic-flows", bucket, {})
+        other = client("kms").create_key()["KeyMetadata"]["Arn"]
+        with pytest.raises(BadInput, match=r"--kms-key: the bucket .* is encrypted with"):
+            install("cosmic-flows", bucket, {"KmsKeyArn": other})
+        install("cosmic-flows", bucket, {"KmsKeyArn": key})
+        iam = client("iam")
+        roles = [role["RoleName"] for role in iam.list_roles()["Roles"] if "cosmic-flows" in role["RoleName"]]
+        assert len(roles) == 4
+        for role in roles:
+            (name,) = iam.list_role_policies(RoleName=role)["PolicyNames"]
+            policy = iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]
+            allowed = [each for each in policy["Statement"] if each["Resource"] == key]
+            assert [each["Action"] for each in allowed] == [["kms:Decrypt", "kms:GenerateDataKey"]], role
+
+    def test_key_that_cannot_be_used_is_refused_before_anything_is_made(self, bucket, key):
+        with pytest.raises(BadInput, match=r"--kms-key: .* cannot be used"):
+            install("cosmic-flows", bucket, {"KmsKeyArn": f"{key}0"})
+        client("kms").disable_key(KeyId=key)
+        with pytest.raises(BadInput, match="is Disabled, not enabled"):
+            install("cosmic-flows", bucket, {"KmsKeyArn": key})
+        assert not Store("s3://").has_bucket(bucket)
+
+
+def test_bucket_is_emptied_with_every_version(bucket):
     make_bucket(bucket)
     client("s3").put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
     for text in (b"one", b"two"):
         Store("s3://").write(bucket, "a", text)
     Store("s3://").delete(bucket, ["a"])
-    empty_bucket(bucket)
+    assert not delete_bucket(bucket)
+    empty(bucket)
+    assert delete_bucket(bucket)
     assert not Store("s3://").has_bucket(bucket)
 
 
-def test_a_bucket_is_made_once(bucket):
+def test_bucket_is_made_once(bucket):
     assert make_bucket(bucket)
     assert not make_bucket(bucket)
 
 
 @pytest.mark.usefixtures("none_there")
-def test_a_stack_moves_to_a_bucket_that_is_there_and_keeps_the_one_that_it_made(bucket):
+def test_stack_moved_to_another_bucket_keeps_the_one_that_it_made(bucket):
     assert install("cosmic-flows", bucket, {}).changed
     Store("s3://").write(bucket, "results/kept.txt", b"kept")
     make_bucket(f"{bucket}-b")
@@ -91,7 +191,7 @@ def test_a_stack_moves_to_a_bucket_that_is_there_and_keeps_the_one_that_it_made(
     assert Store("s3://").read(bucket, "results/kept.txt") == b"kept"
 
 
-def test_a_bucket_of_another_region_is_refused_by_name(bucket, monkeypatch):
+def test_bucket_of_another_region_is_refused_by_name(bucket, monkeypatch):
     make_bucket(bucket)
     for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
         monkeypatch.setenv(name, "eu-west-1")
@@ -99,7 +199,7 @@ def test_a_bucket_of_another_region_is_refused_by_name(bucket, monkeypatch):
         install("cosmic-flows", bucket, {})
 
 
-def test_a_bucket_of_another_account_is_refused_by_name(bucket, monkeypatch):
+def test_bucket_of_another_account_is_refused_by_name(bucket, monkeypatch):
     make_bucket(bucket)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "111111111111")
     with pytest.raises(BadInput, match=f"the bucket {bucket} cannot be used"):
@@ -107,14 +207,14 @@ def test_a_bucket_of_another_account_is_refused_by_name(bucket, monkeypatch):
 
 
 @pytest.mark.usefixtures("none_there")
-def test_a_change_that_is_rolled_back_says_which_resource_and_why(bucket):
+def test_stack_whose_change_is_rolled_back_says_which_resource_and_why(bucket):
     install("cosmic-flows", bucket, {})
     with pytest.raises(DeployFailed, match=r"UPDATE_ROLLBACK_COMPLETE: \w+Function: .*cosmicai-none"):
         deploy("cosmic-flows", {"BucketName": bucket, "CodeBucket": "cosmicai-none", "CodeKey": "none"})
 
 
 @pytest.mark.usefixtures("none_there")
-def test_a_stack_whose_making_was_rolled_back_is_made_anew(bucket):
+def test_stack_whose_creation_was_rolled_back_is_made_anew(bucket):
     make_bucket(bucket)
     with pytest.raises(DeployFailed, match="ended ROLLBACK_COMPLETE"):
         deploy("cosmic-flows", {"BucketName": bucket, "MakeBucket": "yes"})
@@ -122,12 +222,12 @@ def test_a_stack_whose_making_was_rolled_back_is_made_anew(bucket):
 
 
 @pytest.mark.usefixtures("none_there")
-def test_a_parameter_that_the_template_does_not_have_is_told_before_anything_is_made(bucket):
+def test_stack_with_a_parameter_of_a_wrong_type_is_refused(bucket):
     with pytest.raises((BadInput, DeployFailed)):
         install("cosmic-flows", bucket, {"ExecutorMemory": "many"})
 
 
-def test_without_credentials_nothing_is_done(bucket, monkeypatch, tmp_path):
+def test_stack_without_credentials_is_refused(bucket, monkeypatch, tmp_path):
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
     for name in ("AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE"):

@@ -1,6 +1,7 @@
 """deploy, destroy, init, logs: what a person sees of them."""
 
 import json
+import os
 
 import pytest
 
@@ -46,6 +47,7 @@ def test_without_credentials_it_is_told_what_to_set_and_exits_2(words, no_creden
         (["deploy", "--bucket", "Not A Bucket"], "--bucket"),
         (["deploy", "--bucket", BUCKET, "--data-bucket", "x"], "--data-bucket"),
         (["deploy", "--bucket", BUCKET, "--memory", "-1"], "--memory"),
+        (["deploy", "--bucket", BUCKET, "--stack-name", "no_underscore"], "--stack-name"),
         (["logs", "no-path"], "RESULT_PATH"),
     ],
 )
@@ -62,6 +64,23 @@ class TestOnTheEmulator:
         document = json.loads(capsys.readouterr().out.split("\n{", 1)[-1].join(["{", ""]))
         assert document["outputs"]["BucketName"] == BUCKET
         assert not document["changed"]
+
+    def test_destroy_without_a_terminal_and_without_yes_removes_nothing(self, stack, capsys):
+        assert main(["destroy", "--with-data"]) == 2
+        shown = capsys.readouterr().err
+        assert "to be removed: stack cosmic-flows" in shown
+        assert f"the bucket {BUCKET} is kept: the stack cosmic-flows did not make it" in shown
+        assert "needs --yes" in shown
+        assert main(["deploy", "--bucket", BUCKET]) == 0
+
+    def test_destroy_with_another_answer_than_the_stacks_name_removes_nothing(self, stack, monkeypatch, capsys):
+        leader, follower = os.openpty()
+        os.write(leader, b"yes\n")
+        with os.fdopen(follower) as terminal:
+            monkeypatch.setattr("sys.stdin", terminal)
+            assert main(["destroy"]) == 1
+        assert "nothing was removed" in capsys.readouterr().out
+        os.close(leader)
 
     def test_init_makes_a_bucket_once(self, aws, capsys):
         assert main(["init", "cosmicai-fresh", "--store", "s3://"]) == 0
