@@ -145,20 +145,34 @@ def test_the_page_escapes_what_it_shows_and_needs_nothing_else(outcome):
     assert "<script" not in text
 
 
+def train_in(folder, **options):
+    """Train a tiny model for three epochs on a hundred galaxies, into `out` of the folder."""
+    from flows.train import train
+
+    document = {"model": TINY.to_dict(), "epochs": 2, "batch_size": 32, "pretraining": {"epochs": 1}}
+    if not (folder / "survey").exists():
+        write_survey(folder / "survey", (60, 40))
+    return train(str(folder / "survey"), str(folder / "out"), document, str(folder), device="cpu", **options)
+
+
+@pytest.fixture(scope="module")
+def trained_once(tmp_path_factory, prefect_server):
+    """(folder, document, data of the artifacts) of one training, half precision included."""
+    from prefect.artifacts import Artifact
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    folder = tmp_path_factory.mktemp("trained")
+    with temporary_settings({PREFECT_API_URL: prefect_server}):
+        document = train_in(folder, half=True)
+        keys = ("cosmic-model-card", "cosmic-training-page", "cosmic-training")
+        return folder / "out", document, [Artifact.get(key).data for key in keys]
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("prefect_api")
 class TestTheFlow:
-    def flow(self, tmp_path, **options):
-        from flows.train import train
-
-        document = {"model": TINY.to_dict(), "epochs": 2, "batch_size": 32, "pretraining": {"epochs": 1}}
-        if not (tmp_path / "survey").exists():
-            write_survey(tmp_path / "survey", (60, 40))
-        return train(str(tmp_path / "survey"), str(tmp_path / "out"), document, str(tmp_path), device="cpu", **options)
-
-    def test_leaves_weights_card_curves_and_page(self, tmp_path):
-        document = self.flow(tmp_path, half=True)
-        out = tmp_path / "out"
+    def test_leaves_weights_card_curves_and_page(self, trained_once):
+        out, document, _ = trained_once
         assert {path.name for path in out.iterdir()} == {
             *("model.safetensors", "model-half.safetensors", "card.md", "training.html", "training.json"),
             *("curve-pretraining.svg", "curve-training.svg"),
@@ -171,25 +185,23 @@ class TestTheFlow:
         assert document["metrics"]["samples"] == 10
         assert json.loads((out / "training.json").read_text())["sha256"] == document["sha256"]
 
-    def test_weights_in_half_precision_are_half_as_large_and_predict_alike(self, tmp_path):
-        self.flow(tmp_path, half=True)
-        whole, half = (tmp_path / "out" / f"model{end}.safetensors" for end in ("", "-half"))
+    def test_weights_in_half_precision_are_half_as_large_and_predict_alike(self, trained_once):
+        whole, half = (trained_once[0] / f"model{end}.safetensors" for end in ("", "-half"))
         floats = sum(tensor.numel() for tensor in load(whole).state_dict().values() if tensor.is_floating_point())
         assert whole.stat().st_size - half.stat().st_size == pytest.approx(
             2 * floats, abs=512
         )  # headers differ a little
         with safe_open(half, "pt") as file:
             assert file.get_slice("head.0.weight").get_dtype() == "F16"
+        halved = load(half).state_dict()
         for name, tensor in load(whole).state_dict().items():
-            np.testing.assert_allclose(load(half).state_dict()[name], tensor, rtol=1e-3, atol=1e-6)
+            np.testing.assert_allclose(halved[name], tensor, rtol=1e-3, atol=1e-6)
 
-    def test_publishes_card_and_history_as_artifacts(self, tmp_path):
-        from prefect.artifacts import Artifact
-
-        self.flow(tmp_path)
-        assert Artifact.get("cosmic-model-card").data.startswith("# Model card")
-        assert "training.html" in Artifact.get("cosmic-training-page").data
-        rows = json.loads(Artifact.get("cosmic-training").data)
+    def test_publishes_card_and_history_as_artifacts(self, trained_once):
+        card, page, history = trained_once[2]
+        assert card.startswith("# Model card")
+        assert "training.html" in page
+        rows = json.loads(history)
         assert [(row["phase"], row["epoch"]) for row in rows] == [("pretraining", 1), ("training", 1), ("training", 2)]
 
     def test_writes_nothing_where_a_galaxy_cannot_be_used(self, tmp_path):
@@ -198,17 +210,17 @@ class TestTheFlow:
         (tmp_path / "survey").mkdir()
         write_partition(tmp_path / "survey/1.safetensors", images, magnitudes, redshifts)
         with pytest.raises(BadInput, match=r"1.safetensors: sample 59 has NaN or infinite pixels"):
-            self.flow(tmp_path)
+            train_in(tmp_path)
         assert not (tmp_path / "out").exists()
 
-    def test_goes_on_where_it_was_broken_off(self, tmp_path, monkeypatch):
-        whole = self.flow(tmp_path)
+    def test_goes_on_where_it_was_broken_off(self, tmp_path, monkeypatch, trained_once):
+        whole = trained_once[1]
         monkeypatch.setattr(steps, "save", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
-            self.flow(tmp_path)
+            train_in(tmp_path)
         assert (tmp_path / "out/state/training.safetensors").exists()
         monkeypatch.undo()
-        again = self.flow(tmp_path)
+        again = train_in(tmp_path)
         assert again["sha256"] != ""
         assert again["metrics"] == pytest.approx(whole["metrics"], rel=1e-3)
         assert not (tmp_path / "out/state").exists()
