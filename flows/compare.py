@@ -10,10 +10,9 @@ from flows.run import run
 from inference.contract.run_request import RunRequest
 from inference.errors import BadInput
 from tasks.compare import publish_comparison
-from tasks.executors.select import executor_of
 from tasks.prefect_support.aws_credentials import credentials
 from tasks.prefect_support.tags import tag_flow_run
-from tasks.preflight import check
+from tasks.preflight import prepare
 from tasks.sweeps.comparison import GATES, Side, check_gate, load_side, side_of_runs
 from tasks.sweeps.comparison import compare as compare_sides
 
@@ -76,10 +75,7 @@ def compare(
     to_run = {name: _checked(name, side, request) for name, side in sides.items() if isinstance(side, dict)}
     with credentials(aws_credentials):
         for executor, workers, what in to_run.values():
-            checked = RunRequest.read(what)
-            pool = executor_of(executor, checked, store, workers)
-            check(checked, store)
-            pool.check()
+            prepare(RunRequest.read(what), store, executor, workers)
     documents: dict[str, list[dict[str, Any]]] = {name: [] for name in to_run}
     for repeat in range(1, repeats + 1):
         for name, (executor, workers, what) in to_run.items():

@@ -17,8 +17,8 @@ from inference.runs.begin import Start, hold
 from inference.storage.lease import LeaseHeldError
 from inference.storage.store import Store
 from tasks.dispatch.dispatcher import Limits
+from tasks.dispatch.grouping import ranks_per_task
 from tasks.executors.base import Executor
-from tasks.executors.select import executor_of, placed
 from tasks.fan_out import fan_out
 from tasks.invocations.ledger import Ledger
 from tasks.invocations.stored import keep_execution
@@ -26,9 +26,8 @@ from tasks.partition import partition_dataset
 from tasks.plan import plan_ranks
 from tasks.prefect_support.aws_credentials import credentials
 from tasks.prefect_support.cancellation import Cancellation, confirm
-from tasks.prefect_support.retries import ranks_per_task
 from tasks.prefect_support.tags import tag_flow_run
-from tasks.preflight import check
+from tasks.preflight import prepare
 from tasks.reporting.terminal import announce
 from tasks.stage import stage_scripts
 
@@ -81,21 +80,18 @@ def run(
         StoreError: the store failed on the way; names the ranks that failed, too.
     """
     began = time.time()
-    checked = RunRequest.read(request_with(request, changes))
-    root = store_root(store)
     with credentials(aws_credentials):
-        run_id = str(flow_run.id)
-        pool = executor_of(executor, checked, root, workers, run_id)
-        pool.check()
-        checked = placed(checked, pool)
-        check(checked, root)
+        prepared = prepare(RunRequest.read(request_with(request, changes)), store_root(store), executor, workers)
+        checked, root, pool = prepared.request, prepared.store_root, prepared.executor
+        pool.run_id = run_id = str(flow_run.id)
         limits = Limits.of(checked, pool)
         with hold(Store(root), checked, run_id) as leases:
             tag_flow_run(executor, SCRIPT_ENGINE if checked.script else checked.engine)
-            if checked.partition is not None:
-                partition_dataset(checked, checked.partition, root, run_id)
-            what = stage_scripts(checked, root)
-            planned = plan_ranks(checked, what, root, leases[0], fresh, return_state=True)
+            listing = prepared.listing
+            if checked.partition is not None and listing is None:
+                listing = tuple(partition_dataset(checked, checked.partition, root, run_id))
+            workload = stage_scripts(prepared)
+            planned = plan_ranks(checked, listing or (), workload, root, leases[0], fresh, return_state=True)
             start = planned.result()
             with Cancellation(flow_run.id) as cancelled:
                 ledger, ended = _run_ranks(checked, planned, pool, limits, cancelled)

@@ -2,9 +2,6 @@
 
 from collections.abc import Sequence
 
-from prefect import task
-from prefect.cache_policies import NO_CACHE
-
 from inference.contract.rank_result import RankResult
 from inference.contract.run_request import RunRequest
 from inference.rank_results.gather import read_combined
@@ -18,7 +15,7 @@ from tasks.invocations.invocation import Invocation
 from tasks.invocations.ledger import Ledger
 from tasks.invocations.stored import keep_invocations, load_executions, load_invocations, of_records, transitions_of
 from tasks.prefect_support.artifacts import create_table_artifact
-from tasks.prefect_support.retries import STEP_RETRIES, worth_retrying
+from tasks.prefect_support.step import step
 from tasks.reporting.formatting import DASH, number, unit_price, usd
 from tasks.run_results.summary import Summary
 
@@ -77,13 +74,7 @@ def cost_of_run(store_root: str, bucket: str, result_path: str, method: str, *, 
     return _cost(invocations, method, request, store, folder, results, free_tier=free_tier)
 
 
-@task(
-    name="compute cost",
-    retries=STEP_RETRIES,
-    retry_delay_seconds=1,
-    retry_condition_fn=worth_retrying,
-    cache_policy=NO_CACHE,
-)
+@step("compute cost")
 def compute_costs(
     request: RunRequest, start: Start, summary: Summary, ledger: Ledger, store_root: str
 ) -> tuple[list[Cost], dict[int, float]]:

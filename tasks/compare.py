@@ -3,14 +3,12 @@
 import json
 from typing import Any
 
-from prefect import task
-from prefect.cache_policies import NO_CACHE
 from prefect.events import emit_event
 
 from inference.errors import BadInput
 from inference.storage.store import Store
 from tasks.prefect_support.artifacts import create_table_artifact
-from tasks.prefect_support.retries import STEP_RETRIES, worth_retrying
+from tasks.prefect_support.step import step
 from tasks.reporting.formatting import plain
 from tasks.sweeps.comparison import GATES, Side, compare, side_of
 from tasks.sweeps.comparison_table import REGRESSION, comparison_table
@@ -18,13 +16,7 @@ from tasks.sweeps.comparison_table import REGRESSION, comparison_table
 LAST_GOOD = "last-good.json"
 
 
-@task(
-    name="publish comparison",
-    retries=STEP_RETRIES,
-    retry_delay_seconds=1,
-    retry_condition_fn=worth_retrying,
-    cache_policy=NO_CACHE,
-)
+@step("publish comparison")
 def publish_comparison(comparison: dict[str, Any], key: str) -> None:
     """Publish the comparison as a table artifact, and raise a Prefect event (REGRESSION) when its gate trips.
 
@@ -46,13 +38,7 @@ def publish_comparison(comparison: dict[str, Any], key: str) -> None:
         )
 
 
-@task(
-    name="compare with last good night",
-    retries=STEP_RETRIES,
-    retry_delay_seconds=1,
-    retry_condition_fn=worth_retrying,
-    cache_policy=NO_CACHE,
-)
+@step("compare with last good night")
 def compare_with_last_good(document: dict[str, Any], bucket: str, store_root: str, fail_above: float) -> dict[str, Any]:
     """Compare a sweep with the last night that was good, and keep it as that when it is good itself.
 

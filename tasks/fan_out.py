@@ -7,8 +7,7 @@ from dataclasses import replace
 from typing import Any, cast
 from uuid import UUID
 
-from prefect import allow_failure, task
-from prefect.cache_policies import NO_CACHE
+from prefect import allow_failure
 from prefect.client.schemas.objects import RunInput, State, TaskRunResult
 from prefect.runtime import task_run
 from prefect.states import Completed
@@ -20,9 +19,11 @@ from tasks.dispatch.dispatcher import ATTEMPTS, Dispatcher, Limits
 from tasks.executors.base import Executor
 from tasks.invocations.ledger import Ledger
 from tasks.prefect_support.artifacts import create_progress_artifact, update_progress_artifact
-from tasks.prefect_support.retries import RANK_RETRY_DELAYS_S, worth_retrying
+from tasks.prefect_support.step import step
 from tasks.reporting.formatting import counted
 from tasks.reporting.terminal import bar
+
+_RETRY_DELAYS_S = [0.5, 2.0]  # jitter of the same size is added
 
 
 class _RanksFailed(RankFailed):
@@ -49,14 +50,12 @@ class RankGroup:
         return f"rank{f' {first}' if len(self.events) == 1 else f's {first}-{last}'} of {size:0{width}d}"
 
 
-@task(
-    name="run ranks",
+@step(
+    "run ranks",
     task_run_name="{label}",
-    retries=ATTEMPTS - 1,
-    retry_delay_seconds=RANK_RETRY_DELAYS_S,
     retry_jitter_factor=1,
-    retry_condition_fn=worth_retrying,
-    cache_policy=NO_CACHE,
+    retry_delay_seconds=_RETRY_DELAYS_S,
+    retries=ATTEMPTS - 1,
 )
 def run_ranks(label: str, group: RankGroup) -> Any:
     """Run the group's ranks that are not done yet and wait for them; `label` is the task run's name.

@@ -1,36 +1,42 @@
 """plan_ranks: which rank reads what, as a step."""
 
-from prefect import task
-from prefect.cache_policies import NO_CACHE
+from collections.abc import Sequence
 
 from inference.contract.run_request import RunRequest
 from inference.contract.script import Script
 from inference.runs.begin import Start, start_run
 from inference.runs.plan import Model
 from inference.storage.lease import HeldLease
-from inference.storage.store import Store
+from inference.storage.store import Store, StoredObject
 from tasks.prefect_support.artifacts import create_table_artifact
-from tasks.prefect_support.retries import STEP_RETRIES, worth_retrying
+from tasks.prefect_support.step import step
 from tasks.reporting.formatting import plain
 
 
-@task(
-    name="plan ranks",
-    retries=STEP_RETRIES,
-    retry_delay_seconds=1,
-    retry_condition_fn=worth_retrying,
-    cache_policy=NO_CACHE,  # a retried flow run looks again at what lies in the store
-)
-def plan_ranks(request: RunRequest, workload: Model | Script, store_root: str, held: HeldLease, fresh: bool) -> Start:
+@step("plan ranks")
+def plan_ranks(
+    request: RunRequest,
+    listing: Sequence[StoredObject],
+    workload: Model | Script,
+    store_root: str,
+    held: HeldLease,
+    fresh: bool,
+) -> Start:
     """Assign partitions to ranks, write payload.json, and clear away results of another plan.
 
-    With `fresh`, every result is cleared away.
+    Args:
+        request: the checked request.
+        listing: every object under its data prefix.
+        workload: the staged model or script.
+        store_root: root of the store.
+        held: the lease on the result path, in the name of the run.
+        fresh: clear away every result.
 
     Raises:
         BadInput: there is no partition.
         StoreError: the store cannot be listed or written.
     """
-    start = start_run(Store(store_root), request, workload, held, fresh=fresh)
+    start = start_run(Store(store_root), request, workload, held, fresh=fresh, listing=listing)
     plan = start.plan
     create_table_artifact(
         [

@@ -1,31 +1,103 @@
-"""preflight: everything that a run needs is looked at before its first write."""
+"""The preflight: everything that a run needs is found before its first write, once, and passed on."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from pathlib import Path
 
 from inference.contract.run_request import RunRequest
 from inference.errors import BadInput, StoreError
 from inference.runs.plan import check_complete, select_files
-from inference.storage.store import Store, check_writable
+from inference.storage.store import Store, StoredObject, check_writable
+from tasks.executors.base import Executor
+from tasks.executors.select import executor_of, placed
 from tasks.staging.scripts import find_script
-from tasks.staging.weights import find_weights
+from tasks.staging.weights import Weights, find_weights
 from tasks.survey.partitions import made_before
 
 
-def check(request: RunRequest, store_root: str) -> None:
-    """Look at everything that a run needs, and write nothing.
+@dataclass(frozen=True)
+class Prepared:
+    """What a run needs, as it was found before the first write; nothing of it is looked up again.
+
+    Attributes:
+        request: the checked request, with the region and architecture that its ranks really run in.
+        store_root: root of the store, an absolute folder or `s3://`.
+        executor: checked.
+        workers: as they were asked for.
+        listing: every object under the request's data prefix; None where its partitions are yet to be made.
+        weights: of the built-in engine; None for a script.
+        script_source: a script's folder or file that is to be staged; None where it is staged already.
+    """
+
+    request: RunRequest
+    store_root: str
+    executor: Executor
+    workers: int | None
+    listing: tuple[StoredObject, ...] | None
+    weights: Weights | None
+    script_source: Path | None
+
+    def answers(self, request: RunRequest, store_root: str, executor: str, workers: int | None) -> bool:
+        """Whether this is what was found for the same run."""
+        same = (self.store_root, self.executor.name, self.workers) == (store_root, executor, workers)
+        return same and placed(request, self.executor) == self.request
+
+
+_handed_over: ContextVar[Prepared | None] = ContextVar("handed_over", default=None)
+
+
+@contextmanager
+def hand_over(prepared: Prepared) -> Iterator[None]:
+    """Let the next run of the same request, within the block, use what was found for it already."""
+    token = _handed_over.set(prepared)
+    try:
+        yield
+    finally:
+        _handed_over.reset(token)
+
+
+def prepare(request: RunRequest, store_root: str, executor: str, workers: int | None) -> Prepared:
+    """Find everything that a run needs, and write nothing.
+
+    What was handed over for this request is taken, once: a flow run that is retried looks again. Prices are of no
+    concern here; a region without known prices is no reason not to run.
+
+    Args:
+        request: the checked request.
+        store_root: root of the store.
+        executor: its name.
+        workers: processes of the local executor.
 
     Raises:
-        BadInput: the model, the partitions, their source or the store are not as they must be.
+        BadInput: the executor, the model, the partitions, their source, the script or the store are not as they must
+            be.
     """
-    store = Store(store_root)
+    root = store_root if "://" in store_root else str(Path(store_root).expanduser().resolve())
+    known = _handed_over.get()
+    _handed_over.set(None)
+    if known is not None and known.answers(request, root, executor, workers):
+        return known
+    return _look(request, root, executor, workers)
+
+
+def _look(request: RunRequest, root: str, executor: str, workers: int | None) -> Prepared:
+    pool = executor_of(executor, request, root, workers)
+    pool.check()
+    store = Store(root)
     check_writable(store)
     try:
         if not store.is_local and not store.has_bucket(request.bucket):
             raise BadInput(f"bucket: there is no bucket {request.bucket}: `cosmic init {request.bucket} --store s3://`")
-        if made_before(request, store) is None and request.partition is None:
+        listing = made_before(request, store)
+        if request.partition is None:
             check_complete(store, request.data_bucket, request.data_prefix)
-            select_files(store.list(request.data_bucket, request.data_prefix), request)
-        if request.script is None:
-            find_weights(request, store)
-        else:
-            find_script(request, store)
+            listing = store.list(request.data_bucket, request.data_prefix)
+            select_files(listing, request)
+        weights = find_weights(request, store) if request.script is None else None
+        script_source = None if request.script is None else find_script(request, store)
     except StoreError as error:  # nothing has been written yet
         raise BadInput(str(error)) from error
+    found = None if listing is None else tuple(listing)
+    return Prepared(placed(request, pool), root, pool, workers, found, weights, script_source)

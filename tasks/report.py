@@ -8,9 +8,6 @@ import json
 import time
 from typing import Any
 
-from prefect import task
-from prefect.cache_policies import NO_CACHE
-
 from inference.contract.run_request import RunRequest
 from inference.rank_results.publication import publish
 from inference.runs.begin import Start
@@ -18,7 +15,7 @@ from inference.storage.lease import HeldLease
 from inference.storage.store import Store
 from tasks.billing.cost import Cost
 from tasks.prefect_support.artifacts import create_link_artifact, create_markdown_artifact
-from tasks.prefect_support.retries import STEP_RETRIES, worth_retrying
+from tasks.prefect_support.step import step
 from tasks.reporting.formatting import (
     plain,
 )
@@ -32,13 +29,7 @@ _ROW = (
 )
 
 
-@task(
-    name="publish report",
-    retries=STEP_RETRIES,
-    retry_delay_seconds=1,
-    retry_condition_fn=worth_retrying,
-    cache_policy=NO_CACHE,
-)
+@step("publish report")
 def publish_report(
     request: RunRequest,
     start: Start,

@@ -2,17 +2,15 @@
 
 from pathlib import Path
 
-from prefect import task
-
 from inference.partitions.partition import write_partition
-from tasks.prefect_support.retries import STEP_RETRIES, worth_retrying
+from tasks.prefect_support.step import step
 from tasks.reporting.terminal import bar
 from tasks.simulation.survey import simulate
 
 FOLDER = Path(".cosmic/surveys")
 
 
-@task(name="simulate survey", retries=STEP_RETRIES, retry_delay_seconds=1, retry_condition_fn=worth_retrying)
+@step("simulate survey")
 def simulate_survey(samples: int, seed: int) -> Path:
     """A survey of so many galaxies as a file; the same number and seed give the same file, which is kept.
 

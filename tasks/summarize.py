@@ -3,9 +3,6 @@
 import dataclasses
 from typing import Any
 
-from prefect import task
-from prefect.cache_policies import NO_CACHE
-
 from inference.contract.object_keys import calibration_key
 from inference.contract.run_request import RunRequest
 from inference.errors import BadInput, StoreError
@@ -18,20 +15,14 @@ from tasks.photoz.intervals import intervals
 from tasks.photoz.metrics import photoz_metrics
 from tasks.photoz.scores import has_intervals, interval_scores
 from tasks.prefect_support.artifacts import create_table_artifact
-from tasks.prefect_support.retries import STEP_RETRIES, worth_retrying
+from tasks.prefect_support.step import step
 from tasks.reporting.formatting import counted
 from tasks.run_results.predictions_table import SCHEMA, write_predictions
 from tasks.run_results.summary import Summary, describe, rank_table
 from tasks.staging.weights import stored_calibration
 
 
-@task(
-    name="summarize",
-    retries=STEP_RETRIES,
-    retry_delay_seconds=1,
-    retry_condition_fn=worth_retrying,
-    cache_policy=NO_CACHE,
-)
+@step("summarize")
 def summarize(request: RunRequest, start: Start, ledger: Ledger, store_root: str, run: dict[str, Any]) -> Summary:
     """Compare ranks found with ranks planned, combine what was found, compute photo-z metrics.
 

@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError, WaiterError
-from prefect import task
-from prefect.cache_policies import NO_CACHE
 
 from inference.errors import BadInput, CosmicError
 from inference.storage.atomic_write import atomic_write
@@ -22,7 +20,7 @@ from tasks.prefect_support.artifacts import (
     create_markdown_artifact,
     create_table_artifact,
 )
-from tasks.prefect_support.retries import STEP_RETRIES, worth_retrying
+from tasks.prefect_support.step import step
 from tasks.reporting.formatting import plain
 from tasks.reporting.table import Table
 from tasks.sweeps.cells import Measurement, cells_of
@@ -31,14 +29,7 @@ from tasks.sweeps.report import DOCUMENT, REPORT, _failed, _tables, describe_swe
 from tasks.sweeps.sweep import Sweep
 
 
-@task(
-    name="set function memory",
-    task_run_name="{function_name} gets {memory_mb} MB",
-    retries=STEP_RETRIES,
-    retry_delay_seconds=2,
-    retry_condition_fn=worth_retrying,
-    cache_policy=NO_CACHE,
-)
+@step("set function memory", task_run_name="{function_name} gets {memory_mb} MB", retry_delay_seconds=2)
 def set_memory(function_name: str, memory_mb: int) -> None:
     """Give a function so much memory, and wait until calls get it; calls under way keep what they had.
 
@@ -80,13 +71,7 @@ def memory_kept(function_name: str) -> Iterator[None]:
         set_memory.fn(function_name, before)  # no task: a flow that is being cancelled starts none
 
 
-@task(
-    name="publish sweep",
-    retries=STEP_RETRIES,
-    retry_delay_seconds=1,
-    retry_condition_fn=worth_retrying,
-    cache_policy=NO_CACHE,
-)
+@step("publish sweep")
 def publish_sweep(
     sweep: Sweep, measured: Sequence[Measurement], store_root: str, results: str | None
 ) -> dict[str, Any]:

@@ -7,16 +7,13 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from prefect import task
-from prefect.cache_policies import NO_CACHE
-
 from inference.errors import BadInput, BadPartition
 from inference.model.checkpoint import content_hash, save
 from inference.model.config import AstroMAEConfig
 from inference.storage.atomic_write import atomic_write
 from inference.storage.store import Store
 from tasks.prefect_support.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
-from tasks.prefect_support.retries import STEP_RETRIES, worth_retrying
+from tasks.prefect_support.step import step
 from tasks.reporting.formatting import plain
 from tasks.reporting.terminal import bar
 from tasks.training.galaxies import open_galaxies
@@ -34,9 +31,7 @@ WEIGHTS, HALF, CARD, PAGE, FACTS = (
 STATE = "state"
 
 
-@task(
-    name="train", retries=STEP_RETRIES, retry_delay_seconds=1, retry_condition_fn=worth_retrying, cache_policy=NO_CACHE
-)
+@step("train")
 def train_model(
     config: AstroMAEConfig, recipe: Recipe, data: str, store_root: str, folder: Path, fresh: bool, device: str | None
 ) -> tuple[Trained, dict[str, Any]]:
@@ -89,13 +84,7 @@ def train_model(
     return trained, facts_of(trained, recipe.to_dict(), config.to_dict(), about)
 
 
-@task(
-    name="publish model",
-    retries=STEP_RETRIES,
-    retry_delay_seconds=1,
-    retry_condition_fn=worth_retrying,
-    cache_policy=NO_CACHE,
-)
+@step("publish model")
 def publish_model(trained: Trained, facts: dict[str, Any], folder: Path, half: bool) -> dict[str, Any]:
     """Write weights, card, curves and page; publish card and history as artifacts; the training's state is removed.
 

@@ -20,10 +20,10 @@ from prefect.runtime import flow_run
 from inference.contract.rank_event import RankEvent
 from tasks.aws.session import client
 from tasks.dispatch.dispatcher import Limits
+from tasks.dispatch.grouping import ranks_per_task
 from tasks.executors.aws_lambda import LambdaExecutor
 from tasks.fan_out import fan_out
 from tasks.invocations.ledger import Ledger
-from tasks.prefect_support.retries import ranks_per_task
 
 FUNCTION = "stub"
 

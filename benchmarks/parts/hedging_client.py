@@ -11,9 +11,9 @@ import sys
 from benchmarks.parts.fanout_client import FUNCTION, events_of, in_a_flow
 from benchmarks.support.stub_lambda import Stub
 from tasks.dispatch.dispatcher import Limits
+from tasks.dispatch.grouping import ranks_per_task
 from tasks.executors.aws_lambda import LambdaExecutor
 from tasks.fan_out import fan_out
-from tasks.prefect_support.retries import ranks_per_task
 
 
 def _turn(stub: Stub, times: list[float], seed: int, concurrency: int, *, hedging: bool) -> dict[str, float]:

@@ -1,7 +1,7 @@
 """The start of a run: plan it, put away what does not count any more, write down what is to be done."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ from inference.rank_results.gather import clear, gather
 from inference.rank_results.publication import BILLED, generation_folder, run_lease, withdraw
 from inference.runs.plan import Model, Plan, check_complete, make_plan, payload, read_payload
 from inference.storage.lease import HeldLease, Lease
-from inference.storage.store import Store
+from inference.storage.store import Store, StoredObject
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,13 @@ class Start:
 
 
 def start_run(
-    store: Store, request: RunRequest, workload: Model | Script, held: HeldLease, *, fresh: bool = False
+    store: Store,
+    request: RunRequest,
+    workload: Model | Script,
+    held: HeldLease,
+    *,
+    fresh: bool = False,
+    listing: Sequence[StoredObject] | None = None,
 ) -> Start:
     """Plan a run against what lies under its result path, clear away results of another plan, write payload.json.
 
@@ -45,6 +51,7 @@ def start_run(
         held: the lease on the result path (`hold`), in the name of the run.
         fresh: clear away every result, and the bill of earlier runs; but not what this very run did before it was
             retried.
+        listing: every object under the request's data prefix, where it has been listed already.
 
     Raises:
         BadInput: there is no partition.
@@ -53,7 +60,9 @@ def start_run(
     """
     run_id = held.lease.holder
     check_complete(store, request.data_bucket, request.data_prefix)
-    plan = make_plan(request, store.list(request.data_bucket, request.data_prefix), workload, store.root)
+    if listing is None:
+        listing = store.list(request.data_bucket, request.data_prefix)
+    plan = make_plan(request, listing, workload, store.root)
     fresh = fresh and _run_that_began(store, request) != run_id
     found = gather(store, plan.events)
     folder = request.result_path

@@ -70,6 +70,7 @@ class Executor(ABC):
             itself (a state machine); its failures are not retryable.
         hedging: late ranks get backups unless the request says otherwise.
         memory_mb: memory of the function in MB of 1,048,576 bytes, for the bill; known after `check`.
+        run_id: of the flow run, set before `start`; what is made for the run elsewhere is named for it.
     """
 
     name: str
@@ -78,6 +79,7 @@ class Executor(ABC):
     takes_whole_run = False
     hedging = False
     memory_mb: int
+    run_id = "run"
 
     def check(self) -> None:  # noqa: B027 - nothing to look for is a fair answer
         """Look whether ranks can run at all, before anything is written.

@@ -17,7 +17,7 @@ def placed(request: RunRequest, executor: Executor) -> RunRequest:
     return request.model_copy(update=executor.place())
 
 
-def executor_of(name: str, request: RunRequest, store_root: str, workers: int | None, run_id: str = "run") -> Executor:
+def executor_of(name: str, request: RunRequest, store_root: str, workers: int | None) -> Executor:
     """The executor of that name, for a request.
 
     Args:
@@ -25,7 +25,6 @@ def executor_of(name: str, request: RunRequest, store_root: str, workers: int | 
         request: the checked request.
         store_root: root of the store; functions reach no folder.
         workers: processes of the local executor; default one a GPU where the engine computes on these, else a core.
-        run_id: of the flow run, which a state machine's execution is named for.
 
     Raises:
         BadInput: there is no such executor, or the functions could not reach the store.
@@ -48,5 +47,4 @@ def executor_of(name: str, request: RunRequest, store_root: str, workers: int | 
         raise BadInput("hedging: a state machine calls its ranks itself and makes no backups; use --executor lambda")
     if name == "lambda":
         return LambdaExecutor(request.function_name, request.max_concurrency, request.rank_timeout)
-    document = request.document() | {"run_id": run_id}
-    return StepFunctionsExecutor(request.state_machine_arn, request.function_name, document)
+    return StepFunctionsExecutor(request.state_machine_arn, request.function_name, request.document())

@@ -41,7 +41,7 @@ class StepFunctionsExecutor(Executor):
         state_machine_arn: of the machine, one of its versions or aliases; default the stack's, in this account and
             region.
         function_name: of the function that runs ranks, whose log holds what was billed.
-        document: the machine's input; `run_id` in it names the execution.
+        document: the request, which is the machine's input together with `run_id` and the staged model's key.
 
     Attributes:
         execution: once it has ended, else None.
@@ -164,8 +164,8 @@ class StepFunctionsExecutor(Executor):
             raise RankFailed(f"the state machine {self._machine}: {explain(error)}") from error
 
     def _start(self, event: RankEvent) -> str:
-        document = dict(self._document) | ({} if event.script else {"model": event.model})
-        run_id = re.sub(r"[^\w-]", "-", str(document.get("run_id") or "run"), flags=re.ASCII)[:60]
+        document = dict(self._document) | {"run_id": self.run_id} | ({} if event.script else {"model": event.model})
+        run_id = re.sub(r"[^\w-]", "-", self.run_id or "run", flags=re.ASCII)[:60]
         name = f"{run_id}-{secrets.token_hex(4)}"
         machine = ":".join(str(self._machine).split(":")[:7])  # without a version or an alias
         self._running = arn = f"{machine.replace(':stateMachine:', ':execution:')}:{name}"

@@ -54,21 +54,25 @@ def main(args: argparse.Namespace) -> int:
         from httpx import HTTPError
 
         from flows.run import run
-        from tasks.executors.select import executor_of, placed
         from tasks.prefect_support.artifacts import give_up
         from tasks.prefect_support.aws_credentials import credentials
-        from tasks.preflight import check
+        from tasks.preflight import hand_over, prepare
 
-        with credentials(args.aws_credentials):
-            pool = executor_of(args.executor, request, args.store, args.workers)
-            pool.check()
-            check(placed(request, pool), args.store)
-        ready()
         incomplete: RunIncomplete | None = None
         try:
-            document = prefect_api.call(
-                run, request.document(), args.store, args.executor, args.workers, args.fresh, args.aws_credentials
-            )
+            with credentials(args.aws_credentials):
+                prepared = prepare(request, args.store, args.executor, args.workers)
+                ready()
+                with hand_over(prepared):
+                    document = prefect_api.call(
+                        run,
+                        request.document(),
+                        args.store,
+                        args.executor,
+                        args.workers,
+                        args.fresh,
+                        args.aws_credentials,
+                    )
         except RunIncomplete as error:
             incomplete, document = error, error.document
         except HTTPError as error:  # of Prefect's client, which has asked again and again

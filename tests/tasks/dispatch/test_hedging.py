@@ -7,8 +7,9 @@ from prefect.states import Failed
 
 from inference.contract.run_request import exceeded
 from inference.errors import BadCheckpoint, BadInput, BadPartition, RankFailed, StoreError
+from tasks.dispatch.grouping import GROUPS, MAX_TASK_RUNS, ranks_per_task
 from tasks.dispatch.hedging import COPIES, backups
-from tasks.prefect_support.retries import GROUPS, MAX_TASK_RUNS, ranks_per_task, worth_retrying
+from tasks.prefect_support.step import worth_retrying
 from tests.support.replay import replayed, stragglers
 
 

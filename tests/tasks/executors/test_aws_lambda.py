@@ -171,7 +171,7 @@ class TestAReplyThatIsNone:
         [
             (b"<html>", "not JSON"),
             (b"", "not JSON"),
-            (b"[" * 100_000, "not JSON"),
+            (b"[" * 100_000, "nested more than 100 levels deep"),
             (b"null", "no rank result"),
             (b"[]", "no rank result"),
             (b'{"rank": 0}', "lacks"),

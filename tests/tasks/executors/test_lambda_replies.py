@@ -61,7 +61,7 @@ def test_harmed_results_and_errors_are_taken_or_told(replies_to):
 @pytest.mark.parametrize("body", [b"[" * 1_000_000, b'{"a":' * 100_000, b"9" * 100_000, b"NaN", b"\xff\xfe", b""])
 def test_what_is_no_document_is_told_as_that(replies_to, body):
     (call,) = replies_to(Answer(body=body))
-    assert "not JSON" in call.error or "no rank result" in call.error
+    assert any(text in call.error for text in ("not JSON", "no rank result", "nested more than 100 levels deep"))
 
 
 def test_a_reply_larger_than_lambda_gives_is_not_taken_into_memory(replies_to):

@@ -49,7 +49,7 @@ def test_ranks_run_side_by_side_on_as_many_processes_as_there_are_workers(script
 
 @pytest.mark.parametrize(
     ("word", "said"),
-    [("die", "SIGKILL"), ("exit", "exit code 3"), ("garbage", "not a JSON object"), ("text", "not a JSON object")],
+    [("die", "SIGKILL"), ("exit", "exit code 3"), ("garbage", "reply is not JSON"), ("text", "not a JSON object")],
 )
 def test_a_dead_worker_fails_its_rank_says_how_and_is_replaced(scripted, word, said):
     calls = scripted({0: [word]})

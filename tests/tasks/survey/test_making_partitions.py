@@ -11,7 +11,7 @@ from inference.partitions.partition import open_partition, write_partition
 from inference.runs.plan import check_complete
 from inference.storage.lease import LeaseHeldError
 from inference.storage.store import Store
-from tasks.preflight import check
+from tasks.preflight import prepare
 from tasks.survey.partitions import Target, making_partitions
 from tasks.training.galaxies import open_galaxies
 from tests.support.surveys import random_survey, request_of
@@ -72,7 +72,7 @@ def test_killed_partition_is_refused_by_readers_and_made_anew(bucket, capsys, pa
     killed_after(partitions, bucket)
     for read in (
         lambda: check_complete(Store(bucket.parent), "cosmicai-data", "parts"),
-        lambda: check(run_request(), str(bucket.parent)),
+        lambda: prepare(run_request(), str(bucket.parent), "local", None),
         lambda: (
             open_galaxies(str(bucket / "parts"), Store(bucket.parent))
             if partitions

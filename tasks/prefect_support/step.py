@@ -1,0 +1,39 @@
+"""The decorator of every step: a Prefect task with this project's retries."""
+
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
+
+from prefect import Task, task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
+
+from inference.errors import BadInput, BadPartition
+
+RETRIES = 2
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+
+def step(name: str, **options: Any) -> Callable[[Callable[_P, _R]], Task[_P, _R]]:
+    """Make a function a Prefect task that is retried where another attempt may help, and never cached.
+
+    A cached step would give a retried flow run the plan of its first attempt, under
+    PREFECT_RESULTS_PERSIST_BY_DEFAULT, although the store has changed since.
+
+    Args:
+        name: of the task.
+        options: of `prefect.task`, laid over this project's own.
+    """
+    ours: dict[str, Any] = {
+        "retries": RETRIES,
+        "retry_delay_seconds": 1,
+        "retry_condition_fn": worth_retrying,
+        "cache_policy": NO_CACHE,
+    }
+    return task(name=name, **(ours | options))
+
+
+def worth_retrying(_task: Any, _run: Any, state: State[Any]) -> bool:
+    """Whether another attempt may help: wrong input fails the same way every time."""
+    error = state.result(raise_on_failure=False)
+    return getattr(error, "retryable", not isinstance(error, BadInput | BadPartition))
