@@ -276,5 +276,5 @@ def _tensor(
     values: np.ndarray = _of(np.ndarray, storage)
     count = check_layout(shape, strides, offset, len(values))
     if not is_contiguous(shape, strides):
-        raise ValueError("a tensor is not contiguous")
+        raise ValueError("a tensor is not contiguous: cosmic partition writes the file anew")
     return values[offset : offset + count].reshape(shape)

@@ -108,8 +108,8 @@ def samples(survey: Survey) -> str:
             red, green, blue = (weight * image[band] for weight, band in zip(_WEIGHTS, (_I, _R, _G), strict=True))
             shown = make_lupton_rgb(red, green, blue, stretch=0.25, Q=8)
             axes.imshow(shown, origin="lower", interpolation="nearest")
-            told = f"z {survey.redshifts[number]:.2f}, r {survey.magnitudes[number, _R]:.1f}"
-            axes.set_title(told, y=-0.22, fontsize=9)
+            label = f"z {survey.redshifts[number]:.2f}, r {survey.magnitudes[number, _R]:.1f}"
+            axes.set_title(label, y=-0.22, fontsize=9)
         return svg_of(figure, "samples", f"{count} galaxies of the survey in colour")
 
 

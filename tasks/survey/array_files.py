@@ -88,24 +88,23 @@ def _other(
     if start.startswith(b"\x89HDF\r\n\x1a\n"):
         from tasks.survey.image_tables import read_hdf5_images
 
-        found, told = read_hdf5_images(path)
+        found, stated = read_hdf5_images(path)
     elif start.startswith(b"PAR1"):
         from tasks.survey.image_tables import read_parquet_images
 
-        found, told = read_parquet_images(path)
+        found, stated = read_parquet_images(path)
     else:
         return None
-    stated = told.get("bands")
-    if bands is None and stated is not None:
-        bands = [band_of({"BAND": band}) or band for band in stated]
-    scale = told.get("scale")
+    if bands is None and "bands" in stated:
+        bands = [band_of({"BAND": band}) or band for band in stated["bands"]]
+    scale = stated.get("scale")
     if scale is not None and not same_scale(scale, pixels.scale):
         raise BadInput(
             f"{path} has pixels of {scale:.4g} arcseconds and the model's are {pixels.scale:.4g}: resample the images,"
             f" or say --scale {scale:.4g} for a model that was trained on such pixels"
         )
-    if pixels.unit is None and told.get("unit"):
-        factor = nanomaggies(told["unit"], path)
+    if pixels.unit is None and stated.get("unit"):
+        factor = nanomaggies(stated["unit"], path)
     notes: list[str] = []
     if "images" in found:
         found, mapping, notes = _with_columns(path, found, dict(mapping), columns)
@@ -132,7 +131,7 @@ def _with_columns(
 
 
 def _npz(path: Path) -> dict[str, Values]:
-    """The arrays of an .npz file; each header is held against its bytes first."""
+    """The arrays of an .npz file; each header is compared with its bytes first."""
     with zipfile.ZipFile(path) as archive:
         sizes = 0
         for entry in archive.infolist():

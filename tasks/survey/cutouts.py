@@ -74,7 +74,8 @@ def read_cutouts(chunk: Chunk, options: PixelOptions) -> Cutouts:
             known = (float(place[0]), float(place[1])) if np.isfinite(place).all() else None
             wrong = mismatch(sky, options.scale, known, SIDE)
             if wrong is None and not options.take_blank:
-                wrong = find_blank_bands(image[None]).get(0)
+                blank = find_blank_bands(image[None]).get(0)
+                wrong = None if blank is None else f"{blank} (--take-blank takes it)"
             if wrong is not None:
                 raise BadInput(f"{paths[0]}: {wrong}")
             images.append(image)

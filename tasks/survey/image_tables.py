@@ -41,14 +41,14 @@ def read_hdf5_images(path: Path) -> tuple[dict[str, Values], dict[str, Any]]:
         raise BadInput(f"{path} holds {shown}: name the images with --map images=NAME")
     images_of: Any = found.pop(named[0])
     found["images"] = images_of
-    told: dict[str, Any] = {"unit": _text(images_of.attrs.get("unit", images_of.attrs.get("units", "")))}
+    stated: dict[str, Any] = {"unit": _text(images_of.attrs.get("unit", images_of.attrs.get("units", "")))}
     bands = next((beside[key] for key in _BANDS if key in beside), None)
     if bands is not None:
-        told["bands"] = _same(path, "bands", np.asarray(bands))
+        stated["bands"] = _same(path, "bands", np.asarray(bands))
     scales = next((beside[key] for key in _SCALES if key in beside), None)
     if scales is not None:
-        told["scale"] = _one_scale(path, np.asarray(scales, np.float64))
-    return found, told
+        stated["scale"] = _one_scale(path, np.asarray(scales, np.float64))
+    return found, stated
 
 
 def read_parquet_images(path: Path) -> tuple[dict[str, Values], dict[str, Any]]:
@@ -74,7 +74,7 @@ def read_parquet_images(path: Path) -> tuple[dict[str, Values], dict[str, Any]]:
             shown = ", ".join(each.name for each in named[:5]) or "no column of images"
             raise BadInput(f"{path} holds {shown}: a column of images (5, S, S) is needed")
         column = file.read(columns=[named[0].name]).column(0).combine_chunks()
-    told: dict[str, Any] = {}
+    stated: dict[str, Any] = {}
     if isinstance(column, pa.ExtensionArray):
         column = column.storage
     values = column
@@ -86,11 +86,11 @@ def read_parquet_images(path: Path) -> tuple[dict[str, Values], dict[str, Any]]:
         values = column.field(parts[pixels])
         bands = next((column.field(parts[name]) for name in ("band", *_BANDS) if name in parts), None)
         if bands is not None:
-            told["bands"] = _same(path, "bands", np.array(bands.to_pylist(), dtype=object))
+            stated["bands"] = _same(path, "bands", np.array(bands.to_pylist(), dtype=object))
         scale = next((column.field(parts[name]) for name in _SCALES if name in parts), None)
         if scale is not None:
-            told["scale"] = _one_scale(path, _dense(path, scale))
-    return {"images": _dense(path, values)}, told
+            stated["scale"] = _one_scale(path, _dense(path, scale))
+    return {"images": _dense(path, values)}, stated
 
 
 def _depth(kind: Any) -> int:

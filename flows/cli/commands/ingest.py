@@ -45,6 +45,11 @@ def main(args: argparse.Namespace) -> int:
     folder = args.source if args.source.is_dir() else args.source.parent
     table = args.table or (find_table(folder) if args.source.is_dir() else args.source)
     objects = read_objects(table, folder, column_options(args))
+    if not any(objects.cutouts):
+        raise BadInput(
+            f"there are no cut-outs of the objects of {table} in {folder}: name their folder, as in cosmic ingest"
+            " FOLDER --table FILE; a file that holds the images itself is for cosmic partition"
+        )
     target = empty_target(args.to)
     done = 0
     with making_partitions(target, "cosmic ingest") as held, bar("cut-outs", len(objects)) as show:

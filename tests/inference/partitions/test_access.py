@@ -322,9 +322,9 @@ def test_a_damaged_object_is_refused_in_the_same_words_on_every_way(s3, short_ra
     s3.put(data)
     with pytest.raises(BadPartition) as known:
         open_partition(data, KEY)
-    with pytest.raises(BadPartition) as told:
+    with pytest.raises(BadPartition) as caught:
         opened(access)
-    assert str(told.value) == str(known.value)
+    assert str(caught.value) == str(known.value)
     assert_all_threads_end()
 
 

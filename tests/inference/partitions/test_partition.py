@@ -124,7 +124,7 @@ def test_reading_does_not_import_torch(tmp_path, suffix):
 
 
 @FORMATS
-def test_a_file_that_cannot_be_written_whole_is_not_there_and_leaves_the_old_one(tmp_path, suffix):
+def test_a_file_that_cannot_be_written_whole_leaves_the_old_one(tmp_path, suffix):
     path = tmp_path / f"1{suffix}"
     path.write_bytes(b"old")
     program = (

@@ -41,7 +41,7 @@ def test_colours_are_those_of_the_template_seen_through_the_filters(kind, redshi
     assert np.diff(magnitudes) == pytest.approx(np.diff(expected), abs=0.02)
 
 
-def test_at_redshift_one_tenth_the_k_correction_is_that_of_the_bandwidth_alone():
+def test_at_redshift_one_tenth_the_k_correction_is_of_the_bandwidth_alone():
     hubble_distance = 299_792.458 / 70.0
     redshifts = np.linspace(0.0, 0.1, 2001)
     comoving = hubble_distance * np.trapezoid(1.0 / np.sqrt(0.3 * (1.0 + redshifts) ** 3 + 0.7), redshifts)
@@ -79,7 +79,7 @@ def test_redshifts_peak_where_a_bright_survey_s_do(population):
     assert 0.1 <= edges[np.argmax(counts)] <= 0.25
 
 
-def test_farther_galaxies_look_fainter_and_smaller_and_intrinsically_are_brighter(population):
+def test_farther_galaxies_look_fainter_and_smaller_and_are_brighter(population):
     redshifts = np.array([galaxy.redshift for galaxy in population])
     r = np.array([-2.5 * np.log10(galaxy.fluxes[2]) for galaxy in population])
     radii = np.array([galaxy.radius for galaxy in population])

@@ -52,7 +52,7 @@ def test_between_two_templates_lies_the_mixture_of_their_spectra(kind, redshift)
     assert np.diff(simulated) == pytest.approx(np.diff(expected), abs=0.01)
 
 
-def test_the_absolute_magnitude_is_the_apparent_one_less_distance_and_k_correction():
+def test_absolute_magnitude_is_apparent_less_distance_and_k_correction():
     """At redshift 0.1 the filter is the observed one and the K correction -2.5 log10(1.1)."""
     z = np.linspace(0, 0.1, 10_001)
     comoving = 299_792.458 / 70 * np.trapezoid(1 / np.sqrt(0.3 * (1 + z) ** 3 + 0.7), z)

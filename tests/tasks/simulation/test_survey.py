@@ -158,7 +158,7 @@ def test_the_psf_is_wider_in_bluer_bands():
     assert np.all(np.diff(peaks) > 0.0)
 
 
-def test_bright_magnitudes_scatter_by_the_calibration_and_faint_ones_by_the_sky():
+def test_bright_magnitudes_scatter_by_calibration_faint_ones_by_the_sky():
     rng = np.random.default_rng(0)
     bright = replace(COMPACT_DISK, fluxes=np.full(5, 1000.0))
     faint = replace(COMPACT_DISK, fluxes=np.full(5, 0.5))

@@ -194,7 +194,7 @@ class TestTheHeader:
 
 class TestBlankBands:
     @pytest.mark.parametrize(
-        ("harm", "why"),
+        ("spoil", "why"),
         [
             (lambda image: image[0].fill(0), "its band u is 0 in every pixel"),
             (lambda image: image[3].fill(7), "its band i is 7 in every pixel"),
@@ -202,12 +202,12 @@ class TestBlankBands:
             (lambda image: image[4, :, 44:].fill(0), "its band z has 4 columns of zeros at an edge"),
         ],
     )
-    def test_are_named_and_taken_only_when_asked(self, path, harm, why):
+    def test_are_named_and_taken_only_when_asked(self, path, spoil, why):
         image = IMAGE.copy()
-        harm(image)
+        spoil(image)
         write_cube(path, image)
-        ((_, told),) = read_cutouts(chunk_of(path), PixelOptions()).faults
-        assert told.endswith(why)
+        ((_, message),) = read_cutouts(chunk_of(path), PixelOptions()).faults
+        assert message.endswith(f"{why} (--take-blank takes it)")
         assert read_cutouts(chunk_of(path), PixelOptions(take_blank=True)).rows == [3]
 
 
@@ -234,7 +234,7 @@ class TestUnits:
         with pytest.raises(BadInput, match=rf"J0001.fits has pixels in '{unit}', which is no unit of flux"):
             read_cutout([path])
 
-    def test_that_are_not_told_have_to_be_given(self, path):
+    def test_that_are_not_stated_have_to_be_given(self, path):
         write_cube(path, IMAGE, BUNIT=None)
         with pytest.raises(BadInput, match=r"does not say in which unit its pixels are \(BUNIT\): name it with --unit"):
             read_cutout([path])
@@ -254,7 +254,7 @@ class TestUnits:
 
 class TestIsRefusedInOneSentence:
     @pytest.mark.parametrize(
-        ("image", "told"),
+        ("image", "message"),
         [
             (IMAGE[:4], r"has the shape \(4, 64, 64\); \(5, height, width\) is needed"),
             (IMAGE.transpose(1, 2, 0), r"\(64, 64, 5\).*its axes are turned: the bands come first"),
@@ -264,9 +264,9 @@ class TestIsRefusedInOneSentence:
             (IMAGE[None], r"holds one image of shape"),
         ],
     )
-    def test_a_cube_of_another_shape(self, path, image, told):
+    def test_a_cube_of_another_shape(self, path, image, message):
         write_cube(path, image)
-        with pytest.raises(BadInput, match=told):
+        with pytest.raises(BadInput, match=message):
             read_cutout([path])
 
     def test_a_cube_that_says_which_bands_it_lacks(self, path):
@@ -328,25 +328,25 @@ class TestIsRefusedInOneSentence:
         with pytest.raises(BadInput, match=r"J0001.fits is no FITS file, or damaged"):
             read_cutout([path])
 
-    def test_a_file_that_ends_among_its_pixels_is_told_as_cut_short(self, path):
+    def test_a_file_that_ends_among_its_pixels_is_called_cut_short(self, path):
         write_cube(path, IMAGE)
         path.write_bytes(path.read_bytes()[:9000])
         with pytest.raises(BadInput, match="it is cut short"):
             read_cutout([path])
 
     @pytest.mark.parametrize(
-        ("axes", "told"),
+        ("axes", "message"),
         [
             ((4096, 4096, 5), r"has the shape \(5, 4096, 4096\); a cut-out has at most 16,777,216 pixels"),
             ((2**31, 2**31, 5), "J0001.fits"),
             ((1,) * 999, "an image of 999 axes; a cut-out has two or three"),
         ],
     )
-    def test_a_header_that_claims_far_more_than_a_cutout_has(self, path, axes, told):
+    def test_a_header_that_claims_far_more_than_a_cutout_has(self, path, axes, message):
         cards = {"SIMPLE": True, "BITPIX": -64, "NAXIS": len(axes)}
         cards |= {f"NAXIS{number}": size for number, size in enumerate(axes, start=1)}
         path.write_bytes(fits.Header(cards | {"BUNIT": "nanomaggy"}).tostring().encode() + bytes(2880))
-        with pytest.raises(BadInput, match=told) as caught:
+        with pytest.raises(BadInput, match=message) as caught:
             read_cutout([path])
         assert len(str(caught.value)) < 400
 

@@ -36,15 +36,15 @@ def left(tmp_path):
 @pytest.mark.parametrize("workers", [1, 2])
 def test_every_object_lies_in_a_partition_in_the_tables_order(tmp_path, survey, workers):
     folder, images, table = survey
-    told = []
-    found = ingest(objects_of(folder), 4, target_of(tmp_path), workers=workers, progress=told.append)
+    reported = []
+    found = ingest(objects_of(folder), 4, target_of(tmp_path), workers=workers, progress=reported.append)
     parts = [open_partition(tmp_path / "store/cosmicai-test/survey" / f"{n}.pt", f"{n}") for n in (1, 2, 3)]
     assert [len(part) for part in parts] == [4, 4, 2]
     np.testing.assert_array_equal(np.concatenate([part.images for part in parts]), images[:, :, 16:48, 16:48])
     np.testing.assert_array_equal(np.concatenate([part.redshifts for part in parts]), table["z_spec"])
     np.testing.assert_array_equal(np.concatenate([part.magnitudes for part in parts])[:, 4], table["mag_z"])
     assert (found.objects, len(found.written), found.skipped) == (10, 3, ())
-    assert sum(told) == 10
+    assert sum(reported) == 10
 
 
 def test_a_note_says_which_object_lies_where(tmp_path, survey):
@@ -79,8 +79,8 @@ def test_bad_rows_are_named_and_nothing_is_left(tmp_path, survey):
     spoil(folder)
     with pytest.raises(BadInput) as caught:
         ingest(objects_of(folder), 2, target_of(tmp_path), workers=1)
-    told = str(caught.value)
-    assert told.startswith("3 of 10 rows are bad in ")
+    message = str(caught.value)
+    assert message.startswith("3 of 10 rows are bad in ")
     for each in (
         "row 4: ",
         "J0003.fits has the shape (4, 64, 64)",
@@ -88,7 +88,7 @@ def test_bad_rows_are_named_and_nothing_is_left(tmp_path, survey):
         "1 pixel is NaN or infinite in the band g",
         "--skip-bad",
     ):
-        assert each in told
+        assert each in message
     assert left(tmp_path) == []
 
 

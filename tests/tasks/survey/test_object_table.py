@@ -72,7 +72,7 @@ class TestColumns:
         assert read(written(tmp_path, table, "t.parquet")).ids.tolist() == ["17", "18"]
 
     @pytest.mark.parametrize(
-        ("change", "asked", "told"),
+        ("change", "asked", "message"),
         [
             (lambda table: table.remove_column("mag_g"), {}, "has magnitudes in u r i z .* and none in g"),
             (lambda table: table.remove_column("object_id"), {}, "has no column for the object id"),
@@ -88,11 +88,11 @@ class TestColumns:
             (lambda table: table.remove_rows([0, 1, 2]), {}, "has no rows"),
         ],
     )
-    def test_that_will_not_do_are_named(self, tmp_path, change, asked, told):
+    def test_that_will_not_do_are_named(self, tmp_path, change, asked, message):
         table = table_of(3)
         change(table)
-        with pytest.raises(BadInput, match=told):
-            read(written(tmp_path, table, "objects.vot" if "15 deg" in told else "objects.ecsv"), **asked)
+        with pytest.raises(BadInput, match=message):
+            read(written(tmp_path, table, "objects.vot" if "15 deg" in message else "objects.ecsv"), **asked)
 
 
 @pytest.mark.parametrize("data", [b"", b"not a table", b"SIMPLE  =                    T", b"PAR1" + bytes(50)])

@@ -45,13 +45,13 @@ class TestWritingPartitions:
     @pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
     @pytest.mark.parametrize("prefix", ["", "parts", "a/b"])
     def test_they_are_numbered_from_one_and_hold_the_survey_in_order(self, survey, store, prefix, suffix):
-        told = []
+        reported = []
         target = Target(store, BUCKET, prefix)
-        written = write_partitions(open_survey(survey), 30, target, suffix, told.append)
+        written = write_partitions(open_survey(survey), 30, target, suffix, reported.append)
         folder = f"{prefix}/" if prefix else ""
         assert [stored.key for stored in written] == [f"{folder}{number}{suffix}" for number in (1, 2, 3)]
         assert written == target.partitions()
-        assert told == [30, 30, 10]
+        assert reported == [30, 30, 10]
         parts = [open_partition(store.read(BUCKET, stored.key), stored.key) for stored in written]
         for name, whole in zip(("images", "magnitudes", "redshifts"), random_survey(70), strict=True):
             np.testing.assert_array_equal(np.concatenate([getattr(part, name) for part in parts]), whole)
@@ -78,11 +78,11 @@ class TestWritingPartitions:
 
 class TestASurvey:
     @pytest.mark.parametrize("name", ["nowhere.pt", "", "a" * 300, "a\0b"])
-    def test_that_is_not_there_is_told_by_name(self, tmp_path, name):
+    def test_that_is_not_there_is_named(self, tmp_path, name):
         with pytest.raises(BadInput, match="there is no survey file"):
             open_survey(tmp_path / name)
 
-    def test_that_is_none_is_told_by_name(self, tmp_path):
+    def test_that_is_no_survey_is_named(self, tmp_path):
         (tmp_path / "text.pt").write_text("hello")
         with pytest.raises(BadInput, match=r"text\.pt is neither"):
             open_survey(tmp_path / "text.pt")
@@ -185,7 +185,7 @@ class TestPartitionsOfARun:
         in_the_way.rmdir()
         assert make(wanted(), store) == made_before(wanted(), store)
 
-    def test_a_source_that_is_not_there_or_a_wrong_size_is_refused_and_nothing_is_written(self, wanted, store):
+    def test_a_wrong_source_or_size_is_refused_and_nothing_is_written(self, wanted, store):
         for changes, named in (
             ({"source": "/nowhere.pt"}, r"/nowhere\.pt"),
             ({"source": "~nobody-of-that-name/survey.pt"}, "nobody-of-that-name"),

@@ -29,7 +29,7 @@ def write(path, columns=COLUMNS):
 
 @pytest.mark.parametrize("name", FORMS)
 @pytest.mark.parametrize("renamed", [False, True], ids=["as named", "under another suffix"])
-def test_every_form_is_told_by_its_content(tmp_path, name, renamed):
+def test_every_form_is_recognised_by_its_content(tmp_path, name, renamed):
     path = write(tmp_path / name)
     if renamed:
         path = path.rename(tmp_path / "table.dat")
@@ -149,7 +149,7 @@ def test_two_columns_of_one_name_are_refused(tmp_path):
 
 @pytest.mark.parametrize("name", FORMS)
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.7])
-def test_a_table_that_is_cut_short_is_read_in_part_or_refused_but_never_worse(tmp_path, name, share):
+def test_a_table_that_is_cut_short_is_read_in_part_or_refused(tmp_path, name, share):
     path = write(tmp_path / name)
     path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
     try:
@@ -159,7 +159,7 @@ def test_a_table_that_is_cut_short_is_read_in_part_or_refused_but_never_worse(tm
         assert "\n" not in str(error)
 
 
-def test_a_fits_table_without_its_rows_is_told_as_cut_short(tmp_path):
+def test_a_fits_table_without_its_rows_is_called_cut_short(tmp_path):
     path = write(tmp_path / "t.fits", {"z_pred": np.zeros(2000)})
     path.write_bytes(path.read_bytes()[:-8640])
     with pytest.raises(BadInput, match="it is cut short"):
@@ -189,7 +189,7 @@ def test_any_bytes_are_a_table_or_refused(tmp_path_factory, data):
     ],
     ids=["truth", "text", "lists", "structures", "dates", "durations", "complex"],
 )
-def test_what_is_no_number_is_told(values):
+def test_what_is_no_number_is_refused(values):
     with pytest.raises(ValueError, match="no numbers"):
         numbers(pd.Series(values))
 

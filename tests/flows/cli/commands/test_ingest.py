@@ -19,9 +19,9 @@ def raw(tmp_path, monkeypatch):
 
 def test_a_folder_of_cutouts_becomes_partitions(raw, capsys):
     assert main(["ingest", "raw", "--to", "parts", "--samples", "3", "--workers", "2"]) == 0
-    told = capsys.readouterr()
-    assert "parts: 7 objects in 3 partitions" in told.out
-    assert "u magnitude from mag_u" in told.err
+    output = capsys.readouterr()
+    assert "parts: 7 objects in 3 partitions" in output.out
+    assert "u magnitude from mag_u" in output.err
     assert [len(open_partition(raw.parent / "parts" / f"{n}.pt", "")) for n in (1, 2, 3)] == [3, 3, 1]
 
 
@@ -41,13 +41,13 @@ def test_bad_rows_stop_it_and_are_skipped_and_named_when_asked(raw, capsys):
     assert "row 3:" in capsys.readouterr().err
     assert {name for name in snapshot(raw.parent) if name not in before} == set()
     assert main(["ingest", "raw", "--to", "parts", "--skip-bad"]) == 0
-    told = capsys.readouterr()
-    assert "J0002.fits: 1,024 pixels are NaN or infinite in the band u" in told.err.replace("\n", "")
-    assert "1 rows skipped, all named in" in told.out
+    output = capsys.readouterr()
+    assert "J0002.fits: 1,024 pixels are NaN or infinite in the band u" in output.err.replace("\n", "")
+    assert "1 rows skipped, all named in" in output.out
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (["nowhere"], "there is no folder or table nowhere"),
         (["raw", "--magnitudes", "mag_u,mag_g"], "--magnitudes must name five columns"),
@@ -59,10 +59,10 @@ def test_bad_rows_stop_it_and_are_skipped_and_named_when_asked(raw, capsys):
         (["raw/cutouts"], "holds no table"),
     ],
 )
-def test_wrong_input_is_one_sentence_exit_code_2_and_writes_nothing(raw, capsys, words, told):
+def test_wrong_input_is_one_sentence_exit_code_2_and_writes_nothing(raw, capsys, words, message):
     before = snapshot(raw.parent)
     assert main(["ingest", *words, "--to", "parts"]) == 2
-    assert told in capsys.readouterr().err
+    assert message in capsys.readouterr().err
     assert snapshot(raw.parent) == before
 
 
