@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from inference.contract.validation import shorten
 from inference.errors import BadInput
 from tasks.checkpoint_import.known_names import of_a_model
 from tasks.checkpoint_import.pickled import StandIn, Weight
@@ -13,6 +14,7 @@ _WRAPPERS = ("state_dict", "model_state_dict", "model", "module")
 _AVERAGED = re.compile(r"(^|_)(ema|swa|average|averaged|shadow)(_|$)", re.IGNORECASE)
 _TRANSPARENT = re.compile(r"(^|\.)(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)(?=\.)")
 _MAX_TENSORS = 20_000
+_MAX_GROUPS = 8  # models side by side
 _NUMBERED = re.compile(r"(.*?)(\d{0,6})")
 
 
@@ -35,6 +37,8 @@ class Saved:
     def groups(self) -> dict[str, "Saved"]:
         """What lies under each first part of a name under which there are transformer blocks."""
         starts = dict.fromkeys(name.partition(".")[0] for name in self.tensors if ".qkv" in name)
+        if len(starts) > _MAX_GROUPS:
+            return {}
         parts = {start: _below(start, self.tensors, self.modules) for start in starts}
         return {start: Saved(*part, self.weights, self.notes) for start, part in parts.items()}
 
@@ -116,7 +120,7 @@ def listed(names: Iterable[str]) -> str:
 
 def shown(name: object) -> str:
     """A key of the file, short enough for a message and without control characters."""
-    return f"{str(name)[:60]!a}"
+    return shorten(name) if isinstance(name, str | int | float | None) else f"a {type(name).__name__}"
 
 
 def _has_blocks(names: dict[Any, Any]) -> bool:
@@ -185,7 +189,7 @@ def _walked(root: StandIn) -> tuple[dict[str, Weight], dict[str, StandIn]]:
 
 def _dict(module: StandIn, name: str) -> dict[str, Any]:
     value = module.state.get(name)
-    return {str(key): item for key, item in value.items()} if isinstance(value, dict) else {}
+    return {key: item for key, item in value.items() if isinstance(key, str)} if isinstance(value, dict) else {}
 
 
 def _in_order(tensors: dict[str, Weight]) -> dict[str, Weight]:

@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from inference.contract.validation import shorten
 from inference.errors import BadInput
 from inference.model.config import AstroMAEConfig, QkvBias
 from tasks.checkpoint_import.layers import Assignment, Layer
@@ -230,5 +231,5 @@ def _check(module: StandIn, path: str, name: str, known: set[Any]) -> None:
     value = module.state.get(name)
     plain = value if type(value) is not tuple else (value if all(type(item) is int for item in value) else None)
     if name in module.state and (isinstance(plain, list | dict | StandIn) or plain not in known):
-        shown = repr(plain)[:40] if isinstance(plain, int | float | str | tuple) else "something else"
+        shown = shorten(plain, 40) if isinstance(plain, int | float | str) else "something else"
         raise BadInput(f"{path} has {name} {shown}, where {' or '.join(sorted(map(repr, known)))} is known")

@@ -271,7 +271,7 @@ def _after_inception(pairs: Sequence[list[Layer]], convolution: Layer, width: in
         if len(candidates) == 1:
             return candidates[0]
     raise BadInput(
-        f"it cannot be told which of the pairs of linear layers at {_paths([pair[0] for pair in pairs])}"
+        f"it is not clear which of the pairs of linear layers at {_paths([pair[0] for pair in pairs])}"
         " follows the inception branch"
     )
 

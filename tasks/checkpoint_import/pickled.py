@@ -18,6 +18,8 @@ from tasks.checkpoint_import.known_names import STORAGES, known, of_a_model
 MAX_PICKLE = 4 << 20
 _MAX_SIZE = 1 << 40  # numbers in a tensor, so that a message can show a shape
 _LEFT_OUT = b"ioP\x82\x83\x84\x92\x96\x97\x98"  # opcodes of old instances, text persistent ids, extensions, buffers
+_MAX_NAME = 400  # characters of a module and a name; joining longer ones over and over could take forever
+_MAX_ARGUMENTS = 256  # of a call, for the same reason
 _PLAIN = {str, bytes, int, float, bool, type(None)}
 
 
@@ -117,7 +119,7 @@ class _Unpickler(pickle._Unpickler):
 
     def __init__(self, stream: io.BytesIO, dtypes: dict[str, str]) -> None:
         super().__init__(stream)
-        self._dtypes = dtypes
+        self._dtypes, self._copied = dtypes, 0
         self._unknown: set[str] = set()
         self._called: set[str] = set()  # of the unknown ones
         self._instantiated: set[str] = set()  # of the unknown ones, which calls nothing
@@ -130,12 +132,18 @@ class _Unpickler(pickle._Unpickler):
             raise Refused(f"its pickle wants {shown}{more}, which is refused; nothing of it was run")
 
     def find_class(self, module: str, name: str) -> Any:
+        if len(module) + len(name) > _MAX_NAME:
+            raise Refused(f"its pickle names something of more than {_MAX_NAME} characters")
         full = f"{module}.{name}"
         if not known(full):
             self._unknown.add(full)
         return partial(self._call, full)
 
     def _call(self, name: str, *arguments: Any) -> object:
+        # What is copied here was written in the pickle once; shared parts of it could be copied over and over.
+        self._copied += sum(len(argument) for argument in arguments if isinstance(argument, list | tuple | dict))
+        if self._copied > MAX_PICKLE:
+            raise Refused("its pickle copies its parts far more often than a checkpoint does")
         if name in _BUILT:
             return _BUILT[name](*arguments)
         if name in STORAGES:
@@ -146,16 +154,20 @@ class _Unpickler(pickle._Unpickler):
 
     def persistent_load(self, pid: Any) -> object:
         """A storage; before torch 1.6 also a class with its source, which is not looked at."""
-        kind, what, key, *rest = _of(tuple, pid)
+        kind, what, key, *rest = _few(pid)
         name = _of(partial, what).args[0]
         if kind == "module":
             return what
         _, count, view = (*rest, None)[:3]
-        start, count = (0, count) if view is None else view[1:]
+        start, count = (0, count) if view is None else _few(view)[1:]
         if kind != "storage" or min(_of(int, start), _of(int, count)) < 0:
             raise TypeError
         self._dtypes[_of(str, key)] = STORAGES[name]
         return Storage(key, STORAGES[name], start, count)
+
+    def load_reduce(self) -> None:
+        arguments = self.stack.pop()
+        self.stack[-1] = _of(partial, self.stack[-1])(*_few(arguments))
 
     def load_newobj(self) -> None:
         arguments, made_of = self.stack.pop(), _of(partial, self.stack.pop())
@@ -163,14 +175,16 @@ class _Unpickler(pickle._Unpickler):
             self._instantiated.add(made_of.args[0])
             self.append(StandIn(made_of.args[0]))
         else:
-            self.append(made_of(*_of(tuple, arguments)))
+            self.append(made_of(*_few(arguments)))
 
     def load_build(self) -> None:
         state, made = self.stack.pop(), self.stack[-1]
         if not isinstance(made, StandIn | Weight | dict) or (_is_module(made) and type(state) is not dict):
             raise TypeError
         if isinstance(made, StandIn) and isinstance(state, dict):  # of the others these are versions and hooks
-            made.state.update(state)
+            if made.state:
+                raise TypeError
+            made.state = state
 
     def load_setitem(self) -> None:
         value, key = self.stack.pop(), self.stack.pop()
@@ -188,6 +202,7 @@ class _Unpickler(pickle._Unpickler):
         pickle.BYTEARRAY8[0]: _OPCODES[pickle.BINBYTES8[0]],  # theirs allocates before it reads
         pickle.ADDITEMS[0]: _OPCODES[pickle.APPENDS[0]],
         pickle.FROZENSET[0]: _OPCODES[pickle.LIST[0]],
+        pickle.REDUCE[0]: load_reduce,
         pickle.NEWOBJ[0]: load_newobj,
         pickle.BUILD[0]: load_build,
         pickle.SETITEM[0]: load_setitem,
@@ -199,6 +214,13 @@ def _of(kind: type, value: Any) -> Any:
     if type(value) is not kind:
         raise TypeError
     return value
+
+
+def _few(arguments: Any) -> tuple[Any, ...]:
+    """The arguments of a call, if they are as few as those of one."""
+    if type(arguments) is not tuple or len(arguments) > _MAX_ARGUMENTS:
+        raise TypeError
+    return arguments
 
 
 def _is_module(made: object) -> bool:
@@ -227,7 +249,7 @@ _BUILT: dict[str, Callable[..., object]] = {
     "torch._utils._rebuild_parameter": lambda tensor, *_: _of(Weight, tensor),
     "torch._utils._rebuild_parameter_with_state": lambda tensor, *_: _of(Weight, tensor),
     # A tensor to which attributes were added: the function that makes it, its type, the arguments, the attributes.
-    "torch._tensor._rebuild_from_type_v2": lambda make, _type, arguments, *_: _of(partial, make)(*arguments),
+    "torch._tensor._rebuild_from_type_v2": lambda make, _type, arguments, *_: _of(partial, make)(*_few(arguments)),
     "torch.Size": lambda sizes: _of(tuple, sizes),
     "collections.OrderedDict": lambda pairs=(): {_hashable(key): value for key, value in pairs},
     "collections.defaultdict": lambda *_: {},

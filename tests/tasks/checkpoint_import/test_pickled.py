@@ -255,6 +255,59 @@ def test_a_key_that_would_take_forever_to_hash_is_not_hashed(refused):
     refused(archive(b"\x80\x02}" + b")" + b"q\x00h\x00\x86" * 200 + b"Ns."))
 
 
+def text(value):
+    return b"X" + struct.pack("<I", len(value)) + value
+
+
+BIG = 200_000
+REPEATED = {
+    "a long name": text(b"a" * BIG) + b"q\x00" + b"0h\x00h\x00\x93" * BIG,
+    "a long shape": b"(" + b"K\x01" * BIG + b"tq\x000" + b"ctorch\nSize\nq\x010" + b"h\x01h\x00\x85R0" * BIG + b"N",
+    "many arguments": b"(" + b"K\x01" * BIG + b"tq\x000" + b"ctorch\nSize\nq\x010" + b"h\x01h\x00R0" * BIG + b"N",
+    "a long storage": b"(" + b"K\x01" * BIG + b"tq\x000" + b"h\x00Q0" * BIG + b"N",
+    "a large state": LINEAR
+    + b"}("
+    + b"".join(b"J" + struct.pack("<i", number) + b"N" for number in range(BIG))
+    + b"uq\x00b"
+    + b"h\x00b" * BIG,
+    "many pairs": b"]("
+    + b"NN\x86" * BIG
+    + b"eq\x000"
+    + b"ccollections\nOrderedDict\nq\x010"
+    + b"h\x01h\x00\x85R0" * BIG
+    + b"N",
+}
+
+
+@pytest.mark.timeout(60, method="thread")
+@pytest.mark.parametrize("kind", REPEATED)
+def test_parts_that_are_used_over_and_over_cost_no_more_than_their_bytes(kind, refused):
+    refused(archive(b"\x80\x04" + REPEATED[kind] + b"."))
+
+
+@pytest.mark.timeout(60, method="thread")
+def test_many_models_side_by_side_are_refused(tmp_path):
+    weights = torch.zeros(15_000, 1)
+    state = {f"a{number}.0.qkv.weight": weight for number, weight in enumerate(weights)}
+    (tmp_path / "many.pt").write_bytes(saved(state))
+    with pytest.raises(BadCheckpoint, match="it has transformer blocks in"):
+        import_checkpoint(tmp_path / "many.pt", tmp_path / "out.safetensors", 3)
+
+
+@pytest.mark.parametrize(
+    "key", [b"\x8a\xff" + b"\x7f" * 255, b"\x8b\x00\x10\x00\x00" + b"\x7f" * 4096], ids=["long", "very long"]
+)
+def test_keys_that_are_no_names_are_left_out_of_messages(key, tmp_path):
+    blocks = text(b"model") + b"}" + text(b"blocks.0.qkv.weight")
+    tensor = b"ctorch._utils\n_rebuild_tensor_v2\n((" + text(b"storage") + b"ctorch\nFloatStorage\n" + text(b"0")
+    tensor += text(b"cpu") + b"K\x06tQK\x00K\x06\x85K\x01\x85\x89Nt" + b"R"
+    program = b"\x80\x02}(" + blocks + tensor + b"s" + key + b"Nu."
+    (tmp_path / "keys.pt").write_bytes(archive(program, **{"data/0": bytes(24)}))
+    with pytest.raises(BadCheckpoint) as caught:
+        import_checkpoint(tmp_path / "keys.pt", tmp_path / "out.safetensors", 3)
+    assert len(str(caught.value)) < 500
+
+
 def test_a_pickle_far_longer_than_a_models_is_refused_unread(refused):
     assert "5000004 bytes" in refused(archive(b"\x80\x02" + b"N" * 5_000_001 + b"."))
 
