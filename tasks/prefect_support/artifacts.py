@@ -7,10 +7,10 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import wraps
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import httpx
 from prefect import artifacts
@@ -19,7 +19,7 @@ from prefect.events.worker import EventsWorker
 from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
-from tasks.reporting.formatting import plain
+from tasks.reporting.formatting import plain, without_markup
 from tasks.reporting.terminal import announce
 
 ASK_AGAIN_S = 30.0
@@ -82,7 +82,16 @@ def _while_it_answers(publish: Callable[_P, _R]) -> Callable[_P, _R | None]:
     return tried
 
 
-create_table_artifact = _while_it_answers(artifacts.create_table_artifact)
+def create_table_artifact(rows: Sequence[Mapping[Any, Any]], **words: Any) -> Any:
+    """Prefect's table artifact, whose page shows the cells: what comes from elsewhere brings no markup there."""
+    cells = [
+        {name: without_markup(value) if isinstance(value, str) else value for name, value in row.items()}
+        for row in rows
+    ]
+    return _create_table_artifact(cells, **words)
+
+
+_create_table_artifact = _while_it_answers(artifacts.create_table_artifact)
 create_markdown_artifact = _while_it_answers(artifacts.create_markdown_artifact)
 create_image_artifact = _while_it_answers(artifacts.create_image_artifact)
 create_link_artifact = _while_it_answers(artifacts.create_link_artifact)

@@ -8,6 +8,7 @@ from typing import Any
 from inference.contract.validation import sanitize_text
 
 DASH = "—"  # where a number is not known
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 
 def known(value: Any) -> bool:
@@ -110,6 +111,26 @@ def plain(text: object) -> str:
     one_line = sanitize_text(" ".join(str(text).split()))
     escaped = re.sub(r"([\\`*_\[\]{}#!|~])", r"\\\1", one_line)
     return escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def without_markup(text: str) -> str:
+    """Text for a cell that a page may read as HTML or Markdown: no tag, no link, and hardly another letter.
+
+    >>> without_markup("<b>rank</b> [7](http://x)")
+    '< b>rank< /b> [7] (http://x)'
+    """
+    one_line = sanitize_text(" ".join(text.split()))
+    return re.sub(r"<(?=[A-Za-z/!?])", "< ", one_line).replace("](", "] (").replace("][", "] [")
+
+
+def spreadsheet_text(text: str) -> str:
+    """Text for a cell of CSV; what a spreadsheet would take for a formula begins with an apostrophe.
+
+    >>> [spreadsheet_text(text) for text in ("=1+1", "@SUM(A1)", "-0.5", "+cmd", "J0012-0331")]
+    ["'=1+1", "'@SUM(A1)", '-0.5', "'+cmd", 'J0012-0331']
+    """
+    is_formula = text[:1] in {"=", "@", "\t", "\r"} or (text[:1] in {"+", "-"} and not _NUMBER.fullmatch(text))
+    return f"'{text}" if is_formula else text
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

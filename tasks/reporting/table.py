@@ -11,7 +11,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from inference.contract.validation import sanitize_text
-from tasks.reporting.formatting import DASH, known, markdown_table, number
+from tasks.reporting.formatting import DASH, known, markdown_table, number, spreadsheet_text
 
 Row = dict[str, Any]
 
@@ -75,7 +75,10 @@ class Table:
         text = io.StringIO()
         lines = csv.DictWriter(text, keys, extrasaction="ignore", lineterminator="\n")
         lines.writeheader()
-        lines.writerows(self.rows)
+        for row in self.rows:
+            lines.writerow(
+                {key: spreadsheet_text(value) if isinstance(value, str) else value for key, value in row.items()}
+            )
         return text.getvalue()
 
     def to_markdown(self) -> str:

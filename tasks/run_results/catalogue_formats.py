@@ -6,6 +6,7 @@ and partitions as PARAM. CSV: ECSV, whose header is a comment.
 Parquet: the file's key-value metadata under `cosmic`, and each column's own. UCDs are those of UCD1+ 1.5 (IVOA 2023).
 """
 
+import dataclasses
 import io
 import json
 import re
@@ -19,6 +20,7 @@ import pyarrow.parquet as pq
 
 from inference.errors import BadInput
 from tasks.photoz.metrics import OUTLIER
+from tasks.reporting.formatting import spreadsheet_text
 from tasks.run_results.catalogue import Catalogue
 
 
@@ -186,8 +188,12 @@ def _xml(text: str) -> str:
     return re.sub(r"[^\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "?", text)
 
 
+_TEXTS = ("object_id", "partition")
+
+
 def _csv(catalogue: Catalogue) -> bytes:
-    table = _table(catalogue)
+    texts = {name: catalogue.rows[name].map(spreadsheet_text) for name in _TEXTS if name in catalogue.rows}
+    table = _table(dataclasses.replace(catalogue, rows=catalogue.rows.assign(**texts)))
     for name in table.colnames:
         table[name].meta["ucd"] = FIELDS[name].ucd
     table.meta = {name: value for name, value in catalogue.provenance.items() if value is not None}
@@ -208,7 +214,7 @@ def _table(catalogue: Catalogue) -> Any:
         if name == "outlier":
             flags = values.astype("Int16").fillna(_UNKNOWN).to_numpy(np.int16)
             table[name] = MaskedColumn(flags, mask=flags == _UNKNOWN, fill_value=_UNKNOWN, **facts)
-        elif name in {"object_id", "partition"}:
+        elif name in _TEXTS:
             table[name] = Column(values.to_numpy(dtype=str), **facts)
         else:
             table[name] = Column(values.to_numpy(), **facts)

@@ -14,8 +14,10 @@ from tasks.reporting.formatting import (
     percent,
     plain,
     spans,
+    spreadsheet_text,
     unit_price,
     usd,
+    without_markup,
 )
 
 READABLE = st.text(st.characters(exclude_categories=["Cc", "Cf", "Cs"]), max_size=60)
@@ -101,3 +103,19 @@ def test_no_text_breaks_out_of_its_cell(rows):
     tokens = MarkdownIt("commonmark", {"html": True}).enable("table").parse(markdown_table(("a", "b"), rows))
     cells = [tokens[n + 1].content for n, token in enumerate(tokens) if token.type == "td_open"]
     assert [shown_by(cell)[0] for cell in cells] == [" ".join(text.split()) for row in rows for text in row]
+
+
+@pytest.mark.parametrize("text", ["=1+1", "@SUM(A1)", "+cmd|' /C calc'!A0", "-2+3", "\t=1", "--1"])
+def test_spreadsheet_text_is_never_a_formula(text):
+    assert spreadsheet_text(text) == f"'{text}"
+
+
+@pytest.mark.parametrize("text", ["-0.5", "+12", "1e-3", "-99", "J0012-0331", "", "a=b"])
+def test_spreadsheet_text_keeps_numbers_and_names(text):
+    assert spreadsheet_text(text) == text
+
+
+@given(READABLE)
+def test_text_without_markup_has_no_tag_and_no_link_in_markdown(text):
+    _, kinds = shown_by(without_markup(f"x {text} <b>[a](http://b) <img src=x>"))
+    assert not kinds & {"html_inline", "link_open", "image"}

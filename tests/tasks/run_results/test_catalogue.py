@@ -233,6 +233,16 @@ def test_text_that_fits_cannot_hold_is_refused_and_others_hold_it(tmp_path):
     assert table["object_id"][0] == "Ångström 1.pt 0"
 
 
+def test_catalogue_as_csv_has_no_id_that_a_spreadsheet_takes_for_a_formula(tmp_path):
+    finished_run(tmp_path)
+    ids = as_bytes(object_table(tmp_path, ids=lambda file, index: f"=HYPERLINK({file},{index})"))
+    catalogue = read(tmp_path, objects=ids)
+    table = Table.read(catalogue_bytes(catalogue, "csv").decode(), format="ascii.ecsv")
+    assert all(text.startswith("'=HYPERLINK(") for text in table["object_id"])
+    parquet = pd.read_parquet(io.BytesIO(catalogue_bytes(catalogue, "parquet")))
+    assert all(text.startswith("=HYPERLINK(") for text in parquet["object_id"]), "only CSV is opened by spreadsheets"
+
+
 def test_there_is_no_other_format(tmp_path):
     finished_run(tmp_path)
     with pytest.raises(BadInput, match="one of parquet, fits, votable, csv, not 'excel'"):
