@@ -64,7 +64,7 @@ class RankEvent:
 
     def to_wire(self) -> dict[str, Any]:
         """The event as JSON, numbers as the original sent them (ranks as text, the batch size as a number)."""
-        what: dict[str, Any] = {
+        workload: dict[str, Any] = {
             "model": self.model,
             "model_sha256": self.model_sha256,
             "graph": self.graph,
@@ -74,7 +74,7 @@ class RankEvent:
             "access": self.access,
         }
         if self.script is not None:
-            what = self.script.to_wire()
+            workload = self.script.to_wire()
         return {
             "S3_BUCKET": self.bucket,
             "BUCKET": self.bucket,
@@ -86,7 +86,7 @@ class RankEvent:
             "DATA_PATH": self.data_paths[0] if len(self.data_paths) == 1 else list(self.data_paths),
             "RESULT_PATH": self.result_path,
             "BATCH_SIZE": self.batch_size,
-            **what,
+            **workload,
             "data_etags": list(self.data_etags),
             "fingerprint": self.fingerprint,
             "attempt": self.attempt,

@@ -86,10 +86,13 @@ def _copy_committed(held: HeldLease, result_path: str) -> None:
     while (now := _committed(held.lease)) != committed:
         committed = now
         folder = generation_folder(result_path, committed)
-        for name in (*BILLED, *SUMMARIES):
-            copied = bool(committed) and store.copy(bucket, f"{folder}/{name}", f"{result_path}/{name}")
-            if not copied and name in SUMMARIES:
-                store.delete(bucket, [f"{result_path}/{name}"])
+        there = {stored.key.removeprefix(f"{folder}/") for stored in store.list(bucket, folder)} if committed else set()
+        copied = {
+            name
+            for name in (*BILLED, *SUMMARIES)
+            if name in there and store.copy(bucket, f"{folder}/{name}", f"{result_path}/{name}")
+        }
+        store.delete(bucket, [f"{result_path}/{name}" for name in SUMMARIES if name not in copied])
     _remove_generations(held, result_path, committed or 0)
 
 
@@ -103,8 +106,10 @@ def _remove_generations(held: HeldLease, result_path: str, committed: int) -> No
     kept = {committed, held.generation}
     store, bucket = held.lease.store, held.lease.bucket
     prefix = f"{result_path}/{RESERVED}"
+    gone = []
     for stored in store.list(bucket, prefix):
         number, _, name = stored.key.removeprefix(f"{prefix}/").partition("/")
         is_ours = number.isdecimal() and number.isascii() and name in (*BILLED, *SUMMARIES)
         if is_ours and int(number) < held.generation and int(number) not in kept:
-            store.delete(bucket, [stored.key])
+            gone.append(stored.key)
+    store.delete(bucket, gone)

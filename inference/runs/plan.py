@@ -117,26 +117,26 @@ def assign(files: Sequence[T], world_size: int) -> list[list[T]]:
     return shares
 
 
-def fingerprint(files: Sequence[StoredObject], what: Model | Script, request: RunRequest) -> str:
+def fingerprint(files: Sequence[StoredObject], workload: Model | Script, request: RunRequest) -> str:
     """Hash of everything that a rank's redshifts depend on; a result made under another one is stale."""
     facts: dict[str, Any] = {
         "data": [[request.data_bucket, stored.key, stored.etag, stored.size] for stored in files],
         "batch_size": request.batch_size,
     }
-    if isinstance(what, Script):
-        facts |= {"script": [what.entry, what.arguments, what.sha256]}
+    if isinstance(workload, Script):
+        facts |= {"script": [workload.entry, workload.arguments, workload.sha256]}
     else:
-        facts |= {"model": what.sha256, "engine": request.engine, "precision": request.precision}
+        facts |= {"model": workload.sha256, "engine": request.engine, "precision": request.precision}
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
 
 
-def make_plan(request: RunRequest, listing: Sequence[StoredObject], what: Model | Script, store: str) -> Plan:
+def make_plan(request: RunRequest, listing: Sequence[StoredObject], workload: Model | Script, store: str) -> Plan:
     """Assign the files listed to ranks.
 
     Args:
         request: the checked request.
         listing: every object under the request's data prefix.
-        what: the staged weights, or the staged script.
+        workload: the staged weights, or the staged script.
         store: root of the store, for the workers.
 
     Raises:
@@ -154,7 +154,7 @@ def make_plan(request: RunRequest, listing: Sequence[StoredObject], what: Model 
         notes.append(f"{ignored} objects under {request.data_prefix}/ are no partitions and were ignored")
     if world_size > len(files):
         notes.append(f"{world_size} ranks reuse {len(files)} partitions round robin: metrics count each object once")
-    model, script = (Model("", ""), what) if isinstance(what, Script) else (what, None)
+    model, script = (Model("", ""), workload) if isinstance(workload, Script) else (workload, None)
     events = tuple(
         RankEvent(
             rank=rank,
@@ -175,7 +175,7 @@ def make_plan(request: RunRequest, listing: Sequence[StoredObject], what: Model 
             engine=request.engine,
             precision=request.precision,
             access=request.access,
-            fingerprint=fingerprint(share, what, request),
+            fingerprint=fingerprint(share, workload, request),
             store=store,
         )
         for rank, share in enumerate(assign(files, world_size))
@@ -186,14 +186,14 @@ def make_plan(request: RunRequest, listing: Sequence[StoredObject], what: Model 
 def payload(request: RunRequest, plan: Plan, run_id: str) -> dict[str, Any]:
     """payload.json: the request as it came, the data map, and what the plan rests on."""
     first = plan.events[0]
-    what = {"model_key": first.model, "model_sha256": first.model_sha256}
+    workload = {"model_key": first.model, "model_sha256": first.model_sha256}
     if first.script is not None:
-        what = {"script_sha256": first.script.sha256}
+        workload = {"script_sha256": first.script.sha256}
     return request.document() | {
         "world_size": plan.world_size,
         "data_map": plan.data_map,
         "run_id": run_id,
-        **what,
+        **workload,
         "fingerprints": {str(event.rank): event.fingerprint for event in plan.events},
         "data_etags": {stored.key: stored.etag for stored in plan.files},
         "notes": list(plan.notes),

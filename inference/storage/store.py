@@ -144,7 +144,7 @@ class Store:
                 raise StoreError(f"cannot make bucket {bucket} in {self.root}: {error.strerror}") from None
 
     @contextmanager
-    def _named(self, what: str, bucket: str, key: str) -> Iterator["Request"]:
+    def _named(self, action: str, bucket: str, key: str) -> Iterator["Request"]:
         self._check_links(bucket, key)
         request, requests = Request(started_at=time.time()), self.requests  # a late answer is not the next rank's
         try:
@@ -153,7 +153,7 @@ class Store:
             if requests is not None:
                 requests.append(request)
         except (BaseError, OSError, ValueError) as error:
-            raise StoreError(f"cannot {what} {bucket}/{key}: {s3.reason_of(error)}") from s3.bare(error)
+            raise StoreError(f"cannot {action} {bucket}/{key}: {s3.reason_of(error)}") from s3.bare(error)
 
     def list(self, bucket: str, prefix: str) -> list[StoredObject]:
         """Every object under the folder `prefix` (never `prefix-old/`; "" for all), at any depth, in natural order."""
@@ -246,7 +246,7 @@ class Store:
 
     def delete(self, bucket: str, keys: Sequence[str]) -> None:
         """Remove the objects; one that is not there is no error."""
-        if not self.is_local and len(keys) > 1:
+        if not self.is_local and len(keys) > 1:  # over S3
             with self._named("delete", bucket, keys[0]):
                 obstore.delete(self._bucket(bucket), list(keys))  # a thousand a request
             return

@@ -84,7 +84,7 @@ def test_run_that_lost_its_lease_publishes_nothing(store, other_ended):
     assert published(store) == (dict.fromkeys(WHOLE, str(other.generation)) if other_ended else {})
 
 
-@pytest.mark.parametrize("at", range(len(NAMES)))
+@pytest.mark.parametrize("at", range(len(PARTIAL)))
 def test_run_stopped_while_it_publishes_replaces_nothing_of_the_next_one(store, monkeypatch, at):
     """The next run takes over, publishes and ends between two copies of the stopped one, and before each of them."""
     stopped = lease(store, "stopped").take(60)
