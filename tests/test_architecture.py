@@ -4,6 +4,7 @@
 """
 
 import ast
+import importlib
 import re
 import subprocess
 import sys
@@ -197,6 +198,15 @@ def test_architecture_page_names_only_what_exists():
     named = {name for name in re.findall(r"[\"`]((?:\w+/)+[\w.]*)[\"`]", PAGE) if not name.startswith("predictions/")}
     assert len(named) > 30
     assert [name for name in sorted(named) if not (ROOT / name).exists()] == []
+
+
+def test_architecture_page_names_the_one_place_of_each_rule():
+    names = re.findall(r"`((?:inference|tasks)(?:\.\w+)+)`", PAGE.partition("## One rule, one place")[2])
+    assert len(names) > 10
+    for name in names:
+        module, _, attribute = name.rpartition(".")
+        path = ROOT / f"{name.replace('.', '/')}.py"
+        assert path.exists() or hasattr(importlib.import_module(module), attribute), name
 
 
 def test_architecture_page_draws_only_imports_that_exist():
