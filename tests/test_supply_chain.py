@@ -27,7 +27,7 @@ SECRETS = {
     "a Prefect key": r"\bpn[ub]_[A-Za-z0-9]{30,}",
     "an API key": r"\b(sk-[A-Za-z0-9_-]{32,}|AIza[A-Za-z0-9_-]{35})",
     "a signed token": r"\beyJ[A-Za-z0-9_-]{15,}\.eyJ[A-Za-z0-9_-]{15,}\.",
-    "a password in an address": r"[a-z]+://[^/\s:@'\"{}<>]+:(?!canary|pass@|\*)[^/\s:@'\"{}<>]+@[a-z0-9.-]+",
+    "a password in an address": r"[a-z]+://[^/\s:@'\"{}<>]+:(?!canary|pass@|PASSWORD@|\*)[^/\s:@'\"{}<>]+@[a-z0-9.-]+",
 }
 
 
