@@ -5,6 +5,7 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from tasks.survey.cutouts import PixelOptions
 from tasks.survey.fits_images import band_of
 from tasks.survey.galaxies import ROLES, Galaxies, Values, assemble
 from tasks.survey.object_table import TableReader
-from tasks.survey.saved_objects import is_saved_object, read_saved
+from tasks.survey.saved_objects import is_saved_object, read_saved, stated_beside
 from tasks.survey.sky import same_scale
 from tasks.survey.table_file import TableFile, first_line, read_table_file
 from tasks.survey.units import nanomaggies
@@ -78,21 +79,19 @@ def _other(
 ) -> Galaxies | None:
     with path.open("rb") as file:
         start = file.read(16)
-    name = str(path)
+    is_table = start.startswith((b"\x89HDF\r\n\x1a\n", b"PAR1"))
+    stated: dict[str, Any] = {}
     if start.startswith(b"PK") and any(entry.endswith(".npy") for entry in zipfile.ZipFile(path).namelist()):
-        return assemble(name, _npz(path), mapping, bands, factor)
-    if is_saved_object(path):
-        return assemble(name, read_saved(path), mapping, bands, factor)
-    if start[8:9] == b"{":
-        return assemble(name, _safetensors(path), mapping, bands, factor)
-    if start.startswith(b"\x89HDF\r\n\x1a\n"):
-        from tasks.survey.image_tables import read_hdf5_images
+        found = _npz(path)
+        stated = stated_beside({key: each if each.ndim else each[()] for key, each in found.items()})
+    elif is_saved_object(path):
+        found, stated = read_saved(path)
+    elif start[8:9] == b"{":
+        found = _safetensors(path)
+    elif is_table:
+        from tasks.survey.image_tables import read_hdf5_images, read_parquet_images
 
-        found, stated = read_hdf5_images(path)
-    elif start.startswith(b"PAR1"):
-        from tasks.survey.image_tables import read_parquet_images
-
-        found, stated = read_parquet_images(path)
+        found, stated = (read_parquet_images if start.startswith(b"PAR1") else read_hdf5_images)(path)
     else:
         return None
     if bands is None and "bands" in stated:
@@ -106,9 +105,9 @@ def _other(
     if pixels.unit is None and stated.get("unit"):
         factor = nanomaggies(stated["unit"], path)
     notes: list[str] = []
-    if "images" in found:
+    if is_table:
         found, mapping, notes = _with_columns(path, found, dict(mapping), columns)
-    galaxies = assemble(name, found, mapping, bands, factor)
+    galaxies = assemble(str(path), found, mapping, bands, factor)
     return replace(galaxies, notes=(*galaxies.notes, *notes))
 
 
@@ -130,7 +129,7 @@ def _with_columns(
     return found, mapping, [*used, *reader.resolver.notes]
 
 
-def _npz(path: Path) -> dict[str, Values]:
+def _npz(path: Path) -> dict[str, Any]:
     """The arrays of an .npz file; each header is compared with its bytes first."""
     with zipfile.ZipFile(path) as archive:
         sizes = 0

@@ -7,10 +7,9 @@ import numpy as np
 
 from inference.errors import BadInput
 from tasks.survey.galaxies import ROLES, Values
+from tasks.survey.saved_objects import BAND_NAMES, SCALE_NAMES
 from tasks.survey.table_hdf5 import check_dataset, import_h5py, walk
 
-_BANDS = ("image_band", "image_bands", "bands", "band", "filters")
-_SCALES = ("image_scale", "pixel_scale", "scale")
 _REDSHIFTS = ("redshifts", "labels", "label", "targets")  # other names are columns of a table beside the images
 _MOST_BYTES = 16 << 30
 
@@ -32,7 +31,7 @@ def read_hdf5_images(path: Path) -> tuple[dict[str, Values], dict[str, Any]]:
             is_array = node.ndim >= 2 or last.lower() in _REDSHIFTS
             if is_array and node.dtype.kind in "fiu":
                 found[last if last not in found else name] = node
-            if last in _BANDS or last in _SCALES:
+            if last in BAND_NAMES or last in SCALE_NAMES:
                 beside[last] = node[()]
     images = [name for name in found if len(found[name].shape) == 4]
     named = [name for name in images if name.lower() in ROLES["images"]] or images
@@ -42,10 +41,10 @@ def read_hdf5_images(path: Path) -> tuple[dict[str, Values], dict[str, Any]]:
     images_of: Any = found.pop(named[0])
     found["images"] = images_of
     stated: dict[str, Any] = {"unit": _text(images_of.attrs.get("unit", images_of.attrs.get("units", "")))}
-    bands = next((beside[key] for key in _BANDS if key in beside), None)
+    bands = next((beside[key] for key in BAND_NAMES if key in beside), None)
     if bands is not None:
         stated["bands"] = _same(path, "bands", np.asarray(bands))
-    scales = next((beside[key] for key in _SCALES if key in beside), None)
+    scales = next((beside[key] for key in SCALE_NAMES if key in beside), None)
     if scales is not None:
         stated["scale"] = _one_scale(path, np.asarray(scales, np.float64))
     return found, stated
@@ -84,10 +83,10 @@ def read_parquet_images(path: Path) -> tuple[dict[str, Values], dict[str, Any]]:
         if pixels is None:
             raise BadInput(f"{path} holds images without pixels: the column has {', '.join(parts)}")
         values = column.field(parts[pixels])
-        bands = next((column.field(parts[name]) for name in ("band", *_BANDS) if name in parts), None)
+        bands = next((column.field(parts[name]) for name in ("band", *BAND_NAMES) if name in parts), None)
         if bands is not None:
             stated["bands"] = _same(path, "bands", np.array(bands.to_pylist(), dtype=object))
-        scale = next((column.field(parts[name]) for name in _SCALES if name in parts), None)
+        scale = next((column.field(parts[name]) for name in SCALE_NAMES if name in parts), None)
         if scale is not None:
             stated["scale"] = _one_scale(path, _dense(path, scale))
     return {"images": _dense(path, values)}, stated

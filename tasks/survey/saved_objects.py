@@ -19,11 +19,13 @@ from inference.errors import BadInput
 from tasks.survey.galaxies import Values, by_shape
 from tasks.survey.table_file import first_line
 
+BAND_NAMES = ("image_band", "image_bands", "bands", "band", "filters")
+SCALE_NAMES = ("image_scale", "pixel_scale", "pixscale", "scale")
 _MOST_SAMPLES = 10_000_000
 
 
-def read_saved(path: Path) -> dict[str, Values]:
-    """The arrays of a file of torch.save, by their names, or by what their shapes say.
+def read_saved(path: Path) -> tuple[dict[str, Values], dict[str, Any]]:
+    """The arrays of a file of torch.save, by their names, or by what their shapes say; and what is stated beside them.
 
     Raises:
         BadInput: naming the file: torch is not installed; damaged, or it holds something else than arrays of galaxies.
@@ -49,9 +51,28 @@ def read_saved(path: Path) -> dict[str, Values]:
         except Exception as error:  # noqa: BLE001 - what a damaged pickle does to its reader is anyone's guess
             raise BadInput(f"{path} is no readable torch.save file: {first_line(error)}") from None
     try:
-        return _arrays(path, root)
+        return _arrays(path, root), stated_beside(root if isinstance(root, Mapping) else {})
     except (TypeError, ValueError, AttributeError, IndexError, KeyError) as error:
         raise BadInput(f"{path} holds no arrays of galaxies: {first_line(error)}") from None
+
+
+def stated_beside(things: Mapping[Any, Any]) -> dict[str, Any]:
+    """The bands' order and the pixel scale, where a file states them beside its arrays.
+
+    >>> stated_beside({"bands": "zirgu", "pixel_scale": 0.262, "epoch": 3})
+    {'bands': ['z', 'i', 'r', 'g', 'u'], 'scale': 0.262}
+    """
+    stated: dict[str, Any] = {}
+    for name in BAND_NAMES:
+        value = things.get(name)
+        words = value.tolist() if isinstance(value, np.ndarray) else value
+        if isinstance(words, str | list | tuple) and words and all(isinstance(word, str) for word in words):
+            stated.setdefault("bands", list(words))
+    for name in SCALE_NAMES:
+        value = things.get(name)
+        if isinstance(value, int | float | np.number) and not isinstance(value, bool) and 0 < float(value) < 3600:
+            stated.setdefault("scale", float(value))
+    return stated
 
 
 def _allowed() -> list[Any]:

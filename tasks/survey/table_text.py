@@ -84,7 +84,8 @@ def _layout(lines: list[str], name: str) -> _Layout:
     delimiter_or_blanks = delimiter if delimiter in lines[at] else None
     cells = _cells(lines[at], delimiter_or_blanks)
     comment = lines[at - 1].lstrip("# ") if at and lines[at - 1].lstrip().startswith("#") else ""
-    if all(map(_is_number, cells)) and len(named := _cells(comment, delimiter_or_blanks)) == len(cells):
+    named = _cells(comment, delimiter_or_blanks)
+    if len(named) == len(cells) and any(map(_is_number, cells)) and not any(map(_is_number, named)):
         return _Layout(named, {}, delimiter_or_blanks, at)  # `# id z_spec z_phot`, as EAZY and SExtractor-like tools do
     rows = at + 1
     units: dict[str, str] = {}

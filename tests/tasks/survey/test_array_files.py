@@ -130,6 +130,26 @@ def test_a_form_is_read_as_the_same_galaxies(tmp_path, form):
     np.testing.assert_array_equal(redshifts, REDSHIFTS)
 
 
+@pytest.mark.parametrize(
+    "write",
+    [
+        saved({"images": IMAGES[:, ::-1].copy(), "magnitudes": MAGNITUDES, "bands": "zirgu"}),
+        saved({"images": TENSORS[0].flip(1), "magnitudes": MAGNITUDES, "bands": list("zirgu"), "scale": 0.396}),
+        lambda p: np.savez(p.open("wb"), images=IMAGES[:, ::-1], magnitudes=MAGNITUDES, bands=np.array(list("zirgu"))),
+    ],
+)
+def test_the_order_of_bands_that_stands_beside_the_arrays_counts(tmp_path, write):
+    write(tmp_path / "survey")
+    np.testing.assert_array_equal(next(open_galaxies(tmp_path / "survey").batches(N)).images, IMAGES)
+
+
+def test_the_scale_that_stands_beside_the_arrays_is_compared(tmp_path):
+    torch.save({"images": IMAGES, "magnitudes": MAGNITUDES, "pixel_scale": 0.262}, tmp_path / "s.pt")
+    with pytest.raises(BadInput, match=r"has pixels of 0.262 arcseconds and the model's are 0.396"):
+        open_galaxies(tmp_path / "s.pt")
+    assert len(open_galaxies(tmp_path / "s.pt", pixels=PixelOptions(scale=0.262))) == N
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 @pytest.mark.parametrize("form", ["pt", "safetensors"])
 def test_half_precision_is_read_within_its_rounding(tmp_path, dtype, form):

@@ -222,6 +222,15 @@ class TestWhichTable:
         assert read_objects(tmp_path / "t.h5", tmp_path, ColumnOptions(hdu="/b")).ids.tolist() == IDS
 
 
+def test_a_header_in_a_comment_is_found_where_ids_are_words(tmp_path):
+    (tmp_path / "t.dat").write_text(
+        "# from my code\n#name u g r i z z_spec\nJ1 20 19 18 17 16 0.1\nJ2 20 19 18 17 16 0.2\n"
+    )
+    objects = read_objects(tmp_path / "t.dat", tmp_path, ColumnOptions())
+    assert objects.ids.tolist() == ["J1", "J2"]
+    assert objects.redshifts.tolist() == [0.1, 0.2]
+
+
 def test_rows_of_more_cells_than_the_header_are_refused(tmp_path):
     (tmp_path / "t.csv").write_text("objid,u,g,r,i,z\n1,20,19,18,17,16,15\n")
     with pytest.raises(BadInput, match="has rows of more cells than its header, which names 6"):
