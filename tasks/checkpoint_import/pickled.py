@@ -12,11 +12,12 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, ClassVar
 
+from inference.contract.tensor_shape import check_layout
 from tasks.checkpoint_import.known_names import STORAGES, known, of_a_model
 
 # The published module's pickle has half a megabyte; before torch 1.6 the classes' sources may stand in it too.
 MAX_PICKLE = 4 << 20
-_MAX_SIZE = 1 << 40  # numbers in a tensor, so that a message can show a shape
+_MAX_SIZE = 1 << 40  # numbers in a storage that a tensor may claim before its file is read
 _LEFT_OUT = b"ioP\x82\x83\x84\x92\x96\x97\x98"  # opcodes of old instances, text persistent ids, extensions, buffers
 _MAX_NAME = 400  # characters of a module and a name; joining longer ones over and over could take forever
 _MAX_ARGUMENTS = 256  # of a call, for the same reason
@@ -236,11 +237,12 @@ def _hashable(key: Any) -> Any:
 
 
 def _tensor(storage: Any, offset: Any, shape: Any, strides: Any, *_rest: Any) -> Weight:
-    """A tensor; the rest (gradient, hooks, metadata) does not change its values."""
-    numbers = (offset, *_of(tuple, shape), *_of(tuple, strides))
-    if len(shape) != len(strides) or len(shape) > 8 or any(not 0 <= _of(int, number) < _MAX_SIZE for number in numbers):
-        raise Refused("a tensor's shape is damaged")
-    return Weight(_of(Storage, storage), offset, shape, strides)
+    """A tensor; the rest (gradient, hooks, metadata) does not change its values.
+
+    Its layout is compared with its data when it is read, so that the message has its name.
+    """
+    check_layout(shape, strides, offset, _MAX_SIZE)
+    return Weight(_of(Storage, storage), offset, tuple(shape), tuple(strides))
 
 
 _BUILT: dict[str, Callable[..., object]] = {

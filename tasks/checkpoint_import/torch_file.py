@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import safetensors
 
+from inference.contract.tensor_shape import check_layout
 from inference.errors import BadInput
 from tasks.checkpoint_import.pickled import MAX_PICKLE, Refused, Storage, Weight, read_pickle
 
@@ -65,11 +66,12 @@ class SavedFile:
         import torch
 
         storage = weight.storage
-        values = math.prod(weight.shape)
+        try:
+            count = check_layout(weight.shape, weight.strides, weight.offset, storage.count)
+        except ValueError:
+            raise BadInput(f"tensor {name} reaches beyond its data") from None
         extent = 1 + sum((size - 1) * stride for size, stride in zip(weight.shape, weight.strides, strict=True))
-        extent = extent if values else 0
-        if weight.offset + extent > storage.count or values > extent:
-            raise BadInput(f"tensor {name} reaches beyond its data")
+        extent = extent if count else 0
         size = _SIZES.get(storage.dtype, 1)
         begin = (storage.start + weight.offset) * size
         try:
