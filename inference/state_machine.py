@@ -86,7 +86,8 @@ def _of_flow(store: Store, request: RunRequest, run_id: str) -> list[HeldLease]:
 def summarize(event: object, context: Any) -> dict[str, Any]:
     """Compare ranks found with ranks planned and write combined_data.json.
 
-    A run that was started by hand ends here: its leases are released, also where it fails.
+    A run that was started by hand, or whose flow is not there any more, ends here: its leases are released, also where
+    it fails.
 
     Args:
         event: `bucket` and `result_path`, `run_id` and `by_hand`, as `initialize` returned them.
@@ -110,13 +111,14 @@ def summarize(event: object, context: Any) -> dict[str, Any]:
     events = events_of(document, request)
     run_id = str(event.get("run_id") or document.get("run_id"))
     leases = leases_of(store, request, run_id)
-    held = leases[0].join() or leases[0].take(_SUMMARY_S)
+    joined = leases[0].join()
+    held = joined or leases[0].take(_SUMMARY_S)  # of a flow that sleeps, or that died
     try:
         found = gather(store, events)
         combined = write_combined(store, bucket, generation_folder(result_path, held.generation), found)
         publish(held, result_path)
     finally:
-        if event.get("by_hand", True):
+        if joined is None or event.get("by_hand", True):
             for lease in leases:
                 lease.release()
     tolerated = float(os.environ.get("TOLERATED_FAILURE_PERCENTAGE") or 0.0)

@@ -127,6 +127,18 @@ def test_run_by_hand_holds_the_result_path_until_its_summary(root):
         pass
 
 
+def test_summary_after_its_flow_died_leaves_the_result_path_free(root, results):
+    store, request = Store(root), RunRequest.read(request_of())
+    with hold(store, request, "flow-run-1"):
+        output = initialize(request_of() | {"run_id": "flow-run-1"}, LocalContext())
+    for item in items_of(root, output):
+        lambda_handler(item, LocalContext())
+    assert summarize(output, LocalContext())["missing_ranks"] == []
+    assert (results / "combined_data.json").exists()
+    with hold(store, request, "the next one"):
+        pass
+
+
 def test_lease_of_a_run_by_hand_lasts_as_long_as_the_machine_may(root, monkeypatch):
     monkeypatch.setenv("RUN_TIMEOUT", "120")
     initialize(request_of(), LocalContext())
