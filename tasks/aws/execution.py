@@ -25,7 +25,7 @@ _COUNTED = "counted in the execution's history"
 
 @dataclass(frozen=True, kw_only=True)
 class Execution:
-    """What Step Functions tells of an execution.
+    """An execution as Step Functions describes it.
 
     Attributes:
         arn, state_machine_arn: of the execution and its machine.
@@ -33,11 +33,11 @@ class Execution:
         started_at, stopped_at: seconds since the epoch; None while it runs.
         initialize, map, summarize: the states before the map, the map, the states after it; None where there is none.
         map_run_arn: of the map run of a distributed map.
-        children: of a distributed map, STANDARD or EXPRESS; None for an inline one, or where nobody may tell.
-        items: how many by status, and `total`; empty where nothing tells.
+        children: of a distributed map, STANDARD or EXPRESS; None for an inline one, or where it may not be read.
+        items: how many by status, and `total`; empty where they are not known.
         item_seconds: how long each item took, from its start to its end.
-        peak_concurrency: the most items under way at once; 0 where nothing tells.
-        retries: calls made again by the machine itself; None where nothing tells.
+        peak_concurrency: the most items under way at once; 0 where that is not known.
+        retries: calls made again by the machine itself; None where that is not known.
         state_transitions: as AWS bills them; `transitions_how` says how they are known.
         error, cause: why it did not succeed.
         notes: what could not be read, and why.
@@ -71,8 +71,8 @@ class Execution:
     @property
     def why(self) -> str:
         """How it ended, with the cause, as one clause."""
-        told = failure(self.error, self.cause)[0]
-        return f"the execution ended {self.status}" + (f": {told}" if told else "")
+        reason = failure(self.error, self.cause)[0]
+        return f"the execution ended {self.status}" + (f": {reason}" if reason else "")
 
     def to_dict(self) -> dict[str, Any]:
         """The execution as JSON, phases as `initialize_s`, `map_s`, `summarize_s`."""
@@ -112,7 +112,7 @@ def read_execution(client: Any, arn: str) -> Execution:
         BadInput: there is no such execution, or its history is not as Step Functions writes it.
         ClientError: AWS refuses to describe it.
     """
-    told = describe(client, arn)
+    description = describe(client, arn)
     notes: list[str] = []
 
     def allowed(call: Callable[[], Any], otherwise: Any) -> Any:
@@ -143,10 +143,10 @@ def read_execution(client: Any, arn: str) -> Execution:
     transitions, how = _transitions(history, run, kind, inside)
     return Execution(
         arn=arn,
-        state_machine_arn=told["stateMachineArn"],
-        status=told["status"],
-        started_at=_at(told["startDate"]),
-        stopped_at=_at(told["stopDate"]) if told.get("stopDate") else None,
+        state_machine_arn=description["stateMachineArn"],
+        status=description["status"],
+        started_at=_at(description["startDate"]),
+        stopped_at=_at(description["stopDate"]) if description.get("stopDate") else None,
         initialize=history.initialize,
         map=history.map,
         summarize=history.summarize,
@@ -158,8 +158,8 @@ def read_execution(client: Any, arn: str) -> Execution:
         retries=None if run else history.retries,
         state_transitions=transitions,
         transitions_how=how,
-        error=told.get("error"),
-        cause=told.get("cause"),
+        error=description.get("error"),
+        cause=description.get("cause"),
         notes=tuple(notes),
     )
 
@@ -202,7 +202,7 @@ def map_run(client: Any, arn: str) -> dict[str, Any] | None:
 
 
 def attempts(client: Any, execution: Execution, *, unsuccessful: bool = True) -> list[Attempt]:
-    """The calls of the map's items, with their ranks, as far as Step Functions tells.
+    """The calls of the map's items, with their ranks, as far as Step Functions keeps them.
 
     Args:
         client: boto3's, of `stepfunctions`.
@@ -222,13 +222,15 @@ def attempts(client: Any, execution: Execution, *, unsuccessful: bool = True) ->
         return [call for call in tied if (call.error is not None) == unsuccessful]
 
     def of_child(child: Mapping[str, Any]) -> list[Attempt]:
-        told = client.describe_execution(executionArn=child["executionArn"])
+        description = client.describe_execution(executionArn=child["executionArn"])
         whole = Attempt(
-            rank=rank_in(told.get("input")),
-            started_at=_at(told["startDate"]),
-            ended_at=_at(told.get("stopDate") or told["startDate"]),
-            error=(told.get("error") or told["status"]) if unsuccessful else None,
-            cause=(told.get("cause") or _ends(told["status"], execution.children)) if unsuccessful else None,
+            rank=rank_in(description.get("input")),
+            started_at=_at(description["startDate"]),
+            ended_at=_at(description.get("stopDate") or description["startDate"]),
+            error=(description.get("error") or description["status"]) if unsuccessful else None,
+            cause=(description.get("cause") or _ends(description["status"], execution.children))
+            if unsuccessful
+            else None,
         )
         if not unsuccessful or execution.children != "STANDARD":
             return [whole]
@@ -243,7 +245,7 @@ def attempts(client: Any, execution: Execution, *, unsuccessful: bool = True) ->
 
 
 def failure(error: str | None, cause: str | None) -> tuple[str, str]:
-    """Why a call failed, as a person reads it, and the request id of its invocation where the cause tells.
+    """Why a call failed, as a person reads it, and the request id of its invocation where the cause has it.
 
     Lambda's own failures arrive as `error` and a JSON document in `cause`.
     """
@@ -285,10 +287,10 @@ def _transitions(history: History, run: Mapping[str, Any] | None, kind: str | No
     started = counts.get("total", 0) - counts.get("pending", 0)
     how = f"{_COUNTED}, and one for each of {started} child executions"
     if kind == "STANDARD":
-        how += f" with {inside} more for its states; retries inside are not told"
+        how += f" with {inside} more for its states; retries inside are not known"
         return history.state_transitions + started * (1 + inside), how
     if kind == "EXPRESS":
-        how += "; EXPRESS children are billed by their seconds besides, which is not told"
+        how += "; EXPRESS children are billed by their seconds besides, which are not known"
     return history.state_transitions + started, how
 
 

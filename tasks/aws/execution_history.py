@@ -1,4 +1,4 @@
-"""What the history of a Step Functions execution tells: phases, attempts of ranks, state transitions.
+"""What the history of a Step Functions execution holds: phases, attempts of ranks, state transitions.
 
 Pure functions of the events that GetExecutionHistory returns. On AWS every event names the one before it
 (`previousEventId`), which ties an attempt to its item; emulators may leave that out, and then the ranks of attempts
@@ -146,7 +146,7 @@ class History:
 
     @property
     def item_seconds(self) -> list[float]:
-        """How long each item of an inline map took, in the order they were started; empty where nothing tells."""
+        """How long each item of an inline map took, in the order they were started; empty where they are not known."""
         started: dict[int, float] = {}
         seconds: dict[int, float] = {}
         for event in self._in_map:
@@ -161,7 +161,7 @@ class History:
 
     @property
     def peak_concurrency(self) -> int:
-        """The most calls of an inline map that were under way at once; 0 where nothing tells."""
+        """The most calls of an inline map that were under way at once; 0 where that is not known."""
         kinds = [event.type for event in self._in_map]
         return peak((kind in _SCHEDULED) - (kind in _SUCCEEDED | _FAILED) for kind in kinds)
 

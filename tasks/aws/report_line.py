@@ -11,7 +11,7 @@ _MS, _MB = "ms", "MB"
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """One invocation, as Lambda tells it.
+    """One invocation, as Lambda reports it.
 
     Attributes:
         request_id: of the invocation.

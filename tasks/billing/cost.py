@@ -45,7 +45,7 @@ _LOGS = f"estimate: {LOG_BYTES} bytes an invocation; what a staged script prints
 
 @dataclass(frozen=True)
 class CostItem:
-    """One line of a bill: `usd` = `quantity` x `unit_usd`, both for one `unit`; `how` tells counts from estimates.
+    """One line of a bill: `usd` = `quantity` x `unit_usd`, both for one `unit`; `how` says counted or estimated.
 
     Where no price is known, `unit_usd` and `usd` are None and the quantity stands.
     """

@@ -34,19 +34,18 @@ def express_of(executions: Iterable[Mapping[str, Any]], invocations: Sequence[In
     Args:
         executions: as the run keeps them (`tasks.invocations.stored.load_executions`): `children`, `items`,
             `item_seconds`.
-        invocations: of the run; a child whose time Step Functions does not tell is taken to have lasted as long as
-            they did in the mean.
+        invocations: of the run; a child whose time is not known counts as long as they took in the mean.
 
     Raises:
         BadInput: a kept execution is damaged.
     """
-    told = [each for each in executions if each.get("children") == "EXPRESS"]
-    requests = sum(_started(each) for each in told)
-    seconds = [_seconds(value) for each in told for value in _of(each, "item_seconds", list)][:requests]
-    untold = requests - len(seconds)
+    express = [each for each in executions if each.get("children") == "EXPRESS"]
+    requests = sum(_started(each) for each in express)
+    seconds = [_seconds(value) for each in express for value in _of(each, "item_seconds", list)][:requests]
+    unknown = requests - len(seconds)
     mean = math.fsum(call.ended_at - call.started_at for call in invocations) / len(invocations) if invocations else 0.0
-    total = math.fsum(map(_in_steps, seconds)) + untold * _in_steps(max(mean, 0.0))
-    whose = "of the children" if not untold else f"of the children, {untold} of them as long as the mean invocation"
+    total = math.fsum(map(_in_steps, seconds)) + unknown * _in_steps(max(mean, 0.0))
+    whose = "of the children" if not unknown else f"of the children, {unknown} of them as long as the mean invocation"
     return Express(requests, total * MEMORY_MB / 1024, f"estimate: time {whose}, {MEMORY_MB} MB each")
 
 

@@ -25,7 +25,7 @@ PARAMETERS = {
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this command's arguments."""
     parser.add_argument(
-        "--bucket", required=True, metavar="NAME", help="for all that a run reads and writes; made unless it is there"
+        "--bucket", required=True, metavar="NAME", help="for all that a run reads and writes; made unless it exists"
     )
     parser.add_argument("--data-bucket", default="", metavar="NAME", help="another bucket of partitions, only read")
     parser.add_argument(

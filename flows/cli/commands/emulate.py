@@ -104,7 +104,7 @@ def _run(command: list[str]) -> int:
         code = process.wait()
     except KeyboardInterrupt as ended:
         if isinstance(ended, _Terminated):
-            process.terminate()  # a terminal tells Ctrl-C to both, but a signal was for this process alone
+            process.terminate()  # a terminal sends Ctrl-C to both, but this signal came to this process alone
         for end in (None, process.terminate, process.kill):
             if end is not None:
                 end()

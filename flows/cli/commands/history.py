@@ -58,8 +58,8 @@ def main(args: argparse.Namespace) -> int:
 
 def _lines(execution: "Execution") -> Iterator[str]:
     if execution.items:
-        told = ", ".join(f"{count:,} {status}" for status, count in execution.items.items() if count)
-        yield f"items: {told or 'none'}"
+        counts = ", ".join(f"{count:,} {status}" for status, count in execution.items.items() if count)
+        yield f"items: {counts or 'none'}"
     took = execution.item_seconds
     if took:
         figures = {

@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    """Make the bucket; what is there already stays."""
+    """Make the bucket; what exists already stays."""
     from inference.storage.store import check_writable
 
     bucket = checked_bucket(args.bucket, "BUCKET")

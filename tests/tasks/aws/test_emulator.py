@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from inference.errors import BadInput
-from tasks.aws.emulator import emulated, environment, inherited
+from tasks.aws.emulator import emulated, environment, inherited, is_emulated
 from tests.flows.cli.commands.test_emulate import gone, marked
 
 WORK = """
@@ -36,6 +36,18 @@ def test_nothing_in_the_environment_leads_a_client_elsewhere():
     )
     assert kept == {"PATH": "/bin"}
     assert environment("http://127.0.0.1:1")["AWS_ENDPOINT_URL"] == "http://127.0.0.1:1"
+
+
+def test_emulator_is_known_by_its_own_mark_and_not_by_an_endpoint(monkeypatch):
+    for name in ("COSMIC_EMULATOR", "AWS_ENDPOINT_URL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "https://vpce-1.s3.eu-west-1.vpce.amazonaws.com")
+    assert not is_emulated()
+    for name, value in environment("http://127.0.0.1:1").items():
+        monkeypatch.setenv(name, value)
+    assert is_emulated()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "https://elsewhere")
+    assert not is_emulated()
 
 
 def test_a_proxy_is_not_asked_for_the_emulator_and_keeps_its_other_exceptions(monkeypatch):
