@@ -60,7 +60,7 @@ def _usage() -> str:
             *lines,
             "",
             "exit codes: 0 done, 1 the run failed or is incomplete, 2 something wrong was found before the first write,"
-            " 130 interrupted, 143 told to end",
+            " 130 interrupted, 143 ended by SIGTERM",
         ]
     )
 

@@ -42,7 +42,7 @@ def test_a_part_that_fails_or_lacks_something_takes_no_other_with_it(parts, caps
     assert json.loads((tmp_path / "read.json").read_text())["machine"]["cores"]
 
 
-def test_a_regression_against_the_committed_result_is_told_and_fails_nothing(parts, capsys, monkeypatch):
+def test_bench_reports_a_regression_without_failing(parts, capsys, monkeypatch):
     parts["read"] = [moved(TIME, 1.0)]
     monkeypatch.setattr(bench, "committed", lambda name: {"targets": [dataclasses.asdict(TIME)]})
     assert bench.main() == 0

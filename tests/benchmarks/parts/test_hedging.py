@@ -3,7 +3,7 @@ import statistics
 from benchmarks.parts.hedging import MEDIAN_S, RANKS, SLOW, synthetic
 
 
-def test_the_benchmarks_own_times_have_the_stragglers_that_they_claim_and_are_the_same_every_time():
+def test_benchmark_times_have_their_stragglers_and_repeat_exactly():
     times = synthetic(SLOW)
     assert (len(times), times) == (RANKS, synthetic(SLOW))
     middle = statistics.median(times)
