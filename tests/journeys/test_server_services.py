@@ -92,5 +92,5 @@ def test_regression_event_starts_the_action_of_an_automation(prefect, client, tm
     prefect("automation", "create", "--from-file", str(path))
     emit_event(REGRESSION, resource={"prefect.resource.id": "cosmic.comparison.smoke"})
     wait_for(lambda: client.read_work_pool("local").is_paused)
-    found = client.request("POST", "/events/filter", json={"filter": {"event": {"name": [REGRESSION]}}}).json()
-    assert found["total"] == 1
+    wanted = {"filter": {"event": {"name": [REGRESSION]}}}
+    wait_for(lambda: client.request("POST", "/events/filter", json=wanted).json()["total"] == 1)

@@ -118,12 +118,14 @@ def flow_runs_on(url):
         return client.read_flow_runs()
 
 
-def python_without_the_project(folder):
-    """The Python of a virtual environment that has every library of this one, and not the project."""
+def python_without_the_project(folder, *missing):
+    """The Python of a virtual environment that has every library of this one, but not the project and what is named."""
     venv.create(folder / "bare", with_pip=False)
     libraries = next(path for path in map(Path, sys.path) if path.name == "site-packages")
     packages = next((folder / "bare" / "lib").glob("*/site-packages"))
-    (packages / "libraries.pth").write_text(f"{libraries}\n")  # a .pth file in there is not followed
+    for library in libraries.iterdir():
+        if not library.name.startswith(("__editable__", "cosmic_flows", *missing)):
+            (packages / library.name).symlink_to(library)
     return str(folder / "bare" / "bin" / "python")
 
 

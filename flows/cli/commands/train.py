@@ -37,8 +37,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     """Check, train, show."""
     prefect_api.hush(verbose=args.verbose)
+    from inference.model.require_torch import require_torch
     from tasks.training.recipe import read_recipe
 
+    require_torch("train")
     recipe = _changed(_document(args.recipe) if args.recipe is not None else {}, args.set)
     read_recipe(recipe)
     if args.device == "cuda":
