@@ -21,7 +21,7 @@ from tasks.dispatch.grouping import ranks_per_task
 from tasks.executors.base import Executor
 from tasks.fan_out import fan_out
 from tasks.invocations.ledger import Ledger
-from tasks.invocations.stored import keep_execution
+from tasks.invocations.stored import keep_executions
 from tasks.partition import partition_dataset
 from tasks.plan import plan_ranks
 from tasks.prefect_support.aws_credentials import credentials
@@ -43,8 +43,11 @@ def _run_ranks(
 ) -> tuple[Ledger, list[Any]]:
     start = planned.result()
     todo = [event for event in start.plan.events if event.rank not in start.resumed]
+    pool.recover(start.plan.events)
     if not todo:
-        return Ledger(), []
+        ledger = Ledger()
+        ledger.invocations = pool.settle([])
+        return ledger, []
     # What comes after the ranks needs pandas and matplotlib: fetched while ranks run, for which nothing else is to do.
     Thread(target=import_module, args=("tasks.report",), name="cosmic-import", daemon=True).start()
     return fan_out(todo, pool, ranks_per_task(len(todo), request.ranks_per_task), limits, cancelled, planned)
@@ -104,9 +107,9 @@ def run(
             announce("Combining results, computing the bill, drawing the report")
             facts = {"run_id": run_id, "executor": executor, "store": root} | pool.facts()
             try:
-                if facts.get("execution", {}).get("arn"):
-                    place = (Store(root), checked.bucket, checked.result_path)
-                    keep_execution(*place, facts["execution"], folder=start.folder)
+                executions = [*facts.pop("abandoned", []), facts.get("execution", {})]
+                if ended_ones := [each for each in executions if each.get("arn")]:
+                    keep_executions(Store(root), checked.bucket, checked.result_path, ended_ones, folder=start.folder)
                 summary = summarize(checked, start, ledger, root, facts, wait_for=ended)
                 costs, billed = compute_costs(checked, start, summary, ledger, root)
                 document = publish_report(checked, start, leases[0], summary, costs, billed, root, began)

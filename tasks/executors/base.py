@@ -46,9 +46,9 @@ class Call(Future[Invocation]):
 class Executor(ABC):
     """Runs ranks somewhere; the dispatcher decides which rank runs when, and what happens when one fails.
 
-    The life of an executor is `check`, `start`, any number of `submit`, `stop`, `settle`; `facts` and `place` hold from
-    `check` on. To add one (a Dask cluster, say), subclass this, write `submit` and `stop`, name the class in
-    `tasks.executors.select`, and add it to the suite that every executor passes
+    The life of an executor is `check`, `recover`, `start`, any number of `submit`, `stop`, `settle`; what `facts` and
+    `place` say holds from `check` on. To add one (a Dask cluster, say), subclass this, write `submit` and `stop`, name
+    the class in `tasks.executors.select`, and add it to the suite that every executor passes
     (`tests/tasks/executors/test_every_executor.py`).
 
     What the dispatcher relies on:
@@ -90,6 +90,16 @@ class Executor(ABC):
 
     def start(self) -> None:  # noqa: B027 - not every executor has something to open
         """Open what calls need; called once, before the first `submit`."""
+
+    def recover(self, events: Sequence[RankEvent]) -> None:  # noqa: B027 - most leave nothing behind that runs on
+        """Find what a killed run of the same ranks left behind; called once, before the first `submit`.
+
+        What still runs under the same plan is adopted by `submit` in place of a new start; anything else is stopped.
+        What was spent is in `settle` and in `facts`.
+
+        Args:
+            events: of all ranks of the plan, also those that are done.
+        """
 
     @abstractmethod
     def submit(self, events: Sequence[RankEvent]) -> list[Call]:

@@ -24,11 +24,13 @@ from tasks.aws.logs import with_billed_durations
 from tasks.aws.session import client, explain
 from tasks.aws.stack_names import STACK, machine_name
 from tasks.executors.base import RUN_ENDED, Call, Executor, NothingRan
-from tasks.executors.step_functions_ranks import RanksOfExecution, read_ranks
+from tasks.executors.sent_execution import SentExecution, forget_execution, note_execution, noted_execution
+from tasks.executors.step_functions_ranks import RanksOfExecution, failed_calls, read_ranks
 from tasks.invocations.invocation import Invocation
 
 _FIRST_LOOK_S, _SLOWEST_LOOK_S, _SLOWER = 0.2, 2.0, 1.3
 _APPEARS_WITHIN_S = 30.0  # DescribeExecution is eventually consistent
+_STOPS_WITHIN_S = 60.0
 _MEMORY_MB = 10_240
 _OVER = {"ValidationException", "ExecutionDoesNotExist"}  # it has ended, or was never started
 _log = logging.getLogger(__name__)
@@ -58,6 +60,8 @@ class StepFunctionsExecutor(Executor):
         self._document = document
         self.memory_mb = int(document.get("memory_mb", _MEMORY_MB))
         self._running: str | None = None  # ARN of the execution
+        self._adopted: str | None = None  # ARN of a killed run's execution, which `submit` follows
+        self._abandoned: list[Execution] = []  # executions of killed runs, which have ended
         self._stopped = threading.Event()
         self.execution: Execution | None = None
         self._seen_done = 0
@@ -99,7 +103,48 @@ class StepFunctionsExecutor(Executor):
     def facts(self) -> dict[str, Any]:
         """The machine's function, and the execution once there was one."""
         execution = self.execution.to_dict() if self.execution else {"state_machine_arn": self._machine}
-        return {"function": self._function, "execution": execution}
+        abandoned = [each.to_dict() for each in self._abandoned]
+        return {"function": self._function, "execution": execution} | ({"abandoned": abandoned} if abandoned else {})
+
+    def recover(self, events: Sequence[RankEvent]) -> None:
+        """Adopt the execution that a killed run left running under the same plan; stop any other, and bill it.
+
+        Raises:
+            RankFailed: AWS refuses, or the execution does not stop.
+        """
+        sent = noted_execution(events[0])
+        if sent is None:
+            return
+        plan = {event.rank: event.fingerprint for event in events}
+        try:
+            if self._status(sent.arn) == "RUNNING":
+                if sent.fingerprints.items() <= plan.items():
+                    self._adopted = sent.arn
+                    return
+                self._stop_and_wait(sent.arn)
+            if self._status(sent.arn) is not None:
+                execution = read_execution(self._client, sent.arn)
+                self._abandoned.append(execution)
+                self._repeated += failed_calls(self._client, execution, plan.keys(), self.memory_mb)
+        except (ClientError, BotoCoreError) as error:
+            raise RankFailed(f"the execution {sent.arn} of an earlier run: {explain(error)}") from error
+        forget_execution(events[0])
+
+    def _status(self, arn: str) -> str | None:
+        """Of an execution; None where there is none of this name."""
+        try:
+            return str(describe(self._client, arn)["status"])
+        except BadInput:
+            return None
+
+    def _stop_and_wait(self, arn: str) -> None:
+        self._running = arn
+        self._stop_execution()
+        until = time.monotonic() + _STOPS_WITHIN_S
+        while self._status(arn) == "RUNNING":
+            if time.monotonic() > until:
+                raise RankFailed(f"the execution {arn} of an earlier run does not stop: stop it, and run again")
+            time.sleep(_FIRST_LOOK_S)
 
     def submit(self, events: Sequence[RankEvent]) -> list[Call]:
         """Start one execution for all ranks; its calls are resolved when it has ended."""
@@ -130,7 +175,7 @@ class StepFunctionsExecutor(Executor):
             why = str(error) if isinstance(error, CosmicError) else repr(error)
             ranks = RanksOfExecution((), {event.rank: why for event in events})
         deciding = {invocation.rank: invocation for invocation in ranks.invocations}
-        self._repeated = [call for call in ranks.invocations if call is not deciding[call.rank]]
+        self._repeated += [call for call in ranks.invocations if call is not deciding[call.rank]]
         self._seen_done = 0
         for call in calls:
             if (invocation := deciding.get(call.event.rank)) is not None:
@@ -149,9 +194,9 @@ class StepFunctionsExecutor(Executor):
         """
         try:
             try:
-                arn = self._start(events[0])
-                if self._stopped.is_set():
-                    self._running = arn  # it may have been stopped before it existed
+                arn = self._adopted or self._start(events)
+                self._running = arn
+                if self._stopped.is_set():  # it may have been stopped before it existed
                     raise RankFailed(RUN_ENDED)
                 self._follow(arn)
             except BaseException:
@@ -159,16 +204,20 @@ class StepFunctionsExecutor(Executor):
                 raise
             self._running = None
             self.execution = execution = read_execution(self._client, arn)
-            return read_ranks(self._client, execution, events, self.memory_mb)
+            ranks = read_ranks(self._client, execution, events, self.memory_mb)
+            forget_execution(events[0])
+            return ranks
         except (ClientError, BotoCoreError) as error:
             raise RankFailed(f"the state machine {self._machine}: {explain(error)}") from error
 
-    def _start(self, event: RankEvent) -> str:
+    def _start(self, events: Sequence[RankEvent]) -> str:
+        event = events[0]
         document = dict(self._document) | {"run_id": self.run_id} | ({} if event.script else {"model": event.model})
         run_id = re.sub(r"[^\w-]", "-", self.run_id or "run", flags=re.ASCII)[:60]
         name = f"{run_id}-{secrets.token_hex(4)}"
         machine = ":".join(str(self._machine).split(":")[:7])  # without a version or an alias
         self._running = arn = f"{machine.replace(':stateMachine:', ':execution:')}:{name}"
+        note_execution(event, SentExecution(arn, {each.rank: each.fingerprint for each in events}))
         try:
             self._client.start_execution(stateMachineArn=self._machine, name=name, input=json.dumps(document))
         except ClientError as error:

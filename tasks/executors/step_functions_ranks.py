@@ -3,7 +3,7 @@
 import dataclasses
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -73,6 +73,16 @@ def read_ranks(client: Any, execution: Execution, events: Sequence[RankEvent], m
     ended = "the execution ended well and left no result for it" if execution.status == "SUCCEEDED" else execution.why
     silent = planned - {call.rank for call in calls}
     return RanksOfExecution(tuple(calls), {rank: reasons.get(rank, ended) for rank in silent})
+
+
+def failed_calls(client: Any, execution: Execution, ranks: Collection[int], memory_mb: int) -> list[Invocation]:
+    """The calls of an execution's ranks that ran and failed, as far as its history shows them.
+
+    Raises:
+        ClientError: AWS refuses what it allowed before.
+    """
+    failed = _allowed_attempts(client, execution, unsuccessful=True)
+    return _failures([call for call in failed if call.rank in ranks and _ran(call)], memory_mb)
 
 
 def _allowed_attempts(client: Any, execution: Execution, *, unsuccessful: bool) -> list[Attempt]:

@@ -119,21 +119,24 @@ def _read(store: Store, bucket: str, result_path: str) -> list[_Row]:
         raise BadInput(f"{why}: remove it, and the ranks' own records count instead") from None
 
 
-def keep_execution(store: Store, bucket: str, result_path: str, execution: Mapping[str, Any], *, folder: str) -> None:
-    """Add an execution of a state machine to those of earlier runs under the result path.
+def keep_executions(
+    store: Store, bucket: str, result_path: str, executions: Sequence[Mapping[str, Any]], *, folder: str
+) -> None:
+    """Add executions of a state machine to those of earlier runs under the result path; each counts once.
 
     Args:
         store: the object store.
         bucket: of the run.
         result_path: of the run.
-        execution: what is known of it, as JSON; `state_transitions` is billed.
+        executions: what is known of each, as JSON; `state_transitions` is billed.
         folder: in which this run writes its summaries (`inference.rank_results.publication`).
 
     Raises:
         StoreError: the store cannot be written.
     """
-    kept = [*load_executions(store, bucket, result_path), dict(execution)]
-    store.write(bucket, f"{folder}/{EXECUTIONS}", json.dumps(kept, indent=1).encode())
+    kept = [*load_executions(store, bucket, result_path), *map(dict, executions)]
+    by_arn = {str(each.get("arn", number)): each for number, each in enumerate(kept)}
+    store.write(bucket, f"{folder}/{EXECUTIONS}", json.dumps(list(by_arn.values()), indent=1).encode())
 
 
 def load_executions(store: Store, bucket: str, result_path: str) -> list[dict[str, Any]]:

@@ -17,6 +17,7 @@ from tasks.aws.emulator import REGION
 from tasks.aws.session import client
 from tasks.billing.express import express_of
 from tasks.dispatch.dispatcher import Dispatcher
+from tasks.executors.sent_execution import SentExecution, note_execution, noted_execution
 from tasks.executors.step_functions import StepFunctionsExecutor, _Items
 from tasks.invocations.ledger import Ledger
 from tests.support.execution_histories import DISTRIBUTED, INLINE, RETRIED
@@ -99,7 +100,8 @@ def events_in(folder, ranks=3, done=()):
 
 
 def executor_for(machine=MACHINE, function="cosmic-executor", **document):
-    executor = StepFunctionsExecutor(machine, function, {"run_id": "run-1"} | document)
+    executor = StepFunctionsExecutor(machine, function, document)
+    executor.run_id = "run-1"
     executor.check()
     return executor
 
@@ -375,6 +377,65 @@ def test_an_execution_that_cannot_be_stopped_is_logged_and_the_interrupt_goes_on
     interrupted_run(events_in(tmp_path))
     assert started(calls).pop() in caplog.text
     assert "could not be stopped" in caplog.text
+
+
+class TestAfterAKilledRun:
+    """The note of a run whose orchestrator was killed lies in the store; the next run of the same ranks begins."""
+
+    def killed(self, events, arn=ARN, **changes):
+        prints = {event.rank: event.fingerprint for event in events} | changes.get("prints", {})
+        note_execution(events[0], SentExecution(arn, prints))
+
+    def recovered(self, events):
+        executor = executor_for()
+        executor.recover(events)
+        return executor
+
+    def test_an_execution_is_noted_before_it_is_started(self, answers, tmp_path):
+        noted, events = [], events_in(tmp_path)
+        answers(StartExecution=lambda wanted: noted.append(noted_execution(events[0])) or STARTED)
+        execution, _ = run(events)
+        assert [sent.arn for sent in noted] == [execution.arn]
+        assert noted[0].fingerprints == {event.rank: event.fingerprint for event in events}
+        assert noted_execution(events[0]) is None, "what has ended is on the bill"
+
+    def test_submit_follows_the_execution_that_still_runs_under_the_same_plan(self, answers, tmp_path):
+        events = events_in(tmp_path, done=(0, 1))
+        self.killed(events)
+        calls = answers(DescribeExecution=[RUNNING, RUNNING, SUCCEEDED])
+        execution, ledger = run(events, self.recovered(events))
+        assert execution.arn == ARN
+        assert ledger.done == {0, 1}
+        assert started(calls) == stopped(calls) == set()
+        assert noted_execution(events[0]) is None
+
+    def test_recover_stops_an_execution_of_another_plan_and_bills_it(self, answers, tmp_path):
+        events = events_in(tmp_path)
+        self.killed(events, prints={0: "of another plan"})
+        aborted = ENDED | {"status": "ABORTED"}
+        calls = answers(DescribeExecution=[RUNNING, aborted])
+        executor = self.recovered(events)
+        assert stopped(calls) == {ARN}
+        (abandoned,) = executor.facts()["abandoned"]
+        assert (abandoned["arn"], abandoned["status"]) == (ARN, "ABORTED")
+        assert [call.error for call in executor.settle([])] == ["out of luck"], "its failed call is a line of the bill"
+
+    def test_recover_bills_an_execution_that_ended_meanwhile(self, answers, tmp_path):
+        events = events_in(tmp_path, done=(0, 1))
+        self.killed(events)
+        calls = answers()
+        executor = self.recovered(events)
+        assert stopped(calls) == started(calls) == set()
+        assert executor.facts()["abandoned"][0]["state_transitions"] > 0
+        assert [call.rank for call in executor.settle([])] == [2]
+        assert noted_execution(events[0]) is None
+
+    def test_recover_forgets_an_execution_that_was_never_started(self, answers, tmp_path):
+        events = events_in(tmp_path)
+        self.killed(events)
+        answers(DescribeExecution=Refusal("ExecutionDoesNotExist"))
+        assert "abandoned" not in self.recovered(events).facts()
+        assert noted_execution(events[0]) is None
 
 
 CANCELLED_FLOW = """
