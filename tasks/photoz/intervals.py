@@ -78,6 +78,21 @@ METRICS = (
         "Hildebrandt et al. 2010, A&A 523, A31",
     ),
     PhotozMetric("outlier_fraction_005", "Beyond 0.05", percent, "share of galaxies with |d| above 0.05"),
+    PhotozMetric("bias_median", "Bias, RAIL", number, "median of d", "LSST DESC, RAIL, rail.evaluation"),
+    PhotozMetric(
+        "sigma_iqr",
+        "Sigma IQR, RAIL",
+        number,
+        "interquartile range of d over 1.349",
+        "LSST DESC, RAIL, rail.evaluation",
+    ),
+    PhotozMetric(
+        "outlier_fraction_rail",
+        "Outliers, RAIL",
+        percent,
+        "share of galaxies with |d| above the larger of 0.06 and 3 sigma IQR",
+        "LSST DESC, RAIL, rail.evaluation",
+    ),
     PhotozMetric("samples", "Galaxies compared", number, "those with both redshifts"),
     PhotozMetric("unknown", "Left out: z_spec", number, "galaxies without a spectroscopic redshift"),
     PhotozMetric("unpredicted", "Left out: z_pred", number, "galaxies without a plausible prediction"),
@@ -128,7 +143,7 @@ def intervals(
     ends = {name: np.quantile(values, [tail, 1 - tail]) for name, values in drawn.items()}
     if size < count:
         ends = {name: value + scale * (ends[name] - value) for name, value in centre.items() if value is not None}
-    for name in ("outlier_fraction", "outlier_fraction_005"):
+    for name in ("outlier_fraction", "outlier_fraction_005", "outlier_fraction_rail"):
         share = centre[name]
         if share in {0.0, 1.0}:  # no resample differs, and yet nobody knows that there are none
             ends[name] = np.sort(np.abs([share, share - min(3 / count, 1.0)]))

@@ -8,6 +8,7 @@ from inference.errors import BadInput
 NMAD_FACTOR = 1.48  # median deviation of a Gaussian -> its standard deviation (1.4826), as rounded
 EXACT_NMAD_FACTOR = 1.4826  # 1 / the 75 % quantile of the normal distribution, to four decimals
 OUTLIER = 0.15  # abs(delta) beyond which a redshift is an outlier (Hildebrandt et al. 2010, A&A 523, A31)
+GAUSSIAN_IQR = 1.349  # interquartile range of a Gaussian over its standard deviation, as RAIL rounds it
 _SAME = 1e-9  # redshifts closer than 0.3 m/s; their variance would be rounding
 _CENTRAL_68 = (0.15865525, 0.84134475)  # one sigma of a Gaussian to either side of its mean
 
@@ -32,6 +33,9 @@ def photoz_metrics(z_pred: np.ndarray, z_spec: np.ndarray) -> dict[str, float | 
     - outlier_fraction, outlier_fraction_005: share with abs(delta) above 0.15 (Hildebrandt et al. 2010,
       A&A 523, A31) and above 0.05.
     - samples: galaxies that were compared.
+    - bias_median, sigma_iqr, outlier_fraction_rail: what RAIL calls bias, sigma_IQR and outlier rate (LSST DESC,
+      rail.evaluation): median of delta, interquartile range of delta over 1.349, and the share with abs(delta) above
+      max(0.06, 3 sigma_iqr).
     - unknown, unpredicted: galaxies left out because their spectroscopic redshift is unknown, and those with one whose
       prediction is missing or implausible.
 
@@ -79,6 +83,7 @@ def point_metrics(pred: np.ndarray, spec: np.ndarray) -> dict[str, float | None]
     mse = np.mean(error**2)
     low, high = np.quantile(delta, _CENTRAL_68, method="averaged_inverted_cdf")  # a galaxy counted twice is no news
     deviation = np.median(np.abs(delta - np.median(delta)))
+    iqr = np.subtract(*np.quantile(delta, (0.75, 0.25))) / GAUSSIAN_IQR
     return {
         "mae": float(np.mean(np.abs(error))),
         "mse": float(mse),
@@ -90,4 +95,7 @@ def point_metrics(pred: np.ndarray, spec: np.ndarray) -> dict[str, float | None]
         "r2": float(1 - mse / np.var(spec)) if np.ptp(spec) > _SAME else None,
         "outlier_fraction": float(np.mean(np.abs(delta) > OUTLIER)),
         "outlier_fraction_005": float(np.mean(np.abs(delta) > 0.05)),
+        "bias_median": float(np.median(delta)),
+        "sigma_iqr": float(iqr),
+        "outlier_fraction_rail": float(np.mean(np.abs(delta) > max(0.06, 3 * iqr))),
     }

@@ -142,7 +142,7 @@ def _fits_table(table: Any, fields: dict[str, Field] | None, name: str) -> Any:
 def _ascii(text: str, name: str) -> str:
     if not text.isascii() or not text.isprintable():
         raise BadInput(
-            f"FITS holds ASCII only, and one of {name} is {text!r:.80}: choose --format parquet, votable or csv"
+            f"FITS holds ASCII only, and one of {name} is {text!r:.80}: choose --format parquet, votable, ecsv or csv"
         )
     return text
 
@@ -192,8 +192,28 @@ _TEXTS = ("object_id", "partition")
 
 
 def _csv(catalogue: Catalogue) -> bytes:
+    """Plain CSV: a line of names, then numbers with all their digits; what is unknown is empty, a flag is 1 or 0."""
+    short = catalogue.rows.select_dtypes("float32").columns  # read back as doubles, which must be the same numbers
+    rows = _inert(catalogue).rows.astype(dict.fromkeys(short, float) | {"outlier": "Int16"})
+    return rows.to_csv(index=False, lineterminator="\n").encode()
+
+
+def csv_header(catalogue: Catalogue) -> bytes:
+    """What a CSV file cannot say of itself, as JSON: provenance, partitions, and what each column is."""
+    columns = {str(name): FIELDS[str(name)]._asdict() for name in catalogue.rows.columns}
+    partitions = catalogue.partitions.to_dict("records")
+    document = {"columns": columns, "provenance": catalogue.provenance, "partitions": partitions}
+    return (json.dumps(document, indent=1) + "\n").encode()
+
+
+def _inert(catalogue: Catalogue) -> Catalogue:
+    """With texts that a spreadsheet takes for no formula."""
     texts = {name: catalogue.rows[name].map(spreadsheet_text) for name in _TEXTS if name in catalogue.rows}
-    table = _table(dataclasses.replace(catalogue, rows=catalogue.rows.assign(**texts)))
+    return dataclasses.replace(catalogue, rows=catalogue.rows.assign(**texts))
+
+
+def _ecsv(catalogue: Catalogue) -> bytes:
+    table = _table(_inert(catalogue))
     for name in table.colnames:
         table[name].meta["ucd"] = FIELDS[name].ucd
     table.meta = {name: value for name, value in catalogue.provenance.items() if value is not None}
@@ -234,6 +254,7 @@ FORMATS: dict[str, Callable[[Catalogue], bytes]] = {
     "parquet": _parquet,
     "fits": _fits,
     "votable": _votable,
+    "ecsv": _ecsv,
     "csv": _csv,
 }
-SUFFIXES = {"parquet": ".parquet", "fits": ".fits", "votable": ".vot", "csv": ".csv"}
+SUFFIXES = {"parquet": ".parquet", "fits": ".fits", "votable": ".vot", "ecsv": ".ecsv", "csv": ".csv"}

@@ -14,7 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("result_path", metavar="RESULT_PATH", help="a run, written bucket/result_path")
     add_store(parser)
     parser.add_argument(
-        "--format", choices=("parquet", "fits", "votable", "csv"), help="default: as --to ends, else parquet"
+        "--format", choices=("parquet", "fits", "votable", "ecsv", "csv"), help="default: as --to ends, else parquet"
     )
     parser.add_argument("--to", type=Path, metavar="FILE", help="default redshifts.<format's suffix>")
     parser.add_argument("--overwrite", action="store_true", help="replace FILE where it is there")
@@ -32,25 +32,31 @@ def main(args: argparse.Namespace) -> int:
     """Assemble, write."""
     from inference.storage.store import Store
     from tasks.run_results.catalogue import read_catalogue
-    from tasks.run_results.catalogue_formats import SUFFIXES, catalogue_bytes
+    from tasks.run_results.catalogue_formats import SUFFIXES, catalogue_bytes, csv_header
 
-    by_suffix = {suffix: name for name, suffix in SUFFIXES.items()} | {".xml": "votable", ".ecsv": "csv"}
+    by_suffix = {suffix: name for name, suffix in SUFFIXES.items()} | {".xml": "votable"}
     suffix = args.to.suffix.lower() if args.to is not None else ".parquet"
     form = args.format or by_suffix.get(suffix)
     if form is None:
         raise BadInput(f"{args.to} does not tell the format: name it with --format")
     target = args.to or Path(f"redshifts{SUFFIXES[form]}")
-    if target.exists() and not args.overwrite:
-        raise BadInput(f"{target} is there already: choose another file with --to, or --overwrite")
-    bucket, path = bucket_and_path(args.result_path)
+    header = target.with_name(f"{target.name}.json") if form == "csv" else None
+    for path in (target, header):
+        if path is not None and path.exists() and not args.overwrite:
+            raise BadInput(f"{path} is there already: choose another file with --to, or --overwrite")
+    bucket, result_path = bucket_and_path(args.result_path)
     objects = None if args.objects is None else _bytes(args.objects)
-    catalogue = read_catalogue(Store(args.store), bucket, path, partial=args.partial, objects=objects)
+    catalogue = read_catalogue(Store(args.store), bucket, result_path, partial=args.partial, objects=objects)
     data = catalogue_bytes(catalogue, form)
     with atomic_write(target) as partial:
         partial.write_bytes(data)
+    if header is not None:
+        with atomic_write(header) as partial:
+            partial.write_bytes(csv_header(catalogue))
     rows = catalogue.rows
     known = int(rows["z_spec"].notna().sum())
     facts = {"file": str(target), "format": form, "objects": len(rows), "with_z_spec": known, "bytes": len(data)}
+    facts |= {} if header is None else {"header": str(header)}
     if args.json:
         print_json(facts | {"outliers": int(rows["outlier"].sum()), "provenance": catalogue.provenance})
         return 0
@@ -58,6 +64,8 @@ def main(args: argparse.Namespace) -> int:
         f"{target}: {len(rows):,} objects, {known:,} with a spectroscopic redshift,"
         f" {int(rows['outlier'].sum()):,} of them outliers; {len(data) / 1e6:.1f} MB"
     )
+    if header is not None:
+        say(f"{header}: what the columns are, and where the redshifts come from")
     if catalogue.provenance["missing_ranks"]:
         say(f"WARNING the run is incomplete: {catalogue.provenance['missing_ranks']} ranks are missing", "yellow")
     return 0

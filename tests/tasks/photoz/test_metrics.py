@@ -34,6 +34,9 @@ def test_an_example_worked_by_hand():
             "r2": 1 - 0.21 / 6,
             "outlier_fraction": 1 / 4,
             "outlier_fraction_005": 3 / 4,
+            "bias_median": 0.1,
+            "sigma_iqr": 0.05 / 1.349,  # quartiles 0.075 and 0.125
+            "outlier_fraction_rail": 1 / 4,  # beyond 0.111
             "samples": 4,
             "unknown": 0,
             "unpredicted": 0,
@@ -89,6 +92,8 @@ def test_counting_every_galaxy_twice_changes_nothing(redshifts):
     pred, spec = redshifts
     once, twice = photoz_metrics(pred, spec), photoz_metrics(np.tile(pred, 2), np.tile(spec, 2))
     assert twice.pop("samples") == 2 * once.pop("samples")
+    for name in ("sigma_iqr", "outlier_fraction_rail"):  # RAIL interpolates quartiles between galaxies
+        once.pop(name), twice.pop(name)
     assert twice == pytest.approx(once)
 
 
@@ -162,3 +167,12 @@ def test_metrics_can_be_written_as_json():
 def test_what_cannot_be_compared_is_refused():
     with pytest.raises(BadInput, match="2 predictions cannot be compared with 3"):
         photoz_metrics(np.zeros(2), np.zeros(3))
+
+
+def test_rails_definitions_stand_beside_ours():
+    z_spec = np.full(9, 1.0)
+    delta = np.array([-0.5, -0.02, -0.01, 0.0, 0.01, 0.02, 0.03, 0.05, 0.07])
+    found = photoz_metrics(z_spec + 2 * delta, z_spec)
+    assert found["bias_median"] == pytest.approx(0.01)
+    assert found["sigma_iqr"] == pytest.approx((0.03 - -0.01) / 1.349)
+    assert found["outlier_fraction_rail"] == pytest.approx(1 / 9), "0.07 is below 3 sigma_IQR, 0.089"

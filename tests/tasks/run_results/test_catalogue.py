@@ -13,7 +13,7 @@ from inference.errors import BadInput
 from inference.storage.store import Store
 from tasks.photoz.calibration import BOUNDS
 from tasks.run_results.catalogue import read_catalogue
-from tasks.run_results.catalogue_formats import FIELDS, FORMATS, catalogue_bytes
+from tasks.run_results.catalogue_formats import FIELDS, FORMATS, catalogue_bytes, csv_header
 from tests.support.finished_run import BUCKET, PATH, finished_run, object_table
 from tests.support.surveys import SIZES
 
@@ -201,8 +201,21 @@ class TestEveryFormat:
         assert [part["rows"] for part in json.loads(params["partitions"])] == list(SIZES)
         assert not recwarn.list
 
-    def test_csv_is_read_by_astropy_with_its_header_and_by_pandas_without(self, catalogue):
-        text = catalogue_bytes(catalogue, "csv").decode()
+    def test_csv_is_read_by_plain_pandas_and_its_header_explains_it(self, catalogue):
+        data = catalogue_bytes(catalogue, "csv")
+        rows = pd.read_csv(io.BytesIO(data))
+        assert list(rows.columns) == list(catalogue.rows.columns)
+        assert rows["object_id"].tolist() == catalogue.rows["object_id"].tolist()
+        for name in ("z_pred", "z_spec", "delta", "mag_r"):
+            np.testing.assert_allclose(rows[name], catalogue.rows[name].astype(float), rtol=1e-6)
+        assert rows["outlier"].isna().tolist() == catalogue.rows["outlier"].isna().tolist()
+        header = json.loads(csv_header(catalogue))
+        assert list(header["columns"]) == list(rows.columns)
+        assert header["provenance"]["model_sha256"] == "ab" * 32
+        assert [part["rows"] for part in header["partitions"]] == list(SIZES)
+
+    def test_ecsv_is_read_by_astropy_with_its_header_and_by_pandas_without(self, catalogue):
+        text = catalogue_bytes(catalogue, "ecsv").decode()
         table = Table.read(text, format="ascii.ecsv")
         self.same(table, catalogue)
         assert table.meta["model_sha256"] == "ab" * 32
@@ -237,13 +250,15 @@ def test_catalogue_as_csv_has_no_id_that_a_spreadsheet_takes_for_a_formula(tmp_p
     finished_run(tmp_path)
     ids = as_bytes(object_table(tmp_path, ids=lambda file, index: f"=HYPERLINK({file},{index})"))
     catalogue = read(tmp_path, objects=ids)
-    table = Table.read(catalogue_bytes(catalogue, "csv").decode(), format="ascii.ecsv")
-    assert all(text.startswith("'=HYPERLINK(") for text in table["object_id"])
+    ecsv = Table.read(catalogue_bytes(catalogue, "ecsv").decode(), format="ascii.ecsv")
+    csv = pd.read_csv(io.BytesIO(catalogue_bytes(catalogue, "csv")))
+    for table in (ecsv, csv):
+        assert all(text.startswith("'=HYPERLINK(") for text in table["object_id"])
     parquet = pd.read_parquet(io.BytesIO(catalogue_bytes(catalogue, "parquet")))
     assert all(text.startswith("=HYPERLINK(") for text in parquet["object_id"]), "only CSV is opened by spreadsheets"
 
 
 def test_there_is_no_other_format(tmp_path):
     finished_run(tmp_path)
-    with pytest.raises(BadInput, match="one of parquet, fits, votable, csv, not 'excel'"):
+    with pytest.raises(BadInput, match="one of parquet, fits, votable, ecsv, csv, not 'excel'"):
         catalogue_bytes(read(tmp_path), "excel")

@@ -100,7 +100,7 @@ class TestACalibratedModel:
         store, request = calibrated
         run(request, str(store), "local", 1)
         of_run = pd.read_parquet(store / BUCKET / "results/test/predictions.parquet")
-        for name in ("z.parquet", "z.fits", "z.vot", "z.csv"):
+        for name in ("z.parquet", "z.fits", "z.vot", "z.ecsv", "z.csv"):
             assert main(["catalogue", RUN, "--store", str(store), "--to", str(tmp_path / name)]) == 0
             capsys.readouterr()
             assert main(["metrics", str(tmp_path / name), "--json"]) == 0

@@ -18,11 +18,11 @@ def place(tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.mark.parametrize("name", ["z.fits", "z.vot", "z.parquet", "z.csv"])
+@pytest.mark.parametrize("name", ["z.fits", "z.vot", "z.parquet", "z.ecsv", "z.csv"])
 def test_the_suffix_of_the_file_tells_the_format(place, capsys, name):
     assert main(["catalogue", RUN, "--to", name]) == 0
     assert f"{name}: {sum(SIZES)} objects, {sum(SIZES) - 4} with a spectroscopic redshift" in capsys.readouterr().out
-    form = "ascii.ecsv" if name == "z.csv" else None
+    form = {"z.ecsv": "ascii.ecsv", "z.csv": "ascii.csv"}.get(name)
     assert len(Table.read(place / name, format=form)) == sum(SIZES)
 
 

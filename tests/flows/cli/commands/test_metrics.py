@@ -47,7 +47,7 @@ def test_bins_in_magnitude_are_of_the_r_band(rows, tmp_path):
 def test_the_catalogue_of_a_run_in_any_format_has_the_runs_metrics(rows, capsys):
     assert main(["metrics", RUN, "--json"]) == 0
     of_run = json.loads(capsys.readouterr().out)
-    for name in ("z.parquet", "z.fits", "z.vot", "z.csv"):
+    for name in ("z.parquet", "z.fits", "z.vot", "z.ecsv", "z.csv"):
         assert main(["catalogue", RUN, "--to", name]) == 0
         capsys.readouterr()
         assert main(["metrics", name, "--json"]) == 0
