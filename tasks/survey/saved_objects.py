@@ -16,6 +16,7 @@ import numpy as np
 
 from inference.contract.tensor_shape import check_layout
 from inference.errors import BadInput
+from inference.model.require_torch import require_torch
 from tasks.survey.galaxies import Values, by_shape
 from tasks.survey.table_file import first_line
 
@@ -30,12 +31,9 @@ def read_saved(path: Path) -> tuple[dict[str, Values], dict[str, Any]]:
     Raises:
         BadInput: naming the file: torch is not installed; damaged, or it holds something else than arrays of galaxies.
     """
-    try:
-        import torch
-    except ImportError:
-        raise BadInput(
-            f"{path} is no plain partition, and other files of torch.save need torch: pip install 'cosmic-flows[train]'"
-        ) from None
+    require_torch(f"{path} is no plain partition, and another file of torch.save")
+    import torch
+
     is_zip = zipfile.is_zipfile(path)
     if is_zip:
         _refuse_packed(path)
