@@ -61,7 +61,7 @@ def executed(machine, **changes):
     return execution
 
 
-def test_a_run_from_another_bucket_of_data_is_done_and_its_lost_rank_is_run_again(enforcing):
+def test_run_over_another_bucket_is_done_and_its_lost_rank_run_again(enforcing):
     for _ in range(2):
         execution = executed(enforcing, data_bucket=DATA)
         assert execution["status"] == "SUCCEEDED", execution.get("cause")

@@ -94,7 +94,7 @@ def test_another_bucket_of_data_is_only_read(resources):
             }
 
 
-def test_every_function_is_this_projects_code_with_a_log_that_does_not_grow_for_ever(resources):
+def test_functions_run_this_projects_code_and_their_logs_expire(resources):
     functions = of_type(resources, "AWS::Lambda::Function")
     handlers = {each["FunctionName"]["Sub"]: each["Handler"]["If"][2] for each in functions.values()}
     assert handlers == {
@@ -144,7 +144,7 @@ def test_the_machine_is_initialize_a_distributed_map_and_summarize(machine):
     assert list(processor["States"]) == ["Model Inference"]
 
 
-def test_every_call_is_retried_with_jitter_on_429_and_service_errors_and_on_nothing_else(machine):
+def test_calls_are_retried_with_jitter_on_429_and_service_errors_alone(machine):
     tasks = [state for state in machine["States"].values() if state["Type"] == "Task"]
     tasks += machine["States"]["Map"]["ItemProcessor"]["States"].values()
     assert len(tasks) == 3
@@ -159,7 +159,7 @@ def test_every_call_is_retried_with_jitter_on_429_and_service_errors_and_on_noth
         assert {throttled["JitterStrategy"], service["JitterStrategy"]} == {"FULL"}
 
 
-def test_a_throttled_rank_is_tried_again_for_about_as_long_as_an_execution_may_take(machine):
+def test_throttled_rank_is_retried_about_as_long_as_an_execution_lasts(machine):
     throttled = machine["States"]["Map"]["ItemProcessor"]["States"]["Model Inference"]["Retry"][0]
     longest = [
         min(throttled["IntervalSeconds"] * throttled["BackoffRate"] ** number, throttled["MaxDelaySeconds"])
@@ -174,7 +174,7 @@ def test_what_ranks_return_does_not_add_up_in_the_machine(machine):
     assert list(mapped["ItemProcessor"]["States"]["Model Inference"]["ResultSelector"]) == ["request_id.$"]
 
 
-def test_functions_image_and_package_agree_on_the_python_whose_linux_the_libraries_load_with(resources):
+def test_functions_image_and_package_agree_on_the_python_version(resources):
     runtimes = {function["Runtime"]["If"][2] for function in of_type(resources, "AWS::Lambda::Function").values()}
     assert runtimes == {f"python{PYTHON}"}
     images = re.findall(r"^FROM (\S+)", (ROOT / "deployments" / "aws" / "Dockerfile").read_text(), re.MULTILINE)

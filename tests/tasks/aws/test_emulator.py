@@ -50,12 +50,12 @@ def test_emulator_is_known_by_its_own_mark_and_not_by_an_endpoint(monkeypatch):
     assert not is_emulated()
 
 
-def test_a_proxy_is_not_asked_for_the_emulator_and_keeps_its_other_exceptions(monkeypatch):
+def test_emulator_is_exempt_from_the_proxy_beside_other_exceptions(monkeypatch):
     monkeypatch.setenv("NO_PROXY", "example.org,127.0.0.1")
     assert environment("http://127.0.0.1:1")["NO_PROXY"] == "example.org,127.0.0.1"
 
 
-def test_a_port_that_another_server_has_is_refused_and_not_taken_for_the_emulator():
+def test_emulator_refuses_a_port_that_another_server_has():
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), http.server.SimpleHTTPRequestHandler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:

@@ -11,7 +11,7 @@ from tasks.aws.execution_history import History, rank_in
 from tests.support.execution_histories import DISTRIBUTED, INLINE, RETRIED, event
 
 
-def test_phases_are_the_states_before_the_map_the_map_and_the_states_after_it():
+def test_phases_are_the_states_before_the_map_the_map_and_those_after():
     history = History(INLINE)
     assert (history.initialize.name, history.initialize.seconds) == ("Initialize", 2)
     assert (history.map.name, history.map.seconds) == ("Fan out", 20)
@@ -62,7 +62,7 @@ def test_items_of_an_inline_map_are_counted_and_timed():
     assert history.peak_concurrency == 2
 
 
-def test_items_are_counted_by_their_calls_where_a_history_has_no_iterations():
+def test_items_without_iterations_in_the_history_are_counted_by_calls():
     bare = [
         event(1, "TaskSucceeded", 0),
         event(2, "MapStateEntered", 1, name="Map"),

@@ -84,7 +84,7 @@ def brought_by(names):
 
 
 @pytest.mark.slow
-def test_a_rank_is_run_with_nothing_but_the_package_and_what_requirements_txt_names(tmp_path, store):
+def test_package_with_the_required_libraries_alone_runs_a_rank(tmp_path, store):
     (tmp_path / "function.zip").write_bytes(zip_package(None))
     libraries = tmp_path / "libraries"
     libraries.mkdir()

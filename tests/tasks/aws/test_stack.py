@@ -71,7 +71,7 @@ def test_stack_is_made_left_alone_changed_and_removed(bucket):
 
 
 @pytest.mark.usefixtures("none_there")
-def test_removal_takes_a_bucket_of_the_stack_with_every_version_of_its_objects(bucket):
+def test_removal_takes_the_stacks_own_bucket_with_every_version(bucket):
     install("cosmic-flows", bucket, {})
     store = Store("s3://")
     for text in (b"one", b"two"):

@@ -53,13 +53,13 @@ def test_the_old_formula_gives_every_row_of_the_printed_table_to_the_cent(size):
     assert cost.usd == pytest.approx(printed, abs=0.005)
 
 
-def test_the_printed_43_dollars_are_really_18_cents_of_used_and_44_of_allocated_memory():
+def test_cost_of_the_printed_43_dollars_is_18_or_44_cents():
     invocations = calls(*PRINTED[50][:3])
     assert compute_cost(invocations, method="used-memory").usd == pytest.approx(0.18, abs=0.005)
     assert compute_cost(invocations, method="billed").usd == pytest.approx(0.44, abs=0.005)
 
 
-def test_a_bill_adds_up_allocated_memory_requests_storage_s3_and_transitions():
+def test_cost_adds_up_memory_requests_storage_s3_and_transitions():
     cost = compute_cost(
         [CALL, CALL],
         ephemeral_mb=512 + 1024,
@@ -104,7 +104,7 @@ def test_no_invocations_cost_nothing_and_the_items_are_still_there(method):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_bill_is_an_estimate_as_soon_as_one_duration_was_not_reported_by_aws(method):
+def test_cost_is_an_estimate_once_aws_did_not_report_a_duration(method):
     ours = dataclasses.replace(CALL, billed_how="measured here, an estimate")
     assert not compute_cost([CALL, CALL], method=method).estimate
     assert compute_cost([CALL, ours], method=method).estimate
@@ -193,7 +193,7 @@ def test_cost_line_without_a_price_is_left_out_of_the_total_and_named():
     assert "the total lacks EXPRESS requests, EXPRESS duration" in cost.how
 
 
-def test_the_free_tier_is_taken_off_only_when_asked_and_never_below_nothing():
+def test_free_tier_is_taken_off_when_asked_and_never_below_nothing():
     month = [dataclasses.replace(CALL, billed_s=250.0)] * 1000  # 500,000 GB-s
     full, free = (compute_cost(month, state_transitions=5000, free_tier=asked) for asked in (False, True))
     assert item(full, "compute").quantity - item(free, "compute").quantity == 400_000

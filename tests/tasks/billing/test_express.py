@@ -24,7 +24,7 @@ def test_each_childs_time_counts_in_steps_of_100_ms_with_64_mb():
     assert express.how == "estimate: time of the children, 64 MB each"
 
 
-def test_children_whose_time_is_not_told_lasted_as_long_as_the_mean_invocation_and_that_is_said():
+def test_express_children_of_unknown_time_count_as_the_mean_invocation():
     slow = dataclasses.replace(CALL, ended_at=4.0)
     express = express_of([execution(total=4, pending=1, seconds=(1.0,))], [CALL, slow])
     assert express.requests == 3

@@ -46,7 +46,7 @@ def marked(tmp_path):
     return marker, os.environ | {"COSMIC_MARK": str(tmp_path), "TMPDIR": str(tmp_path / "tmp")}
 
 
-def test_the_command_finds_the_stack_deployed_and_its_exit_code_is_passed_on(tmp_path):
+def test_command_finds_the_stack_deployed_and_its_exit_code_is_returned(tmp_path):
     marker, environment = marked(tmp_path)
     write_survey(tmp_path / "store" / "cosmicai-test" / "survey")
     code = """
@@ -68,7 +68,7 @@ sys.exit(7)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_ctrl_c_a_termination_and_a_closed_terminal_leave_no_process_and_no_file_behind(tmp_path, number):
+def test_interrupted_emulator_leaves_no_process_and_no_file(tmp_path, number):
     marker, environment = marked(tmp_path)
     ready = tmp_path / "ready"
     code = f"""
