@@ -13,7 +13,6 @@ from types import FrameType
 from flows.cli.terminal import say
 from inference.contract.object_keys import RESERVED, checked_bucket
 from inference.errors import BadInput, StoreError
-from inference.runs.plan import INCOMPLETE
 from inference.storage.store import S3_ROOT, Store
 from tasks.reporting.terminal import bar
 
@@ -88,6 +87,8 @@ def _upload(folder: Path) -> list[str]:
 
 def _is_copied(key: str) -> bool:
     """Whether an object is no lease and no note; the mark of incomplete partitions is copied with these."""
+    from inference.runs.plan import INCOMPLETE
+
     *folders, name = key.split("/")
     return name == INCOMPLETE or not any(folder.endswith(RESERVED) for folder in folders)
 
