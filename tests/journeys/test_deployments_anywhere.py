@@ -24,7 +24,7 @@ def prefect(prefect_server, tmp_path):
     return command
 
 
-def test_deployment_runs_without_checkout_with_one_key_of_the_request_changed(prefect, store, tmp_path):
+def test_deployment_runs_without_checkout_with_one_key_changed(prefect, store, tmp_path):
     prefect.deploy("run/local", request=request_of(), store=str(store), workers=1)
     shutil.rmtree(prefect.folder)
     prefect.folder = tmp_path

@@ -60,12 +60,12 @@ def servers_on(home):
     return found
 
 
-def test_the_first_run_on_a_fresh_home_says_what_it_waits_for_works_and_leaves_its_history_and_nothing_running(started):
+def test_first_run_on_a_fresh_home_completes_and_leaves_only_its_history(started):
     run, home = started()
-    _, told = run.communicate(timeout=240)
-    assert run.returncode == 0, told
-    assert "No Prefect server is configured: starting a temporary one" in told
-    assert "`cosmic ui` in another terminal" in told
+    _, error = run.communicate(timeout=240)
+    assert run.returncode == 0, error
+    assert "No Prefect server is configured: starting a temporary one" in error
+    assert "`cosmic ui` in another terminal" in error
     assert servers_on(home) == []
     with closing(sqlite3.connect(home / "prefect.db")) as history:
         states = history.execute("SELECT state_type FROM flow_run UNION ALL SELECT state_type FROM task_run").fetchall()
@@ -75,7 +75,7 @@ def test_the_first_run_on_a_fresh_home_says_what_it_waits_for_works_and_leaves_i
         assert any(step in name for name in steps), f"{step}: every step is a task run, also here: {steps}"
 
 
-def test_servers_that_start_at_once_on_a_fresh_home_make_its_database_one_after_the_other(tmp_path, monkeypatch):
+def test_servers_started_at_once_on_a_fresh_home_all_start(tmp_path, monkeypatch):
     monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "prefect-home"))
     servers = [TemporaryServer() for _ in range(3)]
     try:
@@ -86,7 +86,7 @@ def test_servers_that_start_at_once_on_a_fresh_home_make_its_database_one_after_
             server.kill()
 
 
-def test_the_server_does_not_outlive_a_command_that_is_killed(started):
+def test_server_does_not_outlive_a_command_that_is_killed(started):
     run, home = started()
     end = time.monotonic() + 120
     while not (servers := servers_on(home)) and time.monotonic() < end:
@@ -99,13 +99,13 @@ def test_the_server_does_not_outlive_a_command_that_is_killed(started):
     assert servers_on(home) == []
 
 
-def test_a_server_that_cannot_start_is_told_in_a_sentence(started, tmp_path):
+def test_server_that_cannot_start_is_reported_in_a_sentence(started, tmp_path):
     nowhere = f"sqlite+aiosqlite:///{tmp_path}/nowhere/prefect.db"
     run, home = started(PREFECT_API_DATABASE_CONNECTION_URL=nowhere)
-    _, told = run.communicate(timeout=240)
+    _, error = run.communicate(timeout=240)
     assert run.returncode == 1
-    assert told.strip().split("\n")[-1].startswith("cosmic run: the temporary Prefect server did not start: ")
-    assert "Traceback" not in told
+    assert error.strip().split("\n")[-1].startswith("cosmic run: the temporary Prefect server did not start: ")
+    assert "Traceback" not in error
     assert servers_on(home) == []
 
 
