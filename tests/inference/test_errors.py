@@ -11,7 +11,7 @@ def told(missing, failed, planned=8):
     return str(error)
 
 
-def test_an_incomplete_run_names_each_missing_rank_with_its_cause_and_what_to_do():
+def test_an_incomplete_run_names_each_missing_rank_and_its_cause():
     message = told([1, 5], [(1, "1.pt is truncated"), (5, "it took too long")])
     assert "2 of 8 ranks are missing (rank 1: 1.pt is truncated; rank 5: it took too long);" in message
     assert "the same request runs only the missing ones" in message

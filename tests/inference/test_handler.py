@@ -110,7 +110,7 @@ def test_a_rank_of_several_partitions_gives_the_samples_of_all_in_order(root, ev
     assert columns["index"].tolist() == [index for size in SIZES for index in range(size)]
 
 
-def test_a_survey_without_redshifts_is_predicted_and_its_redshifts_stay_unknown(root, events):
+def test_a_survey_without_redshifts_is_predicted(root, events):
     write_partition(root / BUCKET / "survey/1.pt", *random_survey(20)[:2], None)
     result = call(events()[0])
     _, columns = decode((root / BUCKET / result["predictions_path"]).read_bytes(), "predictions")
@@ -142,9 +142,7 @@ class TestARankThatIsDone:
         "other",
         ["another fingerprint", "another rank", "no JSON", "no result"],
     )
-    def test_something_else_in_the_results_place_fails_the_rank_by_name_and_is_not_overwritten(
-        self, root, events, other
-    ):
+    def test_a_foreign_object_in_the_results_place_fails_the_rank(self, root, events, other):
         event = events()[0]
         place = root / BUCKET / "results/test/0.json"
         if other == "another fingerprint":
@@ -216,7 +214,7 @@ class TestARankThatCannotBeDone:
         with pytest.raises(BadInput):
             lambda_handler(event, None)
 
-    def test_every_key_of_the_event_is_checked_before_anything_is_read_or_written(self, root, events):
+    def test_every_key_of_the_event_is_checked_first(self, root, events):
         wire = events()[0].to_wire()
         before = snapshot(root)
         wrong = {"RANK": "4", "DATA_PATH": "../secret", "BATCH_SIZE": 0, "RESULT_PATH": "/etc", "S3_BUCKET": ".."}
@@ -289,7 +287,7 @@ class TestWhatAResultTells:
         assert RankResult.from_wire(result).to_wire() == result
 
 
-def test_a_process_is_cold_once_and_warm_from_then_on_and_leaves_nothing_in_its_scratch_folder(root, events, tmp_path):
+def test_a_process_is_cold_once_and_leaves_no_scratch_files(root, events, tmp_path):
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     lines = "".join(json.dumps(event.to_wire()) + "\n" for event in events())

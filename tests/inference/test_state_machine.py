@@ -70,7 +70,7 @@ def test_a_run_by_hand_ends_in_combined_data(root, results):
     assert [record["samples"] for record in read_json(results / "combined_data.json")] == list(SIZES)
 
 
-def test_missing_ranks_fail_the_summary_by_name_and_nothing_passes_for_the_whole(root, results):
+def test_missing_ranks_fail_the_summary_and_are_named(root, results):
     output = initialize(request_of(), LocalContext())
     lambda_handler(items_of(root, output)[2], LocalContext())
     with pytest.raises(RankFailed, match="3 of 4 ranks are missing: 0, 1, 3"):

@@ -54,7 +54,7 @@ def test_a_worker_says_that_it_is_ready_and_ends_when_its_input_ends():
     assert replies == []
 
 
-def test_a_wrong_event_is_an_error_reply_in_lambdas_words_and_the_worker_lives_on():
+def test_a_wrong_event_is_an_error_reply_and_the_worker_goes_on():
     replies, _ = talk([NO_EVENT, "[]", NO_EVENT])
     assert [reply["errorType"] for reply in replies] == ["BadInput"] * 3
     assert "WORLD_SIZE" in replies[0]["errorMessage"]
@@ -69,7 +69,7 @@ def test_a_line_that_is_not_json_is_an_error_reply_and_the_worker_lives_on(line)
     assert "WORLD_SIZE" in replies[1]["errorMessage"]
 
 
-def test_prints_of_the_code_that_it_runs_go_to_standard_error_and_leave_the_replies_whole():
+def test_prints_go_to_standard_error_and_replies_stay_whole():
     replies, chatter = talk(['{"rank": 1}', '{"rank": 2}'], ("-c", CHATTERING))
     assert [reply["result"] for reply in replies] == [{"rank": 1}, {"rank": 2}]
     assert chatter.count("a print of the engine's") == 2

@@ -107,7 +107,7 @@ class TestWhetherAStoreCanBeWritten:
         with pytest.raises(BadInput, match=rf"{place} cannot be written: {tmp_path}/file"):
             check_writable(Store(tmp_path / place))
 
-    def test_a_place_that_the_system_keeps_for_itself_is_refused_also_for_the_superuser(self):
+    def test_a_place_the_system_reserves_is_refused_even_for_root(self):
         with pytest.raises(BadInput, match="/proc/store cannot be written: /proc"):
             check_writable(Store("/proc/store"))
 

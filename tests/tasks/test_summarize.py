@@ -78,9 +78,7 @@ class TestTheTableOfRedshifts:
         assert pd.read_parquet(tmp_path / BUCKET / KEY)["rank"].tolist() == list(range(3 * READERS))
         assert counted["z_pred"].tolist() == list(range(3 * READERS))
 
-    def test_a_file_that_several_ranks_read_counts_under_the_first_and_is_marked_under_the_others(
-        self, store, tmp_path
-    ):
+    def test_a_repeated_file_counts_once_and_is_marked_in_later_ranks(self, store, tmp_path):
         results = ranks_of(store, [[("1.pt", 3)], [("2.pt", 2), ("1.pt", 3)], [("2.pt", 2)]])
         counted = write_predictions(store, BUCKET, results, KEY)
         whole = pd.read_parquet(tmp_path / BUCKET / KEY)

@@ -96,7 +96,7 @@ def started(tmp_path, store, prefect_server):
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, -signal.SIGTERM)])
-def test_an_interrupted_run_ends_its_workers_and_scripts_and_keeps_what_is_done(started, store, number, code):
+def test_an_interrupted_run_ends_its_processes_and_keeps_done_ranks(started, store, number, code):
     run = started()
     run.wait_until_underway()
     run.process.send_signal(number)

@@ -70,7 +70,7 @@ def test_no_command_needs_heavy_libraries_to_explain_itself():
     assert found.stdout.strip() == "[]"
 
 
-def test_the_methods_of_the_bill_that_the_command_offers_are_those_there_are():
+def test_the_command_offers_every_method_of_the_bill():
     from flows.cli.commands.cost import METHODS
     from tasks import bill as cost
 

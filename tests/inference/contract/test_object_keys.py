@@ -65,7 +65,7 @@ ODD = st.sampled_from(
 
 
 @given(st.lists(ODD | st.text(min_size=1, max_size=5), min_size=1, max_size=5))
-def test_what_is_written_under_a_key_that_passes_lies_in_its_bucket_under_that_key(tmp_path_factory, parts):
+def test_an_accepted_key_lies_in_its_bucket(tmp_path_factory, parts):
     try:
         key = checked_key("/".join(parts), "key")
     except BadInput:

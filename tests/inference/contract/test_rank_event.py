@@ -101,7 +101,7 @@ def test_the_identities_of_the_old_records_hold(samples, loop, batch):
     assert wire["sample_persec"] == pytest.approx(samples / time)
 
 
-def test_a_result_of_before_precisions_differed_is_read_and_a_wrong_error_refused():
+def test_an_older_result_without_precision_error_is_read():
     wire = RESULT.to_wire()
     del wire["precision_error"]
     assert RankResult.from_wire(wire) == RESULT

@@ -225,7 +225,7 @@ def test_the_schema_refuses_other_keys():
     assert json.loads(json_schema())["additionalProperties"] is False
 
 
-def test_backups_are_refused_for_scripts_which_may_overwrite_each_others_results():
+def test_backups_are_refused_for_scripts():
     script = {"script": "/tmp/folder/run.py", "S3_object_name": "folder"}
     with pytest.raises(BadInput, match=r"^hedging: a script may overwrite"):
         RunRequest.read(REQUEST | script | {"hedging": True})

@@ -57,7 +57,7 @@ def rank(emulator_url, plain_bucket, monkeypatch):
     _open_store.cache_clear()
 
 
-def test_a_script_rank_waits_for_a_partition_that_the_store_does_not_show_yet(rank):
+def test_a_script_rank_waits_for_a_partition_not_yet_visible(rank):
     run, missing = rank
     reply = run(3)
     assert missing == [0]

@@ -26,7 +26,7 @@ def put(store, number, **changes):
     store.write("cosmicai-test", RESULT.predictions_path, b"redshifts")
 
 
-def test_ranks_found_are_compared_with_ranks_planned_and_come_in_rank_order(store):
+def test_ranks_found_are_compared_with_the_plan_in_rank_order(store):
     for rank in (10, 2, 0):
         put(store, rank)
     found = gather(store, EVENTS)
@@ -88,7 +88,7 @@ def test_clear_leaves_alone_what_a_run_in_a_folder_below_wrote(store):
     assert left == {f"results/test/predictions/{key}" for key in (*nested, "0.notes.txt")}
 
 
-def test_clearing_takes_the_stale_results_with_their_predictions_and_nothing_else(store):
+def test_clearing_removes_stale_results_and_nothing_else(store):
     for rank in (1, 11):
         put(store, rank)
         store.write("cosmicai-test", f"results/test/predictions/{rank}.1-0123abcd.safetensors", b"x")

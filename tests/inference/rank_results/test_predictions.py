@@ -74,7 +74,7 @@ def test_an_unknown_redshift_is_nan_and_a_known_one_keeps_its_digits():
     np.testing.assert_array_equal(found["z_spec"], [0.1, 1 / 3, np.nan])
 
 
-def test_the_header_says_under_which_fingerprint_and_by_which_model_they_were_made():
+def test_the_header_names_fingerprint_and_model():
     data = predictions_of([("1.pt", 0, 1, True)]).encode(dataclasses.replace(EVENT, fingerprint="print"))
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
     assert header["__metadata__"] == {

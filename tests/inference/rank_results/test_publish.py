@@ -57,7 +57,7 @@ def test_a_result_whose_redshifts_are_gone_is_replaced(store):
     assert publish(store, EVENT, mine) == mine
 
 
-def test_what_an_outlived_worker_of_an_older_plan_left_is_replaced_and_it_replaces_nothing(store):
+def test_an_older_plans_late_worker_replaces_nothing(store):
     old = dataclasses.replace(EVENT, fingerprint="old")
     publish(store, old, attempt(store, "1-old", fingerprint="old"))
     mine = attempt(store, "1-new")

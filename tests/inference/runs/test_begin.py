@@ -55,7 +55,7 @@ def test_ranks_that_are_done_are_resumed(store):
     assert start_run(store, request(), MODEL, "two").resumed == (2,)
 
 
-def test_results_of_another_model_are_put_away_with_what_was_made_from_them(store, results):
+def test_results_of_another_model_are_removed_with_their_products(store, results):
     finish(store, start_run(store, request(), MODEL, "one"), 2)
     for name in (*SUMMARIES, INVOCATIONS):
         (results / name).write_text("{}")

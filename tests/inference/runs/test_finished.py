@@ -43,7 +43,7 @@ def root(tmp_path):
     return tmp_path
 
 
-def test_a_finished_request_is_answered_with_its_summary_and_nothing_is_written(root):
+def test_a_finished_request_gets_its_summary_and_nothing_is_written(root):
     before = snapshot(root)
     assert stored_summary(request(), str(root))["samples"] == 135
     assert snapshot(root) == before
@@ -126,7 +126,7 @@ def test_nor_an_incomplete_one(root):
     assert stored_summary(request(), str(root)) is None
 
 
-def test_nor_a_local_one_whose_bill_is_of_a_place_that_is_not_asked_for_any_more(root):
+def test_a_local_run_billed_for_another_region_does_not_answer(root):
     path = root / BUCKET / PATH / "summary.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"executor": "local"}))
     assert stored_summary(request(), str(root)) is None

@@ -31,7 +31,7 @@ def plan(req, files, model=MODEL):
 
 
 @given(st.integers(1, 200), st.integers(1, 200))
-def test_every_file_is_read_once_when_there_are_enough_and_shares_differ_by_one_at_most(files, ranks):
+def test_every_file_is_read_once_in_shares_that_differ_by_one(files, ranks):
     shares = assign(list(range(files)), ranks)
     assert len(shares) == ranks
     if files >= ranks:
@@ -47,7 +47,7 @@ def test_each_rank_takes_its_share_of_what_is_left():
     assert assign(list("abcdefg"), 3) == [["a", "b", "c"], ["d", "e"], ["f", "g"]]
 
 
-def test_the_world_is_as_large_as_the_files_there_are_and_the_shortfall_is_said():
+def test_the_world_size_is_the_number_of_files_and_says_so():
     made = plan(request(), listing("1.pt", "2.pt", "10.pt"))
     assert made.world_size == 3
     assert made.data_map == {"0": "100MB/1.pt", "1": "100MB/2.pt", "2": "100MB/10.pt"}
@@ -86,7 +86,7 @@ def test_no_partitions_is_refused_with_the_prefix_named():
         plan(request(), listing("README.txt"))
 
 
-def test_the_fingerprint_changes_with_data_model_batch_size_and_engine_and_with_nothing_else():
+def test_the_fingerprint_changes_with_what_decides_the_result():
     base = plan(request(), listing("1.pt"))
     changed = [
         plan(request(batch_size=64), listing("1.pt")),

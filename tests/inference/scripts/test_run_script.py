@@ -185,7 +185,7 @@ def test_a_single_file_is_staged_and_run(store):
     assert run(store, event).samples == 20
 
 
-def test_an_event_of_the_replaced_system_without_keys_of_ours_is_served_again_and_again(store):
+def test_an_event_of_the_replaced_system_is_served_repeatedly(store):
     event = dataclasses.replace(put_script(store, WRITES_A_RESULT), fingerprint="")
     event = dataclasses.replace(event, script=dataclasses.replace(event.script, sha256=""))
     wire = {name: value for name, value in event.to_wire().items() if name in EVENT_KEYS}
@@ -235,7 +235,7 @@ def test_a_script_that_has_changed_since_the_plan_is_not_run(store):
     assert store.head(BUCKET, RESULT) is None
 
 
-def test_a_partition_that_has_changed_since_the_plan_or_is_gone_fails_the_rank_by_name(store):
+def test_a_changed_or_missing_partition_fails_the_rank(store):
     event = dataclasses.replace(put_script(store, WRITES_A_RESULT), data_etags=("planned",))
     with pytest.raises(BadPartition, match=r"survey/4\.pt is gone"):
         run(store, event)
@@ -363,7 +363,7 @@ def test_a_module_that_was_removed_from_the_folder_is_not_found_any_more(store, 
     assert own.read_text() == "stays"
 
 
-def test_a_changed_module_of_the_same_size_and_second_is_not_taken_for_the_compiled_one(store):
+def test_a_changed_module_of_the_same_size_is_not_taken_as_compiled(store):
     put_script(store, WRITES_A_RESULT.replace("dict(os.environ)", "__import__('part').X"))
     for value in (1, 2):
         store.write(BUCKET, "one/part.py", f"X = {value}".encode())
@@ -606,7 +606,7 @@ def test_a_small_script_of_a_large_worker_is_told_small(store):
     assert worker.nbytes / 1e6 > 10 * result.peak_rss_mb > 10
 
 
-def test_an_object_that_vanishes_between_listing_and_reading_is_told_by_name(store):
+def test_an_object_that_vanishes_after_listing_is_named(store):
     put_script(store, PRINTS)
     listing = store.list(BUCKET, "one")
     store.delete(BUCKET, ["one/run.py"])
@@ -631,7 +631,7 @@ def bucket(aws):
 
 
 @pytest.mark.slow
-def test_over_s3_a_folder_is_staged_run_by_a_boto3_script_and_not_fetched_again(bucket, scratch, tmp_path):
+def test_a_boto3_script_over_s3_is_not_fetched_again(bucket, scratch, tmp_path):
     store = Store("s3://")
     keys = put_data(store, tmp_path, bucket)
     for marker in (f"{NAME}/", f"{NAME}/blocks/", f"{NAME}/empty folder/"):

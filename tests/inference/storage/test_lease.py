@@ -82,7 +82,7 @@ def test_a_lease_on_a_folder_below_is_another_one(lease, tmp_path):
     lease("one").take(60)
 
 
-def test_of_many_who_try_at_once_one_wins_also_when_an_expired_lease_is_there(lease):
+def test_one_of_many_takers_wins_even_over_an_expired_lease(lease):
     for round_ in range(5):
         lease(f"dead {round_}").take(-1)
         start = threading.Barrier(8)
@@ -218,7 +218,7 @@ class TestADeadHolder:
         assert process.stdout.readline() == "held\n"
         return process
 
-    def test_is_found_out_at_once_on_its_own_machine_even_before_it_was_waited_for(self, lease, tmp_path):
+    def test_a_dead_holder_is_noticed_at_once_on_its_own_machine(self, lease, tmp_path):
         with self.held_by_a_process(tmp_path, attended=True) as process:
             with pytest.raises(LeaseHeldError, match=f"pid {process.pid}"):
                 lease("two").take(60)

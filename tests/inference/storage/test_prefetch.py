@@ -5,7 +5,7 @@ import pytest
 from inference.storage.prefetch import prefetch
 
 
-def test_what_is_read_comes_in_the_order_of_the_items_whoever_is_ready_first():
+def test_results_come_in_the_order_of_the_items():
     second_is_read = threading.Event()
 
     def read(item):

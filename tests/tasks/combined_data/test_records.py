@@ -22,7 +22,7 @@ def refused(data):
     return told
 
 
-def test_an_old_record_tells_its_samples_and_bits_by_the_contracts_identities():
+def test_an_old_record_gives_samples_and_bits_by_the_contract():
     (record,) = parse(old_record(7, samples=1278, seconds=9.0))
     assert (record.rank, record.samples, record.seconds) == (None, 1278, 9.0)
     assert record.bits == pytest.approx(1278 * BITS)

@@ -242,7 +242,7 @@ class TestBackups:
         assert sorted(executor.calls) == list(range(40))
         assert dispatcher.ledger.notes() == []
 
-    def test_an_original_that_fails_while_its_backups_run_does_not_fail_the_rank(self):
+    def test_an_original_that_fails_while_backups_run_fails_no_rank(self):
         class FailingFirst(Scripted):
             def answer(self, call):
                 first = call.event.rank == 7 and self.calls.count(7) == 0
@@ -303,7 +303,7 @@ class TestStopping:
             dispatcher.stop("the user left")
         assert dispatcher.ledger.last_error(0) == "stopped: the user left"
 
-    def test_a_call_that_ends_after_the_dispatcher_was_left_is_not_entered_again(self):
+    def test_a_call_that_ends_after_the_dispatcher_is_not_entered_again(self):
         executor, events = Scripted({0: [0.4]}), events_of(1)
         dispatcher, before = Dispatcher(executor, Ledger(), events), set(threading.enumerate())
         with dispatcher, handed_in(dispatcher, events):
@@ -334,7 +334,7 @@ class TestStopping:
         dispatcher = ran(Scripted(words), last, Limits(tolerated_count=1))
         assert "2 failed ranks are more than the 1 tolerated" in dispatcher.ledger.stop_reason
 
-    def test_the_share_of_failures_is_of_the_world_size_also_when_most_was_done_before(self):
+    def test_the_share_of_failures_is_of_the_world_size_on_resume(self):
         last = [dataclasses.replace(event, attempt=3) for event in events_of(100)[90:]]
         for failed, stopped in ((2, False), (3, True)):
             words = {rank: [FAIL] for rank in range(90, 90 + failed)}

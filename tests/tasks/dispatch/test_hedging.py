@@ -54,12 +54,12 @@ class TestBackups:
     def test_who_has_not_run_much_longer_than_the_median_is_not_late(self):
         assert backups(100, [10.0] * 97, {0: 13.9, 1: 14.1, 2: 3.0}, 0) == {1: 2}
 
-    def test_a_few_ranks_tell_nothing_and_the_last_of_a_small_run_gets_one_backup(self):
+    def test_backups_of_a_small_run_are_one_for_its_last_rank(self):
         assert backups(4, [1.0] * 3, {3: 100.0}, 0) == {}
         assert backups(8, [1.0] * 6, {6: 100.0, 7: 100.0}, 0) == {}
         assert backups(8, [1.0] * 7, {7: 100.0}, 0) == {7: 1}
 
-    def test_where_backups_do_not_suffice_for_all_the_slowest_ranks_get_theirs_first(self):
+    def test_scarce_backups_go_to_the_slowest_ranks_first(self):
         assert backups(100, [1.0] * 95, {0: 5.0, 1: 9.0, 2: 7.0}, 8) == {1: 1, 2: 1}
         assert backups(100, [1.0] * 95, {0: 5.0}, 10) == {}
 
@@ -80,7 +80,7 @@ class TestBackups:
 class TestReplay:
     """The policy on runs of the published shape, played back without a clock; medians over seeds."""
 
-    def test_stragglers_cost_the_run_a_quarter_less_time_for_at_most_a_tenth_more_billed_time(self):
+    def test_backups_save_a_quarter_of_the_time_for_a_tenth_of_the_bill(self):
         shares = []
         for seed in range(15):
             times = stragglers(517, seed)

@@ -91,7 +91,7 @@ def test_a_ranks_reply_is_its_result_and_the_report_line_its_bill(endpoint, even
     assert call.billed_how == "REPORT line"
 
 
-def test_a_slower_copy_that_answers_with_the_faster_ones_result_is_billed_as_itself(endpoint, events):
+def test_a_slower_copy_with_the_faster_result_is_billed_as_itself(endpoint, events):
     endpoint.script(0, Answer(body=lambda event: json.dumps(result_for(event, "the-faster")).encode()))
     call = invoke(events[0])
     assert (call.request_id, call.billed_how) == ("request-0-1", "REPORT line")
@@ -117,7 +117,7 @@ def test_a_refusal_is_backed_off_from_and_uses_up_no_attempt(endpoint, events, s
     assert endpoint.executions == [0]
 
 
-def test_a_function_that_refuses_for_too_long_fails_the_attempt_with_the_reason(endpoint, events):
+def test_a_function_that_refuses_too_long_fails_the_attempt(endpoint, events):
     endpoint.script(0, *[Answer(status=429)] * 1000)
     with pytest.raises(NothingRan, match=r"refused the rank for 0\.5 s: Invoke was refused: TooMany") as refused:
         invoke(events[0], refused_for_s=0.5)
@@ -222,13 +222,13 @@ class TestAnOldFunctionThatRanAScript:
 
 
 class TestACallThatBreaksOff:
-    def test_after_the_rank_was_done_its_result_is_found_and_nothing_runs_twice(self, endpoint, events):
+    def test_a_line_cut_after_the_rank_was_done_runs_nothing_twice(self, endpoint, events):
         endpoint.script(0, Answer(drop="after"))
         call = invoke(events[0])
         assert call.error is None
         assert endpoint.executions == [0]
 
-    def test_before_anything_ran_it_fails_the_attempt_and_says_that_it_may_be_running(self, endpoint, events):
+    def test_a_line_cut_before_the_rank_ran_fails_the_attempt(self, endpoint, events):
         endpoint.script(0, Answer(drop="before"))
         call = invoke(events[0])
         assert "broke off and left no result" in call.error
@@ -252,7 +252,7 @@ class TestACallThatBreaksOff:
 
 
 @pytest.mark.slow
-def test_a_slow_rank_is_one_execution_where_the_sdks_own_settings_make_several(endpoint, events):
+def test_a_slow_rank_runs_once_unlike_with_the_sdks_own_settings(endpoint, events):
     endpoint.timeout_s = 900
     endpoint.script(0, *[Answer(wait_s=1.5)] * 9)
     plain = boto3.client("lambda", config=Config(read_timeout=0.4, retries={"max_attempts": 2}))

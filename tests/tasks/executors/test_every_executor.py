@@ -188,7 +188,7 @@ def test_stop_waits_for_nothing_and_may_be_repeated(workplace, events):
         executor.stop()
 
 
-def test_calls_that_are_open_at_stop_never_end_as_done_ranks_without_results(workplace, events):
+def test_calls_open_at_a_stop_never_count_as_done(workplace, events):
     with workplace(events) as executor, executor:
         calls = executor.submit(events)
         executor.stop()

@@ -118,7 +118,7 @@ def run(events, executor=None, on_poll=lambda: None):
     return executor.execution, ledger
 
 
-def test_ranks_with_results_are_done_and_the_failed_one_is_told_with_its_cause(answers, tmp_path):
+def test_ranks_with_results_are_done_and_a_failed_rank_names_its_cause(answers, tmp_path):
     answers()
     execution, ledger = run(events_in(tmp_path, done=(0, 1)))
     assert ledger.done == {0, 1}
@@ -136,7 +136,7 @@ def test_the_request_is_the_machines_input_as_it_is(answers, tmp_path):
     assert asked[0]["name"].startswith("run-1-")
 
 
-def test_a_call_that_the_machine_repeats_is_a_line_of_the_bill_unless_no_function_ran(answers, tmp_path):
+def test_a_repeated_call_is_billed_unless_no_function_ran(answers, tmp_path):
     answers(GetExecutionHistory={"events": RETRIED})
     _, ledger = run(events_in(tmp_path, ranks=5, done=(4,))[4:])
     assert [(call.attempt, call.error, call.billed_s) for call in ledger.invocations if call.error] == [
@@ -188,9 +188,7 @@ def test_a_function_that_ran_out_of_time_or_memory_is_told_with_a_hint(answers, 
         ),
     ],
 )
-def test_an_execution_that_ended_badly_tells_why_of_every_rank_without_a_result(
-    answers, tmp_path, status, error, cause, told
-):
+def test_a_failed_execution_gives_the_reason_for_each_missing_rank(answers, tmp_path, status, error, cause, told):
     why = {name: value for name, value in {"error": error, "cause": cause}.items() if value}
     answers(DescribeExecution=[RUNNING, ENDED | {"status": status} | why], GetExecutionHistory={"events": INLINE[:7]})
     execution, ledger = run(events_in(tmp_path, done=(1,)))
@@ -313,7 +311,7 @@ def test_standard_children_add_their_own_states_to_the_bill(answers, tmp_path):
     assert (execution.item_seconds, execution.peak_concurrency) == ((300, 300, 300), 3)
 
 
-def test_what_these_credentials_may_not_read_is_noted_and_the_results_count(answers, tmp_path):
+def test_what_may_not_be_read_is_noted_and_the_results_still_count(answers, tmp_path):
     answers(GetExecutionHistory=Refusal("AccessDeniedException"), ListMapRuns=Refusal("AccessDeniedException"))
     execution, ledger = run(events_in(tmp_path, done=(0, 1, 2)))
     assert ledger.done == {0, 1, 2}
@@ -372,7 +370,7 @@ def test_stop_ends_the_execution_and_bills_no_rank_for_it(answers, tmp_path):
     assert ledger.invocations == []
 
 
-def test_an_execution_that_cannot_be_stopped_is_logged_and_the_interrupt_goes_on(answers, tmp_path, caplog):
+def test_an_execution_that_cannot_be_stopped_is_logged(answers, tmp_path, caplog):
     calls = answers(DescribeExecution=RUNNING, StopExecution=Refusal("AccessDeniedException"))
     interrupted_run(events_in(tmp_path))
     assert started(calls).pop() in caplog.text

@@ -21,7 +21,7 @@ def test_clocks_that_are_nearly_right_are_left_alone():
 
 
 @pytest.mark.parametrize("skew", [-3600.0, -6.0, 9.0, 3600.0])
-def test_a_rank_whose_clock_is_off_is_placed_where_it_was_called_and_keeps_its_duration(skew):
+def test_a_rank_with_a_wrong_clock_moves_to_its_call(skew):
     (placed,), (note,) = correct_clock_skew([result(0, 100.5 + skew)], [call(0)])
     assert (placed.started_at, placed.ended_at) == (100.0, 102.0)
     assert "rank 0 is off by up to" in note
@@ -32,13 +32,13 @@ def test_a_clock_that_was_set_back_meanwhile_gives_no_negative_time():
     assert placed.ended_at == placed.started_at
 
 
-def test_a_result_of_an_earlier_attempt_is_compared_with_that_attempts_call():
+def test_an_earlier_attempts_result_is_compared_with_its_own_call():
     late = result(0, 100.5)
     calls = [failed(0, started_at=100.0, ended_at=1000.0), invocation(0, attempt=2, started_at=1001.0, ended_at=1002.0)]
     assert correct_clock_skew([late], calls) == ((late,), [])
 
 
-def test_a_function_that_ran_on_after_its_call_broke_off_is_not_a_wrong_clock():
+def test_a_function_that_outlived_its_call_has_no_wrong_clock():
     slow = result(0, 100.5, lasted=300.0)
     assert correct_clock_skew([slow], [failed(0, started_at=100.0, ended_at=130.0)]) == ((slow,), [])
 

@@ -74,7 +74,7 @@ class TestTheLedger:
         assert ledger.last_error(0) == "second"
         assert ledger.failures() == "; rank 0: second"
 
-    def test_a_rank_that_never_ran_is_told_with_its_reason_and_a_try_tells_more(self):
+    def test_a_rank_that_never_ran_has_a_reason_until_an_attempt_has_one(self):
         ledger = Ledger()
         ledger.never_ran([4, 5], "its task run crashed")
         ledger.enter(failed(5))
@@ -131,7 +131,7 @@ class TestWhatIsKept:
         keep_invocations(store, BUCKET, PATH, [done(0)], PRINTS, folder=PATH)
         assert [each.rank for each in keep_invocations(store, BUCKET, PATH, [], PRINTS, folder=PATH)] == [0]
 
-    def test_invocations_of_another_fingerprint_or_of_no_rank_any_more_are_dropped(self, store):
+    def test_invocations_of_other_fingerprints_or_ranks_are_dropped(self, store):
         keep_invocations(store, BUCKET, PATH, [done(0), done(1)], PRINTS, folder=PATH)
         both = keep_invocations(store, BUCKET, PATH, [done(1)], {1: "changed"}, folder=PATH)
         assert [each.rank for each in both] == [1]

@@ -50,7 +50,7 @@ def test_outliers_begin_just_above_their_limits():
     assert (metrics["outlier_fraction"], metrics["outlier_fraction_005"]) == (2 / 6, 5 / 6)
 
 
-def test_sigma_68_is_half_of_what_holds_one_sigma_of_a_gaussian_to_either_side():
+def test_sigma_68_is_the_standard_deviation_of_a_gaussian():
     evenly = (np.arange(100_000) + 0.5) / 100_000
     assert photoz_metrics(evenly, np.full(100_000, 1e-12))["sigma68"] == pytest.approx(0.682689 / 2, abs=2e-5)
 

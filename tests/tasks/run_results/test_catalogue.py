@@ -29,7 +29,7 @@ def as_bytes(table):
 
 
 class TestTheRows:
-    def test_are_the_runs_objects_each_once_with_its_partition_and_row_for_an_id(self, tmp_path):
+    def test_objects_come_once_with_partition_and_row_as_the_id(self, tmp_path):
         finished_run(tmp_path, repeat=True)
         rows = read(tmp_path).rows
         assert len(rows) == sum(SIZES)

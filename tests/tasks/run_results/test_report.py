@@ -111,7 +111,7 @@ class TestAWholeRun:
         ids = [attributes["id"] for _, attributes in whole.tags if "id" in attributes]
         assert len(ids) == len(set(ids))
 
-    def test_it_itemizes_the_bill_marks_it_as_an_estimate_and_sets_the_other_methods_beside_it(self, whole):
+    def test_the_bill_is_itemized_and_marked_beside_the_other_methods(self, whole):
         bill = whole.text[whole.text.index("The bill") :]
         assert bill.startswith("The bill an estimate")
         assert {"compute", "requests", "storage above 512 MB", "S3 GET"} <= {row[0] for row in whole.rows}
@@ -122,7 +122,7 @@ class TestAWholeRun:
             assert f"{method} an estimate $" in bill
         assert "It counts the invocations twice" in bill
 
-    def test_the_sum_of_rates_is_named_as_such_and_cold_and_warm_are_told_apart(self, whole):
+    def test_the_sum_of_rates_is_named_and_cold_is_apart_from_warm(self, whole):
         assert re.search(r"Sum of the ranks' own rates \S+ [kMG]?bit/s .*no speed of the run", whole.text)
         assert "median wall time of 33 ranks" in whole.text
         assert "median wall time of 8 ranks that first loaded the engine" in whole.text
@@ -190,7 +190,7 @@ class TestAnIncompleteRun:
         assert "Ranks 1-899 : away" in page.text
         assert "p/5.pt and 894 more" in page.text
 
-    def test_ranks_that_failed_but_are_not_missing_do_not_make_a_run_incomplete(self):
+    def test_failed_ranks_that_are_not_missing_leave_a_run_complete(self):
         failed = [{"rank": 0, "error": "away", "data_path": "p/1.pt"}]
         page = page_of(ranks_of(2), None, 2, failed_ranks=failed)
         assert "1 of 2 ranks failed" in page.text

@@ -43,7 +43,7 @@ class TestVerdicts:
         comparison = compare(run(), sweep("B"))
         assert row(comparison, "makespan_s")["verdict"] == "one run on one side: no noise known"
 
-    def test_the_ranks_of_one_run_tell_the_noise_of_a_ranks_time_and_that_is_said(self):
+    def test_the_noise_of_a_rank_time_comes_from_one_runs_ranks(self):
         comparison = compare(run(), run("B", speed=0.5, seed=3))
         assert row(comparison, "warm_rank_s")["verdict"] == "B is worse, by the spread of ranks within the runs"
 
@@ -59,7 +59,7 @@ class TestVerdicts:
         found = row(compare(side_of_runs("A", [before.document]), zero), "usd")
         assert (found["ratio"], found["verdict"]) == (None, "no ratio: a run has 0")
 
-    def test_cells_of_two_sweeps_are_paired_by_their_axes_and_the_others_are_named(self):
+    def test_cells_of_two_sweeps_are_paired_by_axes_others_are_named(self):
         comparison = compare(sweep("A", batch_size=[32, 64]), sweep("B", batch_size=[64, 128, 256]))
         assert {row["cell"] for row in comparison["rows"]} == {"batch 64"}
         assert "1 cell of A is not in the other" in comparison["warnings"]

@@ -59,7 +59,7 @@ def test_plots_of_one_page_share_no_id():
     assert len(ids) == len(set(ids))
 
 
-def test_time_and_throughput_stand_against_batch_size_at_the_sizes_measured():
+def test_time_and_throughput_are_drawn_at_the_batch_sizes_measured():
     shown = texts(plots(**SWEEPS["batch"])["batch-size"].svg)
     assert {"makespan in s", "samples per second", "batch size", "32", "64", "128", "256", "512"} <= set(shown)
 

@@ -38,7 +38,7 @@ def test_execution_time_stands_against_batch_size():
     assert "1.5 interquartile ranges" in table.caption
 
 
-def test_partition_size_has_time_throughput_memory_concurrent_ranks_and_cost():
+def test_the_partition_size_table_has_time_memory_ranks_and_cost():
     table = tables(**SWEEPS["partition"])["partition_size"]
     assert [(row["partition_size"], row["concurrent_ranks"]) for row in table.rows] == [
         ("25MB", 41),

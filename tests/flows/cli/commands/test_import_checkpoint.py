@@ -58,7 +58,7 @@ def test_heads_are_said_for_a_state_dict(legacy, capsys):
         (["half.safetensors", "./half.safetensors"], "another file"),
     ],
 )
-def test_what_is_wrong_is_one_sentence_with_exit_code_2_and_nothing_is_written(words, named, legacy, capsys):
+def test_a_wrong_file_is_one_sentence_exit_2_and_writes_nothing(words, named, legacy, capsys):
     legacy.with_name("half.pt").write_bytes(legacy.read_bytes()[:9000])
     legacy.with_name("half.safetensors").write_bytes(legacy.read_bytes()[:9000])
     legacy.with_name("other.pt").write_bytes(saved(torch.nn.LSTM(2, 2)))

@@ -23,7 +23,7 @@ def rows(tmp_path, monkeypatch):
     return found
 
 
-def test_a_run_is_measured_with_intervals_and_in_bins_of_redshift_and_magnitude(rows, capsys):
+def test_a_run_is_measured_with_intervals_and_in_bins(rows, capsys):
     assert main(["metrics", RUN, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["metrics"] == photoz_metrics(rows["z_pred"].to_numpy(), rows["z_spec"].to_numpy())

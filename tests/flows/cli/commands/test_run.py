@@ -45,7 +45,7 @@ def test_json_is_the_only_thing_on_standard_output(cosmic):
     assert Path(document["report"]).is_file()
 
 
-def test_a_finished_request_is_answered_with_the_stored_summary_before_prefect_is_asked(cosmic, store):
+def test_a_finished_request_gets_its_summary_without_prefect(cosmic, store):
     first = cosmic("run", "REQUEST", "--workers", "2", "--json")
     before = snapshot(store)
     again = cosmic("run", "REQUEST", "--json", PREFECT_API_URL="http://127.0.0.1:9/api")
@@ -76,7 +76,7 @@ def test_wrong_input_exits_with_2_and_writes_nothing(cosmic, store):
     assert snapshot(store) == before
 
 
-def test_an_incomplete_run_exits_with_1_names_file_and_rank_and_still_prints_its_document(cosmic, store):
+def test_an_incomplete_run_exits_with_1_and_names_file_and_rank(cosmic, store):
     path = store / "cosmicai-test" / "survey" / "2.pt"
     path.write_bytes(path.read_bytes()[:3000])
     done = cosmic("run", "REQUEST", "--json", "--workers", "1")
