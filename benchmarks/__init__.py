@@ -1,1 +1,1 @@
-"""What `make bench` measures: two things in one run, interleaved, told as a ratio."""
+"""What `make bench` measures: two things in one run, interleaved, given as a ratio."""

@@ -68,7 +68,7 @@ def _show(found: list[Target]) -> None:
 
 
 def main() -> int:
-    """Measure; 0 also where a goal is missed or a ratio is worse than before, which is told; 1 if a part failed."""
+    """Measure; 0 also where a goal is missed or a ratio is worse than before, which is said; 1 if a part failed."""
     there = parts()
     wanted = sys.argv[1:] or there
     for name in wanted:
@@ -76,17 +76,17 @@ def main() -> int:
             print(f"there is no benchmark {name!r}; there are: {', '.join(there)}", file=sys.stderr)
             return 2
     found: list[Target] = []
-    told: list[str] = []
+    messages: list[str] = []
     failed = False
     for name in wanted:
         before, began = committed(name), time.monotonic()
         try:
             found_out = alone(measured, name)
         except NotHere as error:
-            told.append(f"{name}: not measured here: {error}")
+            messages.append(f"{name}: not measured here: {error}")
             continue
-        except Exception as error:  # noqa: BLE001 - a part that fails takes no other with it, and is told
-            told.append(f"{name}: FAILED: {type(error).__name__}: {error}")
+        except Exception as error:  # noqa: BLE001 - a part that fails takes no other with it, and is said
+            messages.append(f"{name}: FAILED: {type(error).__name__}: {error}")
             failed = True
             continue
         machine = describe()
@@ -95,13 +95,13 @@ def main() -> int:
         print(f"written: benchmarks/results/{name}.json ({time.monotonic() - began:.0f} s)")
         targets = targets_of(document)
         found += targets
-        told += worse(targets_of(before), targets)
+        messages += worse(targets_of(before), targets)
         if before and before.get("machine") != machine:
-            told.append(f"{name}: the committed result is of another machine, or of other versions")
+            messages.append(f"{name}: the committed result is of another machine, or of other versions")
     if found:
         _show(found)
     print(f"machine: {described(describe())}")
-    for line in told:
+    for line in messages:
         print(line)
     return 1 if failed else 0
 

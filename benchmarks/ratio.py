@@ -51,8 +51,8 @@ class NotHere(Exception):
 def worse(before: Sequence[Target], now: Sequence[Target]) -> list[str]:
     """A line for each ratio that has become worse by more than the noise of both.
 
-    That is: their quartiles do not overlap, and their medians differ by more than a thousandth. Ratios are told apart
-    by `what` they are of; one that there was not before, or is no more, is no regression.
+    That is: their quartiles do not overlap, and their medians differ by more than a thousandth. Ratios are
+    distinguished by `what` they are of; one that is new or has gone is no regression.
     """
     then = {target.what: target for target in before}
     lines = []

@@ -51,15 +51,17 @@ def missing_of(document: dict[str, Any]) -> str:
     """Which ranks of a run are missing, each cause with the ranks that it struck, as a clause."""
     causes: dict[str, list[int]] = {}
     for failure in document["failed_ranks"]:
-        # What stopped the run is told once, before this.
+        # What stopped the run is said once, before this.
         stopped = document.get("stopped") and failure["error"] == f"stopped: {document['stopped']}"
         causes.setdefault("stopped" if stopped else failure["error"], []).append(failure["rank"])
-    told = [
+    causes_shown = [
         f"rank{'s' if len(ranks) > 1 else ''} {', '.join(map(str, ranks[:10]))}"
         + (f" and {len(ranks) - 10} more: {error}" if len(ranks) > 10 else f": {error}")
         for error, ranks in list(causes.items())[:5]
     ]
-    untold = len(document["missing_ranks"]) - sum(map(len, list(causes.values())[:5]))
-    if untold:
-        told.append(f"{untold} more" if told else "no cause is known")
-    return f"{len(document['missing_ranks'])} of {document['ranks_planned']} ranks are missing ({'; '.join(told)})"
+    unnamed = len(document["missing_ranks"]) - sum(map(len, list(causes.values())[:5]))
+    if unnamed:
+        causes_shown.append(f"{unnamed} more" if causes_shown else "no cause is known")
+    return (
+        f"{len(document['missing_ranks'])} of {document['ranks_planned']} ranks are missing ({'; '.join(causes_shown)})"
+    )

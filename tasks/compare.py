@@ -26,9 +26,9 @@ def publish_comparison(comparison: dict[str, Any], key: str) -> None:
             and hyphens.
     """
     table = comparison_table(comparison)
-    told = [*comparison["warnings"], *comparison["tripped"]]
+    messages = [*comparison["warnings"], *comparison["tripped"]]
     create_table_artifact(
-        table.to_artifact(), key=key, description="\n\n".join(plain(text) for text in (*told, table.caption))
+        table.to_artifact(), key=key, description="\n\n".join(plain(text) for text in (*messages, table.caption))
     )
     if comparison["tripped"]:
         emit_event(

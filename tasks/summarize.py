@@ -42,8 +42,8 @@ def summarize(request: RunRequest, start: Start, ledger: Ledger, store_root: str
     store = Store(store_root)
     found = gather(store, start.plan.events)
     results, notes = correct_clock_skew(found.results, ledger.invocations)
-    told = run | {"notes": [*run.get("notes", ()), *notes]}
-    document = describe(request, start, dataclasses.replace(found, results=results), ledger, told)
+    facts = run | {"notes": [*run.get("notes", ()), *notes]}
+    document = describe(request, start, dataclasses.replace(found, results=results), ledger, facts)
     part = ".partial" if found.missing else ""
     write_combined(store, request.bucket, start.folder, found)
     predictions = SCHEMA.empty_table().select(["z_pred", "z_spec", "mag_r"]).to_pandas()

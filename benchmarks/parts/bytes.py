@@ -1,7 +1,7 @@
 """How small a partition gets without losing a bit, and what decoding costs; why it is not done: docs/decisions/0011.
 
 Simulated galaxies, 128 to a frame as a rank would read them, by what the standard library has. The floor is the entropy
-of the pixels' bytes, each of the four a source of its own; it is told for each, since three of them are noise.
+of the pixels' bytes, each of the four a source of its own; it is given for each, since three of them are noise.
 """
 
 import dataclasses

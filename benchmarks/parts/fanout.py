@@ -34,7 +34,7 @@ def _client(ranks: int, turns: int) -> dict[str, Any]:
 
 
 def _measured(seconds: float, ranks: int, turns: int) -> tuple[dict[str, Any], int, dict[str, Any]]:
-    """What the client told, the server's errors, what the endpoint served."""
+    """What the client printed, the server's errors, what the endpoint served."""
     with (
         tempfile.TemporaryDirectory(prefix="cosmic-bench-") as home,
         prefect_server.running(Path(home)) as server,
@@ -45,8 +45,8 @@ def _measured(seconds: float, ranks: int, turns: int) -> tuple[dict[str, Any], i
 
 def small() -> tuple[Target, list[dict[str, Any]]]:
     """1,000 ranks of one second, the fan-out and the bare client in turn."""
-    told, errors, _ = _measured(SMALL_S, SMALL, TURNS)
-    mine, bare = told["turns"]["ours"], told["turns"]["bare"]
+    measured, errors, _ = _measured(SMALL_S, SMALL, TURNS)
+    mine, bare = measured["turns"]["ours"], measured["turns"]["bare"]
     rows = [
         {"what": what, "ranks": SMALL, "rank_s": SMALL_S}
         | {key: statistics.median(turn[key] for turn in turns) for key in ("s", "cpu_s")}
@@ -67,9 +67,9 @@ def small() -> tuple[Target, list[dict[str, Any]]]:
 
 def large() -> tuple[list[Target], dict[str, Any]]:
     """10,000 ranks of ten seconds, once: time over the ideal, the client's memory, the server's errors."""
-    told, errors, served = _measured(LARGE_S, LARGE, 1)
-    (mine,) = told["turns"]["ours"]
-    ideal, memory_mb = LARGE * LARGE_S / AT_ONCE, told["peak_rss_mb"]
+    measured, errors, served = _measured(LARGE_S, LARGE, 1)
+    (mine,) = measured["turns"]["ours"]
+    ideal, memory_mb = LARGE * LARGE_S / AT_ONCE, measured["peak_rss_mb"]
     what = f"fan-out, {LARGE:,} ranks of {LARGE_S:g} s, {AT_ONCE:,} at once"
 
     def target(what: str, ratio: float, to_reach: float, ours: str, other: str) -> Target:

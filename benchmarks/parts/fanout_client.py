@@ -1,7 +1,7 @@
 """One process that fans out, so that its memory and CPU seconds are the client's alone.
 
 `python -m benchmarks.parts.fanout_client RANKS CONCURRENCY TURNS` runs the flow's fan-out and, from two turns on, the
-bare threaded client in turn with it; it prints one JSON document. Server and endpoint are told by the environment.
+bare threaded client in turn with it; it prints one JSON document. Server and endpoint come from the environment.
 """
 
 import json
@@ -67,9 +67,9 @@ def ours(events: Sequence[RankEvent], concurrency: int) -> dict[str, Any]:
     """The flow's fan-out over the Lambda executor, with backups for late ranks on, as a run on Lambda has them."""
     executor = LambdaExecutor(FUNCTION, concurrency)
     executor.check()
-    told = in_a_flow(lambda: fan_out(events, executor, ranks_per_task(len(events)), Limits(hedging=True))[0])
-    ledger = told.pop("ledger")
-    return told | {"done": len(ledger.done), "calls": len(ledger.invocations)}
+    measured = in_a_flow(lambda: fan_out(events, executor, ranks_per_task(len(events)), Limits(hedging=True))[0])
+    ledger = measured.pop("ledger")
+    return measured | {"done": len(ledger.done), "calls": len(ledger.invocations)}
 
 
 def _task_states(flow_id: object) -> dict[str, int]:

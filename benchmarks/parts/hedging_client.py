@@ -1,7 +1,7 @@
 """One process that replays times of ranks on the stub endpoint, with backups for late ranks and without in turn.
 
 `python -m benchmarks.parts.hedging_client CONCURRENCY SEEDS` reads the times, a JSON list of seconds by rank, and
-prints one JSON document. Server and endpoint are told by the environment.
+prints one JSON document. Server and endpoint come from the environment.
 """
 
 import json
@@ -22,8 +22,8 @@ def _turn(stub: Stub, times: list[float], seed: int, concurrency: int, *, hedgin
     executor, events = LambdaExecutor(FUNCTION, concurrency), events_of(len(times))
     executor.check()
     limits = Limits(hedging=hedging)
-    told = in_a_flow(lambda: fan_out(events, executor, ranks_per_task(len(events)), limits)[0])
-    ledger, served = told["ledger"], stub.served()
+    measured = in_a_flow(lambda: fan_out(events, executor, ranks_per_task(len(events)), limits)[0])
+    ledger, served = measured["ledger"], stub.served()
     assert len(ledger.done) == len(times), ledger.failures()
     ends: dict[int, float] = {}
     for call in ledger.invocations:
@@ -31,7 +31,7 @@ def _turn(stub: Stub, times: list[float], seed: int, concurrency: int, *, hedgin
             ends[call.rank] = min(ends.get(call.rank, call.ended_at), call.ended_at)
     return {
         "makespan_s": max(ends.values()) - min(call.started_at for call in ledger.invocations),
-        "fan_out_s": told["s"],
+        "fan_out_s": measured["s"],
         "served_s": served["billed_s"],
         "billed_s": sum(call.billed_s for call in ledger.invocations),
         "backups": served["calls"] - len(times),

@@ -84,7 +84,7 @@ def _targets(rates: dict[str, list[float]], difference: float, gemm: BestGemm) -
     def over(what: str, other: str) -> dict[str, float]:
         return quartiles([mine / its for mine, its in zip(rates[what], rates[other], strict=True)])
 
-    def told(what: str) -> str:
+    def shown(what: str) -> str:
         return f"{middle[what]:.0f} samples/s"
 
     return [
@@ -93,8 +93,8 @@ def _targets(rates: dict[str, list[float]], difference: float, gemm: BestGemm) -
             **over("float32", "old"),
             to_reach=2.3,
             higher_is_better=True,
-            ours=told("float32"),
-            other=told("old"),
+            ours=shown("float32"),
+            other=shown("old"),
             floor=floor,
             note=f"redshifts differ by at most {difference:.1e}",
         ),
@@ -103,8 +103,8 @@ def _targets(rates: dict[str, list[float]], difference: float, gemm: BestGemm) -
             **over("float32", "gemm"),
             to_reach=0.8,
             higher_is_better=True,
-            ours=told("float32"),
-            other=told("gemm"),
+            ours=shown("float32"),
+            other=shown("gemm"),
             floor=floor,
             note="what is left is no GEMM: GELU, norms, softmax, and convolutions of 16 channels",
         ),
@@ -113,8 +113,8 @@ def _targets(rates: dict[str, list[float]], difference: float, gemm: BestGemm) -
             **over("int8", "old"),
             to_reach=3.0,
             higher_is_better=True,
-            ours=told("int8"),
-            other=told("old"),
+            ours=shown("int8"),
+            other=shown("old"),
             floor=floor + ", in float32",
             note="opt-in; its cost is the next line",
         ),

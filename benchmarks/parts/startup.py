@@ -108,7 +108,7 @@ def measure() -> dict[str, Any]:
             taken["help"].append(_timed(str(BIN / "cosmic"), "--help"))
             taken["bare"].append(_timed(sys.executable, "-c", "pass"))
     middle = {name: statistics.median(seconds) for name, seconds in taken.items()}
-    told = [
+    rows = [
         (
             "tiny run, no Prefect server: seconds to the first rank",
             "none",
@@ -133,7 +133,7 @@ def measure() -> dict[str, Any]:
             other=other,
             floor=floors[name],
         )
-        for what, name, goal, other in told
+        for what, name, goal, other in rows
     ]
     return {
         "what": f"two ranks of 64 galaxies, from the command to the first rank's start; medians of {REPEATS} turns,"

@@ -52,8 +52,8 @@ def _result(event: RankEvent) -> RankResult:
     }
     same = {name: getattr(event, name) for name in ("rank", "world_size", "fingerprint", "result_path", "model_sha256")}
     name = f"{event.result_path}/predictions/{event.rank}.1-0a1b2c3d.safetensors"
-    told = {"data_path": event.data_paths[0], "predictions_path": name, "samples": OBJECTS, "script_record": None}
-    return RankResult(**(values | same | told))
+    own = {"data_path": event.data_paths[0], "predictions_path": name, "samples": OBJECTS, "script_record": None}
+    return RankResult(**(values | same | own))
 
 
 def _prepare(root: Path, ranks: int) -> None:

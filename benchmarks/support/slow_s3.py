@@ -140,13 +140,13 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def _list(self, asked: dict[str, str]) -> None:
-        """A page of a listing (ListObjectsV2), its continuation token being the last key told."""
+        """A page of a listing (ListObjectsV2), its continuation token being the last key given."""
         time.sleep(self.server.latency_s)
         bucket = self._key().rstrip("/") + "/"
         prefix, after = bucket + asked.get("prefix", ""), asked.get("continuation-token", "")
         keys = sorted(key for key in self.server.objects if key.startswith(prefix) and key > after)
         page = keys[:_PAGE]
-        told = [
+        entries = [
             f"<Contents><Key>{escape(key.removeprefix(bucket))}</Key><Size>{len(self.server.objects[key])}</Size>"
             f"<ETag>{_etag(self.server.objects[key])}</ETag>"
             "<LastModified>2026-01-01T00:00:00.000Z</LastModified></Contents>"
@@ -156,7 +156,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._tell(
             "ListBucketResult",
             f"<IsTruncated>{'true' if more else 'false'}</IsTruncated><KeyCount>{len(page)}</KeyCount>"
-            f"{''.join(told)}{more}",
+            f"{''.join(entries)}{more}",
         )
 
     def do_GET(self) -> None:

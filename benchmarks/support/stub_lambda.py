@@ -1,7 +1,7 @@
 """An endpoint that speaks as much of Lambda as a fan-out needs, cheap enough for a thousand calls in flight at once.
 
 `python -m benchmarks.support.stub_lambda SECONDS` answers every invocation after so long with a valid rank result and
-its REPORT line, prints its URL, and ends with its standard input. What ranks take may be told it, and what it served be
+its REPORT line, prints its URL, and ends with its standard input. How long ranks take can be set, and what it served be
 asked for (`Stub`).
 """
 
@@ -65,7 +65,7 @@ class _Function:
         """The answer to a call that took so long, to the last byte."""
         request_id = f"stub-{event['RANK']}-{self.calls}"
         now = time.time()
-        told = {
+        fields = {
             "rank": int(event["RANK"]),
             "world_size": int(event["WORLD_SIZE"]),
             "attempt": event["attempt"],
@@ -80,7 +80,7 @@ class _Function:
         headers = (
             f"x-amzn-RequestId: {request_id}\r\nX-Amz-Log-Result: {base64.b64encode(report.encode()).decode()}\r\n"
         )
-        return _answer(json.dumps(_RESULT | told).encode(), headers)
+        return _answer(json.dumps(_RESULT | fields).encode(), headers)
 
 
 def _answer(body: bytes, headers: str = "") -> bytes:

@@ -39,7 +39,7 @@ def import_external_result(
     """Take over the result that lies where the rank's result belongs: check it, stamp it, write it back.
 
     Args:
-        store: the object store; its metered requests are told in the result.
+        store: the object store; its metered requests are counted in the result.
         event: the rank.
         started_at: seconds since the epoch when the rank was started, with its result not there yet.
         ended_at: when it had ended.
@@ -113,8 +113,8 @@ def _record(data: bytes, rank: int) -> Mapping[str, Any]:
 def _positive(record: Mapping[str, Any], name: str, rank: int) -> float:
     value = record.get(name)
     if value == 0 or not is_number(value, 0):
-        told = "lacks" if name not in record else "has a wrong"
-        raise RankFailed(f"rank {rank}: the script's result {told} {name!r}")
+        fault = "lacks" if name not in record else "has a wrong"
+        raise RankFailed(f"rank {rank}: the script's result {fault} {name!r}")
     return float(value)
 
 

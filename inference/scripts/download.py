@@ -91,7 +91,7 @@ def files_of(folder: str, listing: Sequence[StoredObject]) -> list[StoredObject]
 
 
 def script_hash(listing: Sequence[StoredObject]) -> str:
-    """Hash of a staged folder's content, told from its listing: keys, sizes and ETags, in whatever order they come."""
+    """Hash of a staged folder's content, taken from its listing: keys, sizes and ETags, in whatever order they come."""
     facts = sorted([stored.key, stored.size, stored.etag] for stored in listing)
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 

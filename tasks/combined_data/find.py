@@ -111,12 +111,12 @@ def _runs(place: _Place, where: str, the_file: str | None) -> list[ArchivedRun]:
 def _run(name: str, records: Sequence[Record], place: _Place) -> ArchivedRun:
     plan = f"{_folder(name) if name.endswith('.json') else f'{name}/'}{_PLAN}"
     planned = read_plan(place.read(plan), plan) if plan in place.names else plan_by_name(records)
-    told = shortfalls(records, planned)
+    warnings = shortfalls(records, planned)
     if _last(name) == _PARTIAL:
-        told = [f"{name} was written as the partial result of an incomplete run", *told]
+        warnings = [f"{name} was written as the partial result of an incomplete run", *warnings]
     if not records:
-        told = [f"{name} holds no record", *told]
-    return ArchivedRun(name, tuple(records), planned, tuple(told))
+        warnings = [f"{name} holds no record", *warnings]
+    return ArchivedRun(name, tuple(records), planned, tuple(warnings))
 
 
 def _alone(data: bytes, name: str) -> list[Record]:

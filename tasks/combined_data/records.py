@@ -160,35 +160,35 @@ def shortfalls(records: Sequence[Record], planned: Planned | None) -> list[str]:
 
     Files that several ranks read are no duplicates (contract, "Rank assignment"), but a rank's number must not recur.
     """
-    told = []
+    warnings = []
     ranks = Counter(record.rank for record in records if record.rank is not None)
     twice = sorted(rank for rank, count in ranks.items() if count > 1)
     if twice:
-        told.append(f"rank {twice[0]} is there {ranks[twice[0]]} times ({len(twice)} such ranks)")
+        warnings.append(f"rank {twice[0]} is there {ranks[twice[0]]} times ({len(twice)} such ranks)")
     if planned is not None:
-        told += _against(records, planned)
+        warnings += _against(records, planned)
     if len(records) == LISTING_ENDS and (planned is None or planned.estimate) and not ranks:
-        told.append(
+        warnings.append(
             "exactly 1,000 records: that is where the replaced system's unpaginated listing stopped (contract, fault 1)"
         )
     paths = {record.result_path for record in records}
     if len(paths) > 1:
-        told.append(f"records of {len(paths)} runs are mixed: {', '.join(sorted(paths)[:3])}")
-    return told
+        warnings.append(f"records of {len(paths)} runs are mixed: {', '.join(sorted(paths)[:3])}")
+    return warnings
 
 
 def _against(records: Sequence[Record], planned: Planned) -> list[str]:
     count = len(records)
     about = "about " if planned.estimate and not planned.how.startswith("the result path") else ""
-    told = []
+    warnings = []
     if count != planned.ranks:
         less = "fewer" if count < planned.ranks else "more"
-        told.append(f"{count:,} records are {less} than the {about}{planned.ranks:,} planned ({planned.how})")
+        warnings.append(f"{count:,} records are {less} than the {about}{planned.ranks:,} planned ({planned.how})")
     if planned.data_paths:
         wanted = Counter(planned.data_paths)
         found = Counter(record.data_paths for record in records)
-        told += _named("lack", wanted - found) + _named("are not in the plan but read", found - wanted)
-    return told
+        warnings += _named("lack", wanted - found) + _named("are not in the plan but read", found - wanted)
+    return warnings
 
 
 def _named(verb: str, paths: Counter[tuple[str, ...]]) -> list[str]:

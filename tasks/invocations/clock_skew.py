@@ -30,10 +30,10 @@ def correct_clock_skew(
             lasted = max(result.ended_at - result.started_at, 0.0)
             result = dataclasses.replace(result, started_at=began, ended_at=began + lasted)
         placed.append(result)
-    return tuple(placed), [_told(off)] if off else []
+    return tuple(placed), [_describe(off)] if off else []
 
 
-def _told(off: dict[int, float]) -> str:
+def _describe(off: dict[int, float]) -> str:
     ranks = ", ".join(map(str, list(off)[:10])) + (f" and {len(off) - 10} more" if len(off) > 10 else "")
     worst = max(off.values(), key=abs)
     return (

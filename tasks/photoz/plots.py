@@ -137,8 +137,8 @@ def residuals(predictions: pd.DataFrame) -> str:
         axes.set_ylabel("$\\Delta z\\,/\\,(1 + z)$")
         outside = int((~inside).sum())
         if outside:
-            told = f"{outside:,} outside the frame"
-            axes.text(0.985, 0.03, told, transform=axes.transAxes, ha="right", va="bottom", fontsize=9)
+            note = f"{outside:,} outside the frame"
+            axes.text(0.985, 0.03, note, transform=axes.transAxes, ha="right", va="bottom", fontsize=9)
         bar = figure.colorbar(cells, ax=axes, shrink=0.9, pad=0.02)
         bar.set_label("galaxies in a cell")
         bar.outline.set_visible(False)
@@ -176,8 +176,8 @@ def redshift_pictures(predictions: pd.DataFrame | None, metrics: Mapping[str, fl
                 "Residuals, z_pred - z_spec over 1 + z_spec, with their running median and the central 68 %.",
             ),
         ]
-    told = "N(z): how many galaxies are predicted at which redshift"
-    pictures.append(Picture(distributions(predictions), f"{told}{', and how many have it' if metrics else ''}."))
+    caption = "N(z): how many galaxies are predicted at which redshift"
+    pictures.append(Picture(distributions(predictions), f"{caption}{', and how many have it' if metrics else ''}."))
     return pictures
 
 

@@ -1,6 +1,6 @@
 """Prefect's artifacts, published while its server answers: no run ends because nobody can be shown how it went.
 
-A server that is gone costs a run one short wait and is told once; it is asked again every half minute.
+A server that is gone costs a run one short wait and is reported once. It is asked again every half minute.
 """
 
 import logging
@@ -40,7 +40,7 @@ class _Server:
         with self._lock:
             first = gone and not self._gone_until
             self._gone_until = time.monotonic() + ASK_AGAIN_S if gone else 0.0
-            logging.raiseExceptions = not gone  # else each line of the log that it does not take is told
+            logging.raiseExceptions = not gone  # else each line of the log that it does not take is reported
         if first:
             announce("The Prefect server does not answer. The run goes on without it; its results lie in the store.")
 

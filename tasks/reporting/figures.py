@@ -1,6 +1,6 @@
 """The report's figures, each as one piece of SVG to be set into a page.
 
-Colours are told apart by lightness, not by hue alone, so that the figures are read without colour too.
+Colours differ in lightness, not by hue alone, so that the figures are read without colour too.
 """
 
 import io
@@ -111,7 +111,7 @@ def _bars(start: np.ndarray, end: np.ndarray, rows: np.ndarray, half: float, col
 
 
 def rank_time_histogram(ranks: pd.DataFrame) -> str:
-    """How long ranks took by the wall clock, cold and warm told apart, with the median of each.
+    """How long ranks took by the wall clock, cold and warm apart, with the median of each.
 
     Args:
         ranks: wall_total_s (seconds) and cold (a new process, which loaded the engine first); at least one row.

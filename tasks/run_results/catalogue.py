@@ -182,8 +182,8 @@ def _joined(rows: pd.DataFrame, listed: pd.DataFrame, prefix: str) -> pd.DataFra
         first = both[lost].iloc[0]
         raise BadInput(f"the table of objects does not list row {first['index']} of {first['file']}")
     if "z_listed" in both:
-        there, told = both["z_spec"].to_numpy(), both["z_listed"].to_numpy()
-        other = ~((there == told) | (np.isnan(there) & np.isnan(told)))
+        read, listed_z = both["z_spec"].to_numpy(), both["z_listed"].to_numpy()
+        other = ~((read == listed_z) | (np.isnan(read) & np.isnan(listed_z)))
         if other.any():
             first = both[other].iloc[0]
             raise BadInput(
@@ -199,9 +199,9 @@ def _refuse_duplicates(rows: pd.DataFrame) -> None:
         return
     name = rows.loc[again, "object_id"].iloc[0]
     places = rows[rows["object_id"] == name].head(2)
-    told = " and ".join(f"row {index} of {file}" for file, index in zip(places["file"], places["index"], strict=True))
+    where = " and ".join(f"row {index} of {file}" for file, index in zip(places["file"], places["index"], strict=True))
     more = int(again.sum()) - 1
-    raise BadInput(f"the object id {name!r:.80} stands twice, {told}{f'; so do {more:,} others' if more else ''}")
+    raise BadInput(f"the object id {name!r:.80} stands twice, {where}{f'; so do {more:,} others' if more else ''}")
 
 
 def _provenance(summary: Mapping[str, Any], partitions: pd.DataFrame, missing: int) -> dict[str, Any]:

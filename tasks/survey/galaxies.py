@@ -181,7 +181,7 @@ def by_shape(name: str, arrays: Sequence[Values]) -> dict[str, Values]:
     """Names for arrays that have none: images have four axes, magnitudes (N, 5), redshifts one number a galaxy.
 
     Raises:
-        BadInput: they are not told apart by their shapes.
+        BadInput: their shapes do not tell which is which.
     """
     named: dict[str, Values] = {}
     for array in arrays:

@@ -219,7 +219,7 @@ def object_ids(values: pd.Series, table: str) -> np.ndarray:
     """Ids as text, (N,): whole numbers with every digit, bytes decoded, "" where missing.
 
     Raises:
-        BadInput: they are floating-point numbers too large to be told apart.
+        BadInput: they are floating-point numbers too large to be distinguished.
     """
     if pd.api.types.is_float_dtype(values.dtype):
         known = values.dropna().to_numpy(np.float64)

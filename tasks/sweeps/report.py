@@ -66,7 +66,7 @@ def render_sweep(document: dict[str, Any], tables: Sequence[Table], plots: Seque
 
 
 def _failed(document: dict[str, Any]) -> list[tuple[str, str]]:
-    """Which runs failed, told by what varies among all, and why."""
+    """Which runs failed, named by what varies among all, and why."""
     cells = cells_of(Measurement(run["axes"], run["repeat"], {}, run["failed"]) for run in document["measurements"])
     names = [axis for axis in AXES if len({cell.axes.get(axis) for cell in cells}) > 1]
     return [

@@ -87,8 +87,8 @@ def show_expected(sweep: "Sweep", expected: "list[Expectation]", *, as_json: boo
         table.add_column(name, justify="right")
     for each in expected:
         numbers = (each.runs, each.cell.ranks, each.invocations)
-        told = [f"{number:,}" for number in numbers]
-        table.add_row(each.cell.name, each.cell.executor, *told, f"{each.rank_s:,.0f}", shown(each.usd))
+        counts = [f"{number:,}" for number in numbers]
+        table.add_row(each.cell.name, each.cell.executor, *counts, f"{each.rank_s:,.0f}", shown(each.usd))
     table.add_section()
     table.add_row("all", "", "", "", f"{invocations:,}", "", shown(usd))
     console().print(table)

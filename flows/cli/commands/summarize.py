@@ -48,9 +48,9 @@ def main(args: argparse.Namespace) -> int:
         runs = [with_plan(runs[0], planned)]
     rows = [figures(run) for run in runs]
     repeats = repeats_table(rows)
-    incomplete = [(run.name, told) for run in runs for told in run.shortfalls]
+    incomplete = [(run.name, shortfall) for run in runs for shortfall in run.shortfalls]
     if args.json:
-        warnings = [{"run": name, "warning": told} for name, told in incomplete]
+        warnings = [{"run": name, "warning": shortfall} for name, shortfall in incomplete]
         print_json({"runs": rows, "repeats": list(repeats.rows) if repeats else [], "warnings": warnings})
         return 1 if incomplete else 0
     out = console()
@@ -67,8 +67,8 @@ def main(args: argparse.Namespace) -> int:
         for each in (runs_table(rows), repeats):
             if each is not None:
                 out.print(each.to_rich(out.width))
-    for name, told in incomplete:
-        say(f"WARNING {name}: {told}", "yellow")
+    for name, shortfall in incomplete:
+        say(f"WARNING {name}: {shortfall}", "yellow")
     return 1 if incomplete else 0
 
 
