@@ -7,7 +7,9 @@ from tasks.prefect_support.step import step
 from tasks.reporting.terminal import bar
 from tasks.simulation.survey import simulate
 
-FOLDER = Path(".cosmic/surveys")
+# In the home, not in the working folder: a worker runs each flow run in a folder of its own, and partitions know the
+# file that they were made from by its path.
+FOLDER = Path.home() / ".cosmic" / "surveys"
 
 
 @step("simulate survey")
