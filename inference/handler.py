@@ -28,7 +28,7 @@ from inference.partitions.access import default_access, open_access
 from inference.partitions.partition import Partition
 from inference.partitions.planned import find_planned
 from inference.rank_results.predictions import Predictions
-from inference.rank_results.publish import publish
+from inference.rank_results.publish_rank import publish_rank_result
 from inference.resource_usage import WORKER, Clock, peak_memory_mb, reset_peak_memory
 from inference.scripts.run_script import run_script
 from inference.storage.atomic_write import atomic_write
@@ -104,7 +104,7 @@ def lambda_handler(event: object, context: Any) -> dict[str, Any]:
         **request_figures(store.requests),
         script_record=None,
     )
-    return publish(store, rank, result).to_wire()
+    return publish_rank_result(store, rank, result).to_wire()
 
 
 def _partitions(rank: RankEvent) -> Iterator[tuple[str, str]]:

@@ -12,7 +12,7 @@ from inference.contract.run_request import RunRequest
 from inference.contract.validation import shorten
 from inference.errors import BadInput, RankFailed
 from inference.rank_results.gather import gather, write_combined
-from inference.rank_results.publication import generation_folder, publish
+from inference.rank_results.publish_summary import generation_folder, publish_summary
 from inference.runs.begin import leases_of, start_run
 from inference.runs.plan import events_of, read_payload
 from inference.runs.staged import staged
@@ -116,7 +116,7 @@ def summarize(event: object, context: Any) -> dict[str, Any]:
     try:
         found = gather(store, events)
         combined = write_combined(store, bucket, generation_folder(result_path, held.generation), found)
-        publish(held, result_path)
+        publish_summary(held, result_path)
     finally:
         if joined is None or event.get("by_hand", True):
             for lease in leases:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from inference.contract.rank_result import RankResult
 from inference.contract.run_request import RunRequest
 from inference.rank_results.gather import read_combined
-from inference.rank_results.publication import committed_folder
+from inference.rank_results.publish_summary import committed_folder
 from inference.runs.begin import Start
 from inference.runs.plan import read_request
 from inference.storage.store import Store

@@ -9,7 +9,7 @@ import time
 from typing import Any
 
 from inference.contract.run_request import RunRequest
-from inference.rank_results.publication import publish
+from inference.rank_results.publish_summary import publish_summary
 from inference.runs.begin import Start
 from inference.storage.lease import HeldLease
 from inference.storage.store import Store
@@ -74,7 +74,7 @@ def publish_report(
     page = render_report(document, ranks, summary.predictions, costs, summary.calibration)
     store.write(request.bucket, f"{start.folder}/report.html", page.encode())
     store.write(request.bucket, f"{start.folder}/summary.json", json.dumps(document, indent=1).encode())
-    publish(held, request.result_path)
+    publish_summary(held, request.result_path)
     create_markdown_artifact(report_markdown(document, ranks, costs), key="cosmic-report", description="the report")
     if path is not None:
         create_link_artifact(

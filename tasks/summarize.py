@@ -11,7 +11,7 @@ from inference.runs.begin import Start
 from inference.storage.store import Store
 from tasks.invocations.clock_skew import correct_clock_skew
 from tasks.invocations.ledger import Ledger
-from tasks.photoz.intervals import intervals
+from tasks.photoz.metric_intervals import intervals
 from tasks.photoz.metrics import photoz_metrics
 from tasks.photoz.scores import has_intervals, interval_scores
 from tasks.prefect_support.artifacts import create_table_artifact

@@ -23,6 +23,7 @@ from inference.contract.script import Script
 from inference.contract.validation import checked_int, shorten
 from inference.errors import BadInput
 
+MEMORY_MB = 10_240  # of a function: the default of the replaced system (contract, "Rank event"), and Lambda's largest
 STACK = "cosmic-flows"  # whose functions are called as in the contract; another's names begin with its own
 STACK_NAME = r"^[A-Za-z][A-Za-z0-9-]{0,39}$"  # a function's name ends at 64 characters
 # Names as Lambda and Step Functions take them, alone or as an ARN.
@@ -132,7 +133,7 @@ class RunRequest(BaseModel):
     hedging: bool | None = None
     tolerated_failure_percentage: Annotated[float, Field(ge=0, le=100)] | None = None
     tolerated_failure_count: Annotated[int, _whole(0, MAX_RANKS)] | None = None
-    memory_mb: Annotated[int, _whole(128, 10_240)] = 10_240
+    memory_mb: Annotated[int, _whole(128, MEMORY_MB)] = MEMORY_MB
     architecture: Literal["x86_64", "arm64"] = "x86_64"
     region: str = "us-east-1"
     script: str | None = None

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from inference.contract.tensor_shape import check_layout, is_contiguous
+from inference.contract.tensor_layout import check_layout, is_contiguous
 from inference.errors import BadPartition
 
 Buffer = bytes | mmap.mmap

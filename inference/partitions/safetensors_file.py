@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from inference.contract.json_text import parse_json
-from inference.contract.tensor_shape import count_elements
+from inference.contract.tensor_layout import count_elements
 from inference.errors import BadPartition
 from inference.partitions.pt_file import Buffer
 

@@ -9,7 +9,7 @@ from inference.contract.run_request import RunRequest
 from inference.contract.script import Script
 from inference.errors import BadInput
 from inference.rank_results.gather import clear, gather
-from inference.rank_results.publication import BILLED, generation_folder, run_lease, withdraw
+from inference.rank_results.publish_summary import BILLED, generation_folder, run_lease, withdraw
 from inference.runs.plan import Model, Plan, check_complete, make_plan, payload, read_payload
 from inference.storage.lease import HeldLease, Lease
 from inference.storage.store import Store, StoredObject

@@ -11,7 +11,7 @@ from inference.contract.script import Script
 from inference.errors import BadInput, StoreError
 from inference.model.checkpoint import content_hash
 from inference.rank_results.gather import gather
-from inference.rank_results.publication import committed_folder
+from inference.rank_results.publish_summary import committed_folder
 from inference.runs.plan import Model, make_plan
 from inference.runs.staged import staged
 from inference.storage.store import Store

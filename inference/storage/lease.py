@@ -5,7 +5,7 @@ results committed) is the conditional creation of the next number, so of several
 S3 as in a local folder, and nothing is ever overwritten (docs/decisions/0013).
 
 A holder's generation is its fencing token: it is higher than that of every holder before, and the entries name the
-generation whose results count (`inference.rank_results.publication`).
+generation whose results count (`inference.rank_results.publish_summary`).
 """
 
 import json

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, ClassVar
 
-from inference.contract.tensor_shape import check_layout
+from inference.contract.tensor_layout import check_layout
 from tasks.checkpoint_import.known_names import STORAGES, known, of_a_model
 
 # The published module's pickle has half a megabyte; before torch 1.6 the classes' sources may stand in it too.

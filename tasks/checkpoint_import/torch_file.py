@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import safetensors
 
-from inference.contract.tensor_shape import check_layout
+from inference.contract.tensor_layout import check_layout
 from inference.errors import BadInput
 from tasks.checkpoint_import.pickled import MAX_PICKLE, Refused, Storage, Weight, read_pickle
 

@@ -18,6 +18,7 @@ from typing import Any
 from inference.contract.json_text import parse_json
 from inference.contract.rank_event import RankEvent
 from inference.contract.rank_result import RankResult
+from inference.contract.run_request import MEMORY_MB
 from inference.contract.validation import sanitize_text
 from inference.errors import RankFailed
 from inference.worker import reply_to
@@ -46,7 +47,7 @@ class LocalExecutor(Executor):
         self,
         workers: int | None = None,
         timeout_s: float = 900.0,
-        memory_mb: int = 10_240,
+        memory_mb: int = MEMORY_MB,
         command: Sequence[str] = (sys.executable, "-m", "inference.worker"),
         gpus: Sequence[str] = (),
     ) -> None:

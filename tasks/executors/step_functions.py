@@ -16,6 +16,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from inference.contract.rank_event import RankEvent
+from inference.contract.run_request import MEMORY_MB
 from inference.errors import BadInput, CosmicError, RankFailed
 from tasks.aws.execution import Execution, describe, is_denied, map_run, read_execution
 from tasks.aws.execution_history import History
@@ -31,7 +32,6 @@ from tasks.invocations.invocation import Invocation
 _FIRST_LOOK_S, _SLOWEST_LOOK_S, _SLOWER = 0.2, 2.0, 1.3
 _APPEARS_WITHIN_S = 30.0  # DescribeExecution is eventually consistent
 _STOPS_WITHIN_S = 60.0
-_MEMORY_MB = 10_240
 _OVER = {"ValidationException", "ExecutionDoesNotExist"}  # it has ended, or was never started
 _log = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ class StepFunctionsExecutor(Executor):
         self._name = machine_name(str(document.get("stack_name", STACK)))
         self._function = function_name
         self._document = document
-        self.memory_mb = int(document.get("memory_mb", _MEMORY_MB))
+        self.memory_mb = int(document.get("memory_mb", MEMORY_MB))
         self._running: str | None = None  # ARN of the execution
         self._adopted: str | None = None  # ARN of a killed run's execution, which `submit` follows
         self._abandoned: list[Execution] = []  # executions of killed runs, which have ended

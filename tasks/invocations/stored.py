@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from inference.contract.rank_result import RankResult
 from inference.contract.validation import checked_int
 from inference.errors import BadInput
-from inference.rank_results.publication import EXECUTIONS, INVOCATIONS
+from inference.rank_results.publish_summary import EXECUTIONS, INVOCATIONS
 from inference.storage.store import Store
 from tasks.invocations.clock_skew import TOLERANCE_S
 from tasks.invocations.invocation import Invocation
@@ -56,7 +56,7 @@ def keep_invocations(
         result_path: of the run.
         made: this run's invocations.
         fingerprints: of the plan, by rank; invocations kept under another fingerprint belong to results that are gone.
-        folder: in which this run writes its summaries (`inference.rank_results.publication`).
+        folder: in which this run writes its summaries (`inference.rank_results.publish_summary`).
 
     Raises:
         StoreError: the store cannot be written.
@@ -129,7 +129,7 @@ def keep_executions(
         bucket: of the run.
         result_path: of the run.
         executions: what is known of each, as JSON; `state_transitions` is billed.
-        folder: in which this run writes its summaries (`inference.rank_results.publication`).
+        folder: in which this run writes its summaries (`inference.rank_results.publish_summary`).
 
     Raises:
         StoreError: the store cannot be written.

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
 from inference.contract.plausible import PREDICTION, REDSHIFT
-from tasks.photoz.intervals import edges_of
+from tasks.photoz.metric_intervals import edges_of
 from tasks.photoz.metrics import OUTLIER, compared
 from tasks.reporting.figures import INK, PALE, SHADES, STYLE, WARM, WIDTH, Picture, legend_above, svg_of
 from tasks.reporting.table import Row
@@ -236,7 +236,7 @@ def binned_metrics(rows: Sequence[Row], title: str, name: str) -> str:
     """Bias above, scatter in the middle, outliers below, in the bins of one quantity, with their 95 % intervals.
 
     Args:
-        rows: of `tasks.photoz.intervals.binned`, at least one.
+        rows: of `tasks.photoz.metric_intervals.binned`, at least one.
         title: of the quantity's axis.
         name: of the figure, unique in its page.
     """

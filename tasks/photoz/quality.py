@@ -13,7 +13,7 @@ from inference.contract.sample import R_BAND
 from inference.errors import BadInput, StoreError
 from inference.storage.atomic_write import atomic_write
 from tasks.photoz.calibration import BOUNDS, Calibration
-from tasks.photoz.intervals import (
+from tasks.photoz.metric_intervals import (
     BINS,
     LEVEL,
     SEED,
@@ -54,7 +54,7 @@ class Quality:
         rows: z_pred, z_spec and, where known, mag_r.
         metrics: by name (`tasks.photoz.metrics`).
         spread: low and high end of each metric's 95 % interval.
-        bins: rows of `tasks.photoz.intervals.binned` by quantity.
+        bins: rows of `tasks.photoz.metric_intervals.binned` by quantity.
         scores: of the intervals and p(z) (`tasks.photoz.scores.interval_scores`); empty where there are none.
         coverage: rows of `tasks.photoz.scores.coverage_in_bins` by quantity.
         pit: probability integral transforms, (M,), where the calibration is known.

@@ -9,7 +9,7 @@ import pandas as pd
 
 from inference.contract.plausible import REDSHIFT
 from tasks.photoz.calibration import BOUNDS, LEVELS, Calibration, density_of
-from tasks.photoz.intervals import edges_of
+from tasks.photoz.metric_intervals import edges_of
 from tasks.reporting.formatting import number, percent
 from tasks.reporting.page import Stat
 from tasks.reporting.table import Column, Row, Table
@@ -148,7 +148,7 @@ def coverage_in_bins(values: np.ndarray, rows: pd.DataFrame, bins: int) -> list[
     Args:
         values: the quantity, (N,).
         rows: z_spec and the columns of BOUNDS, N rows.
-        bins: about how many (`tasks.photoz.intervals.edges_of`).
+        bins: about how many (`tasks.photoz.metric_intervals.edges_of`).
     """
     inside = covered(rows)
     known = np.isfinite(inside["68"]) & np.isfinite(values)

@@ -14,7 +14,7 @@ import pyarrow as pa
 from inference.contract.plausible import REDSHIFT
 from inference.contract.validation import sanitize_text, shorten
 from inference.errors import BadInput, StoreError
-from inference.rank_results.publication import committed_folder
+from inference.rank_results.publish_summary import committed_folder
 from inference.storage.store import Store
 from tasks.photoz.calibration import BOUNDS, Calibration
 from tasks.photoz.metrics import OUTLIER

@@ -10,7 +10,7 @@ import pandas as pd
 from inference.contract.sample import BITS_PER_SAMPLE
 from tasks.billing.cost import MEANINGS, Cost
 from tasks.photoz.calibration import Calibration
-from tasks.photoz.intervals import BINS, DELTA, metric_stats
+from tasks.photoz.metric_intervals import BINS, DELTA, metric_stats
 from tasks.photoz.plots import PIT_CAPTION, pit_histogram, redshift_pictures
 from tasks.photoz.scores import coverage_in_bins, coverage_table, has_intervals, interval_stats, score
 from tasks.reporting.figures import Picture, of_this_run, rank_time_histogram, timeline

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from inference.contract.json_text import parse_json
-from inference.contract.tensor_shape import count_elements
+from inference.contract.tensor_layout import count_elements
 from inference.errors import BadInput, BadPartition
 from inference.partitions.partition import open_partition
 from tasks.survey.columns import ColumnOptions

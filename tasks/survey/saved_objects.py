@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from inference.contract.tensor_shape import check_layout
+from inference.contract.tensor_layout import check_layout
 from inference.errors import BadInput
 from inference.model.require_torch import require_torch
 from tasks.survey.galaxies import Values, by_shape

@@ -8,6 +8,7 @@ from typing import Any
 
 from inference.contract.json_text import parse_json
 from inference.contract.object_keys import checked_bucket, checked_key
+from inference.contract.run_request import MEMORY_MB
 from inference.errors import BadInput
 from inference.storage.store import Store
 from tasks.reporting.formatting import number
@@ -26,7 +27,7 @@ _SAME = (
     ("precision", lambda document: document.get("precision")),
     ("batch size", lambda document: document["request"].get("batch_size")),
     ("executor", lambda document: document.get("executor")),
-    ("memory of the function", lambda document: document["request"].get("memory_mb", 10_240)),
+    ("memory of the function", lambda document: document["request"].get("memory_mb", MEMORY_MB)),
 )
 
 

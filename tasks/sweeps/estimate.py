@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from inference.contract.run_request import RunRequest
+from inference.contract.run_request import MEMORY_MB, RunRequest
 from inference.errors import BadInput
 from tasks.billing.cost import compute_cost
 from tasks.invocations.invocation import Invocation
@@ -11,7 +11,6 @@ from tasks.sweeps.sweep import PlannedCell, Sweep
 RATE = 140.0  # samples/s of a rank with 10,240 MB, as the replaced system's published records have it
 START_S = 2.0  # of a cold start, load included: a careful guess
 HOW = f"a guess: {RATE:g} samples/s a rank with 10,240 MB and in proportion below, {START_S:g} s to start"
-_FULL_MB = 10_240
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ def expect(sweep: Sweep) -> list[Expectation]:
 
 def _expectation(cell: PlannedCell, sweep: Sweep) -> Expectation:
     memory = int(cell.axes["memory_mb"])
-    seconds = START_S + cell.samples / cell.ranks / (RATE * min(memory / _FULL_MB, 1.0))
+    seconds = START_S + cell.samples / cell.ranks / (RATE * min(memory / MEMORY_MB, 1.0))
     usd: float | None = 0.0
     if cell.executor != "local":
         call = Invocation(

@@ -12,7 +12,7 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from inference.contract.json_text import duplicate
-from inference.contract.run_request import RunRequest
+from inference.contract.run_request import MEMORY_MB, RunRequest
 from inference.contract.sample import samples_of_size
 from inference.contract.validation import shorten, with_changes
 from inference.errors import BadInput
@@ -87,7 +87,7 @@ class Axes(BaseModel):
     partition_size: Annotated[list[Size], BeforeValidator(_several), Field(min_length=1)] = ["100MB"]
     data_size: Annotated[list[Size | None], BeforeValidator(_several), Field(min_length=1)] = [None]
     world_size: Annotated[list[int | None], BeforeValidator(_several), Field(min_length=1)] = [None]
-    memory_mb: Annotated[list[int], BeforeValidator(_several), Field(min_length=1)] = [10_240]
+    memory_mb: Annotated[list[int], BeforeValidator(_several), Field(min_length=1)] = [MEMORY_MB]
     engine: Annotated[list[Engine], BeforeValidator(_several), Field(min_length=1)] = ["onnxruntime"]
     executor: Annotated[list[Executor], BeforeValidator(_several), Field(min_length=1)] = ["local"]
     access: Annotated[list[Access | None], BeforeValidator(_several), Field(min_length=1)] = [None]
@@ -294,7 +294,7 @@ class Sweep(BaseModel):
 
 _REST = (
     ("world_size", "worldsize", None),
-    ("memory_mb", "memory", 10_240),
+    ("memory_mb", "memory", MEMORY_MB),
     ("engine", "engine", "onnxruntime"),
     ("executor", "executor", "local"),
     ("access", "access", None),

@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from tasks.photoz.intervals import DELTA, INTERVAL, METRICS, intervals, metric_stats
+from tasks.photoz.metric_intervals import DELTA, INTERVAL, METRICS, intervals, metric_stats
 from tasks.photoz.plots import redshift_pictures
 from tasks.reporting.figures import COLD, STYLE, WARM, WIDTH, Picture, legend_above, svg_of
 from tasks.reporting.formatting import markdown_table, number

@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from inference.rank_results.publication import LEASES
+from inference.rank_results.publish_summary import LEASES
 from inference.storage.lease import Lease
 from tests.support.run_harness import local_run
 from tests.support.surveys import snapshot

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from inference.rank_results.publication import SUMMARIES, run_lease
+from inference.rank_results.publish_summary import SUMMARIES, run_lease
 from tests.support.run_harness import local_run
 
 pytestmark = pytest.mark.slow

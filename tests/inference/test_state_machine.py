@@ -9,7 +9,7 @@ from inference.errors import BadInput, RankFailed, StoreError
 from inference.handler import lambda_handler
 from inference.model.checkpoint import content_hash, export_onnx
 from inference.rank_results.predictions import decode
-from inference.rank_results.publication import run_lease
+from inference.rank_results.publish_summary import run_lease
 from inference.runs.begin import hold
 from inference.runs.plan import Model, make_plan
 from inference.runs.staged import staged

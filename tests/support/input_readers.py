@@ -18,7 +18,7 @@ from inference.partitions.partition import open_partition, partition_bytes
 from inference.rank_results.external import import_external_result
 from inference.rank_results.gather import parse_result, read_combined
 from inference.rank_results.predictions import Predictions, decode
-from inference.rank_results.publish import publish
+from inference.rank_results.publish_rank import publish_rank_result
 from inference.runs.manifest import parse_manifest
 from inference.runs.plan import events_of, read_request
 from inference.scripts.download import parse_index
@@ -151,7 +151,7 @@ def _priced(path):
 def _planned(store):
     event = replace(EVENT, store=store.root)
     store.create(BUCKET, f"{PATH}/{event.rank}.json", b"{}")
-    return publish(store, event, RESULT)
+    return publish_rank_result(store, event, RESULT)
 
 
 def _plain(read):

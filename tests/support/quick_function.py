@@ -9,7 +9,7 @@ import numpy as np
 
 from inference.contract.rank_event import RankEvent
 from inference.rank_results.predictions import Predictions
-from inference.rank_results.publish import publish
+from inference.rank_results.publish_rank import publish_rank_result
 from inference.storage.store import Store
 from tests.support.wire_examples import RESULT
 
@@ -51,7 +51,7 @@ class Function:
         time.sleep(self.takes_s)
         rank, result = self.result(event, request_id)
         self.store.write(self.bucket, result.predictions_path, self.redshifts(rank))
-        return publish(self.store, rank, result).to_wire()
+        return publish_rank_result(self.store, rank, result).to_wire()
 
     def die_over_the_redshifts(self, event):
         rank, result = self.result(event)

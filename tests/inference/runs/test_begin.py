@@ -6,7 +6,7 @@ import pytest
 from inference.contract.run_request import RunRequest
 from inference.contract.script import Script
 from inference.partitions.partition import write_partition
-from inference.rank_results.publication import EXECUTIONS, INVOCATIONS, SUMMARIES
+from inference.rank_results.publish_summary import EXECUTIONS, INVOCATIONS, SUMMARIES
 from inference.runs.begin import hold
 from inference.runs.plan import Model, events_of
 from inference.storage.lease import LeaseHeldError

@@ -10,7 +10,7 @@ import pytest
 from matplotlib.colors import to_rgb
 
 from tasks.photoz import plots as photoz_plots
-from tasks.photoz.intervals import binned
+from tasks.photoz.metric_intervals import binned
 from tasks.photoz.plots import density
 from tasks.reporting.figures import COLD, PALE, STAGES, WARM, rank_time_histogram, timeline
 from tests.support.reported_run import METRICS, predictions_of, ranks_of

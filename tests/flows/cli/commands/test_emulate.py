@@ -11,7 +11,7 @@ import pytest
 
 from flows.cli import main
 from flows.cli.commands import emulate
-from inference.rank_results.publication import run_lease
+from inference.rank_results.publish_summary import run_lease
 from inference.storage.store import Store
 from tests.support.surveys import write_survey
 

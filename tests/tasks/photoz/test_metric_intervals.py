@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from inference.errors import BadInput
-from tasks.photoz import intervals as photoz
-from tasks.photoz.intervals import METRICS, binned, bins_table, edges_of, intervals, metrics_table
+from tasks.photoz import metric_intervals as photoz
+from tasks.photoz.metric_intervals import METRICS, binned, bins_table, edges_of, intervals, metrics_table
 from tasks.photoz.metrics import photoz_metrics
 
 

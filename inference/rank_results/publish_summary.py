@@ -53,7 +53,7 @@ def committed_folder(store: Store, bucket: str, result_path: str) -> str:
     return result_path
 
 
-def publish(held: HeldLease, result_path: str) -> None:
+def publish_summary(held: HeldLease, result_path: str) -> None:
     """Make the summaries of the holder's generation the ones that count, under the customary names too.
 
     Args:

@@ -11,7 +11,7 @@ from inference.storage.store import Store
 _TRIES = 4
 
 
-def publish(store: Store, rank: RankEvent, result: RankResult) -> RankResult:
+def publish_rank_result(store: Store, rank: RankEvent, result: RankResult) -> RankResult:
     """Write a rank's result unless one of the same plan is there.
 
     What lies there and does not count is replaced: half of a result, one whose redshifts are gone, or one of an older

@@ -2,12 +2,12 @@ import dataclasses
 
 import pytest
 
-from inference.rank_results.publication import (
+from inference.rank_results.publish_summary import (
     BILLED,
     SUMMARIES,
     committed_folder,
     generation_folder,
-    publish,
+    publish_summary,
     run_lease,
     withdraw,
 )
@@ -54,7 +54,7 @@ def test_published_summaries_lie_under_the_customary_names(store):
     held = lease(store, "one").take(60)
     summarize(store, held, WHOLE)
     assert published(store) == {}
-    publish(held, PATH)
+    publish_summary(held, PATH)
     assert published(store) == dict.fromkeys(WHOLE, "1")
     assert committed_folder(store, BUCKET, PATH) == generation_folder(PATH, 1)
 
@@ -63,7 +63,7 @@ def test_whole_and_partial_summaries_never_lie_side_by_side(store):
     for number, names in enumerate((PARTIAL, WHOLE, PARTIAL), 1):
         held = lease(store, f"run {number}").take(60, attended=True)
         summarize(store, held, names)
-        publish(held, PATH)
+        publish_summary(held, PATH)
         assert published(store) == dict.fromkeys(names, str(held.generation))
         lease(store, f"run {number}").release()
 
@@ -75,10 +75,10 @@ def test_run_that_lost_its_lease_publishes_nothing(store, other_ended):
     other = take_over(store, "other")
     summarize(store, other, WHOLE)
     if other_ended:
-        publish(other, PATH)
+        publish_summary(other, PATH)
         lease(store, "other").release()
     with pytest.raises(LeaseHeldError):
-        publish(stopped, PATH)
+        publish_summary(stopped, PATH)
     with pytest.raises(LeaseHeldError):
         withdraw(stopped, PATH)
     assert published(store) == (dict.fromkeys(WHOLE, str(other.generation)) if other_ended else {})
@@ -101,21 +101,21 @@ def test_run_stopped_while_it_publishes_replaces_nothing_of_the_next_one(store, 
             summarize(store, other, WHOLE)
             with monkeypatch.context() as patch:
                 patch.setattr(Store, "copy", copy)
-                publish(other, PATH)
+                publish_summary(other, PATH)
             if data is not None:  # the stopped run's copy was on its way
                 self.write(bucket, target, data)
                 return True
         return copy(self, bucket, source, target)
 
     monkeypatch.setattr(Store, "copy", interrupted)
-    publish(stopped, PATH)
+    publish_summary(stopped, PATH)
     assert published(store) == dict.fromkeys(WHOLE, "2")
 
 
 def test_withdrawn_summaries_are_gone_and_the_bill_is_kept(store):
     held = lease(store, "one").take(60)
     summarize(store, held, WHOLE)
-    publish(held, PATH)
+    publish_summary(held, PATH)
     withdraw(lease(store, "one").take(60, attended=True), PATH)
     assert set(published(store)) == {"invocations.json"}
     assert committed_folder(store, BUCKET, PATH) == PATH
@@ -126,7 +126,7 @@ def test_only_the_committed_generation_and_foreign_files_are_kept(store):
     for number in range(3):
         held = lease(store, f"run {number}").take(60, attended=True)
         summarize(store, held, WHOLE)
-        publish(held, PATH)
+        publish_summary(held, PATH)
         lease(store, f"run {number}").release()
     kept = {stored.key.split("/")[3] for stored in store.list(BUCKET, f"{PATH}/.cosmic")}
     assert kept == {"00000001", "00000003"}
@@ -145,13 +145,13 @@ def test_summaries_are_fenced_over_s3_too(aws, filled_bucket, monkeypatch):
     store = Store("s3://")
     stopped = lease(store, "stopped").take(60)
     summarize(store, stopped, PARTIAL)
-    publish(stopped, PATH)
+    publish_summary(stopped, PATH)
     assert published(store) == dict.fromkeys(PARTIAL, "1")
     with pytest.raises(LeaseHeldError, match="held by run stopped"):
         lease(store, "other").take(60)
     other = take_over(store, "other")
     summarize(store, other, WHOLE)
-    publish(other, PATH)
+    publish_summary(other, PATH)
     with pytest.raises(LeaseHeldError, match="taken over by run other"):
-        publish(stopped, PATH)
+        publish_summary(stopped, PATH)
     assert published(store) == dict.fromkeys(WHOLE, "2")

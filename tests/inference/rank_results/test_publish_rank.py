@@ -4,7 +4,7 @@ import json
 import pytest
 
 from inference.errors import RankFailed
-from inference.rank_results.publish import publish
+from inference.rank_results.publish_rank import publish_rank_result
 from inference.storage.store import Store
 from tests.support.wire_examples import EVENT, RESULT
 
@@ -35,8 +35,8 @@ def redshifts(store):
 
 
 def test_the_first_result_wins_and_the_later_ones_redshifts_go(store):
-    first = publish(store, EVENT, attempt(store, "1-a"))
-    assert publish(store, EVENT, attempt(store, "2-b")) == first
+    first = publish_rank_result(store, EVENT, attempt(store, "1-a"))
+    assert publish_rank_result(store, EVENT, attempt(store, "2-b")) == first
     assert redshifts(store) == ["1-a"]
 
 
@@ -46,24 +46,24 @@ def test_the_first_result_wins_and_the_later_ones_redshifts_go(store):
 def test_half_a_result_is_replaced(store, left):
     store.write(BUCKET, KEY, left)
     mine = attempt(store, "2-b")
-    assert publish(store, EVENT, mine) == mine
+    assert publish_rank_result(store, EVENT, mine) == mine
     assert json.loads(store.read(BUCKET, KEY))["predictions_path"] == mine.predictions_path
 
 
 def test_a_result_whose_redshifts_are_gone_is_replaced(store):
-    first = publish(store, EVENT, attempt(store, "1-a"))
+    first = publish_rank_result(store, EVENT, attempt(store, "1-a"))
     store.delete(BUCKET, [first.predictions_path])
     mine = attempt(store, "2-b")
-    assert publish(store, EVENT, mine) == mine
+    assert publish_rank_result(store, EVENT, mine) == mine
 
 
 def test_an_older_plans_late_worker_replaces_nothing(store):
     old = dataclasses.replace(EVENT, fingerprint="old")
-    publish(store, old, attempt(store, "1-old", fingerprint="old"))
+    publish_rank_result(store, old, attempt(store, "1-old", fingerprint="old"))
     mine = attempt(store, "1-new")
-    assert publish(store, EVENT, mine) == mine
+    assert publish_rank_result(store, EVENT, mine) == mine
     with pytest.raises(RankFailed, match=r"rank 3: results/test/3\.json holds the result of another run"):
-        publish(store, old, attempt(store, "2-old", fingerprint="old"))
+        publish_rank_result(store, old, attempt(store, "2-old", fingerprint="old"))
     assert json.loads(store.read(BUCKET, KEY))["predictions_path"] == mine.predictions_path
     assert "2-old" not in redshifts(store)
 
@@ -73,5 +73,5 @@ def test_without_a_plan_nothing_is_replaced(store, damage):
     store.write(BUCKET, "results/test/payload.json", damage)
     store.write(BUCKET, KEY, b"somebody's")
     with pytest.raises(RankFailed, match="another run"):
-        publish(store, EVENT, attempt(store, "1-a"))
+        publish_rank_result(store, EVENT, attempt(store, "1-a"))
     assert store.read(BUCKET, KEY) == b"somebody's"

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inference.contract.tensor_shape import check_layout, count_elements, is_contiguous
+from inference.contract.tensor_layout import check_layout, count_elements, is_contiguous
 
 SIZES = st.lists(st.integers(0, 5), max_size=4)
 
