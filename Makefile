@@ -44,8 +44,9 @@ test: $(READY) lint ## everything that must hold before a push
 bench: $(READY) ## measure, and write the tables under benchmarks/results (WHAT=name runs one part)
 	@$(BIN)/python -m benchmarks $(WHAT)
 
-soak: $(READY) ## the long proofs
+soak: $(READY) ## the long proofs, and all journeys
 	@$(BIN)/python -m pytest -m soak --timeout 3600
+	@$(BIN)/python -m pytest tests/journeys -m 'not soak' --timeout 3600
 
 ui: $(LEAN) ## a Prefect server on http://127.0.0.1:4200, where runs appear from then on
 	@$(BIN)/cosmic ui

@@ -25,6 +25,7 @@ settings.load_profile("house")
 # takes many times the work itself. Read when torch is loaded, so it is set before anything imports torch.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+collect_ignore = ["data"]  # scripts that a test stages; they are no doctests of ours
 ROOT = Path(__file__).parent.parent
 SCRIPTED_WORKER = (sys.executable, "-m", "tests.support.scripted_worker")
 

@@ -10,6 +10,7 @@ from typing import Annotated, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from inference.contract.json_text import parse_json
+from inference.contract.validation import shorten
 from inference.errors import BadInput
 
 PRICES = Path(__file__).parent / "prices"
@@ -128,4 +129,4 @@ def load_price_book(path: Path | None = None) -> PriceBook:
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(map(str, first["loc"])) or "the document"
-        raise BadInput(f"the price book {path} is wrong in {field}: {first['msg']}") from None
+        raise BadInput(f"the price book {path} is wrong in {shorten(field, 120)}: {first['msg']}") from None

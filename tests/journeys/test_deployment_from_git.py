@@ -9,7 +9,7 @@ import pytest
 from tests.support.prefect_command import ROOT, PrefectCommand, python_without_the_project
 from tests.support.surveys import request_of
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.soak
 FOLDERS = ("flows", "tasks", "inference", "benchmarks/sweeps", "deployments")
 
 

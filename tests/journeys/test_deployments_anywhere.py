@@ -8,7 +8,7 @@ import pytest
 from tests.support.prefect_command import ROOT, PrefectCommand, python_without_the_project, wait_for
 from tests.support.surveys import request_of
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.soak
 BUCKET = "cosmicai-test"
 
 

@@ -10,7 +10,7 @@ import pytest
 from flows.cli import COMMANDS
 from tests.support.prefect_command import ROOT, python_without_the_project
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.soak
 SOURCES = ("flows", "tasks", "inference", "deployments", "benchmarks", "docs")
 FILES = ("pyproject.toml", "README.md", "LICENSE", "constraints.txt", "prefect.yaml")
 

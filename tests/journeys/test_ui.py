@@ -59,7 +59,7 @@ def home(tmp_path, store):
         process.wait(timeout=60)
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_run_joins_the_server_of_cosmic_ui_only_while_it_runs(home):
     ui, url = home.start_ui()
     assert home.start_run().wait(timeout=280) == 0, home.log("run")

@@ -91,5 +91,5 @@ def test_a_night_with_failed_runs_trips_with_their_cause_and_is_not_good(good):
 
 def test_a_damaged_last_night_is_named(good, tmp_path):
     Store(good.root).write(BUCKET, f"sweeps/tiny/{LAST_GOOD}", b"{")
-    with pytest.raises(BadInput, match=r"cosmicai-test/sweeps/tiny/last-good\.json is not JSON: "):
+    with pytest.raises(BadInput, match=r"cosmicai-test/sweeps/tiny/last-good\.json is damaged: it is not JSON: "):
         one(night(1), good.root)

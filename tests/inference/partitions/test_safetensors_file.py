@@ -85,7 +85,9 @@ def test_an_entry_that_is_none_is_refused(value):
     "header", [b"{", b"{'a': 1}", b'{"a":' * 100_000, b'{"a": ' + b"9" * 9999 + b"}", b"{\xff\xfe}"]
 )
 def test_a_header_that_is_no_json_is_refused(header):
-    with pytest.raises(BadPartition, match=r"^1: tensor a |^1 has a damaged safetensors header"):
+    with pytest.raises(
+        BadPartition, match=r"^1(: tensor a |: the safetensors header is | has a damaged safetensors header)"
+    ):
         read_tensors(made(header), ("a",), "1")
 
 

@@ -71,7 +71,6 @@ def test_the_model_counts_by_its_content_wherever_it_lies(root, tmp_path):
         {"data_prefix": "none"},
         {"model": "models/none.safetensors"},
         {"model": None},
-        {"region": "us-west-2"},
         {"partition": {"source": "/x.pt", "size": 10}, "data_prefix": "survey"},
     ],
     ids=str,

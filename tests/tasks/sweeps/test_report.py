@@ -136,5 +136,5 @@ class TestPublishing:
 
     def test_a_folder_that_cannot_be_written_is_named(self, publish, tmp_path):
         (tmp_path / "file").touch()
-        with pytest.raises(StoreError, match=r"cannot write the sweep's results to .*file"):
+        with pytest.raises(StoreError, match=r"cannot write .*file/sweep\.json"):
             publish(SWEEP, runs(), str(tmp_path / "store"), str(tmp_path / "file"))

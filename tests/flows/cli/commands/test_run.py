@@ -72,7 +72,8 @@ def test_wrong_input_exits_with_2_and_writes_nothing(cosmic, store):
     before = snapshot(store)
     done = cosmic("run", "REQUEST", request=request_of(batch_size="abc"))
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "cosmic run: batch_size must be a whole number, not 'abc'\n"
+    assert done.stderr.startswith("cosmic run: the request ")
+    assert done.stderr.endswith(".json: batch_size must be a whole number, not 'abc'\n")
     assert snapshot(store) == before
 
 
