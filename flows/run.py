@@ -13,7 +13,7 @@ from flows.parameters import DEFAULT_STORE, request_with, store_root
 from inference.contract.run_request import RunRequest
 from inference.contract.script import SCRIPT_ENGINE
 from inference.errors import RunIncomplete, StoreError
-from inference.runs.begin import Start, hold
+from inference.runs.begin import Start, run_leases
 from inference.storage.lease import LeaseHeldError
 from inference.storage.store import Store
 from tasks.dispatch.dispatcher import Limits
@@ -88,7 +88,7 @@ def run(
         checked, root, pool = prepared.request, prepared.store_root, prepared.executor
         pool.run_id = run_id = str(flow_run.id)
         limits = Limits.of(checked, pool)
-        with hold(Store(root), checked, run_id) as leases:
+        with run_leases(Store(root), checked, run_id) as leases:
             tag_flow_run(executor, SCRIPT_ENGINE if checked.script else checked.engine)
             listing = prepared.listing
             if checked.partition is not None and listing is None:

@@ -48,7 +48,7 @@ def start_run(
         store: the object store.
         request: the checked request.
         workload: the staged model or script.
-        held: the lease on the result path (`hold`), in the name of the run.
+        held: the lease on the result path (`run_leases`), in the name of the run.
         fresh: clear away every result, and the bill of earlier runs; but not what this very run did before it was
             retried.
         listing: every object under the request's data prefix, where it has been listed already.
@@ -99,7 +99,7 @@ def leases_of(store: Store, request: RunRequest, run_id: str) -> list[Lease]:
 
 
 @contextmanager
-def hold(store: Store, request: RunRequest, run_id: str) -> Iterator[list[HeldLease]]:
+def run_leases(store: Store, request: RunRequest, run_id: str) -> Iterator[list[HeldLease]]:
     """Hold the run's leases while it lives; the one on the result path is the first.
 
     Raises:

@@ -97,7 +97,7 @@ class LambdaExecutor(Executor):
             notes = [f"the function {self.function_name} stops a rank {limits}"]
         return {"function": self.function_name, "function_memory_mb": self.memory_mb, "notes": notes}
 
-    def place(self) -> dict[str, str]:
+    def aws_location(self) -> dict[str, str]:
         """Region and architecture of the function, which prices depend on; known after `check`."""
         kinds = self._configuration.get("Architectures") or ["x86_64"]
         return {"region": self._region, "architecture": str(kinds[0])}

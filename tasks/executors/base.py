@@ -47,8 +47,8 @@ class Executor(ABC):
     """Runs ranks somewhere; the dispatcher decides which rank runs when, and what happens when one fails.
 
     The life of an executor is `check`, `recover`, `start`, any number of `submit`, `stop`, `settle`; what `facts` and
-    `place` say holds from `check` on. To add one (a Dask cluster, say), subclass this, write `submit` and `stop`, name
-    the class in `tasks.executors.select`, and add it to the suite that every executor passes
+    `aws_location` say holds from `check` on. To add one (a Dask cluster, say), subclass this, write `submit` and
+    `stop`, name the class in `tasks.executors.select`, and add it to the suite that every executor passes
     (`tests/tasks/executors/test_every_executor.py`).
 
     What the dispatcher relies on:
@@ -125,7 +125,7 @@ class Executor(ABC):
         """How many ranks the executor has seen done whose calls are still open, for the progress bar."""
         return 0
 
-    def place(self) -> dict[str, str]:
+    def aws_location(self) -> dict[str, str]:
         """`region` and `architecture` of where ranks run, as far as they are known."""
         return {}
 

@@ -14,7 +14,7 @@ EXECUTORS = ("local", "lambda", "step-functions")
 
 def placed(request: RunRequest, executor: Executor) -> RunRequest:
     """The request with the region and architecture that its ranks really run in, whatever it names itself."""
-    return request.model_copy(update=executor.place())
+    return request.model_copy(update=executor.aws_location())
 
 
 def executor_of(name: str, request: RunRequest, store_root: str, workers: int | None) -> Executor:

@@ -94,7 +94,7 @@ class StepFunctionsExecutor(Executor):
         if machine.get("type", "STANDARD") != "STANDARD":
             raise BadInput(f"state_machine_arn: {self._machine} is of type EXPRESS, which keeps no history")
 
-    def place(self) -> dict[str, str]:
+    def aws_location(self) -> dict[str, str]:
         """Region of the machine and, as far as it may be read, architecture of its function; known after `check`."""
         place = {"region": str(self._machine).split(":")[3]}
         architecture = architecture_of(self._function)

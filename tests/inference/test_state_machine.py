@@ -10,7 +10,7 @@ from inference.handler import lambda_handler
 from inference.model.checkpoint import content_hash, export_onnx
 from inference.rank_results.predictions import decode
 from inference.rank_results.publish_summary import run_lease
-from inference.runs.begin import hold
+from inference.runs.begin import run_leases
 from inference.runs.plan import Model, make_plan
 from inference.runs.staged import staged
 from inference.state_machine import initialize, summarize
@@ -92,7 +92,7 @@ def test_missing_ranks_that_the_machine_tolerates_are_named(root, monkeypatch):
 
 def test_a_flow_that_began_the_run_keeps_its_name_on_it(root, results):
     store, request = Store(root), RunRequest.read(request_of())
-    with hold(store, request, "flow-run-1") as leases:
+    with run_leases(store, request, "flow-run-1") as leases:
         output = initialize(request_of() | {"run_id": "flow-run-1"}, LocalContext())
         with pytest.raises(RankFailed, match="4 of 4 ranks are missing"):
             summarize(output, LocalContext())
@@ -102,7 +102,7 @@ def test_a_flow_that_began_the_run_keeps_its_name_on_it(root, results):
 
 def test_initialize_refuses_a_result_path_that_a_living_run_holds(root, results):
     store, request = Store(root), RunRequest.read(request_of())
-    with hold(store, request, "a flow"):
+    with run_leases(store, request, "a flow"):
         before = snapshot(results) if results.exists() else None
         for event in (request_of(), request_of() | {"run_id": "another flow"}):
             with pytest.raises(LeaseHeldError):
@@ -119,23 +119,23 @@ def test_initialize_refuses_a_flow_that_lost_its_lease(root, results):
 def test_run_by_hand_holds_the_result_path_until_its_summary(root):
     store, request = Store(root), RunRequest.read(request_of())
     output = initialize(request_of(), LocalContext())
-    with pytest.raises(LeaseHeldError, match="held by run local-"), hold(store, request, "a flow"):
+    with pytest.raises(LeaseHeldError, match="held by run local-"), run_leases(store, request, "a flow"):
         pass
     with pytest.raises(RankFailed, match="4 of 4 ranks are missing"):
         summarize(output, LocalContext())
-    with hold(store, request, "a flow"):
+    with run_leases(store, request, "a flow"):
         pass
 
 
 def test_summary_after_its_flow_died_leaves_the_result_path_free(root, results):
     store, request = Store(root), RunRequest.read(request_of())
-    with hold(store, request, "flow-run-1"):
+    with run_leases(store, request, "flow-run-1"):
         output = initialize(request_of() | {"run_id": "flow-run-1"}, LocalContext())
     for item in items_of(root, output):
         lambda_handler(item, LocalContext())
     assert summarize(output, LocalContext())["missing_ranks"] == []
     assert (results / "combined_data.json").exists()
-    with hold(store, request, "the next one"):
+    with run_leases(store, request, "the next one"):
         pass
 
 

@@ -8,7 +8,7 @@ from inference.contract.run_request import RunRequest
 from inference.errors import BadInput
 from inference.model.checkpoint import save
 from inference.partitions.partition import write_partition
-from inference.runs.begin import hold
+from inference.runs.begin import run_leases
 from inference.storage.store import Store, check_writable
 from tasks.plan import plan_ranks
 from tasks.preflight import hand_over, prepare
@@ -156,7 +156,7 @@ def test_listing_and_weights_are_looked_up_once_a_run(root, engine, monkeypatch)
     with hand_over(prepared):  # as the command does, before the flow looks
         prepared = check(wanted, str(root))
     workload = stage_scripts.fn(prepared)
-    with hold(Store(root), prepared.request, "run") as leases:
+    with run_leases(Store(root), prepared.request, "run") as leases:
         start = plan_ranks.fn(prepared.request, prepared.listing, workload, str(root), leases[0], False)
     assert start.plan.world_size == 4
     assert asked.count(("list", "survey")) == 1

@@ -13,7 +13,7 @@ from prefect.client.orchestration import get_client
 from prefect.states import Cancelling
 
 from inference.contract.run_request import RunRequest
-from inference.runs.begin import hold
+from inference.runs.begin import run_leases
 from inference.storage.store import Store
 from tests.support.surveys import read_json, request_of
 
@@ -104,7 +104,7 @@ def test_an_interrupted_run_ends_its_processes_and_keeps_done_ranks(started, sto
     assert returned == code, error
     assert "Traceback" not in error
     assert (run.results / "0.json").exists()
-    with hold(Store(store), RunRequest.read(run.request), "another run"):
+    with run_leases(Store(store), RunRequest.read(run.request), "another run"):
         """The leases are given back."""
 
 

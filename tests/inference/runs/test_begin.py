@@ -7,7 +7,7 @@ from inference.contract.run_request import RunRequest
 from inference.contract.script import Script
 from inference.partitions.partition import write_partition
 from inference.rank_results.publish_summary import EXECUTIONS, INVOCATIONS, SUMMARIES
-from inference.runs.begin import hold
+from inference.runs.begin import run_leases
 from inference.runs.plan import Model, events_of
 from inference.storage.lease import LeaseHeldError
 from inference.storage.store import Store
@@ -96,7 +96,7 @@ def test_a_fresh_run_that_is_retried_keeps_what_it_did_before(store, results):
 
 
 def refuses(store, asked, told):
-    with pytest.raises(LeaseHeldError, match=told), hold(store, asked, "two"):
+    with pytest.raises(LeaseHeldError, match=told), run_leases(store, asked, "two"):
         pass
 
 
@@ -148,19 +148,19 @@ class TestWhatAChangeTouches:
 
 class TestWhatIsHeld:
     def test_two_runs_under_one_result_path_exclude_each_other(self, store):
-        with hold(store, request(), "one"):
+        with run_leases(store, request(), "one"):
             refuses(store, request(), "cosmicai-test/results/test is held by run one")
-        with hold(store, request(), "two"):
+        with run_leases(store, request(), "two"):
             pass
 
     def test_runs_under_different_result_paths_do_not(self, store):
-        with hold(store, request(), "one"), hold(store, request(result_path="results/test/deeper"), "two"):
+        with run_leases(store, request(), "one"), run_leases(store, request(result_path="results/test/deeper"), "two"):
             pass
 
     def test_scripts_of_one_bucket_do_because_they_share_payload_json(self, store):
         first = request(model=None, script="/tmp/A B/run.py", S3_object_name="A B")
         second = first.model_copy(update={"result_path": "results/other"})
-        with hold(store, first, "one"):
+        with run_leases(store, first, "one"):
             refuses(store, second, r"payload\.json at the root .* run one")
-        with hold(store, second, "two"):  # the first lease of the one that was refused is not left behind
+        with run_leases(store, second, "two"):  # the first lease of the one that was refused is not left behind
             pass

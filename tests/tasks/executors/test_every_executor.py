@@ -203,7 +203,7 @@ def test_facts_and_place_are_json_and_settle_loses_no_call(workplace, events):
     with workplace(events) as executor:
         ledger = run(executor, events)
         json.dumps(executor.facts())
-        assert executor.place().keys() <= {"region", "architecture"}
+        assert executor.aws_location().keys() <= {"region", "architecture"}
         settled = executor.settle(ledger.invocations)
     assert len(settled) >= len(ledger.invocations) >= RANKS
     assert all(isinstance(call, Invocation) for call in settled)
