@@ -1,4 +1,4 @@
-"""Keys that live two seconds, behind an endpoint that refuses older ones: every rank is done all the same."""
+"""Keys that live some seconds, behind an endpoint that refuses older ones: every rank is done all the same."""
 
 import sys
 import time
@@ -12,8 +12,6 @@ from tests.support.s3_fault_proxy import EXPIRED, s3_fault_proxy
 from tests.support.surveys import in_bucket
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect_api")]
-LIFE_S = 2.0
-RANKS = 24
 PROCESS = """
 import datetime, json, time
 now = time.time()
@@ -24,9 +22,9 @@ print(json.dumps({"Version": 1, "AccessKeyId": f"AKID{now:.3f}", "SecretAccessKe
 
 
 @pytest.fixture
-def expiring(emulator_url, plain_bucket, monkeypatch, tmp_path):
-    """A proxy that refuses keys older than LIFE_S, and a profile whose keys are made anew when they are asked for."""
-    (tmp_path / "keys.py").write_text(PROCESS.replace("LIFE_S", str(LIFE_S)))
+def expiring(life_s, emulator_url, plain_bucket, monkeypatch, tmp_path):
+    """A proxy that refuses keys older than `life_s`, and a profile whose keys are made anew when they are asked for."""
+    (tmp_path / "keys.py").write_text(PROCESS.replace("LIFE_S", str(life_s)))
     (tmp_path / "config").write_text(
         f"[default]\nregion = us-east-1\ncredential_process = {sys.executable} -S -E {tmp_path / 'keys.py'}\n"
     )
@@ -34,7 +32,7 @@ def expiring(emulator_url, plain_bucket, monkeypatch, tmp_path):
         refused = []
 
         def refuse(key):
-            if time.time() - float(key.removeprefix("AKID") or 0) > LIFE_S:
+            if time.time() - float(key.removeprefix("AKID") or 0) > life_s:
                 refused.append(key)
                 return EXPIRED
             return None
@@ -47,13 +45,14 @@ def expiring(emulator_url, plain_bucket, monkeypatch, tmp_path):
         yield proxy, refused, plain_bucket
 
 
-def test_run_outlives_its_keys_many_times_and_every_rank_is_done(expiring):
+@pytest.mark.parametrize(("life_s", "ranks"), [(2.0, 24), pytest.param(25.0, 500, marks=pytest.mark.soak)])
+def test_run_outlives_its_keys_and_every_rank_is_done(expiring, life_s, ranks):
     proxy, refused, bucket = expiring
     began = time.time()
-    request = in_bucket(bucket, result_path=f"results/{uuid.uuid4().hex[:8]}", world_size=RANKS, file_limit=RANKS)
+    request = in_bucket(bucket, result_path=f"results/{uuid.uuid4().hex[:8]}", world_size=ranks, file_limit=ranks)
     document = run(request, "s3://", workers=2)
-    assert document["ranks_done"] == RANKS
-    assert time.time() - began > LIFE_S, "the keys with which it began are refused by now"
+    assert document["ranks_done"] == ranks
+    assert time.time() - began > life_s, "the keys with which it began are refused by now"
     assert not refused
-    assert len(proxy.seen) > RANKS
+    assert len(proxy.seen) > ranks
     assert Store("s3://").head(bucket, f"{request['result_path']}/combined_data.json") is not None
