@@ -190,9 +190,11 @@ def _run_in_threads(
 def _note_end(group: RankGroup, end: State[None] | BaseException) -> None:
     """Say of ranks whose task run ended without trying them how it ended."""
     ranks, ledger = [event.rank for event in group.events], group.dispatcher.ledger
+    if ledger.stop_reason is not None:  # which says why, also of a task run that Prefect's runner cancelled
+        return
     if isinstance(end, BaseException):
         ledger.never_ran(ranks, f"its task run did not start: {end!r}")
-    elif not end.is_completed() and ledger.stop_reason is None:
+    elif not end.is_completed():
         ledger.never_ran(ranks, f"its task run ended {end.name}: {end.message}")
 
 

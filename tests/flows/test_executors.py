@@ -1,6 +1,7 @@
 """The same request on every executor: the same redshifts, the same ranks, the same tables."""
 
 import io
+import re
 
 import pandas as pd
 import pytest
@@ -111,7 +112,7 @@ class TestOnAws:
     def test_bill_of_the_emulators_report_lines_says_so(self, runs, executor):
         cost = runs[executor][0]["cost"]
         assert cost["estimate"]
-        assert "as the emulator reported it for 4 of 4, not AWS" in cost["how"]
+        assert re.search(r"as the emulator reported it for (\d+) of \1, not AWS", cost["how"])
         assert all(row["billed_s"] > 0 for row in runs[executor][0]["ranks"])
 
     def test_local_store_is_refused_for_functions(self, store, executor):
