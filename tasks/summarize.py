@@ -69,8 +69,8 @@ def summarize(request: RunRequest, start: Start, ledger: Ledger, store_root: str
         outside = int(predictions["z_err68_low"].isna().sum())
         if outside:
             document["notes"].append(
-                f"{counted(outside, 'object')} lie outside the range of redshift and magnitude that the model's"
-                " calibration has seen, and have no interval"
+                f"no interval for {counted(outside, 'object')} outside the redshifts and magnitudes that the model's"
+                " calibration has seen"
             )
     ranks = rank_table(results, start.resumed)
     shown = [
