@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from inference.contract.run_request import PartitionRequest, RunRequest
 from inference.contract.sample import samples_of_size
@@ -18,8 +18,9 @@ from inference.runs.plan import INCOMPLETE, MAKING, SUFFIXES
 from inference.storage.atomic_write import atomic_write
 from inference.storage.lease import HeldLease, Lease
 from inference.storage.store import Store, StoredObject
-from tasks.survey.array_files import open_galaxies
-from tasks.survey.galaxies import Galaxies
+
+if TYPE_CHECKING:
+    from tasks.survey.galaxies import Galaxies
 
 
 @dataclass(frozen=True)
@@ -123,12 +124,14 @@ def making_partitions(target: Target, holder: str) -> Iterator[HeldLease]:
         target.mark_complete()
 
 
-def open_survey(source: Path) -> Galaxies:
+def open_survey(source: Path) -> "Galaxies":
     """Map a survey file.
 
     Raises:
         BadInput: there is no such file, or it is no survey.
     """
+    from tasks.survey.array_files import open_galaxies  # brings pandas, which a run on finished partitions needs later
+
     check_source(source)
     return open_galaxies(source)
 
@@ -158,7 +161,7 @@ def samples_each(size: str | int) -> int:
 
 
 def write_partitions(
-    survey: Galaxies,
+    survey: "Galaxies",
     each: int,
     target: Target,
     suffix: str = ".pt",
