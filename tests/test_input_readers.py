@@ -78,7 +78,7 @@ def duplicated(document):
 
 
 @pytest.mark.parametrize(
-    ("damage", "told"),
+    ("damage", "expected"),
     [
         (duplicated, "twice"),
         (lambda _: b"[" * 100_000 + b"]" * 100_000, "deep|YAML"),
@@ -91,11 +91,11 @@ def duplicated(document):
     ids=["duplicate key", "deep list", "deep object", "150 levels", "truncated", "empty", "no text"],
 )
 @pytest.mark.parametrize("name", JSON_READERS)
-def test_json_reader_refuses_damaged_input(name, damage, told, folder):
+def test_json_reader_refuses_damaged_input(name, damage, expected, folder):
     reader = READERS[name]
     refusal = refusal_of(name, damage(reader.valid), folder)
     if reader.refuses:
-        assert refusal is not None and re.search(told, str(refusal)), refusal
+        assert refusal is not None and re.search(expected, str(refusal)), refusal
     else:
         assert refusal is None or type(refusal) is reader.ends_in, refusal
 

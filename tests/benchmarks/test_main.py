@@ -35,9 +35,9 @@ def test_every_part_is_found_without_being_imported():
 def test_a_part_that_fails_or_lacks_something_takes_no_other_with_it(parts, capsys, tmp_path):
     parts |= {"broken": ValueError("no such thing"), "gpu": NotHere("there is no GPU"), "read": [TIME]}
     assert bench.main() == 1
-    told = capsys.readouterr().out
-    assert "broken: FAILED: ValueError: no such thing" in told
-    assert "gpu: not measured here: there is no GPU" in told
+    message = capsys.readouterr().out
+    assert "broken: FAILED: ValueError: no such thing" in message
+    assert "gpu: not measured here: there is no GPU" in message
     assert [path.name for path in tmp_path.iterdir()] == ["read.json"]
     assert json.loads((tmp_path / "read.json").read_text())["machine"]["cores"]
 
@@ -46,10 +46,10 @@ def test_bench_reports_a_regression_without_failing(parts, capsys, monkeypatch):
     parts["read"] = [moved(TIME, 1.0)]
     monkeypatch.setattr(bench, "committed", lambda name: {"targets": [dataclasses.asdict(TIME)]})
     assert bench.main() == 0
-    told = capsys.readouterr().out
-    assert "WORSE than committed: read" in told
-    assert "of another machine" in told
-    assert "NO" in told
+    message = capsys.readouterr().out
+    assert "WORSE than committed: read" in message
+    assert "of another machine" in message
+    assert "NO" in message
 
 
 def test_a_name_that_is_none_is_told_with_those_there_are(parts, capsys, monkeypatch):

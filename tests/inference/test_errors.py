@@ -1,7 +1,7 @@
 from inference.errors import CosmicError, RunIncomplete
 
 
-def told(missing, failed, planned=8):
+def error_message(missing, failed, planned=8):
     causes = [{"rank": rank, "data_path": [f"{rank}.pt"], "error": error} for rank, error in failed]
     document = {"ranks_planned": planned, "missing_ranks": missing, "failed_ranks": causes}
     error = RunIncomplete(document)
@@ -12,25 +12,27 @@ def told(missing, failed, planned=8):
 
 
 def test_an_incomplete_run_names_each_missing_rank_and_its_cause():
-    message = told([1, 5], [(1, "1.pt is truncated"), (5, "it took too long")])
+    message = error_message([1, 5], [(1, "1.pt is truncated"), (5, "it took too long")])
     assert "2 of 8 ranks are missing (rank 1: 1.pt is truncated; rank 5: it took too long);" in message
     assert "the same request runs only the missing ones" in message
 
 
 def test_ranks_with_one_cause_are_told_together():
-    assert "(ranks 1, 5: the store is away)" in told([1, 5], [(1, "the store is away"), (5, "the store is away")])
+    assert "(ranks 1, 5: the store is away)" in error_message(
+        [1, 5], [(1, "the store is away"), (5, "the store is away")]
+    )
 
 
 def test_a_cause_of_many_ranks_says_how_many_it_does_not_name():
-    message = told(list(range(190)), [(rank, "no room") for rank in range(190)], planned=1200)
+    message = error_message(list(range(190)), [(rank, "no room") for rank in range(190)], planned=1200)
     assert "(ranks 0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 180 more: no room)" in message
 
 
 def test_beyond_five_causes_the_ranks_left_are_counted():
-    message = told(list(range(7)), [(rank, f"cause {rank}") for rank in range(7)])
+    message = error_message(list(range(7)), [(rank, f"cause {rank}") for rank in range(7)])
     assert "rank 4: cause 4; 2 more)" in message
 
 
 def test_ranks_that_are_missing_without_a_cause_are_told_as_such():
-    assert "2 of 8 ranks are missing (no cause is known);" in told([1, 5], [])
-    assert "(rank 1: died; 1 more)" in told([1, 5], [(1, "died")])
+    assert "2 of 8 ranks are missing (no cause is known);" in error_message([1, 5], [])
+    assert "(rank 1: died; 1 more)" in error_message([1, 5], [(1, "died")])

@@ -68,11 +68,11 @@ def results(root):
 def refused(kind, root, event, **changes):
     """The one sentence of an error after which nothing lies under the result path that did not before."""
     before = snapshot(root)
-    with pytest.raises(kind) as told:
+    with pytest.raises(kind) as raised:
         call(event, **changes)
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(raised.value)
     assert snapshot(root) == before
-    return str(told.value)
+    return str(raised.value)
 
 
 def test_a_rank_leaves_its_result_and_the_redshifts_that_the_result_names(root, events):
@@ -321,5 +321,5 @@ def test_the_handler_itself_loads_neither_torch_nor_onnxruntime():
     code = (
         "import sys, inference.handler; print(sorted({'torch', 'onnxruntime', 'prefect', 'pandas'} & set(sys.modules)))"
     )
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
-    assert told.stdout.strip() == "[]"
+    raised = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert raised.stdout.strip() == "[]"

@@ -58,8 +58,8 @@ print(before, peak_memory_mb(), reset_peak_memory(), peak_memory_mb())
 
 def test_the_peak_takes_in_memory_that_was_given_back_until_it_is_reset():
     # In a process of its own: here other tests' threads may still give back, or take, what they like.
-    told = subprocess.run([sys.executable, "-c", PEAKS], capture_output=True, text=True, check=True).stdout
-    before, peak, now, peak_now = map(float, told.split())
+    message = subprocess.run([sys.executable, "-c", PEAKS], capture_output=True, text=True, check=True).stdout
+    before, peak, now, peak_now = map(float, message.split())
     assert peak > before + 50
     assert now < before + 50
     assert peak_now < before + 50, "an earlier rank's peak is not this one's"

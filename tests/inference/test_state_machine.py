@@ -65,8 +65,8 @@ def test_a_run_by_hand_ends_in_combined_data(root, results):
     output = initialize(request_of(), LocalContext())
     for item in items_of(root, output):
         lambda_handler(item, LocalContext())
-    told = summarize(output, LocalContext())
-    assert (told["ranks_planned"], told["ranks_done"], told["missing_ranks"]) == (4, 4, [])
+    expected = summarize(output, LocalContext())
+    assert (expected["ranks_planned"], expected["ranks_done"], expected["missing_ranks"]) == (4, 4, [])
     assert [record["samples"] for record in read_json(results / "combined_data.json")] == list(SIZES)
 
 
@@ -159,7 +159,7 @@ def test_summary_of_a_run_that_was_taken_over_changes_nothing(root, results):
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "expected"),
     [
         ({"model": "models/none.safetensors"}, "no staged models/none.safetensors"),
         ({"model": None}, "no staged model"),
@@ -168,8 +168,8 @@ def test_summary_of_a_run_that_was_taken_over_changes_nothing(root, results):
         ({"model": None, "script": "/tmp/A B/run.py", "S3_object_name": "A B"}, "no /tmp/A B/run.py in cosmicai-test"),
     ],
 )
-def test_what_cannot_run_is_refused_before_the_first_write(root, results, changes, told):
-    with pytest.raises(BadInput, match=told):
+def test_what_cannot_run_is_refused_before_the_first_write(root, results, changes, expected):
+    with pytest.raises(BadInput, match=expected):
         initialize(request_of(**changes), LocalContext())
     assert not results.exists()
 

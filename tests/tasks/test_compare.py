@@ -61,7 +61,7 @@ def test_a_slower_night_trips_and_does_not_become_the_measure_of_the_next(good):
     first = night(1)
     one(first, good.root)
     for seed in (2, 3):
-        assert any("makespan" in told.lower() for told in one(night(seed, speed=0.5), good.root)["tripped"])
+        assert any("makespan" in message.lower() for message in one(night(seed, speed=0.5), good.root)["tripped"])
         assert good() == first
 
 

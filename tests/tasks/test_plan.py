@@ -62,6 +62,6 @@ class TestReadingARequestBack:
     def test_a_damaged_payload_is_told_by_name(self, root, text):
         store = Store(root)
         store.write(BUCKET, f"{PATH}/payload.json", text if isinstance(text, bytes) else text.encode())
-        with pytest.raises(BadInput, match=rf"{BUCKET}/{PATH}/payload\.json ") as told:
+        with pytest.raises(BadInput, match=rf"{BUCKET}/{PATH}/payload\.json ") as raised:
             read_request(store, BUCKET, PATH)
-        assert "\n" not in str(told.value)
+        assert "\n" not in str(raised.value)

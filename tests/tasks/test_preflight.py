@@ -82,9 +82,9 @@ class TestPrepare:
             source = changes["partition"]["source"].format(models=models, survey=root / BUCKET / "survey")
             changes = {"partition": changes["partition"] | {"source": source}}
         before = snapshot(root.parent)
-        with pytest.raises(BadInput, match=named) as told:
+        with pytest.raises(BadInput, match=named) as raised:
             check(RunRequest.read(request_of(engine=engine, **changes)), str(root))
-        assert "\n" not in str(told.value)
+        assert "\n" not in str(raised.value)
         assert snapshot(root.parent) == before
 
     def test_prepare_accepts_a_store_that_does_not_exist_yet(self, root, tmp_path):
@@ -165,7 +165,7 @@ def test_listing_and_weights_are_looked_up_once_a_run(root, engine, monkeypatch)
 
 
 @pytest.mark.parametrize(
-    ("status", "code", "told"),
+    ("status", "code", "raised"),
     [
         (403, "AccessDenied", "another account's"),
         (301, "PermanentRedirect", "another region: set AWS_REGION"),
@@ -173,7 +173,7 @@ def test_listing_and_weights_are_looked_up_once_a_run(root, engine, monkeypatch)
         (403, "InvalidAccessKeyId", "AWS does not know the access key"),
     ],
 )
-def test_prepare_explains_a_bucket_that_s3_refuses(monkeypatch, status, code, told):
+def test_prepare_explains_a_bucket_that_s3_refuses(monkeypatch, status, code, raised):
     class Refusal(BaseHTTPRequestHandler):
         def log_message(self, *_):
             pass
@@ -193,7 +193,7 @@ def test_prepare_explains_a_bucket_that_s3_refuses(monkeypatch, status, code, to
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_address[1]}")
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "canary")
-    with pytest.raises(BadInput, match=told) as error:
+    with pytest.raises(BadInput, match=raised) as error:
         check(request(), "s3://")
     assert "canary" not in str(error.value)
     server.shutdown()

@@ -36,11 +36,11 @@ def find(store, model="models/tiny.safetensors", engine="torch"):
 
 def refused(kind, store, model, folder, engine="torch"):
     before = snapshot(folder.parent)
-    with pytest.raises(kind) as told:
+    with pytest.raises(kind) as raised:
         find(store, model, engine)
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(raised.value)
     assert snapshot(folder.parent) == before
-    return str(told.value)
+    return str(raised.value)
 
 
 class TestFindingWeights:

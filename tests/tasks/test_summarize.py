@@ -122,7 +122,7 @@ class TestTheTableOfRanks:
 class TestTheDocument:
     EVENTS = tuple(dataclasses.replace(EVENT, rank=rank, world_size=3, data_paths=(f"{rank}.pt",)) for rank in range(3))
 
-    def told(self, results, missing=(), resumed=(), ledger=None):
+    def summary_of(self, results, missing=(), resumed=(), ledger=None):
         plan = Plan(self.EVENTS, (StoredObject("0.pt", 1, ""),), ("a note",))
         request = RunRequest.read(request_of())
         found = Gathered(tuple(results), tuple(missing), ())
@@ -139,7 +139,7 @@ class TestTheDocument:
 
     def test_its_makespan_is_from_the_first_start_to_the_last_end(self):
         results = [self.done(0, 10.0, 14.0), self.done(1, 11.0, 20.0), self.done(2, 14.0, 15.0)]
-        document = self.told(results)
+        document = self.summary_of(results)
         assert document["makespan_s"] == 10.0
         assert (document["samples"], document["samples_per_s"]) == (300, 30.0)
         assert document["throughput_bps"] == pytest.approx(300 * 164_160 / 10)
@@ -148,7 +148,7 @@ class TestTheDocument:
 
     def test_ranks_of_an_earlier_run_count_as_done_but_not_in_the_time(self):
         results = [self.done(0, 10.0, 14.0), self.done(1, 1000.0, 1004.0), self.done(2, 1001.0, 1005.0, cold=False)]
-        document = self.told(results, resumed=[0])
+        document = self.summary_of(results, resumed=[0])
         assert (document["ranks_done"], document["ranks_resumed"], document["samples"]) == (3, 1, 300)
         assert document["makespan_s"] == 5.0
         assert document["samples_per_s"] == 200 / 5
@@ -156,10 +156,10 @@ class TestTheDocument:
 
     def test_a_run_that_ran_nothing_tells_the_time_of_the_runs_before(self):
         results = [self.done(rank, 10.0, 14.0) for rank in range(3)]
-        assert self.told(results, resumed=[0, 1, 2])["makespan_s"] == 4.0
+        assert self.summary_of(results, resumed=[0, 1, 2])["makespan_s"] == 4.0
 
     def test_no_rank_done_is_no_time_and_no_rate(self):
-        document = self.told([], missing=[0, 1, 2])
+        document = self.summary_of([], missing=[0, 1, 2])
         assert document["makespan_s"] is document["samples_per_s"] is document["throughput_bps"] is None
         assert document["missing_ranks"] == [0, 1, 2]
         assert document["samples"] == 0
@@ -167,12 +167,12 @@ class TestTheDocument:
     def test_missing_ranks_are_told_with_their_partitions_and_causes(self):
         ledger = Ledger()
         ledger.never_ran([1], "its task run crashed")
-        document = self.told([self.done(0, 10.0, 14.0)], missing=[1, 2], ledger=ledger)
+        document = self.summary_of([self.done(0, 10.0, 14.0)], missing=[1, 2], ledger=ledger)
         assert document["missing_ranks"] == [1, 2]
         assert document["failed_ranks"] == [{"rank": 1, "data_path": ["1.pt"], "error": "its task run crashed"}]
 
     def test_it_repeats_the_request_and_what_the_plan_noted(self):
-        document = self.told([self.done(rank, 10.0, 14.0) for rank in range(3)])
+        document = self.summary_of([self.done(rank, 10.0, 14.0) for rank in range(3)])
         assert document["request"] == request_of()
         assert document["notes"] == ["a note"]
         assert document["model"] == {"key": EVENT.model, "sha256": EVENT.model_sha256}

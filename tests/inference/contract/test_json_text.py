@@ -16,7 +16,7 @@ def test_parse_json_accepts_a_sound_document(text):
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "expected"),
     [
         ('{"a": 1, "b": 2, "a": 1}', "x.json names the key 'a' twice"),
         ('[{"b": {"c": 1, "c": 2}}]', "x.json names the key 'c' twice"),
@@ -29,10 +29,10 @@ def test_parse_json_accepts_a_sound_document(text):
         ('{"a":' * 100_000, "levels deep"),
     ],
 )
-def test_parse_json_refuses_damaged_text_in_a_sentence(text, told):
+def test_parse_json_refuses_damaged_text_in_a_sentence(text, expected):
     with pytest.raises(BadInput) as refusal:
         parse_json(text, "x.json")
-    assert told in str(refusal.value)
+    assert expected in str(refusal.value)
     assert str(refusal.value).isprintable()
 
 

@@ -66,7 +66,7 @@ def test_results_may_lie_beside_data_of_a_similar_name():
 
 
 @pytest.mark.parametrize(
-    ("key", "value", "told"),
+    ("key", "value", "expected"),
     [
         ("hedging", "perhaps", "hedging: input should be a valid boolean"),
         ("tolerated_failure_count", -1, "tolerated_failure_count must lie between 0 and"),
@@ -81,8 +81,8 @@ def test_results_may_lie_beside_data_of_a_similar_name():
         ("run_timeout", "soon", "run_timeout: input should be a valid number"),
     ],
 )
-def test_limits_of_a_run_that_make_no_sense_are_refused_by_name(key, value, told):
-    with pytest.raises(BadInput, match=f"^{told}"):
+def test_limits_of_a_run_that_make_no_sense_are_refused_by_name(key, value, expected):
+    with pytest.raises(BadInput, match=f"^{expected}"):
         RunRequest.read(REQUEST | {key: value})
 
 
@@ -142,7 +142,7 @@ def test_the_published_requests_script_keys_are_taken():
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "expected"),
     [
         ({"S3_object_name": None}, "script needs S3_object_name"),
         ({"model": "m.safetensors"}, "both script and model"),
@@ -156,8 +156,8 @@ def test_the_published_requests_script_keys_are_taken():
         ({"script": "/tmp/Anomaly Detection/x.py", "exec_args": "'open"}, "EXEC_ARGS"),
     ],
 )
-def test_a_script_that_cannot_be_is_refused(changes, told):
-    with pytest.raises(BadInput, match=told):
+def test_a_script_that_cannot_be_is_refused(changes, expected):
+    with pytest.raises(BadInput, match=expected):
         RunRequest.read(SCRIPTED | changes)
 
 

@@ -73,7 +73,7 @@ def test_a_result_that_is_not_there_fails_the_rank(store):
 
 
 @pytest.mark.parametrize(
-    ("record", "told"),
+    ("record", "expected"),
     [
         (b"{", "not JSON"),
         (b"[]", "no JSON object"),
@@ -85,8 +85,8 @@ def test_a_result_that_is_not_there_fails_the_rank(store):
         (RECORD | {"data_path": "survey/1.pt"}, "of 'survey/1.pt', not of 'survey/4.pt'"),
     ],
 )
-def test_a_record_that_is_none_fails_the_rank_and_says_why(store, record, told):
-    with pytest.raises(RankFailed, match=told):
+def test_a_record_that_is_none_fails_the_rank_and_says_why(store, record, expected):
+    with pytest.raises(RankFailed, match=expected):
         adopted(store, record)
     assert read_result(store, RANK) is None
 

@@ -30,10 +30,10 @@ def columns(count=4, **changes):
 
 
 def refused(data):
-    with pytest.raises(BadInput) as told:
+    with pytest.raises(BadInput) as raised:
         decode(data, NAME)
-    assert NAME in str(told.value)
-    return str(told.value)
+    assert NAME in str(raised.value)
+    return str(raised.value)
 
 
 @given(

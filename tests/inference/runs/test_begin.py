@@ -95,8 +95,8 @@ def test_a_fresh_run_that_is_retried_keeps_what_it_did_before(store, results):
     assert start_run(store, request(), MODEL, "two", fresh=True).resumed == ()
 
 
-def refuses(store, asked, told):
-    with pytest.raises(LeaseHeldError, match=told), run_leases(store, asked, "two"):
+def refuses(store, asked, message):
+    with pytest.raises(LeaseHeldError, match=message), run_leases(store, asked, "two"):
         pass
 
 

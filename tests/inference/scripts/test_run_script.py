@@ -414,33 +414,33 @@ def failure_of(store, text, context=None):
 
 
 def test_a_script_that_fails_fails_its_rank_with_its_last_lines(store, capsys):
-    told = failure_of(store, "for n in range(50): print('line', n)\nraise ValueError('no such galaxy')")
-    assert told.startswith("the script ended with exit code 1; its last lines:\n")
-    assert told.endswith("ValueError: no such galaxy")
-    assert "line 49" in told
-    assert "line 0\n" not in told
-    assert len(told.splitlines()) == 21
+    message = failure_of(store, "for n in range(50): print('line', n)\nraise ValueError('no such galaxy')")
+    assert message.startswith("the script ended with exit code 1; its last lines:\n")
+    assert message.endswith("ValueError: no such galaxy")
+    assert "line 49" in message
+    assert "line 0\n" not in message
+    assert len(message.splitlines()) == 21
     log = capsys.readouterr().out
     assert "line 0\n" in log
     assert "executed script" not in log
 
 
 def test_a_script_that_fails_after_writing_its_result_fails_its_rank(store):
-    told = failure_of(store, WRITES_A_RESULT + "raise SystemExit(3)")
-    assert told == "the script ended with exit code 3; it printed nothing"
+    message = failure_of(store, WRITES_A_RESULT + "raise SystemExit(3)")
+    assert message == "the script ended with exit code 3; it printed nothing"
     assert read_result(store, put_script(store, WRITES_A_RESULT + "raise SystemExit(3)")) is None
 
 
 def test_a_script_that_is_killed_fails_its_rank_by_the_signals_name(store):
-    told = failure_of(store, "import os; os.kill(os.getpid(), 9)")
-    assert told == "the script was killed by SIGKILL: out of memory?; it printed nothing"
+    message = failure_of(store, "import os; os.kill(os.getpid(), 9)")
+    assert message == "the script was killed by SIGKILL: out of memory?; it printed nothing"
     assert "killed by SIGTERM" in failure_of(store, "import os; os.kill(os.getpid(), 15)")
     assert "killed by signal 40" in failure_of(store, "import os; os.kill(os.getpid(), 40)")
 
 
 def test_a_script_that_hangs_is_stopped_in_time_for_the_function_to_tell(store):
-    told = failure_of(store, "import time\nprint('waiting for godot')\ntime.sleep(600)", Function(2.5))
-    assert told == "the script ran longer than 2 s and was stopped; its last lines:\nwaiting for godot"
+    message = failure_of(store, "import time\nprint('waiting for godot')\ntime.sleep(600)", Function(2.5))
+    assert message == "the script ran longer than 2 s and was stopped; its last lines:\nwaiting for godot"
 
 
 def test_a_script_is_given_what_its_function_has_left_less_a_margin():
@@ -508,16 +508,16 @@ def wait_until_gone(pid):
 
 
 def test_a_script_that_writes_no_result_fails_its_rank_with_its_last_lines(store):
-    told = failure_of(store, PRINTS)
-    assert told == (
+    message = failure_of(store, PRINTS)
+    assert message == (
         "rank 3: the script ended well but wrote no result results/test/3.json; its last lines:\nhello from the script"
     )
 
 
 def test_a_result_that_lacks_the_contracts_keys_fails_the_rank(store):
-    told = failure_of(store, WRITES_A_RESULT.replace("sample_persec", "speed") + PRINTS)
-    assert "lacks 'sample_persec'" in told
-    assert told.endswith("hello from the script")
+    message = failure_of(store, WRITES_A_RESULT.replace("sample_persec", "speed") + PRINTS)
+    assert "lacks 'sample_persec'" in message
+    assert message.endswith("hello from the script")
 
 
 def test_a_stale_result_never_passes_for_this_runs(store):
@@ -536,10 +536,10 @@ def test_a_rank_that_is_done_is_not_run_again(store, capsys):
 
 
 def test_output_that_is_no_text_is_survived(store):
-    told = failure_of(
+    message = failure_of(
         store, "import os; os.write(1, bytes(range(256)) * 2000); os.write(2, b'\\xff end'); raise SystemExit(1)"
     )
-    assert told.endswith("� end")
+    assert message.endswith("� end")
 
 
 def test_a_script_that_prints_without_end_needs_no_memory_for_it(store, tmp_path):
@@ -553,10 +553,10 @@ def test_a_script_that_prints_without_end_needs_no_memory_for_it(store, tmp_path
 
 
 def test_of_a_progress_bar_only_the_last_state_is_told(store):
-    told = failure_of(
+    message = failure_of(
         store, "print(' 10%\\r 20%\\r100%'); print('a line of Windows', end='\\r\\n'); raise SystemExit(1)"
     )
-    assert told.splitlines()[1:] == ["100%", "a line of Windows"]
+    assert message.splitlines()[1:] == ["100%", "a line of Windows"]
 
 
 @given(st.lists(st.binary()))

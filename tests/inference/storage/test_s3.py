@@ -31,7 +31,7 @@ def nowhere(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("status", "code", "told"),
+    ("status", "code", "raised"),
     [
         ("404 Not Found", "NoSuchBucket", "no such bucket"),
         ("403 Forbidden", "AccessDenied", "may not do that"),
@@ -42,14 +42,14 @@ def nowhere(monkeypatch, tmp_path):
         ("400 Bad Request", "AuthorizationHeaderMalformed", "another region"),
     ],
 )
-def test_a_refusal_is_told_in_words_by_its_code(status, code, told):
+def test_a_refusal_is_told_in_words_by_its_code(status, code, raised):
     reason = s3.reason_of(OSError(REFUSAL.format(status, code)))
-    assert told in reason
+    assert raised in reason
     assert "http" not in reason
 
 
 @pytest.mark.parametrize(
-    ("status", "told"),
+    ("status", "raised"),
     [
         ("400 Bad Request", "have expired"),
         ("403 Forbidden", "may not"),
@@ -57,8 +57,10 @@ def test_a_refusal_is_told_in_words_by_its_code(status, code, told):
         ("404 Not Found", "no such object"),
     ],
 )
-def test_a_refusal_without_a_body_is_told_by_its_status(status, told):
-    assert told in s3.reason_of(OSError(f"Error performing HEAD http://h/b/k - Server returned status code: {status}"))
+def test_a_refusal_without_a_body_is_told_by_its_status(status, raised):
+    assert raised in s3.reason_of(
+        OSError(f"Error performing HEAD http://h/b/k - Server returned status code: {status}")
+    )
 
 
 def test_an_unknown_code_is_shown():
@@ -80,9 +82,9 @@ def test_an_endpoint_that_does_not_answer_is_named(nowhere):
     nowhere.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     with pytest.raises(
         StoreError, match=r"cannot list cosmicai-test/survey: nothing answers at http://127\.0\.0\.1:9"
-    ) as told:
+    ) as raised:
         Store("s3://").list("cosmicai-test", "survey")
-    assert "canary" not in str(told.value)
+    assert "canary" not in str(raised.value)
 
 
 def test_a_profiles_credentials_are_used_where_the_environment_has_none(nowhere, tmp_path):
@@ -95,9 +97,9 @@ def test_an_endpoint_with_a_password_is_refused_and_not_repeated(nowhere):
     nowhere.setenv("AWS_ACCESS_KEY_ID", "x")
     nowhere.setenv("AWS_SECRET_ACCESS_KEY", "x")
     nowhere.setenv("AWS_ENDPOINT_URL", "http://user:canary@127.0.0.1:9")
-    with pytest.raises(StoreError, match="has a user or a password") as told:
+    with pytest.raises(StoreError, match="has a user or a password") as raised:
         Store("s3://").read("cosmicai-test", "a")
-    assert "canary" not in "".join(traceback.format_exception(told.value))
+    assert "canary" not in "".join(traceback.format_exception(raised.value))
 
 
 def test_what_s3_repeats_of_a_request_stays_out_of_tracebacks(nowhere):
@@ -122,10 +124,10 @@ def test_what_s3_repeats_of_a_request_stays_out_of_tracebacks(nowhere):
     nowhere.setenv("AWS_SESSION_TOKEN", "canary-token")
     nowhere.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
     try:
-        with pytest.raises(StoreError, match="the session token is not valid") as told:
+        with pytest.raises(StoreError, match="the session token is not valid") as raised:
             Store("s3://").read("cosmicai-test", "a")
     finally:
         server.shutdown()
         server.server_close()
-    assert "InvalidToken" in str(told.value.__cause__)
-    assert "canary" not in "".join(traceback.format_exception(told.value))
+    assert "InvalidToken" in str(raised.value.__cause__)
+    assert "canary" not in "".join(traceback.format_exception(raised.value))

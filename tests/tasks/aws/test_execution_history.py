@@ -121,7 +121,7 @@ def test_a_distributed_maps_history_holds_its_phases_and_not_its_items():
 
 
 @pytest.mark.parametrize(
-    ("wrong", "told"),
+    ("wrong", "expected"),
     [
         (7, "no object"),
         ({"type": "TaskFailed", "timestamp": 1}, "wrong id"),
@@ -131,8 +131,8 @@ def test_a_distributed_maps_history_holds_its_phases_and_not_its_items():
         ({"id": 3, "type": "TaskFailed", "timestamp": 1, "taskFailedEventDetails": 4}, "wrong details"),
     ],
 )
-def test_an_event_of_another_kind_is_refused_by_its_number(wrong, told):
-    with pytest.raises(BadInput, match=told):
+def test_an_event_of_another_kind_is_refused_by_its_number(wrong, expected):
+    with pytest.raises(BadInput, match=expected):
         History([wrong])
 
 

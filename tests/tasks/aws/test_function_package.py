@@ -64,9 +64,9 @@ import inference.rank_results.predictions, onnxruntime
 files = {name.split(".")[0]: getattr(module, "__file__", None) or "" for name, module in list(sys.modules.items())}
 print(json.dumps([name for name, file in files.items() if "site-packages" in file]))
 """
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT).stdout
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT).stdout
     of_this_environment = {"_distutils_hack", "_virtualenv"}
-    found = {name for name in json.loads(told) if not name.startswith("__editable__")} - of_this_environment
+    found = {name for name in json.loads(output) if not name.startswith("__editable__")} - of_this_environment
     assert found <= named | brought
     assert "torch" not in named
 

@@ -16,10 +16,10 @@ def parse(*wires):
 def refused(data):
     with pytest.raises(BadInput) as caught:
         read_records(data if isinstance(data, bytes) else json.dumps(data).encode(), "combined_data.json")
-    told = str(caught.value)
-    assert "combined_data.json" in told
-    assert "\n" not in told
-    return told
+    message = str(caught.value)
+    assert "combined_data.json" in message
+    assert "\n" not in message
+    return message
 
 
 def test_an_old_record_gives_samples_and_bits_by_the_contract():
@@ -84,15 +84,15 @@ def test_a_plan_names_the_partitions_whose_records_are_missing():
     wire = {"data_map": {"0": "25MB/1.pt", "1": ["25MB/2.pt", "25MB/3.pt"], "2": "25MB/4.pt", "3": None}}
     planned = read_plan(json.dumps(wire).encode(), "payload.json")
     assert planned.ranks == 3
-    told = shortfalls(parse(old_record(1), old_record(4)), planned)
-    assert told == [
+    message = shortfalls(parse(old_record(1), old_record(4)), planned)
+    assert message == [
         "2 records are fewer than the 3 planned (payload.json)",
         "the records lack: 25MB/2.pt, 25MB/3.pt",
     ]
-    told = shortfalls(
+    message = shortfalls(
         parse(old_record(1), {**old_record(), "data_path": ["25MB/2.pt", "25MB/3.pt"]}, old_record(5)), planned
     )
-    assert told == ["the records lack: 25MB/4.pt", "the records are not in the plan but read: 25MB/5.pt"]
+    assert message == ["the records lack: 25MB/4.pt", "the records are not in the plan but read: 25MB/5.pt"]
 
 
 def test_a_file_that_ranks_reuse_is_no_duplicate():
@@ -114,15 +114,15 @@ def test_a_rank_that_is_there_twice_is_told():
 def test_exactly_a_thousand_old_records_are_suspected_of_a_cut_listing():
     path = "scaling/result-partition-100MB/12GB/1TB/1"
     records = parse(*(old_record(number % 126 + 1, prefix="100MB", result_path=path) for number in range(1000)))
-    told = shortfalls(records, plan_by_name(records))
-    assert "1,000 records are fewer than the about 10,486 planned" in told[0]
-    assert "unpaginated listing stopped" in told[1]
+    message = shortfalls(records, plan_by_name(records))
+    assert "1,000 records are fewer than the about 10,486 planned" in message[0]
+    assert "unpaginated listing stopped" in message[1]
     assert shortfalls(records, Planned(1000, "payload.json")) == []
 
 
 def test_records_of_several_runs_in_one_file_are_told():
-    told = shortfalls(parse(old_record(), old_record(2, result_path="result-25MB/1GB/2")), None)
-    assert told == ["records of 2 runs are mixed: result-25MB/1GB/1, result-25MB/1GB/2"]
+    message = shortfalls(parse(old_record(), old_record(2, result_path="result-25MB/1GB/2")), None)
+    assert message == ["records of 2 runs are mixed: result-25MB/1GB/1, result-25MB/1GB/2"]
 
 
 @pytest.mark.parametrize(

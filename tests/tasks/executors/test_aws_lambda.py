@@ -145,7 +145,7 @@ class TestAFunctionThatFails:
         assert not invoke(events[0]).retryable
 
     @pytest.mark.parametrize(
-        ("kind", "message", "told"),
+        ("kind", "message", "expected"),
         [
             (
                 "Sandbox.Timedout",
@@ -157,17 +157,17 @@ class TestAFunctionThatFails:
             ("Runtime.ExitError", "RequestId: x Error: Runtime exited with error: signal: killed", "more --memory"),
         ],
     )
-    def test_a_time_out_and_a_lack_of_memory_are_named_with_a_hint(self, endpoint, events, kind, message, told):
+    def test_a_time_out_and_a_lack_of_memory_are_named_with_a_hint(self, endpoint, events, kind, message, expected):
         endpoint.timeout_s = 60
         endpoint.script(0, failed(kind, message))
         call = invoke(events[0])
-        assert re.search(told, call.error), call.error
+        assert re.search(expected, call.error), call.error
         assert call.retryable
 
 
 class TestAReplyThatIsNone:
     @pytest.mark.parametrize(
-        ("body", "told"),
+        ("body", "expected"),
         [
             (b"<html>", "not JSON"),
             (b"", "not JSON"),
@@ -177,24 +177,24 @@ class TestAReplyThatIsNone:
             (b'{"rank": 0}', "lacks"),
         ],
     )
-    def test_fails_the_attempt_and_says_what_it_is(self, endpoint, events, body, told):
+    def test_fails_the_attempt_and_says_what_it_is(self, endpoint, events, body, expected):
         endpoint.script(0, Answer(body=body))
         call = invoke(events[0])
-        assert told in call.error
+        assert expected in call.error
         assert call.result is None
 
     @pytest.mark.parametrize(
-        ("changes", "told"),
+        ("changes", "expected"),
         [
             ({"rank": 5}, "rank 5 of 8 instead of 0 of 8"),
             ({"world_size": 9}, "rank 0 of 9 instead of 0 of 8"),
             ({"fingerprint": "0" * 32}, "another plan"),
         ],
     )
-    def test_another_ranks_or_another_plans_reply_is_not_this_ones(self, endpoint, events, changes, told):
+    def test_another_ranks_or_another_plans_reply_is_not_this_ones(self, endpoint, events, changes, expected):
         reply = result_for(events[0].to_wire(), "r") | changes
         endpoint.script(0, Answer(body=json.dumps(reply).encode()))
-        assert told in invoke(events[0]).error
+        assert expected in invoke(events[0]).error
 
     def test_a_string_is_an_old_function_which_cannot_run_the_built_in_engine(self, endpoint, events):
         endpoint.script(0, Answer(body=b'"executed script"'))

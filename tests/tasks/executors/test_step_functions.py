@@ -175,7 +175,7 @@ def test_a_function_that_ran_out_of_time_or_memory_is_told_with_a_hint(answers, 
 
 
 @pytest.mark.parametrize(
-    ("status", "error", "cause", "told"),
+    ("status", "error", "cause", "explained"),
     [
         ("TIMED_OUT", None, None, "the execution ended TIMED_OUT"),
         ("FAILED", "States.Runtime", "no such path", "the execution ended FAILED: States.Runtime: no such path"),
@@ -188,13 +188,13 @@ def test_a_function_that_ran_out_of_time_or_memory_is_told_with_a_hint(answers, 
         ),
     ],
 )
-def test_a_failed_execution_gives_the_reason_for_each_missing_rank(answers, tmp_path, status, error, cause, told):
+def test_a_failed_execution_gives_the_reason_for_each_missing_rank(answers, tmp_path, status, error, cause, explained):
     why = {name: value for name, value in {"error": error, "cause": cause}.items() if value}
     answers(DescribeExecution=[RUNNING, ENDED | {"status": status} | why], GetExecutionHistory={"events": INLINE[:7]})
     execution, ledger = run(events_in(tmp_path, done=(1,)))
     assert execution.status == status
     assert ledger.done == {1}
-    assert [ledger.last_error(rank) for rank in (0, 2)] == [told, told]
+    assert [ledger.last_error(rank) for rank in (0, 2)] == [explained, explained]
 
 
 def test_an_item_that_ended_well_without_a_result_is_not_done(answers, tmp_path):
@@ -248,12 +248,12 @@ def child(number, status, rank):
 
 def distributed(children, kind="EXPRESS"):
     """Script of a distributed map: (status, rank, error, cause) of each child."""
-    listed, told = {}, {}
+    listed, explained = {}, {}
     for number, (status, rank, error, cause) in enumerate(children):
         line, whole = child(number, status, rank)
         listed.setdefault(status, []).append(line)
         why = {name: value for name, value in {"error": error, "cause": cause}.items() if value}
-        told[line["executionArn"]] = whole | why
+        explained[line["executionArn"]] = whole | why
     counts = COUNTS | {"total": len(children), "succeeded": len(listed.get("SUCCEEDED", ()))}
     run_of = {"mapRunArn": MAP_RUN, "executionArn": ARN, "stateMachineArn": MACHINE, "startDate": 102.0}
     processor = {"ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": kind}, "States": {"Model Inference": {}}}
@@ -263,7 +263,7 @@ def distributed(children, kind="EXPRESS"):
         return {"executions": listed.get(only, []) if only else [line for lines in listed.values() for line in lines]}
 
     return {
-        "DescribeExecution": lambda wanted: told.get(wanted["executionArn"], SUCCEEDED),
+        "DescribeExecution": lambda wanted: explained.get(wanted["executionArn"], SUCCEEDED),
         "GetExecutionHistory": {"events": DISTRIBUTED},
         "ListMapRuns": {"mapRuns": [run_of]},
         "DescribeMapRun": run_of
@@ -481,16 +481,16 @@ def test_an_execution_that_ended_well_is_not_stopped(answers, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("answer", "told"),
+    ("answer", "explained"),
     [
         (Refusal("StateMachineDoesNotExist"), "no state machine .*old.*cosmic deploy"),
         (STANDARD | {"type": "EXPRESS"}, "EXPRESS, which keeps no history"),
         (Refusal("AccessDeniedException", "User x is not authorized to perform: states:DescribeStateMachine"), "."),
     ],
 )
-def test_a_machine_that_cannot_be_used_is_found_before_anything_is_started(answers, answer, told):
+def test_a_machine_that_cannot_be_used_is_found_before_anything_is_started(answers, answer, explained):
     calls = answers(DescribeStateMachine=answer)
-    with pytest.raises(BadInput, match=told) as refusal:
+    with pytest.raises(BadInput, match=explained) as refusal:
         executor_for()
     assert "\n" not in str(refusal.value)
     assert {operation for operation, _ in calls} == {"DescribeStateMachine"}

@@ -17,7 +17,7 @@ RESULTS = [dataclasses.replace(RESULT, rank=rank) for rank in range(3)]
 
 
 def invocation(rank=0, **changes):
-    told = {
+    raised = {
         "rank": rank,
         "attempt": 1,
         "started_at": 100.0 + rank,
@@ -32,7 +32,7 @@ def invocation(rank=0, **changes):
         "request_id": "local-1",
         "worker": "pid 4",
     }
-    return Invocation(**(told | changes))
+    return Invocation(**(raised | changes))
 
 
 def done(rank=0, **changes):
@@ -169,9 +169,9 @@ class TestWhatIsKept:
             lambda: load_invocations(store, BUCKET, PATH),
             lambda: keep_invocations(store, BUCKET, PATH, [done(0)], PRINTS, folder=PATH),
         ):
-            with pytest.raises(BadInput, match=f"{BUCKET}/{PATH}/invocations.json .*: remove it") as told:
+            with pytest.raises(BadInput, match=f"{BUCKET}/{PATH}/invocations.json .*: remove it") as raised:
                 read()
-            assert "\n" not in str(told.value)
+            assert "\n" not in str(raised.value)
         assert kept.read_bytes() == data
 
     @pytest.mark.parametrize(

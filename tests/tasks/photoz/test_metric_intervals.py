@@ -132,11 +132,11 @@ class TestBins:
         assert none["outlier_fraction"] == "< 1.00%"
         assert all_["outlier_fraction"] == "> 99.00%"
 
-    @pytest.mark.parametrize(("low", "high", "told"), [(19.5, 20.0, "19.5 to 20"), (20.0, 20.031, "20 to 20.03")])
-    def test_are_called_by_ends_that_can_be_told_apart(self, low, high, told):
+    @pytest.mark.parametrize(("low", "high", "expected"), [(19.5, 20.0, "19.5 to 20"), (20.0, 20.031, "20 to 20.03")])
+    def test_are_called_by_ends_that_can_be_told_apart(self, low, high, expected):
         pred, spec = galaxies(5)
         (row,) = binned(np.full(5, 18.0), pred, spec)
-        assert bins_table("r", "magnitude", [row | {"low": low, "high": high}]).rows[0]["range"] == told
+        assert bins_table("r", "magnitude", [row | {"low": low, "high": high}]).rows[0]["range"] == expected
 
 
 def test_the_tables_show_value_interval_meaning_and_source():

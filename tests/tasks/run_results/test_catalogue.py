@@ -113,7 +113,7 @@ class TestIsRefused:
             read(tmp_path, objects=as_bytes(other))
 
     @pytest.mark.parametrize(
-        ("change", "told"),
+        ("change", "expected"),
         [
             (lambda table: table.slice(1), "does not list row 0 of survey/1.pt"),
             (lambda table: table.drop(["object_id"]), "lacks the column object_id"),
@@ -122,9 +122,9 @@ class TestIsRefused:
             (lambda table: table.set_column(2, "object_id", pa.nulls(len(table), pa.string())), "is missing"),
         ],
     )
-    def test_a_damaged_table_of_objects(self, tmp_path, change, told):
+    def test_a_damaged_table_of_objects(self, tmp_path, change, expected):
         finished_run(tmp_path)
-        with pytest.raises(BadInput, match=told):
+        with pytest.raises(BadInput, match=expected):
             read(tmp_path, objects=as_bytes(change(object_table(tmp_path))))
 
     @pytest.mark.parametrize("data", [b"", b"PAR1 or not", b"\0" * 100])

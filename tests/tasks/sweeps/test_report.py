@@ -56,9 +56,9 @@ def test_the_page_has_findings_then_tables_then_plots():
 
 def test_page_and_markdown_say_what_machine_it_was_measured_on():
     document = describe_sweep("batch-size", "", runs())
-    told = f"{document['machine']['cpu']}, {document['machine']['cores']} cores"
-    assert f"Written on {told}" in page_of(runs()).text
-    assert f"4 runs of 2 cells, written {document['created']} on {told}" in measured_on(document)
+    machine = f"{document['machine']['cpu']}, {document['machine']['cores']} cores"
+    assert f"Written on {machine}" in page_of(runs()).text
+    assert f"4 runs of 2 cells, written {document['created']} on {machine}" in measured_on(document)
 
 
 def test_the_page_needs_nothing_but_itself():

@@ -90,7 +90,7 @@ def test_a_document_of_a_run_is_taken():
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "expected"),
     [
         ({"ranks": None}, "x is no run's document: it has no list of ranks"),
         ({"request": []}, "x is no run's document: it has no request"),
@@ -106,10 +106,10 @@ def test_a_document_of_a_run_is_taken():
         ({"ranks": [rank(4, 0, 1, wall_read_s=True)]}, "x: rank 4 has a wrong wall_read_s: True"),
     ],
 )
-def test_a_document_that_is_broken_is_refused_by_place_and_key(changes, told):
+def test_a_document_that_is_broken_is_refused_by_place_and_key(changes, expected):
     with pytest.raises(BadInput) as raised:
         checked_document(document(**changes), "x")
-    assert str(raised.value) == told
+    assert str(raised.value) == expected
 
 
 JSON = st.recursive(

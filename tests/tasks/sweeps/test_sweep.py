@@ -81,7 +81,7 @@ def test_reused_files_make_a_run_larger_than_the_data_set():
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "error_message"),
     [
         ({"axes": {"batch_sise": [1]}}, "unknown key in the sweep: axes.batch_sise"),
         ({"colour": 1}, "unknown key in the sweep: colour"),
@@ -105,8 +105,8 @@ def test_reused_files_make_a_run_larger_than_the_data_set():
         ({"axes": {"batch_size": list(range(1, 3000)), "data_size": ["1GB", "2GB"]}}, "at most 10,000"),
     ],
 )
-def test_a_sweep_that_cannot_be_is_refused_in_one_sentence(changes, told):
-    with pytest.raises(BadInput, match=told) as error:
+def test_a_sweep_that_cannot_be_is_refused_in_one_sentence(changes, error_message):
+    with pytest.raises(BadInput, match=error_message) as error:
         Sweep.read(SWEEP | changes)
     assert "\n" not in str(error.value)
 

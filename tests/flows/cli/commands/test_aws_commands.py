@@ -36,13 +36,13 @@ def no_credentials(monkeypatch, tmp_path):
 )
 def test_without_credentials_it_is_told_what_to_set_and_exits_2(words, no_credentials, capsys):
     assert main(words) in {1, 2}
-    told = capsys.readouterr().err
-    assert "no AWS credentials: set AWS_ACCESS_KEY_ID" in told
-    assert "Traceback" not in told
+    expected = capsys.readouterr().err
+    assert "no AWS credentials: set AWS_ACCESS_KEY_ID" in expected
+    assert "Traceback" not in expected
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "expected"),
     [
         (["deploy", "--bucket", "Not A Bucket"], "--bucket"),
         (["deploy", "--bucket", BUCKET, "--data-bucket", "x"], "--data-bucket"),
@@ -51,9 +51,9 @@ def test_without_credentials_it_is_told_what_to_set_and_exits_2(words, no_creden
         (["logs", "no-path"], "RESULT_PATH"),
     ],
 )
-def test_wrong_words_exit_2(words, told, capsys):
+def test_wrong_words_exit_2(words, expected, capsys):
     assert main(words) == 2
-    assert told in capsys.readouterr().err
+    assert expected in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -35,16 +35,16 @@ def test_another_executor_takes_the_place_of_the_sweeps_own(capsys):
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "expected"),
     [
         ([str(SWEEPS / "data-size.yaml"), "--max-cost", "1"], "more than the $1.00"),
         ([str(SWEEPS / "data-size.yaml"), "--max-cost", "nan"], "--max-cost"),
         (["none.yaml"], "none.yaml"),
     ],
 )
-def test_what_cannot_be_run_exits_2_before_anything_is_spent(words, told, capsys):
+def test_what_cannot_be_run_exits_2_before_anything_is_spent(words, expected, capsys):
     assert main(["bench", *words]) == 2
-    assert told in capsys.readouterr().err
+    assert expected in capsys.readouterr().err
 
 
 @pytest.mark.slow

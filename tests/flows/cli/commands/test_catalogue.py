@@ -44,7 +44,7 @@ def test_a_file_that_is_there_is_kept_unless_asked(place, capsys):
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "expected"),
     [
         (["nothing"], "RESULT_PATH is written bucket/result_path"),
         (["cosmicai-test/results/other"], "there is no finished run under cosmicai-test/results/other"),
@@ -52,10 +52,10 @@ def test_a_file_that_is_there_is_kept_unless_asked(place, capsys):
         ([RUN, "--objects", "none.parquet"], "cannot read the table of objects none.parquet"),
     ],
 )
-def test_wrong_input_is_one_sentence_exit_code_2_and_no_file(place, capsys, words, told):
+def test_wrong_input_is_one_sentence_exit_code_2_and_no_file(place, capsys, words, expected):
     before = set(place.iterdir())
     assert main(["catalogue", *words]) == 2
-    assert told in capsys.readouterr().err
+    assert expected in capsys.readouterr().err
     assert set(place.iterdir()) == before
 
 

@@ -52,7 +52,7 @@ def test_the_gate_looks_at_the_metrics_that_are_named(compare):
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "expected"),
     [
         (("bench/a", "bench/c"), "no run ended at bench/c"),
         (("bench/a", "bench"), "'bench' is no file"),
@@ -60,9 +60,9 @@ def test_the_gate_looks_at_the_metrics_that_are_named(compare):
         (("bench/a", "bench/b", "--metric", "x"), "--metric must be one of makespan_s"),
     ],
 )
-def test_wrong_input_exits_with_2_and_one_sentence(compare, words, told):
+def test_wrong_input_exits_with_2_and_one_sentence(compare, words, expected):
     code, out, err = compare(*words)
     assert (code, out) == (2, "")
-    assert told in err
+    assert expected in err
     assert err.startswith("cosmic compare: ")
     assert err.count("\n") == 1

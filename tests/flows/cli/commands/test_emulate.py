@@ -105,7 +105,7 @@ def test_a_folder_that_can_be_no_bucket_is_told_before_anything_is_started(tmp_p
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "expected"),
     [
         ([], "name the command"),
         (["--"], "name the command"),
@@ -114,9 +114,9 @@ def test_a_folder_that_can_be_no_bucket_is_told_before_anything_is_started(tmp_p
         (["--", "no-such-command-here"], "no-such-command-here"),
     ],
 )
-def test_what_cannot_be_run_is_told_and_exits_2(words, told, capsys):
+def test_what_cannot_be_run_is_told_and_exits_2(words, expected, capsys):
     assert main(["emulate", *words]) == 2
-    assert told in capsys.readouterr().err
+    assert expected in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -89,23 +89,23 @@ def test_the_history_is_read_over_all_its_pages(answers, capsys):
 )
 def test_what_is_no_execution_is_refused_with_one_sentence(arn, capsys):
     assert main(["history", arn]) == 2
-    told = capsys.readouterr().err
-    assert told.startswith("cosmic history: EXECUTION_ARN must be")
-    assert told.count("\n") == 1
+    expected = capsys.readouterr().err
+    assert expected.startswith("cosmic history: EXECUTION_ARN must be")
+    assert expected.count("\n") == 1
 
 
 @pytest.mark.parametrize(
-    ("refusal", "told"),
+    ("refusal", "expected"),
     [
         (Refusal("ExecutionDoesNotExist"), f"there is no execution {ARN}"),
         (Refusal("AccessDeniedException", "not authorized to perform states:DescribeExecution"), "cosmic history: "),
     ],
 )
-def test_an_execution_that_cannot_be_read_is_told_with_one_sentence(answers, capsys, refusal, told):
+def test_an_execution_that_cannot_be_read_is_told_with_one_sentence(answers, capsys, refusal, expected):
     answers(DescribeExecution=refusal)
     assert main(["history", ARN]) == 2
     error = capsys.readouterr().err
-    assert told in error
+    assert expected in error
     assert error.count("\n") == 1
 
 

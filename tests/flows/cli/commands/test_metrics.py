@@ -59,8 +59,14 @@ def test_the_catalogue_of_a_run_in_any_format_has_the_runs_metrics(rows, capsys)
 def test_tables_are_printed_and_page_tables_and_plots_written(rows, tmp_path, capsys):
     assert main(["metrics", RUN, "--to", "quality"]) == 0
     out = capsys.readouterr().out
-    for told in ("NMAD, factor 1.4826", "Sigma 68", "95 % interval", "Brammer et al. 2008", "In bins of r magnitude"):
-        assert told in out
+    for expected in (
+        "NMAD, factor 1.4826",
+        "Sigma 68",
+        "95 % interval",
+        "Brammer et al. 2008",
+        "In bins of r magnitude",
+    ):
+        assert expected in out
     names = {path.name for path in (tmp_path / "quality").iterdir()}
     assert {"metrics.html", "metrics.json", "metrics.csv", "residuals.svg", "bins-mag-r.csv"} <= names
     page = (tmp_path / "quality/metrics.html").read_text()
@@ -77,7 +83,7 @@ def test_any_table_with_both_redshifts_will_do(tmp_path, capsys, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "error_message"),
     [
         ("a,b\n1,2\n", "has no column for the predicted redshift: name it with --prediction; it has a, b"),
         ("z_spec,b\n1,2\n", "has no column for the predicted redshift: name it with --prediction; it has z_spec, b"),
@@ -88,20 +94,20 @@ def test_any_table_with_both_redshifts_will_do(tmp_path, capsys, monkeypatch):
         ("", "has no rows and no header"),
     ],
 )
-def test_a_table_that_will_not_do_is_refused_in_one_sentence(tmp_path, capsys, monkeypatch, text, told):
+def test_a_table_that_will_not_do_is_refused_in_one_sentence(tmp_path, capsys, monkeypatch, text, error_message):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.csv").write_text(text)
     assert main(["metrics", "mine.csv"]) == 2
-    assert told in capsys.readouterr().err
+    assert error_message in capsys.readouterr().err
 
 
 def test_names_of_other_codes_are_known_and_said(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.csv").write_text("id,z_phot,z_spec\n1,0.1,0.1\n2,0.2,0.3\n3,-99,0.3\n4,0.2,-99\n")
     assert main(["metrics", "mine.csv", "--json"]) == 0
-    told = capsys.readouterr()
-    assert "predicted redshift from z_phot; redshift from z_spec" in told.err
-    found = json.loads(told.out)["metrics"]
+    output = capsys.readouterr()
+    assert "predicted redshift from z_phot; redshift from z_spec" in output.err
+    found = json.loads(output.out)["metrics"]
     assert found["mae"] == pytest.approx(0.05)
     assert (found["samples"], found["unpredicted"], found["unknown"]) == (2, 1, 1)
 

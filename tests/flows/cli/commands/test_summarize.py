@@ -10,8 +10,8 @@ def test_a_whole_run_of_the_replaced_system_is_shown_with_definitions(tmp_path, 
     old_run(tmp_path / "combined_25MB_1GB.json", 41)
     assert main(["summarize", str(tmp_path / "combined_25MB_1GB.json")]) == 0
     out = capsys.readouterr().out
-    for told in ("Records", "41", "52,398", "Sum of rates Gbit/s", "no speed of the run"):
-        assert told in out
+    for expected in ("Records", "41", "52,398", "Sum of rates Gbit/s", "no speed of the run"):
+        assert expected in out
     assert "WARNING" not in out
 
 
@@ -40,7 +40,7 @@ def test_a_plan_names_what_is_missing(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "expected"),
     [
         (["nowhere/at-all"], "there is no combined_data.json and no rank result under nowhere/at-all"),
         (["nowhere"], "RESULT_PATH is written bucket/result_path"),
@@ -48,8 +48,8 @@ def test_a_plan_names_what_is_missing(tmp_path, capsys):
         (["{}", "--plan", "missing.json"], "cannot read the plan missing.json"),
     ],
 )
-def test_wrong_input_is_one_sentence_and_exit_code_2(tmp_path, capsys, monkeypatch, words, told):
+def test_wrong_input_is_one_sentence_and_exit_code_2(tmp_path, capsys, monkeypatch, words, expected):
     monkeypatch.chdir(tmp_path)
     old_run(tmp_path / "a/combined_data.json", 2, result_path="runs/a")
     assert main(["summarize", *(word.format(tmp_path / "a") for word in words)]) == 2
-    assert told in capsys.readouterr().err
+    assert expected in capsys.readouterr().err
