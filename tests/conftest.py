@@ -109,42 +109,48 @@ def aws(emulator_url, monkeypatch):
     return emulator_url
 
 
+def fill(bucket, weights, folder):
+    """Make the bucket, with a survey and the weights."""
+    from inference.storage.store import Store
+    from tasks.aws.buckets import make_bucket
+
+    write_survey(folder)
+    make_bucket(bucket)
+    store = Store("s3://")
+    for prefix, paths in (("survey", folder.iterdir()), ("models", weights.parent.iterdir())):
+        for path in paths:
+            store.write(bucket, f"{prefix}/{path.name}", path)
+
+
 @pytest.fixture(scope="session")
 def deployed(emulator_url, tiny_weights, tmp_path_factory):
     """The project's stack on the emulator, its bucket with a survey and the weights; the stack's outputs."""
-    from inference.storage.store import Store
-    from tasks.aws.buckets import make_bucket
     from tasks.aws.stack import install
 
-    folder = tmp_path_factory.mktemp("survey")
-    write_survey(folder)
     with pytest.MonkeyPatch.context() as patch:
         point_at(emulator_url, patch)
-        make_bucket("cosmicai-test")
-        store = Store("s3://")
-        for path in folder.iterdir():
-            store.write("cosmicai-test", f"survey/{path.name}", path)
-        for path in tiny_weights.parent.iterdir():
-            store.write("cosmicai-test", f"models/{path.name}", path)
+        fill("cosmicai-test", tiny_weights, tmp_path_factory.mktemp("survey"))
         return install("cosmic-flows", "cosmicai-test", {}).outputs
 
 
 @pytest.fixture(scope="session")
 def filled_bucket(emulator_url, tiny_weights, tmp_path_factory):
     """A bucket on the emulator, with a survey and the weights and no stack; its name."""
-    from inference.storage.store import Store
-    from tasks.aws.buckets import make_bucket
-
-    folder = tmp_path_factory.mktemp("survey")
-    write_survey(folder)
     with pytest.MonkeyPatch.context() as patch:
         point_at(emulator_url, patch)
-        make_bucket("cosmicai-plain")
-        store = Store("s3://")
-        for prefix, paths in (("survey", folder.iterdir()), ("models", tiny_weights.parent.iterdir())):
-            for path in paths:
-                store.write("cosmicai-plain", f"{prefix}/{path.name}", path)
+        fill("cosmicai-plain", tiny_weights, tmp_path_factory.mktemp("survey"))
     return "cosmicai-plain"
+
+
+@pytest.fixture
+def without_aws(monkeypatch, tmp_path):
+    """A machine that knows no credentials, no region and no endpoint; the test may set some."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    for name in ("AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE"):
+        monkeypatch.setenv(name, str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    return monkeypatch
 
 
 @pytest.fixture

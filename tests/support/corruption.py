@@ -4,6 +4,8 @@ import copy
 import json
 import random
 import string
+import tracemalloc
+from collections.abc import Callable
 
 NUMBERS = (
     *(0, -1, 1, 2**31, 2**63, 10**18, 10**30, 10**400, -(10**400), 0.5, -0.5, 1e300, -1e300, 1e-320),
@@ -87,3 +89,23 @@ def corrupted_text(text: str, rng: random.Random) -> str:
     place, end = sorted(rng.randrange(len(text) + 1) for _ in range(2))
     piece = rng.choice((*TEXTS, text[place:end], rng.choice(string.printable), "REPORT RequestId: ", " ms", "1."))
     return text[:place] + piece * rng.choice((1, 1, 2, 1000)) + text[rng.choice((place, end)) :]
+
+
+CLAIMS_OF_GIGABYTES = {
+    "memo": b"\x80\x02Nr\xff\xff\xff\x0f.",
+    "bytearray": b"\x80\x05\x96\x00\x00\x00\x00\x10\x00\x00\x00.",
+    "text": b"\x80\x05\x8d\x00\x00\x00\x00\x10\x00\x00\x00.",
+    "integer": b"\x80\x02\x8b\xff\xff\xff\x7f.",
+    "too few values": b"\x80\x02N" + b"\x86" * 1000 + b".",
+}
+"""Pickle programs of a few bytes that ask their reader for gigabytes."""
+
+
+def peak_bytes(work: Callable[[], object]) -> int:
+    """The most memory that Python held while `work()` ran, in bytes."""
+    tracemalloc.start()
+    try:
+        work()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()

@@ -13,48 +13,38 @@ from inference.storage.store import Store, check_writable
 from tasks.plan import plan_ranks
 from tasks.preflight import hand_over, prepare
 from tasks.stage import stage_scripts
-from tests.support.models import KINDS, TINY, random_model
-from tests.support.surveys import random_survey, request_of, snapshot, write_survey
+from tests.support.models import KINDS, random_model
+from tests.support.surveys import random_survey, request_of, snapshot
 
 BUCKET, PATH = "cosmicai-test", "results/test"
-
-
-@pytest.fixture
-def root(tmp_path):
-    """A store with a survey of four partitions and a model."""
-    root = tmp_path / "store"
-    write_survey(root / BUCKET / "survey")
-    (root / BUCKET / "models").mkdir()
-    save(root / BUCKET / "models" / "tiny.safetensors", random_model(TINY))
-    return root
 
 
 def request(**changes):
     return RunRequest.read(request_of(engine="torch", **changes))
 
 
-def check(wanted, root):
-    return prepare(wanted, root, "local", None)
+def check(wanted, survey_store):
+    return prepare(wanted, survey_store, "local", None)
 
 
 class TestPrepare:
-    def test_prepare_writes_nothing_and_returns_what_it_found(self, root):
-        before = snapshot(root.parent)
-        found = check(request(), str(root))
-        assert snapshot(root.parent) == before
+    def test_prepare_writes_nothing_and_returns_what_it_found(self, survey_store):
+        before = snapshot(survey_store.parent)
+        found = check(request(), str(survey_store))
+        assert snapshot(survey_store.parent) == before
         assert [stored.key for stored in found.listing] == [f"survey/{number}.pt" for number in (1, 2, 3, 4)]
         assert found.weights.key == "models/tiny.safetensors"
-        assert (found.script_source, found.store_root) == (None, str(root))
+        assert (found.script_source, found.store_root) == (None, str(survey_store))
 
-    def test_prepare_makes_no_partitions(self, root, tmp_path):
+    def test_prepare_makes_no_partitions(self, survey_store, tmp_path):
         write_partition(tmp_path / "survey.pt", *random_survey(20))
         before = snapshot(tmp_path)
         wanted = {"source": str(tmp_path / "survey.pt"), "size": 10}
-        assert check(request(data_prefix="made", partition=wanted), str(root)).listing is None
+        assert check(request(data_prefix="made", partition=wanted), str(survey_store)).listing is None
         assert snapshot(tmp_path) == before
 
-    def test_prepare_does_not_look_at_prices(self, root):
-        assert check(request(region="mars-1"), str(root)).request.region == "mars-1"
+    def test_prepare_does_not_look_at_prices(self, survey_store):
+        assert check(request(region="mars-1"), str(survey_store)).request.region == "mars-1"
 
     @pytest.mark.parametrize("engine", ["torch", "onnxruntime"])
     @pytest.mark.parametrize(
@@ -74,23 +64,23 @@ class TestPrepare:
             ({"partition": {"source": "{survey}/1.pt", "size": 10}}, "holds partitions that were not made from"),
         ],
     )
-    def test_prepare_refuses_wrong_input_in_one_sentence(self, root, engine, changes, named):
-        models = root / BUCKET / "models"
+    def test_prepare_refuses_wrong_input_in_one_sentence(self, survey_store, engine, changes, named):
+        models = survey_store / BUCKET / "models"
         save(models / "other.safetensors", random_model(KINDS["other sizes"]))
         (models / "damaged.safetensors").write_bytes((models / "tiny.safetensors").read_bytes()[:-8])
         if "partition" in changes:
-            source = changes["partition"]["source"].format(models=models, survey=root / BUCKET / "survey")
+            source = changes["partition"]["source"].format(models=models, survey=survey_store / BUCKET / "survey")
             changes = {"partition": changes["partition"] | {"source": source}}
-        before = snapshot(root.parent)
+        before = snapshot(survey_store.parent)
         with pytest.raises(BadInput, match=named) as raised:
-            check(RunRequest.read(request_of(engine=engine, **changes)), str(root))
+            check(RunRequest.read(request_of(engine=engine, **changes)), str(survey_store))
         assert "\n" not in str(raised.value)
-        assert snapshot(root.parent) == before
+        assert snapshot(survey_store.parent) == before
 
-    def test_prepare_accepts_a_store_that_does_not_exist_yet(self, root, tmp_path):
+    def test_prepare_accepts_a_store_that_does_not_exist_yet(self, survey_store, tmp_path):
         survey = tmp_path / "survey.pt"
         write_partition(survey, *random_survey(20))
-        model = shutil.copy(root / BUCKET / "models" / "tiny.safetensors", tmp_path)
+        model = shutil.copy(survey_store / BUCKET / "models" / "tiny.safetensors", tmp_path)
         check(request(model=str(model), partition={"source": str(survey), "size": 10}), str(tmp_path / "new" / "store"))
         assert not (tmp_path / "new").exists()
 
@@ -120,26 +110,26 @@ class TestWhetherAStoreCanBeWritten:
 
 
 class TestHandOver:
-    def test_prepare_takes_what_was_handed_over_and_only_once(self, root):
-        found = check(request(), str(root))
+    def test_prepare_takes_what_was_handed_over_and_only_once(self, survey_store):
+        found = check(request(), str(survey_store))
         with hand_over(found):
-            assert check(request(), str(root)) is found
-            assert check(request(), str(root)) is not found
+            assert check(request(), str(survey_store)) is found
+            assert check(request(), str(survey_store)) is not found
 
     @pytest.mark.parametrize("changes", [{"batch_size": 7}, {"data_prefix": "survey2"}])
-    def test_prepare_looks_again_for_another_request(self, root, changes):
-        shutil.copytree(root / BUCKET / "survey", root / BUCKET / "survey2")
-        with hand_over(check(request(), str(root))):
-            other = check(request(**changes), str(root))
+    def test_prepare_looks_again_for_another_request(self, survey_store, changes):
+        shutil.copytree(survey_store / BUCKET / "survey", survey_store / BUCKET / "survey2")
+        with hand_over(check(request(), str(survey_store))):
+            other = check(request(**changes), str(survey_store))
         assert other.request == request(**changes)
 
-    def test_prepare_looks_again_for_another_executor(self, root):
-        with hand_over(check(request(), str(root))):
-            assert prepare(request(), str(root), "local", 0).executor.in_process
+    def test_prepare_looks_again_for_another_executor(self, survey_store):
+        with hand_over(check(request(), str(survey_store))):
+            assert prepare(request(), str(survey_store), "local", 0).executor.in_process
 
 
 @pytest.mark.parametrize("engine", ["torch", "onnxruntime"])
-def test_listing_and_weights_are_looked_up_once_a_run(root, engine, monkeypatch):
+def test_listing_and_weights_are_looked_up_once_a_run(survey_store, engine, monkeypatch):
     asked = []
     for name in ("list", "head", "read"):
         original = getattr(Store, name)
@@ -152,12 +142,12 @@ def test_listing_and_weights_are_looked_up_once_a_run(root, engine, monkeypatch)
     for artifact in ("stage.create_markdown_artifact", "plan.create_table_artifact"):
         monkeypatch.setattr(f"tasks.{artifact}", lambda *_, **__: None)  # no server here
     wanted = request().model_copy(update={"engine": engine})
-    prepared = check(wanted, str(root))
+    prepared = check(wanted, str(survey_store))
     with hand_over(prepared):  # as the command does, before the flow looks
-        prepared = check(wanted, str(root))
+        prepared = check(wanted, str(survey_store))
     workload = stage_scripts.fn(prepared)
-    with run_leases(Store(root), prepared.request, "run") as leases:
-        start = plan_ranks.fn(prepared.request, prepared.listing, workload, str(root), leases[0], False)
+    with run_leases(Store(survey_store), prepared.request, "run") as leases:
+        start = plan_ranks.fn(prepared.request, prepared.listing, workload, str(survey_store), leases[0], False)
     assert start.plan.world_size == 4
     assert asked.count(("list", "survey")) == 1
     assert asked.count(("head", "models/tiny.safetensors")) == 1

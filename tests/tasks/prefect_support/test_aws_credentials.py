@@ -21,16 +21,6 @@ print(json.dumps([options["region"], options["endpoint"], keys["access_key_id"],
 """
 
 
-@pytest.fixture
-def no_aws(monkeypatch, tmp_path):
-    for name in [name for name in os.environ if name.startswith("AWS_")]:
-        monkeypatch.delenv(name)
-    for name in ("AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE"):
-        monkeypatch.setenv(name, str(tmp_path / "none"))
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    return monkeypatch
-
-
 def save(name="cosmic-test", **fields):
     from prefect_aws import AwsCredentials
 
@@ -47,9 +37,9 @@ def test_credentials_without_a_block_change_nothing():
 @pytest.mark.slow
 @pytest.mark.usefixtures("prefect_api")
 class TestBlock:
-    def test_keys_reach_clients_store_and_workers_and_no_environment(self, no_aws):
-        no_aws.setenv("AWS_ACCESS_KEY_ID", "before")
-        no_aws.setenv("AWS_SESSION_TOKEN", "of another account")
+    def test_keys_reach_clients_store_and_workers_and_no_environment(self, without_aws):
+        without_aws.setenv("AWS_ACCESS_KEY_ID", "before")
+        without_aws.setenv("AWS_SESSION_TOKEN", "of another account")
         before = dict(os.environ)
         block = save(
             aws_access_key_id="key-of-the-block",
@@ -66,13 +56,13 @@ class TestBlock:
             assert CANARY not in str(dict(os.environ))
         assert dict(os.environ) == before
 
-    def test_keys_that_are_saved_anew_during_a_run_are_used(self, no_aws):
-        no_aws.setattr(aws_credentials, "_SESSION_KEYS_S", 0.0)
+    def test_keys_that_are_saved_anew_during_a_run_are_used(self, without_aws):
+        without_aws.setattr(aws_credentials, "_SESSION_KEYS_S", 0.0)
         fields = {"aws_secret_access_key": CANARY, "region_name": "eu-west-3", "aws_session_token": "t"}
         block = save(aws_access_key_id="first", **fields)
         with credentials(block):
             save(aws_access_key_id="second", **fields)
-            no_aws.setattr(aws_credentials, "_SESSION_KEYS_S", 60.0)
+            without_aws.setattr(aws_credentials, "_SESSION_KEYS_S", 60.0)
             assert s3.options()["credential_provider"]()["access_key_id"] == "second"
 
     def test_keys_of_an_assumed_role_come_from_sts(self, aws):
@@ -86,21 +76,21 @@ class TestBlock:
             assert keys["access_key_id"].startswith("ASIA")
             assert keys["token"]
 
-    def test_profile_is_left_to_the_clients(self, no_aws, tmp_path):
+    def test_profile_is_left_to_the_clients(self, without_aws, tmp_path):
         (tmp_path / "none").write_text(
             "[profile science]\nregion = sa-east-1\n[science]\naws_access_key_id = AKID\naws_secret_access_key = s\n"
         )
-        no_aws.setenv("AWS_ACCESS_KEY_ID", "of another account")
-        no_aws.setenv("AWS_SECRET_ACCESS_KEY", "x")
+        without_aws.setenv("AWS_ACCESS_KEY_ID", "of another account")
+        without_aws.setenv("AWS_SECRET_ACCESS_KEY", "x")
         with credentials(save(profile_name="science")):
             assert client("lambda").meta.region_name == "sa-east-1"
             assert s3.options()["credential_provider"]()["access_key_id"] == "AKID"
 
-    def test_missing_block_is_named(self, no_aws):
+    def test_missing_block_is_named(self, without_aws):
         with pytest.raises(BadInput, match="no AwsCredentials block 'none'"), credentials("none"):
             pass
 
-    def test_keys_are_not_served_to_a_process_without_the_token(self, no_aws):
+    def test_keys_are_not_served_to_a_process_without_the_token(self, without_aws):
         import urllib.error
         import urllib.request
 
