@@ -22,6 +22,7 @@ from inference.contract.json_text import parse_json
 from inference.contract.plausible import MAGNITUDE, PREDICTION, REDSHIFT
 from inference.contract.validation import shorten
 from inference.errors import BadInput
+from tasks.photoz.distribution import LEVELS, density_of, inverse, mode_and_mean, subdivided
 
 BOUNDS = {
     "z_err68_low": 0.15865525,
@@ -29,8 +30,6 @@ BOUNDS = {
     "z_err95_low": 0.025,
     "z_err95_high": 0.975,
 }
-# Few, so that the slope between two of them, the density, is smooth with some hundred galaxies in a bin.
-LEVELS = np.array([0, 0.01, 0.025, 0.1, 0.15865525, 0.3, 0.5, 0.7, 0.84134475, 0.9, 0.975, 0.99, 1])
 FEWEST = 200  # galaxies in a bin: of fewer, the position of a 2.5 % quantile is a guess
 # Bins of predicted redshift, and of magnitude in each of them; the first is one global interval.
 SHAPES = ((1, 1), (4, 1), (4, 2), (8, 2), (10, 3), (12, 4), (16, 3), (20, 3), (10, 8), (20, 5), (30, 4), (20, 8))
@@ -102,6 +101,38 @@ class Calibration:
             scale = 1 + z_pred[rows, None]
             density[rows] = density_of(self.flat[number], (grid - z_pred[rows, None]) / scale) / scale
         return density
+
+    def fine_quantiles(self, z_pred: np.ndarray, mag_r: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """More quantiles of p(z) than are kept, for libraries that interpolate between them more coarsely.
+
+        Args:
+            z_pred: predicted redshifts, (N,).
+            mag_r: r magnitudes, AB, (N,).
+
+        Returns:
+            Levels from 0 to 1, (F,), and the redshifts there, (N, F); NaN outside the calibrated range.
+        """
+        levels = subdivided(LEVELS)
+        residuals = np.array([inverse(quantiles, levels) for quantiles in self.flat])
+        return levels, self._absolute(z_pred, mag_r, residuals)
+
+    def point_estimates(self, z_pred: np.ndarray, mag_r: np.ndarray) -> dict[str, np.ndarray]:
+        """The mode, mean and median of p(z), (N,) each, by these names; NaN outside the calibrated range.
+
+        Args:
+            z_pred: predicted redshifts, (N,).
+            mag_r: r magnitudes, AB, (N,).
+        """
+        median = int(np.flatnonzero(LEVELS == 0.5)[0])
+        points = np.array([(*mode_and_mean(quantiles), quantiles[median]) for quantiles in self.flat])
+        found = self._absolute(z_pred, mag_r, points)
+        return {name: found[:, column] for column, name in enumerate(("mode", "mean", "median"))}
+
+    def _absolute(self, z_pred: np.ndarray, mag_r: np.ndarray, residuals: np.ndarray) -> np.ndarray:
+        """Redshifts (N, K) for residuals (Z M, K) of each bin; NaN outside the calibrated range."""
+        z_pred, bins = np.asarray(z_pred, np.float64)[:, None], self.bins(z_pred, mag_r)
+        found: np.ndarray = np.where((bins >= 0)[:, None], z_pred + (1 + z_pred) * residuals[bins], np.nan)
+        return found
 
     @property
     def flat(self) -> np.ndarray:
@@ -185,15 +216,6 @@ def _place(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
     place[values == edges[-1]] = len(edges) - 2
     found: np.ndarray = np.where((values >= edges[0]) & (values <= edges[-1]), place, -1)
     return found
-
-
-def density_of(quantiles: np.ndarray, residuals: np.ndarray) -> np.ndarray:
-    """The density of a bin's residuals, of the shape of `residuals`: the slope of a monotone cubic through LEVELS."""
-    from scipy.interpolate import PchipInterpolator
-
-    slope = PchipInterpolator(quantiles, LEVELS, extrapolate=False).derivative()
-    density: np.ndarray = np.nan_to_num(np.maximum(slope(residuals), 0.0), nan=0.0)
-    return density
 
 
 def calibrate(

@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 
 from inference.contract.plausible import REDSHIFT
-from tasks.photoz.calibration import BOUNDS, LEVELS, Calibration, density_of
+from tasks.photoz.calibration import BOUNDS, Calibration
+from tasks.photoz.distribution import LEVELS, density_of
 from tasks.photoz.metric_intervals import edges_of
 from tasks.reporting.formatting import number, percent
 from tasks.reporting.page import Stat

@@ -14,9 +14,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("result_path", metavar="RESULT_PATH", help="a run, written bucket/result_path")
     add_store(parser)
     parser.add_argument(
-        "--format", choices=("parquet", "fits", "votable", "ecsv", "csv"), help="default: as --to ends, else parquet"
+        "--format",
+        choices=("parquet", "fits", "votable", "ecsv", "csv", "qp", "rubin"),
+        help="default: as --to ends, else parquet; qp is p(z) for RAIL, rubin is Parquet with Rubin's column names",
     )
     parser.add_argument("--to", type=Path, metavar="FILE", help="default redshifts.<format's suffix>")
+    parser.add_argument("--name", default="cosmic", help="of the estimator, for --format rubin (default %(default)s)")
     parser.add_argument("--overwrite", action="store_true", help="replace FILE where it is there")
     parser.add_argument("--partial", action="store_true", help="take what is there of an incomplete run")
     parser.add_argument(
@@ -31,23 +34,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     """Assemble, write."""
     from inference.storage.store import Store
-    from tasks.run_results.catalogue import read_catalogue
+    from tasks.run_results.catalogue import calibration_of, read_catalogue
     from tasks.run_results.catalogue_formats import SUFFIXES, catalogue_bytes, csv_header
+    from tasks.run_results.catalogue_qp import qp_bytes
+    from tasks.run_results.catalogue_rubin import rubin_bytes
 
-    by_suffix = {suffix: name for name, suffix in SUFFIXES.items()} | {".xml": "votable"}
+    suffixes = SUFFIXES | {"qp": ".hdf5", "rubin": ".parquet"}
+    by_suffix = {suffix: name for name, suffix in SUFFIXES.items()} | {".xml": "votable", ".hdf5": "qp"}
     suffix = args.to.suffix.lower() if args.to is not None else ".parquet"
     form = args.format or by_suffix.get(suffix)
     if form is None:
         raise BadInput(f"{args.to} does not tell the format: name it with --format")
-    target = args.to or Path(f"redshifts{SUFFIXES[form]}")
+    target = args.to or Path(f"redshifts{suffixes[form]}")
     header = target.with_name(f"{target.name}.json") if form == "csv" else None
     for path in (target, header):
         if path is not None and path.exists() and not args.overwrite:
             raise BadInput(f"{path} is there already: choose another file with --to, or --overwrite")
     bucket, result_path = bucket_and_path(args.result_path)
     objects = None if args.objects is None else _bytes(args.objects)
-    catalogue = read_catalogue(Store(args.store), bucket, result_path, partial=args.partial, objects=objects)
-    data = catalogue_bytes(catalogue, form)
+    store = Store(args.store)
+    catalogue = read_catalogue(store, bucket, result_path, partial=args.partial, objects=objects)
+    if form in {"qp", "rubin"}:
+        calibration = calibration_of(store, bucket, catalogue.provenance)
+        qp_form = form == "qp"
+        data = qp_bytes(catalogue, calibration) if qp_form else rubin_bytes(catalogue, calibration, args.name)
+    else:
+        data = catalogue_bytes(catalogue, form)
     with atomic_write(target) as partial:
         partial.write_bytes(data)
     if header is not None:
@@ -55,8 +67,10 @@ def main(args: argparse.Namespace) -> int:
             partial.write_bytes(csv_header(catalogue))
     rows = catalogue.rows
     known = int(rows["z_spec"].notna().sum())
+    without = int(rows["z_err68_low"].isna().sum()) if "z_err68_low" in rows else len(rows)
     facts = {"file": str(target), "format": form, "objects": len(rows), "with_z_spec": known, "bytes": len(data)}
     facts |= {} if header is None else {"header": str(header)}
+    facts |= {"without_p_of_z": without} if form in {"qp", "rubin"} else {}
     if args.json:
         print_json(facts | {"outliers": int(rows["outlier"].sum()), "provenance": catalogue.provenance})
         return 0
@@ -64,6 +78,9 @@ def main(args: argparse.Namespace) -> int:
         f"{target}: {len(rows):,} objects, {known:,} with a spectroscopic redshift,"
         f" {int(rows['outlier'].sum()):,} of them outliers; {len(data) / 1e6:.1f} MB"
     )
+    if form in {"qp", "rubin"} and without:
+        fate = "left out" if form == "qp" else "null"
+        say(f"{without:,} of them lie outside the range that was calibrated: their p(z) is {fate}")
     if header is not None:
         say(f"{header}: what the columns are, and where the redshifts come from")
     if catalogue.provenance["missing_ranks"]:

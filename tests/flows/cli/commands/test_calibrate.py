@@ -2,6 +2,7 @@ import json
 
 import pandas as pd
 import pytest
+import qp
 
 from flows.cli import main
 from flows.run import run
@@ -108,6 +109,16 @@ class TestACalibratedModel:
             assert scores["width_68"] == pytest.approx(
                 float((of_run["z_err68_high"] - of_run["z_err68_low"]).median()), rel=1e-6
             )
+
+    def test_its_catalogue_has_p_of_z_for_rail_and_for_rubin(self, calibrated, tmp_path, monkeypatch, capsys):
+        store, request = calibrated
+        run(request, str(store), "local", 1)
+        monkeypatch.chdir(tmp_path)
+        assert main(["catalogue", RUN, "--store", str(store), "--to", "z.hdf5"]) == 0
+        assert main(["catalogue", RUN, "--store", str(store), "--format", "rubin", "--to", "z.parquet"]) == 0
+        assert "300 objects" in capsys.readouterr().out
+        median = pd.read_parquet("z.parquet")["cosmic_z_median"]
+        assert qp.read("z.hdf5").ppf(0.5).ravel() == pytest.approx(median.dropna(), abs=1e-5)
 
     def test_a_calibration_of_other_weights_stops_a_run_before_it_writes(self, calibrated, tmp_path, capsys):
         store, request = calibrated

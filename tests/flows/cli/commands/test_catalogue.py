@@ -49,6 +49,8 @@ def test_a_file_that_is_there_is_kept_unless_asked(place, capsys):
         (["nothing"], "RESULT_PATH is written bucket/result_path"),
         (["cosmicai-test/results/other"], "there is no finished run under cosmicai-test/results/other"),
         ([RUN, "--to", "z.txt"], "does not tell the format"),
+        ([RUN, "--to", "z.hdf5"], "the run has no p(z), because its model has no calibration"),
+        ([RUN, "--format", "rubin"], "the run has no p(z), because its model has no calibration"),
         ([RUN, "--objects", "none.parquet"], "cannot read the table of objects none.parquet"),
     ],
 )
