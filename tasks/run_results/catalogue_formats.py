@@ -88,7 +88,8 @@ def catalogue_bytes(catalogue: Catalogue, form: str) -> bytes:
     return FORMATS[form](catalogue)
 
 
-def _parquet(catalogue: Catalogue) -> bytes:
+def parquet_table(catalogue: Catalogue) -> pa.Table:
+    """The catalogue as an Arrow table, with units, UCDs and provenance in its metadata."""
     rows = catalogue.rows
     table = pa.Table.from_pandas(rows, preserve_index=False)
     fields = [
@@ -97,9 +98,12 @@ def _parquet(catalogue: Catalogue) -> bytes:
         for about in [FIELDS[field.name]]
     ]
     facts = catalogue.provenance | {"partitions": catalogue.partitions.to_dict("records")}
-    schema = pa.schema(fields, metadata={"cosmic": json.dumps(facts)})
+    return pa.table(table.columns, schema=pa.schema(fields, metadata={"cosmic": json.dumps(facts)}))
+
+
+def _parquet(catalogue: Catalogue) -> bytes:
     file = io.BytesIO()
-    pq.write_table(pa.table(table.columns, schema=schema), file, compression="zstd")
+    pq.write_table(parquet_table(catalogue), file, compression="zstd")
     return file.getvalue()
 
 

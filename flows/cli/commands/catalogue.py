@@ -2,11 +2,16 @@
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from flows.cli.options import add_json, add_store, bucket_and_path
 from flows.cli.terminal import print_json, say
 from inference.errors import BadInput
 from inference.storage.atomic_write import atomic_write
+
+if TYPE_CHECKING:
+    from inference.storage.store import Store
+    from tasks.run_results.catalogue import Catalogue
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -15,8 +20,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_store(parser)
     parser.add_argument(
         "--format",
-        choices=("parquet", "fits", "votable", "ecsv", "csv", "qp", "rubin"),
-        help="default: as --to ends, else parquet; qp is p(z) for RAIL, rubin is Parquet with Rubin's column names",
+        choices=("parquet", "fits", "votable", "ecsv", "csv", "qp", "rubin", "hats"),
+        help="default: as --to ends, else parquet; qp is p(z) for RAIL, rubin is Parquet with Rubin's column names,"
+        " hats is a folder that LSDB opens",
     )
     parser.add_argument("--to", type=Path, metavar="FILE", help="default redshifts.<format's suffix>")
     parser.add_argument("--name", default="cosmic", help="of the estimator, for --format rubin (default %(default)s)")
@@ -34,12 +40,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     """Assemble, write."""
     from inference.storage.store import Store
-    from tasks.run_results.catalogue import calibration_of, read_catalogue
-    from tasks.run_results.catalogue_formats import SUFFIXES, catalogue_bytes, csv_header
-    from tasks.run_results.catalogue_qp import qp_bytes
-    from tasks.run_results.catalogue_rubin import rubin_bytes
+    from tasks.run_results.catalogue import read_catalogue
+    from tasks.run_results.catalogue_formats import SUFFIXES, csv_header
+    from tasks.run_results.catalogue_hats import write_hats
 
-    suffixes = SUFFIXES | {"qp": ".hdf5", "rubin": ".parquet"}
+    suffixes = SUFFIXES | {"qp": ".hdf5", "rubin": ".parquet", "hats": ""}
     by_suffix = {suffix: name for name, suffix in SUFFIXES.items()} | {".xml": "votable", ".hdf5": "qp"}
     suffix = args.to.suffix.lower() if args.to is not None else ".parquet"
     form = args.format or by_suffix.get(suffix)
@@ -50,25 +55,22 @@ def main(args: argparse.Namespace) -> int:
     for path in (target, header):
         if path is not None and path.exists() and not args.overwrite:
             raise BadInput(f"{path} is there already: choose another file with --to, or --overwrite")
+    if form == "hats" and target.exists():
+        raise BadInput(f"{target} is there already: choose another folder with --to, or remove it")
     bucket, result_path = bucket_and_path(args.result_path)
     objects = None if args.objects is None else _bytes(args.objects)
     store = Store(args.store)
     catalogue = read_catalogue(store, bucket, result_path, partial=args.partial, objects=objects)
-    if form in {"qp", "rubin"}:
-        calibration = calibration_of(store, bucket, catalogue.provenance)
-        qp_form = form == "qp"
-        data = qp_bytes(catalogue, calibration) if qp_form else rubin_bytes(catalogue, calibration, args.name)
-    else:
-        data = catalogue_bytes(catalogue, form)
-    with atomic_write(target) as partial:
-        partial.write_bytes(data)
+    size = (
+        write_hats(catalogue, target) if form == "hats" else _write(store, bucket, catalogue, form, target, args.name)
+    )
     if header is not None:
         with atomic_write(header) as partial:
             partial.write_bytes(csv_header(catalogue))
     rows = catalogue.rows
     known = int(rows["z_spec"].notna().sum())
     without = int(rows["z_err68_low"].isna().sum()) if "z_err68_low" in rows else len(rows)
-    facts = {"file": str(target), "format": form, "objects": len(rows), "with_z_spec": known, "bytes": len(data)}
+    facts = {"file": str(target), "format": form, "objects": len(rows), "with_z_spec": known, "bytes": size}
     facts |= {} if header is None else {"header": str(header)}
     facts |= {"without_p_of_z": without} if form in {"qp", "rubin"} else {}
     if args.json:
@@ -76,7 +78,7 @@ def main(args: argparse.Namespace) -> int:
         return 0
     say(
         f"{target}: {len(rows):,} objects, {known:,} with a spectroscopic redshift,"
-        f" {int(rows['outlier'].sum()):,} of them outliers; {len(data) / 1e6:.1f} MB"
+        f" {int(rows['outlier'].sum()):,} of them outliers; {size / 1e6:.1f} MB"
     )
     if form in {"qp", "rubin"} and without:
         fate = "left out" if form == "qp" else "null"
@@ -86,6 +88,23 @@ def main(args: argparse.Namespace) -> int:
     if catalogue.provenance["missing_ranks"]:
         say(f"WARNING the run is incomplete: {catalogue.provenance['missing_ranks']} ranks are missing", "yellow")
     return 0
+
+
+def _write(store: "Store", bucket: str, catalogue: "Catalogue", form: str, target: Path, name: str) -> int:
+    """Write a catalogue that is one file; return its bytes."""
+    from tasks.run_results.catalogue import calibration_of
+    from tasks.run_results.catalogue_formats import catalogue_bytes
+    from tasks.run_results.catalogue_qp import qp_bytes
+    from tasks.run_results.catalogue_rubin import rubin_bytes
+
+    if form in {"qp", "rubin"}:
+        calibration = calibration_of(store, bucket, catalogue.provenance)
+        data = qp_bytes(catalogue, calibration) if form == "qp" else rubin_bytes(catalogue, calibration, name)
+    else:
+        data = catalogue_bytes(catalogue, form)
+    with atomic_write(target) as partial:
+        partial.write_bytes(data)
+    return len(data)
 
 
 def _bytes(path: Path) -> bytes:

@@ -1,10 +1,12 @@
 import json
 
+import pyarrow.parquet as pq
 import pytest
 from astropy.table import Table
+from hats.io.validation import is_valid_catalog
 
 from flows.cli import main
-from tests.support.finished_run import finished_run
+from tests.support.finished_run import finished_run, object_table
 from tests.support.surveys import SIZES
 
 RUN = "cosmicai-test/results/test"
@@ -50,6 +52,7 @@ def test_a_file_that_is_there_is_kept_unless_asked(place, capsys):
         (["cosmicai-test/results/other"], "there is no finished run under cosmicai-test/results/other"),
         ([RUN, "--to", "z.txt"], "does not tell the format"),
         ([RUN, "--to", "z.hdf5"], "the run has no p(z), because its model has no calibration"),
+        ([RUN, "--format", "hats"], "a HATS catalogue needs ra and dec"),
         ([RUN, "--format", "rubin"], "the run has no p(z), because its model has no calibration"),
         ([RUN, "--objects", "none.parquet"], "cannot read the table of objects none.parquet"),
     ],
@@ -67,3 +70,17 @@ def test_a_partial_catalogue_says_that_it_is_one(tmp_path, monkeypatch, capsys):
     assert main(["catalogue", RUN]) == 2
     assert main(["catalogue", RUN, "--partial"]) == 0
     assert "WARNING the run is incomplete: 1 ranks are missing" in capsys.readouterr().out
+
+
+def test_a_hats_catalogue_is_a_folder_that_is_never_overwritten(place, capsys):
+    store = place / ".cosmic/store"
+    pq.write_table(object_table(store), place / "objects.parquet")
+    finished_run(store)
+    words = ["catalogue", RUN, "--objects", "objects.parquet", "--format", "hats", "--to", "sky"]
+    assert main(words) == 0
+    assert f"sky: {sum(SIZES)} objects" in capsys.readouterr().out
+    assert is_valid_catalog(place / "sky", strict=True)
+    assert main([*words, "--overwrite"]) == 2
+    assert "sky is there already: choose another folder with --to, or remove it" in capsys.readouterr().err.replace(
+        "\n", " "
+    )

@@ -1,0 +1,82 @@
+"""HATS catalogues, validated and read back by the library hats."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from hats import read_hats
+from hats.io.validation import is_valid_catalog
+from hats.pixel_math import compute_spatial_index
+
+from inference.errors import BadInput
+from inference.storage.store import Store
+from tasks.run_results.catalogue import read_catalogue
+from tasks.run_results.catalogue_hats import SPATIAL_INDEX, write_hats
+from tests.support.finished_run import BUCKET, PATH, finished_run
+from tests.support.surveys import SIZES
+
+
+@pytest.fixture
+def catalogue(tmp_path):
+    """Objects all over the sky."""
+    finished_run(tmp_path)
+    found = read_catalogue(Store(tmp_path), BUCKET, PATH)
+    rng = np.random.default_rng(3)
+    count = len(found.rows)
+    places = {"ra": rng.uniform(0, 360, count), "dec": np.degrees(np.arcsin(rng.uniform(-1, 1, count)))}
+    return dataclasses.replace(found, rows=found.rows.assign(**places))
+
+
+def parts_of(folder):
+    return [pd.read_parquet(path) for path in sorted(folder.glob("dataset/Norder=*/Dir=*/Npix=*.parquet"))]
+
+
+@pytest.mark.parametrize("rows_a_part", [1_000_000, 8])
+def test_folder_is_valid_and_holds_each_object_in_its_part(catalogue, tmp_path, rows_a_part):
+    folder = tmp_path / "redshifts"
+    size = write_hats(catalogue, folder, rows_a_part)
+    assert is_valid_catalog(folder, strict=True)
+    found = read_hats(folder)
+    assert (found.catalog_info.total_rows, found.catalog_info.ra_column) == (sum(SIZES), "ra")
+    assert found.catalog_info.catalog_name == "redshifts"
+    parts = parts_of(folder)
+    assert len(parts) == len(found.get_healpix_pixels())
+    assert max(map(len, parts)) <= rows_a_part
+    assert (len(parts) > 12) == (rows_a_part == 8)
+    rows = pd.concat(parts)
+    expected = catalogue.rows.set_index("object_id").loc[rows["object_id"]]
+    np.testing.assert_array_equal(rows["z_pred"], expected["z_pred"])
+    np.testing.assert_array_equal(rows[SPATIAL_INDEX], compute_spatial_index(rows["ra"].array, rows["dec"].array))
+    assert all(part[SPATIAL_INDEX].is_monotonic_increasing for part in parts)
+    assert size > sum(path.stat().st_size for path in folder.rglob("Npix=*"))
+
+
+def test_folder_says_where_its_redshifts_come_from(catalogue, tmp_path):
+    write_hats(catalogue, tmp_path / "z")
+    assert read_hats(tmp_path / "z").catalog_info.cosmic_model_sha256 == "ab" * 32
+    assert [part["rows"] for part in json.loads((tmp_path / "z/partitions.json").read_text())] == list(SIZES)
+
+
+def test_objects_at_one_place_stay_in_one_part_however_many(catalogue, tmp_path):
+    at_one = dataclasses.replace(catalogue, rows=catalogue.rows.assign(ra=10.0, dec=-89.9))
+    write_hats(at_one, tmp_path / "z", rows_a_part=10)
+    assert [len(part) for part in parts_of(tmp_path / "z")] == [sum(SIZES)]
+    assert is_valid_catalog(tmp_path / "z", strict=True)
+
+
+@pytest.mark.parametrize(
+    ("places", "message"),
+    [
+        (None, "needs ra and dec, which this run's partitions do not tell"),
+        ({"ra": np.nan}, "135 objects have no place on the sky"),
+        ({"ra": 361.0}, "with ra 361.0"),
+        ({"dec": -91.0}, "and dec -91.0"),
+    ],
+)
+def test_objects_without_a_place_are_refused_and_nothing_is_written(catalogue, tmp_path, places, message):
+    rows = catalogue.rows.drop(columns=["ra", "dec"]) if places is None else catalogue.rows.assign(**places)
+    with pytest.raises(BadInput, match=message):
+        write_hats(dataclasses.replace(catalogue, rows=rows), tmp_path / "z")
+    assert not list(tmp_path.glob("*z*"))
