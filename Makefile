@@ -6,9 +6,8 @@ LEAN   := $(VENV)/.lean
 READY  := $(VENV)/.ready
 STORE  ?= .cosmic/store
 WHAT   ?=
-# Two test processes, each with a Prefect server and an emulator of its own; a file's tests stay together, and files
-# come in the order of tests/conftest.py.
-SPREAD ?= -n 2 --dist loadfile --no-loadscope-reorder
+# Two test processes, each with a Prefect server and an emulator of its own; a file's tests stay together.
+SPREAD ?= -n 2 --dist loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help demo check test bench soak ui docs lint format clean

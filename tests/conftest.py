@@ -30,16 +30,6 @@ ROOT = Path(__file__).parent.parent
 SCRIPTED_WORKER = (sys.executable, "-m", "tests.support.scripted_worker")
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items):
-    """Files with slow tests come first, and journeys before all, so that both processes end at about the same time.
-
-    Without this the last file is one with few tests, which are the slowest, and one process waits for the other.
-    """
-    slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: ("journeys" not in item.path.parts, item.path not in slow))
-
-
 def events_of(world_size):
     return [
         dataclasses.replace(EVENT, rank=rank, world_size=world_size, data_paths=(f"survey/{rank}.pt",))
