@@ -1,6 +1,7 @@
-"""A local file is written whole or not at all."""
+"""A local file or folder is written whole or not at all."""
 
 import os
+import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -32,7 +33,7 @@ def atomic_write(path: Path, *, durable: bool = True) -> Iterator[Path]:
         ...     print(*os.listdir(folder), Path(folder, "a.txt").read_text())
         a.txt whole
     """
-    partial = path.with_name(f".{path.name[:200]}.{os.getpid()}-{uuid.uuid4().hex[:12]}.partial")
+    partial = _partial(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield partial
@@ -45,3 +46,31 @@ def atomic_write(path: Path, *, durable: bool = True) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Yield a new, empty folder beside `path`; when the block ends well, it gets the name `path`.
+
+    A block that fails leaves nothing behind.
+
+    Args:
+        path: the folder, which must not be there; folders above it are made.
+
+    Raises:
+        StoreError: the folder cannot be written, or is there; names it.
+    """
+    partial = _partial(path)
+    try:
+        partial.mkdir(parents=True)
+        yield partial
+        partial.rename(path)
+    except OSError as error:
+        raise StoreError(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _partial(path: Path) -> Path:
+    """A name beside `path` that no other writer takes."""
+    return path.with_name(f".{path.name[:200]}.{os.getpid()}-{uuid.uuid4().hex[:12]}.partial")

@@ -13,6 +13,7 @@ import logging
 import os
 import socket
 import threading
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -29,6 +30,7 @@ from inference.storage.store import Store
 
 LIFE_S = 60.0  # of an attended lease, which is renewed four times in that time
 _TRIES = 20
+_PAUSES_S = (1.0, 2.0, 4.0)  # as the steps of a run, which are tried again as often
 _LONGEST_S = 366 * 86_400.0
 _log = logging.getLogger(__name__)
 
@@ -275,11 +277,21 @@ class HeldLease:
     def check(self) -> None:
         """Renew the lease now: the machine may have slept until a moment ago.
 
+        A store that is away is asked again for some seconds: what a run has computed is not given up for that.
+
         Raises:
             LeaseHeldError: another holder took it over.
             StoreError: the store refuses.
         """
-        self._change()
+        for pause_s in _PAUSES_S:
+            try:
+                return self._change()
+            except LeaseHeldError:
+                raise
+            except StoreError as error:
+                _log.warning("%s could not be renewed, and is tried again: %s", self.lease.place, error)
+                time.sleep(pause_s)
+        return self._change()
 
     def commit(self, generation: int | None = None) -> None:
         """Make this generation's results the ones that count, in one conditional write.

@@ -6,7 +6,6 @@ it. Source: IVOA Note "HATS: A Standard for the Hierarchical Adaptive Tiling Sch
 """
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from inference.errors import BadInput
+from inference.storage.atomic_write import atomic_folder
 from tasks.reporting.terminal import bar
 from tasks.run_results.catalogue import Catalogue
 from tasks.run_results.catalogue_formats import parquet_table
@@ -75,19 +75,13 @@ def write_hats(catalogue: Catalogue, folder: Path, rows_a_part: int = ROWS_A_PAR
     order = np.argsort(index, kind="stable")
     part_of_row = [parts[pixel][:2] for pixel in fine[order]]
     starts = [0, *(n for n in range(1, len(order)) if part_of_row[n] != part_of_row[n - 1])]
-    partial = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
+    with atomic_folder(folder) as partial:
         with bar("Writing parts of the sky", len(starts)) as step:
             for done, (start, end) in enumerate(zip(starts, [*starts[1:], len(order)], strict=True), start=1):
                 _write_part(table.take(order[start:end]), partial, *map(int, part_of_row[start]))
                 step(done)
         _write_facts(catalogue, partial, folder.name, [part_of_row[start] for start in starts], counts)
-        size = sum(path.stat().st_size for path in partial.rglob("*") if path.is_file())
-        partial.rename(folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-    return size
+        return sum(path.stat().st_size for path in partial.rglob("*") if path.is_file())
 
 
 def _write_part(rows: pa.Table, folder: Path, order: int, pixel: int) -> None:

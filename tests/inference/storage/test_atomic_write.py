@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from inference.errors import StoreError
-from inference.storage.atomic_write import atomic_write
+from inference.storage.atomic_write import atomic_folder, atomic_write
 
 ROOT = Path(__file__).parents[3]
 WRITERS = 3
@@ -80,6 +80,19 @@ def test_atomic_write_names_a_file_that_cannot_be_written(tmp_path):
     refused = pytest.raises(StoreError, match=r"^cannot write .*file/inner: ")
     with refused, atomic_write(tmp_path / "file" / "inner") as partial:
         partial.write_text("")
+
+
+def test_atomic_folder_is_whole_or_not_there(tmp_path):
+    with pytest.raises(ZeroDivisionError), atomic_folder(tmp_path / "sky") as partial:
+        (partial / "file").write_text("half")
+        raise ZeroDivisionError
+    assert not list(tmp_path.iterdir())
+    with atomic_folder(tmp_path / "sky") as partial:
+        (partial / "file").write_text("whole")
+    assert [path.name for path in tmp_path.iterdir()] == ["sky"]
+    with pytest.raises(StoreError, match=r"cannot write .*sky: "), atomic_folder(tmp_path / "sky") as partial:
+        (partial / "file").write_text("another")
+    assert (tmp_path / "sky" / "file").read_text() == "whole"
 
 
 def test_no_other_code_replaces_a_file():

@@ -144,6 +144,21 @@ def test_lease_taken_over_is_left_alone_by_its_former_holder(lease):
         lease("three").take(60)
 
 
+def test_check_outlasts_a_store_that_is_away_for_a_second(lease, tmp_path):
+    held = lease("one").take(60)
+    there, away = tmp_path / BUCKET, tmp_path / "away"
+    there.rename(away)
+    there.write_text("no folder")
+
+    def come_back():
+        there.unlink()
+        away.rename(there)
+
+    threading.Timer(0.5, come_back).start()
+    held.check()
+    assert lease("one").newest().holder == "one"
+
+
 def test_lease_cannot_be_committed_by_its_former_holder(lease):
     with lease("one").keep(60) as held:
         other = taken_over(lease("two"))
