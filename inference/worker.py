@@ -32,11 +32,11 @@ class LocalContext:
         return int(max(self.limit_s - (time.monotonic() - self.started), 0.0) * 1000)
 
 
-def reply_to(event: object) -> dict[str, Any]:
+def reply_to(event: object, context: LocalContext | None = None) -> dict[str, Any]:
     """Call the handler as Lambda would, errors turned into Lambda's error reply."""
     from inference.handler import lambda_handler
 
-    context = LocalContext()
+    context = context or LocalContext()
     try:
         reply: dict[str, Any] = {"result": lambda_handler(event, context)}
     except MemoryError:

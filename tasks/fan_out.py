@@ -152,7 +152,8 @@ def _run_in_threads(
     groups: Sequence[RankGroup], dispatcher: Dispatcher, show_progress: Callable[[], None], plan: State[Any] | None
 ) -> list[Any]:
     """Run the groups side by side, with the dispatcher's loop in this thread."""
-    width = min(len(groups), dispatcher.executor.concurrency)
+    executor = dispatcher.executor
+    width = len(groups) if executor.elastic else min(len(groups), executor.concurrency)
     pool: ThreadPoolTaskRunner[None] = ThreadPoolTaskRunner(max_workers=width)
     # The dispatcher is left first, also when interrupted, so that no thread waits for a rank any more.
     with pool as runner, dispatcher:

@@ -32,6 +32,7 @@ COMMANDS = {
     "deploy": "functions, state machine, roles and logs on AWS, from one template",
     "destroy": "remove what deploy made, after asking; its bucket only with --with-data",
     "emulate": "the AWS emulator with the stack deployed, around a command",
+    "cluster": "what a cluster file would start, as its job script; nothing is started",
     "examples": "requests, sweeps, recipes and deployments that come with the package, copied into a folder",
     "ui": "a Prefect server on this machine, where runs appear from then on",
     "logs": "what CloudWatch has of a run, by rank",

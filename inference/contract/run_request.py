@@ -109,6 +109,8 @@ class RunRequest(BaseModel):
         stack_name: the stack whose function and state machine run the ranks (`cosmic deploy --stack-name`).
         function_name: of the executor's Lambda function; default the stack's.
         state_machine_arn: of the state machine; default the stack's.
+        cluster: where the dask executor finds its workers: the address of a scheduler, a cluster file, or what such a
+            file says (docs/clusters.md); default processes of this machine.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, title="cosmic-flows run request")
@@ -144,6 +146,7 @@ class RunRequest(BaseModel):
     stack_name: Annotated[str, Field(pattern=STACK_NAME)] = STACK
     function_name: Annotated[str, Field(pattern=FUNCTION)] = "cosmic-executor"
     state_machine_arn: Annotated[str, Field(pattern=STATE_MACHINE)] | None = None
+    cluster: str | dict[str, Any] | None = None
 
     @model_validator(mode="before")
     @classmethod

@@ -1,12 +1,13 @@
 """The one protocol for running ranks: what an executor offers, and what it hands out."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any, Self
 
 from inference.contract.rank_event import RankEvent
 from inference.contract.rank_result import RankResult
+from inference.contract.validation import sanitize_text
 from inference.errors import BadInput, RankFailed
 from tasks.invocations.invocation import MEASURED, Invocation
 
@@ -14,6 +15,7 @@ RUN_ENDED = "the run is over"  # the error of a call that was still open when it
 
 # A function's errors that the same input causes every time.
 FINAL_ERRORS = {"BadInput", "BadPartition", "BadCheckpoint"}
+_LONGEST_ERROR = 2000  # characters of a worker's message that are looked through for secrets
 
 
 class NothingRan(RankFailed):
@@ -47,7 +49,7 @@ class Executor(ABC):
     """Runs ranks somewhere; the dispatcher decides which rank runs when, and what happens when one fails.
 
     The life of an executor is `check`, `recover`, `start`, any number of `submit`, `stop`, `settle`; what `facts` and
-    `aws_location` say holds from `check` on. To add one (a Dask cluster, say), subclass this, write `submit` and
+    `aws_location` say holds from `check` on. To add one, subclass this, write `submit` and
     `stop`, name the class in `tasks.executors.select`, and add it to the suite that every executor passes
     (`tests/tasks/executors/test_every_executor.py`).
 
@@ -59,12 +61,14 @@ class Executor(ABC):
       lies in the store (`Invocation.result` is what the handler returned, see `checked_result`), or when this attempt
       has failed for certain.
     - An executor does not repeat a rank that failed; the rank's task run does that, with a new event of the next
-      `attempt`. It may wait and send again what was refused before anything ran (a full cluster, HTTP 429).
+      `attempt`. It may wait and send again what was refused before anything ran (a full cluster, HTTP 429), and what
+      the end of a worker's job cut off, which is no fault of the rank; `settle` then adds the call that was cut off.
     - Events hold all that a worker needs (`inference.handler.lambda_handler(event.to_wire(), context)`).
 
     Attributes:
         name: as `--executor` has it.
         concurrency: calls that may be open at once.
+        elastic: `concurrency` may grow during the run.
         in_process: `submit` runs the rank in the calling thread, and returns a call that is already resolved.
         takes_whole_run: all ranks of the run must be submitted together, and the executor repeats and gives up ranks by
             itself (a state machine); its failures are not retryable.
@@ -75,6 +79,7 @@ class Executor(ABC):
 
     name: str
     concurrency: int
+    elastic = False
     in_process = False
     takes_whole_run = False
     hedging = False
@@ -157,6 +162,17 @@ def checked_result(document: object, event: RankEvent) -> RankResult:
     if result.fingerprint != event.fingerprint:
         raise RankFailed(f"the function answered for rank {event.rank} of another plan")
     return result
+
+
+def read_reply(reply: Mapping[str, Any], event: RankEvent) -> tuple[RankResult | None, str | None, bool]:
+    """The result in a worker's reply (`inference.worker`), or its error and whether another attempt is pointless."""
+    if "errorType" in reply:
+        message = str(reply.get("errorMessage", ""))[:_LONGEST_ERROR]
+        return None, sanitize_text(message), reply["errorType"] in FINAL_ERRORS
+    try:
+        return checked_result(reply.get("result"), event), None, False
+    except RankFailed as error:
+        return None, str(error), False
 
 
 def measured(

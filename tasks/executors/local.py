@@ -17,12 +17,10 @@ from typing import Any
 
 from inference.contract.json_text import parse_json
 from inference.contract.rank_event import RankEvent
-from inference.contract.rank_result import RankResult
 from inference.contract.run_request import MEMORY_MB
-from inference.contract.validation import sanitize_text
 from inference.errors import RankFailed
 from inference.worker import reply_to
-from tasks.executors.base import FINAL_ERRORS, RUN_ENDED, Call, Executor, NothingRan, checked_result, measured
+from tasks.executors.base import RUN_ENDED, Call, Executor, NothingRan, measured, read_reply
 from tasks.executors.threads import DaemonThreads
 from tasks.invocations.invocation import Invocation
 
@@ -132,7 +130,7 @@ class LocalExecutor(Executor):
         self, event: RankEvent, reply: Mapping[str, Any], started: float, init_s: float, worker: str
     ) -> Invocation:
         ended = time.time()
-        result, error, final = _read(reply, event)
+        result, error, final = read_reply(reply, event)
         return measured(
             event,
             started,
@@ -147,16 +145,6 @@ class LocalExecutor(Executor):
             worker=worker,
             retryable=not final,
         )
-
-
-def _read(reply: Mapping[str, Any], event: RankEvent) -> tuple[RankResult | None, str | None, bool]:
-    """The reply's result, or its error and whether another attempt is pointless."""
-    if "errorType" in reply:
-        return None, sanitize_text(reply.get("errorMessage", "")), reply["errorType"] in FINAL_ERRORS
-    try:
-        return checked_result(reply.get("result"), event), None, False
-    except RankFailed as error:
-        return None, str(error), False
 
 
 class _Worker:

@@ -1,15 +1,18 @@
-"""Which executor a run gets: `local`, `lambda` or `step-functions`."""
+"""Which executor a run gets: `local`, `lambda`, `step-functions` or `dask`."""
+
+import os
 
 from inference.contract.run_request import RunRequest
 from inference.errors import BadInput
 from inference.storage.store import S3_ROOT
 from tasks.executors.aws_lambda import LambdaExecutor
 from tasks.executors.base import Executor
+from tasks.executors.cluster_file import Cluster
 from tasks.executors.gpus import visible_gpus
 from tasks.executors.local import LocalExecutor
 from tasks.executors.step_functions import StepFunctionsExecutor
 
-EXECUTORS = ("local", "lambda", "step-functions")
+EXECUTORS = ("local", "lambda", "step-functions", "dask")
 
 
 def placed(request: RunRequest, executor: Executor) -> RunRequest:
@@ -31,6 +34,10 @@ def executor_of(name: str, request: RunRequest, store_root: str, workers: int | 
     """
     if name not in EXECUTORS:
         raise BadInput(f"executor must be one of {', '.join(EXECUTORS)}, not {name!r:.40}")
+    if request.cluster is not None and name != "dask":
+        raise BadInput(f"cluster: it goes with the dask executor, not with {name}")
+    if name == "dask":
+        return _on_dask(request, store_root, workers)
     if name == "local":
         gpus = visible_gpus() if request.engine == "torch" and request.script is None else []
         if workers is None and gpus:
@@ -42,9 +49,21 @@ def executor_of(name: str, request: RunRequest, store_root: str, workers: int | 
     if store_root != S3_ROOT:
         raise BadInput(f"the {name} executor needs --store {S3_ROOT}: functions cannot reach the folder {store_root}")
     if workers is not None:
-        raise BadInput(f"--workers is of the local executor; max_concurrency in the request limits {name}")
+        raise BadInput(f"--workers is of local processes; max_concurrency in the request limits {name}")
     if name == "step-functions" and request.hedging:
         raise BadInput("hedging: a state machine calls its ranks itself and makes no backups; use --executor lambda")
     if name == "lambda":
         return LambdaExecutor(request.function_name, request.max_concurrency, request.rank_timeout)
     return StepFunctionsExecutor(request.state_machine_arn, request.function_name, request.document())
+
+
+def _on_dask(request: RunRequest, store_root: str, workers: int | None) -> Executor:
+    from tasks.executors.dask_executor import DaskExecutor
+
+    if request.cluster is not None and workers is not None:
+        raise BadInput("--workers is of local processes; n_workers in the cluster's cluster_kwargs sets its size")
+    if workers == 0:
+        raise BadInput("--workers 0 runs ranks in this process, for a debugger; use it with --executor local")
+    cluster = None if request.cluster is None else Cluster.read(request.cluster)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return DaskExecutor(cluster, workers or min(cores, request.max_concurrency or cores), request, store_root)

@@ -27,6 +27,7 @@ from tasks.reporting.formatting import (
 )
 from tasks.reporting.page import Stat, render_page
 from tasks.reporting.table import Column, Row, Table, as_text
+from tasks.run_results.cluster_use import cluster_use
 
 ALL_RANKS = 60  # a table of up to so many ranks shows them all, a longer one the slowest and the first SOME_RANKS
 SOME_RANKS = 20
@@ -160,6 +161,7 @@ def _facts(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
         "SHA-256 of the script folder's listing": script.get("sha256"),
         "Function": summary.get("function"),
         "Execution": execution.get("arn"),
+        "Cluster": cluster_use(summary["cluster"]) if summary.get("cluster") else None,
         "Ranks": ", ".join(f"{number(summary.get(key))} {word}" for key, word in counts),
     }
     return [(label, str(value)) for label, value in facts.items() if value]

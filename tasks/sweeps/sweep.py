@@ -8,14 +8,13 @@ from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from inference.contract.json_text import duplicate
 from inference.contract.run_request import MEMORY_MB, RunRequest
 from inference.contract.sample import samples_of_size
 from inference.contract.validation import shorten, with_changes
 from inference.errors import BadInput
+from tasks.input_files.yaml_text import read_yaml
 
 MAX_RUNS = 10_000
 _PACKAGED = Path(__file__).parents[2] / "benchmarks" / "sweeps"
@@ -44,26 +43,10 @@ def _size(value: object) -> object:
 
 
 Size = Annotated[str, BeforeValidator(_size)]
-Executor = Literal["local", "lambda", "step-functions"]
+Executor = Literal["local", "lambda", "step-functions", "dask"]
 Engine = Literal["onnxruntime", "torch"]
 Access = Literal["download", "stream", "memory-map"]
 Format = Literal["pt", "safetensors"]
-
-
-class _Plain(yaml.SafeLoader):  # type: ignore[misc]
-    """Without aliases, of which ten lines can stand for gigabytes, and without keys that stand twice."""
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError("it has an alias (*name): write out what that stands for")
-        return super().compose_node(parent, index)
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        mapping: dict[Any, Any] = super().construct_mapping(node, deep)
-        if len(mapping) < len(node.value):
-            twice = duplicate([self.construct_object(key) for key, _ in node.value])
-            raise yaml.YAMLError(f"it names the key {twice} twice")
-        return mapping
 
 
 class Axes(BaseModel):
@@ -215,12 +198,7 @@ class Sweep(BaseModel):
         """
         if not path.suffix and (packaged := _PACKAGED / f"{path}.yaml").is_file():
             path = packaged
-        try:
-            document = yaml.load(path.read_bytes(), _Plain)  # noqa: S506 - a safe loader, and stricter
-        except OSError as error:
-            raise BadInput(f"cannot read the sweep {path}: {error.strerror}") from None
-        except (yaml.YAMLError, ValueError, RecursionError) as error:
-            raise BadInput(f"the sweep {path} is not YAML: {str(error).splitlines()[0]}") from None
+        document = read_yaml(path, "the sweep")
         try:
             return cls.read(document, changes)
         except BadInput as error:

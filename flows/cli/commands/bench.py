@@ -20,7 +20,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this command's arguments."""
     parser.add_argument("sweep", type=Path, metavar="SWEEP.yaml", help="the sweep (benchmarks/sweeps/ has some)")
     add_store(parser)
-    parser.add_argument("--executor", choices=("local", "lambda", "step-functions"), help="in place of the sweep's own")
+    known = ("local", "lambda", "step-functions", "dask")
+    parser.add_argument("--executor", choices=known, help="in place of the sweep's own")
     parser.add_argument("--dry-run", action="store_true", help="list the cells and what they will take; run nothing")
     parser.add_argument("--max-cost", type=float, metavar="USD", help="refuse to start when more is expected")
     parser.add_argument("--results", metavar="FOLDER", help="also write tables and plots to this folder")

@@ -9,6 +9,7 @@ from rich.table import Table
 from flows.cli import prefect_server as prefect_api
 from flows.cli.options import add_aws_credentials, add_json, add_store
 from flows.cli.terminal import console, print_json, say
+from inference.contract.run_request import RunRequest
 from inference.errors import BadInput, CosmicError, RunIncomplete, missing_of
 
 _SHOWN = 12  # ranks in the terminal; the report has them all
@@ -21,10 +22,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_store(parser)
     parser.add_argument(
         "--executor",
-        choices=("local", "lambda", "step-functions"),
+        choices=("local", "lambda", "step-functions", "dask"),
         default="local",
-        help="where the ranks run (default %(default)s); the other two need --store s3:// and `cosmic deploy`",
+        help="where the ranks run (default %(default)s); those on AWS need --store s3:// and `cosmic deploy`",
     )
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--scheduler", metavar="tcp://HOST:PORT", help="the Dask scheduler of --executor dask")
+    where.add_argument("--cluster", type=Path, metavar="FILE.yaml", help="the cluster that --executor dask starts")
     parser.add_argument(
         "--workers",
         type=int,
@@ -39,12 +43,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Check, run, show."""
-    from inference.contract.run_request import RunRequest
     from inference.runs.finished import stored_summary
 
     if args.workers is not None and not 0 <= args.workers <= 1024:
         raise BadInput(f"--workers must lie between 0 and 1024, not {args.workers}")
-    request = RunRequest.load(args.request)
+    request = with_cluster(RunRequest.load(args.request), args)
     known = None if args.aws_credentials else stored_summary(request, args.store)
     if known is not None and known.get("executor") == args.executor and not args.fresh:
         say("Every rank is done, from these partitions, model and settings; this is their summary.", "dim", stderr=True)
@@ -91,6 +94,16 @@ def main(args: argparse.Namespace) -> int:
     if incomplete is not None:
         raise incomplete
     return 0
+
+
+def with_cluster(request: RunRequest, args: argparse.Namespace) -> RunRequest:
+    """The request with the cluster that `--scheduler` or `--cluster` names, in full, so that it can be read later."""
+    if args.scheduler is None and args.cluster is None:
+        return request
+    from tasks.executors.cluster_file import Cluster
+
+    cluster = Cluster.read(args.scheduler if args.cluster is None else str(args.cluster))
+    return request.model_copy(update={"cluster": cluster.model_dump(exclude_defaults=True)})
 
 
 def show(document: dict[str, Any]) -> None:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from inference.contract.run_request import RunRequest
 from inference.model.checkpoint import content_hash
 from inference.rank_results.gather import read_result
 from inference.storage.store import Store
@@ -16,6 +17,7 @@ from inference.worker import reply_to
 from tasks.dispatch.dispatcher import Dispatcher
 from tasks.executors.aws_lambda import LambdaExecutor
 from tasks.executors.base import Call, NothingRan
+from tasks.executors.dask_executor import DaskExecutor
 from tasks.executors.local import LocalExecutor
 from tasks.executors.step_functions import StepFunctionsExecutor
 from tasks.invocations.invocation import Invocation
@@ -23,7 +25,7 @@ from tasks.invocations.ledger import Ledger
 from tests.support.execution_histories import history_of
 from tests.support.scripted_lambda import Answer, serving
 from tests.support.states_endpoint import states_endpoint
-from tests.support.surveys import write_survey
+from tests.support.surveys import request_of, write_survey
 from tests.support.wire_examples import EVENT
 
 RANKS = 4
@@ -80,6 +82,14 @@ def point_aws_at(url, monkeypatch):
 
 
 @contextmanager
+def on_dask(events, monkeypatch):
+    """Two processes of a LocalCluster, which see the store's payload.json."""
+    request = RunRequest.read(request_of(bucket=EVENT.bucket, data_bucket=EVENT.data_bucket))
+    Store(events[0].store).write(EVENT.bucket, f"{request.result_path}/payload.json", b"{}")
+    yield DaskExecutor(None, 2, request, events[0].store)
+
+
+@contextmanager
 def on_lambda(events, monkeypatch):
     """An endpoint that speaks Lambda's API and runs the handler."""
 
@@ -122,7 +132,7 @@ def on_a_state_machine(events, monkeypatch):
         yield StepFunctionsExecutor(machine, "f", {"run_id": "one"})
 
 
-@pytest.fixture(params=[on_workers, in_this_process, on_lambda, on_a_state_machine])
+@pytest.fixture(params=[on_workers, in_this_process, on_lambda, on_a_state_machine, on_dask])
 def workplace(request, monkeypatch):
     """Makes an executor of one kind for the events, checked and not started."""
 

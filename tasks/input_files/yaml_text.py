@@ -1,0 +1,43 @@
+"""YAML from outside: a sweep, a cluster."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from inference.contract.json_text import duplicate
+from inference.errors import BadInput
+
+
+class _Plain(yaml.SafeLoader):  # type: ignore[misc]
+    """Without aliases, of which ten lines can stand for gigabytes, and without keys that stand twice."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("it has an alias (*name): write out what that stands for")
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        mapping: dict[Any, Any] = super().construct_mapping(node, deep)
+        if len(mapping) < len(node.value):
+            twice = duplicate([self.construct_object(key) for key, _ in node.value])
+            raise yaml.YAMLError(f"it names the key {twice} twice")
+        return mapping
+
+
+def read_yaml(path: Path, what: str) -> Any:
+    """What a YAML file says.
+
+    Args:
+        path: of the file.
+        what: it is, for messages, as "the sweep".
+
+    Raises:
+        BadInput: it cannot be read, is no YAML, has an alias, or names a key twice.
+    """
+    try:
+        return yaml.load(path.read_bytes(), _Plain)  # noqa: S506 - a safe loader, and stricter
+    except OSError as error:
+        raise BadInput(f"cannot read {what} {path}: {error.strerror}") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise BadInput(f"{what} {path} is not YAML: {str(error).splitlines()[0]}") from None
