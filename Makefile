@@ -6,8 +6,9 @@ LEAN   := $(VENV)/.lean
 READY  := $(VENV)/.ready
 STORE  ?= .cosmic/store
 WHAT   ?=
-# Two test processes, each with a Prefect server and an emulator of its own; a file's tests stay together.
-SPREAD ?= -n 2 --dist loadfile
+# Three test processes, each with a Prefect server and an emulator of its own, since tests wait for these half of their
+# time; a file's tests stay together.
+SPREAD ?= -n 3 --dist loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help demo check test bench soak ui docs lint format clean

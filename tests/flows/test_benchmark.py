@@ -98,6 +98,7 @@ def test_impossible_gate_is_refused_before_the_first_run(sweep, store):
     assert not (store / BUCKET / "results").exists()
 
 
+@pytest.mark.soak
 def test_sweep_over_memory_restores_the_memory_of_the_function(stack):
     sweep = {
         "name": "memory",

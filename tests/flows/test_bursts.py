@@ -83,6 +83,7 @@ def burst(monkeypatch):
         yield go
 
 
+@pytest.mark.soak
 def test_run_with_a_fifth_of_500_ranks_failing_counts_each_once(burst):
     ranks = 500
     path = f"results/burst/{ranks}"

@@ -85,6 +85,7 @@ def test_run_reports_through_proxy_tls_header_and_login(run, server, certificate
     assert "cosmicai-test/results/company" in flow_run_names(server)
 
 
+@pytest.mark.soak
 def test_run_waits_for_a_busy_server_without_checking_its_certificate(run, server, certificate):
     with front(server, certificate[1:]) as tls:
         tls.busy, tls.busy_with = 8, b"POST /api/flow_runs/ "

@@ -84,7 +84,7 @@ def test_run_that_is_killed_is_crashed_within_two_minutes(home, tmp_path):
     assert "has not reported for 90 seconds" in ended.state.message
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_run_whose_terminal_is_closed_is_crashed_at_once(home, tmp_path):
     _, url = home.start_ui()
     run = home.start_run(PYTHONPATH=f"{SLOWED}:{ROOT}", COSMIC_CALLS=str(tmp_path / "calls"), COSMIC_SLOW="600")

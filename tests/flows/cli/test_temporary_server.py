@@ -75,6 +75,7 @@ def test_first_run_on_a_fresh_home_completes_and_leaves_only_its_history(started
         assert any(step in name for name in steps), f"{step}: every step is a task run, also here: {steps}"
 
 
+@pytest.mark.soak
 def test_servers_started_at_once_on_a_fresh_home_all_start(tmp_path, monkeypatch):
     monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "prefect-home"))
     servers = [TemporaryServer() for _ in range(3)]
@@ -109,6 +110,7 @@ def test_server_that_cannot_start_is_reported_in_a_sentence(started, tmp_path):
     assert servers_on(home) == []
 
 
+@pytest.mark.soak
 def test_killed_command_leaves_its_flow_run_as_crashed(started, tmp_path):
     run, home = started(PYTHONPATH=f"{SLOWED}:{ROOT}", COSMIC_CALLS=str(tmp_path / "calls"), COSMIC_SLOW="60")
     end = time.monotonic() + 120

@@ -284,7 +284,7 @@ def test_a_missing_tensor_is_missed(name, expected, refused):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("config", [TINY, CONVOLVED], ids=["plain", "convolved"])
+@pytest.mark.parametrize("config", [TINY, pytest.param(CONVOLVED, marks=pytest.mark.soak)], ids=["plain", "convolved"])
 def test_every_missing_tensor_is_missed(config, refused):
     state = legacy_model(config).state_dict()
     twins = "inception_model.conv2d_init", "inception_model.vis_inception.0"
