@@ -19,6 +19,7 @@ import numpy as np
 from inference.contract.rank_event import RankEvent
 from inference.contract.rank_result import RankResult
 from inference.contract.sample import R_BAND
+from inference.contract.validation import shorten
 from inference.engines.base import Engine
 from inference.engines.columns import REDSHIFT, predict_columns
 from inference.engines.load import open_engine, open_graph
@@ -53,6 +54,8 @@ def lambda_handler(event: object, context: Any) -> dict[str, Any]:
         StoreError: the store refused.
     """
     global _served
+    if isinstance(event, Mapping) and event.get("DATA_PATH", "") is None:
+        return idle_reply(event)
     clock = Clock()
     rank = RankEvent.from_wire(event)
     cold, _served = _served == 0, _served + 1
@@ -105,6 +108,16 @@ def lambda_handler(event: object, context: Any) -> dict[str, Any]:
         script_record=None,
     )
     return publish_rank_result(store, rank, result).to_wire()
+
+
+def idle_reply(event: Mapping[str, Any]) -> dict[str, Any]:
+    """The answer to an event without a partition: plans of the replaced system have some (contract, "Rank assignment").
+
+    >>> idle_reply({"RANK": "7", "WORLD_SIZE": "8", "DATA_PATH": None})
+    {'statusCode': 200, 'body': 'rank 7 of 8 has no partition and nothing to do'}
+    """
+    rank, world_size = (shorten(str(event.get(name, "?")), 20).strip("'") for name in ("RANK", "WORLD_SIZE"))
+    return {"statusCode": 200, "body": f"rank {rank} of {world_size} has no partition and nothing to do"}
 
 
 def _partitions(rank: RankEvent) -> Iterator[tuple[str, str]]:

@@ -85,7 +85,8 @@ class RunRequest(BaseModel):
         batch_size: samples a batch.
         result_path: folder in `bucket` under which everything that the run writes lies.
         data_bucket, data_prefix: the folder of the partitions.
-        world_size: ranks; default min(file_limit, files there are). More ranks than files reuse files round robin.
+        world_size: ranks; default min(file_limit, files there are), and file_limit itself with `script` or a
+            lexicographic order, as in the replaced system. More ranks than files reuse files round robin.
         order: of the files: `natural` (2 before 10) or `lexicographic` (as the replaced system listed them).
         model: weights, as a key in `bucket` or a file; default the demo weights that come with this project.
         engine: computes redshifts: `onnxruntime` on CPUs, `torch` on a GPU where there is one.

@@ -17,7 +17,7 @@ from inference.contract.script import SCRIPT_ENGINE
 from inference.contract.validation import is_number, sanitize_text, shorten
 from inference.errors import RankFailed
 from inference.rank_results.gather import result_key
-from inference.storage.store import Store, request_figures
+from inference.storage.store import Store, StoredObject, request_figures
 
 _TIME, _RATE = "total_cpu_time (seconds)", "sample_persec"
 _OURS = {field.name for field in dataclasses.fields(RankResult)}
@@ -34,9 +34,12 @@ def import_external_result(
     memory_limit_mb: int = 0,
     cold: bool = False,
     worker: str = "",
+    stale: StoredObject | None = None,
     **measured: float,
 ) -> RankResult:
-    """Take over the result that lies where the rank's result belongs: check it, stamp it, write it back.
+    """Take over the result that a script wrote: check it, stamp it, write it where the rank's result belongs.
+
+    Scripts of the replaced system write to the result bucket or, as its own do, to the data bucket, under the same key.
 
     Args:
         store: the object store; its metered requests are counted in the result.
@@ -47,6 +50,7 @@ def import_external_result(
         memory_limit_mb: the function's memory.
         cold: whether its process had run no rank before.
         worker: the process that ran it.
+        stale: what lay under the result's key in the data bucket before the script ran; it does not count.
         measured: any of MEASURED, where whoever ran the script measured it.
 
     Raises:
@@ -54,9 +58,8 @@ def import_external_result(
         StoreError: the store refuses.
     """
     key = result_key(event.result_path, event.rank)
-    if store.head(event.result_bucket, key) is None:
-        raise RankFailed(f"rank {event.rank}: the script ended well but wrote no result {key}")
-    record = _record(store.read(event.result_bucket, key), event.rank)
+    bucket = _bucket_of(store, event, key, stale)
+    record = _record(store.read(bucket, key), event.rank)
     data_path = event.to_wire()["DATA_PATH"]
     if record.get("data_path", data_path) not in (data_path, list(event.data_paths)):
         raise RankFailed(
@@ -103,8 +106,23 @@ def import_external_result(
     return result
 
 
+def _bucket_of(store: Store, event: RankEvent, key: str, stale: StoredObject | None) -> str:
+    if store.head(event.result_bucket, key) is not None:
+        return event.result_bucket
+    if event.data_bucket != event.result_bucket:
+        found = store.head(event.data_bucket, key)
+        if found is not None and found != stale:
+            return event.data_bucket
+    raise RankFailed(f"rank {event.rank}: the script ended well but wrote no result {key}")
+
+
 def _record(data: bytes, rank: int) -> Mapping[str, Any]:
+    """The script's record; some scripts write a list, of one record for each rank."""
     document = parse_json(data, f"rank {rank}: the script's result", RankFailed)
+    if isinstance(document, list):
+        if len(document) != 1:
+            raise RankFailed(f"rank {rank}: the script's result is a list of {len(document)} records instead of one")
+        (document,) = document
     if not isinstance(document, Mapping):
         raise RankFailed(f"rank {rank}: the script's result is no JSON object")
     return document

@@ -130,6 +130,15 @@ def fingerprint(files: Sequence[StoredObject], workload: Model | Script, request
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
 
 
+def _default_world_size(request: RunRequest, files: Sequence[StoredObject]) -> int:
+    """One rank a file; for requests in the manner of the replaced system `file_limit` (contract, "Run request").
+
+    These have a script, or name its order of files; their ranks reuse files where there are fewer.
+    """
+    as_theirs = request.script is not None or request.order == "lexicographic"
+    return request.file_limit if as_theirs else len(files)
+
+
 def make_plan(request: RunRequest, listing: Sequence[StoredObject], workload: Model | Script, store: str) -> Plan:
     """Assign the files listed to ranks.
 
@@ -143,7 +152,7 @@ def make_plan(request: RunRequest, listing: Sequence[StoredObject], workload: Mo
         BadInput: no partitions, or more ranks than there may be.
     """
     files = select_files(listing, request)
-    world_size = request.world_size or len(files)
+    world_size = request.world_size or _default_world_size(request, files)
     notes = []
     if request.file_limit > len(files):
         notes.append(

@@ -84,6 +84,8 @@ def run_script(
     fetch(store, event.bucket, script.folder, listing, scratch)
     fetch_s = time.perf_counter() - fetch_started
     _remove_stale(store, event)
+    apart = event.data_bucket != event.result_bucket
+    stale = store.head(event.data_bucket, result_key(event.result_path, event.rank)) if apart else None
     command = [sys.executable, str(scratch / script.key), *shlex.split(script.arguments)]
     limit_s = time_limit(context)
     ended = run_process(command, scratch, environment, limit_s)
@@ -99,6 +101,7 @@ def run_script(
             memory_limit_mb=int(getattr(context, "memory_limit_in_mb", 0)),
             cold=cold,
             worker=WORKER,
+            stale=stale,
             wall_load_s=fetch_s,
             wall_compute_s=ended.wall_s,
             cpu_total_s=ended.cpu_s,

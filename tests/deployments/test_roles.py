@@ -80,7 +80,12 @@ def test_a_script_is_run_and_run_again_when_it_has_changed(enforcing):
     """A script's run takes more rights: its folder is listed, a stale result and the bucket's lease are removed."""
     store = Store("s3://")
     store.write(BUCKET, "careful/run.py", SCRIPT.encode())
-    script = {"script": "/tmp/careful/run.py", "S3_object_name": "careful", "result_path": "results/script"}
+    script = {
+        "script": "/tmp/careful/run.py",
+        "S3_object_name": "careful",
+        "result_path": "results/script",
+        "file_limit": 4,
+    }
     for text in (SCRIPT, f"{SCRIPT}\n# changed"):
         store.write(BUCKET, "careful/run.py", text.encode())
         execution = executed(enforcing, data_bucket=DATA, **script)

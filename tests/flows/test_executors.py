@@ -152,6 +152,7 @@ def test_access_does_not_change_the_redshifts(access, runs):
 def test_staged_script_runs_on_every_executor(executor):
     path = f"results/script/{executor}"
     scripted = request_of(
+        file_limit=4,
         model=None,
         script=ENTRY,
         S3_object_name=NAME,

@@ -37,7 +37,8 @@ class Run:
         source = tmp_path / "slow"
         source.mkdir()
         (source / "run.py").write_text(SLOW)
-        self.request = request_of(script="/tmp/slow/run.py", S3_object_name="slow", script_source=str(source)) | changes
+        staged = {"script": "/tmp/slow/run.py", "S3_object_name": "slow", "script_source": str(source)}
+        self.request = request_of(file_limit=4, **staged) | changes
         del self.request["model"]
         path = tmp_path / "request.json"
         path.write_text(json.dumps(self.request))

@@ -76,7 +76,8 @@ def test_a_result_that_is_not_there_fails_the_rank(store):
     ("record", "expected"),
     [
         (b"{", "not JSON"),
-        (b"[]", "no JSON object"),
+        (b"[]", "list of 0 records instead of one"),
+        (b"3", "no JSON object"),
         ({"sample_persec": 3.0}, r"lacks 'total_cpu_time \(seconds\)'"),
         (RECORD | {"sample_persec": "fast"}, "wrong 'sample_persec'"),
         (RECORD | {"sample_persec": 0}, "wrong 'sample_persec'"),

@@ -59,6 +59,16 @@ def test_file_limit_takes_the_first_files_as_people_count():
     assert list(made.data_map.values()) == ["100MB/1.pt", "100MB/2.pt"]
 
 
+@pytest.mark.parametrize(
+    "theirs",
+    [{"order": "lexicographic"}, {"script": "/tmp/one/run.py", "S3_object_name": "one"}],
+    ids=["order", "script"],
+)
+def test_requests_of_the_replaced_system_get_file_limit_ranks(theirs):
+    made = plan(request(file_limit=5, **theirs), listing("1.pt", "2.pt"))
+    assert [event.data_paths for event in made.events] == [(f"100MB/{n}.pt",) for n in (1, 2, 1, 2, 1)]
+
+
 def test_lexicographic_order_reproduces_old_plans():
     made = plan(request(file_limit=2, order="lexicographic"), listing("1.pt", "10.pt", "2.pt"))
     assert list(made.data_map.values()) == ["100MB/1.pt", "100MB/10.pt"]

@@ -520,6 +520,39 @@ def test_a_result_that_lacks_the_contracts_keys_fails_the_rank(store):
     assert message.endswith("hello from the script")
 
 
+@pytest.fixture
+def apart(store):
+    """A data bucket of its own, with the survey, and what a script's event has of it."""
+    for stored in store.list(BUCKET, "survey"):
+        store.write("their-data", stored.key, store.read(BUCKET, stored.key))
+    return {"data_bucket": "their-data"}
+
+
+def test_a_result_that_a_script_writes_to_the_data_bucket_is_found(store, apart):
+    event = put_script(store, WRITES_A_RESULT.replace("RESULT_BUCKET", "DATA_BUCKET"), **apart)
+    result = run_script(store, event, event.to_wire(), None)
+    assert result.samples == 20
+    assert read_result(store, event) == result, "it lies where a rank's result belongs"
+
+
+def test_a_stale_result_in_the_data_bucket_never_passes_for_this_runs(store, apart):
+    store.write("their-data", RESULT, json.dumps(RECORD).encode())
+    event = put_script(store, PRINTS, **apart)
+    with pytest.raises(RankFailed, match="wrote no result"):
+        run_script(store, event, event.to_wire(), None)
+
+
+def test_a_result_that_is_a_list_of_one_record_is_that_record(store):
+    listed = WRITES_A_RESULT.replace("json.dumps(", "json.dumps([").replace("dict(os.environ)}", "dict(os.environ)}]")
+    event = put_script(store, listed)
+    assert run_script(store, event, event.to_wire(), None).samples == 20
+
+
+def test_a_result_of_several_records_fails_the_rank_by_their_number(store):
+    text = WRITES_A_RESULT.replace("json.dumps(", "json.dumps(2 * [").replace("dict(os.environ)}", "dict(os.environ)}]")
+    assert "is a list of 2 records instead of one" in failure_of(store, text)
+
+
 def test_a_stale_result_never_passes_for_this_runs(store):
     store.write(BUCKET, RESULT, json.dumps(RECORD).encode())
     assert "wrote no result" in failure_of(store, PRINTS)
