@@ -20,7 +20,7 @@ cluster_kwargs:
   cores: 1
   processes: 1
   memory: 1GB
-  walltime: "00:10:00"
+  walltime: "{walltime}"
   log_directory: {logs}
   interface: lo
 adapt_kwargs:
@@ -41,9 +41,11 @@ def slurm(tmp_path_factory):
 def command(slurm, store, tmp_path, prefect_server):
     """The words and the environment of a run on SLURM."""
 
-    def make(request, jobs=2, wait=300):
+    def make(request, jobs=2, wait=300, walltime="00:10:00"):
         (tmp_path / "request.json").write_text(json.dumps(request))
-        (tmp_path / "slurm.yaml").write_text(CLUSTER.format(logs=tmp_path / "logs", jobs=jobs, wait=wait))
+        (tmp_path / "slurm.yaml").write_text(
+            CLUSTER.format(logs=tmp_path / "logs", jobs=jobs, wait=wait, walltime=walltime)
+        )
         where = ["--executor", "dask", "--cluster", str(tmp_path / "slurm.yaml"), "--store", str(store), "--json"]
         return [COSMIC, "run", str(tmp_path / "request.json"), *where]
 
@@ -74,6 +76,16 @@ def test_a_run_whose_job_is_cancelled_in_the_middle_ends_whole(command, store):
     assert document["cluster"]["core_seconds_used"] < document["cluster"]["core_seconds_allocated"]
     wait_for(lambda: not running_jobs(), within_s=60)
     print(f"job {cancelled} cancelled; {document['cluster']}; makespan {document['makespan_s']:.1f} s")
+
+
+def test_a_run_longer_than_its_jobs_ends_whole_and_no_rank_loses_an_attempt(command):
+    request = request_of(world_size=3000, batch_size=1)
+    ended = subprocess.run(**command(request, walltime="00:01:00"), capture_output=True, timeout=900)
+    document = json.loads(ended.stdout)
+    assert ended.returncode == 0, ended.stderr
+    assert (document["ranks_done"], document["missing_ranks"]) == (3000, [])
+    assert {row["attempt"] for row in document["ranks"]} == {1}
+    assert document["makespan_s"] > 60, "longer than a job"
 
 
 def test_a_job_that_never_starts_is_named_with_slurms_reason(command):
