@@ -112,8 +112,8 @@ class DaskExecutor(Executor):
         threading.Thread(target=self._serve, name="cosmic-dask", daemon=True).start()
         if not self._cluster.adapt_kwargs:  # which has no worker before it has a rank
             self._answered.wait(_FIRST_WORKER_S)
-        if not self._workers.able() and (refusal := next(self._refused(), None)):
-            raise BadInput(refusal)
+        if not self._workers.able() and (refusal := next(self._workers.refusals(), None)):
+            raise BadInput(f"cluster: {refusal}")
 
     def submit(self, events: Sequence[RankEvent]) -> list[Call]:
         """Give each rank to the next worker that is free."""
@@ -198,7 +198,10 @@ class DaskExecutor(Executor):
             self._take_look(worker, reply, error)
         elif (placed := self._placed.pop(future, None)) is not None:
             if reply is not None:
-                self._answer(placed, reply)
+                try:
+                    self._answer(placed, reply)
+                except Exception as defect:  # noqa: BLE001 - a call that nobody resolves would hold up its run
+                    self._fail(placed, shorten(repr(defect), 300))
             else:
                 if (lost := self._workers.known.get(placed.worker)) is not None:
                     lost.status = "lost"  # until the next look at the workers
@@ -306,13 +309,10 @@ class DaskExecutor(Executor):
                     worker.refused = "it is being restarted, because a rank outlasted its time limit"
                 self._connection.restart([placed.worker])
 
-    def _refused(self) -> Any:
-        return (f"cluster: {sentence}" for sentence in self._workers.refusals())
-
     def _give_up(self) -> None:
         """No worker has come, or may take a rank, for as long as the user is willing to wait."""
         waited = f"{self._cluster.wait_for_workers:g} s (wait_for_workers)"
-        reasons = next(self._refused(), None) or (self._connection and self._connection.why_no_worker())
+        reasons = next(self._workers.refusals(), None) or (self._connection and self._connection.why_no_worker())
         why = f"no worker of the cluster took a rank within {waited}"
         self._refuse_pending(f"{why}: {reasons}" if reasons else why)
 

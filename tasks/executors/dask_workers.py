@@ -1,7 +1,7 @@
 """The workers of a Dask cluster as a run sees them: who may take a rank, and what they cost."""
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -116,7 +116,7 @@ class Workers:
         """Those that may take a rank."""
         return [worker for worker in self.known.values() if self.why_not(worker) is None]
 
-    def refusals(self) -> Iterable[str]:
+    def refusals(self) -> Iterator[str]:
         """Why the others may not, each as a sentence."""
         for worker in self.known.values():
             if (why := self.why_not(worker)) is not None:

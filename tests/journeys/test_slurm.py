@@ -78,7 +78,7 @@ def test_a_run_whose_job_is_cancelled_in_the_middle_ends_whole(command, store):
     print(f"job {cancelled} cancelled; {document['cluster']}; makespan {document['makespan_s']:.1f} s")
 
 
-def test_a_run_longer_than_its_jobs_ends_whole_and_no_rank_loses_an_attempt(command):
+def test_a_run_longer_than_its_jobs_ends_whole_and_loses_no_attempt(command):
     request = request_of(world_size=3000, batch_size=1)
     ended = subprocess.run(**command(request, walltime="00:01:00"), capture_output=True, timeout=900)
     document = json.loads(ended.stdout)
