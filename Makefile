@@ -6,9 +6,9 @@ LEAN   := $(VENV)/.lean
 READY  := $(VENV)/.ready
 STORE  ?= .cosmic/store
 WHAT   ?=
-# Three test processes, each with a Prefect server and an emulator of its own, since tests wait for these half of their
-# time; a file's tests stay together.
-SPREAD ?= -n 3 --dist loadfile
+# Two test processes, each with a Prefect server and an emulator of its own; a file's tests stay together. A third gains
+# nothing on two cores, and waits inside tests grow long.
+SPREAD ?= -n 2 --dist loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help demo check test bench soak ui docs lint format clean

@@ -63,6 +63,7 @@ class StepFunctionsExecutor(Executor):
         self._adopted: str | None = None  # ARN of a killed run's execution, which `submit` follows
         self._abandoned: list[Execution] = []  # executions of killed runs, which have ended
         self._stopped = threading.Event()
+        self._thread: threading.Thread | None = None  # follows the execution
         self.execution: Execution | None = None
         self._seen_done = 0
         self._repeated: list[Invocation] = []  # calls of a rank before its last, made by the machine itself
@@ -149,13 +150,16 @@ class StepFunctionsExecutor(Executor):
     def submit(self, events: Sequence[RankEvent]) -> list[Call]:
         """Start one execution for all ranks; its calls are resolved when it has ended."""
         calls = [Call(event) for event in events]
-        threading.Thread(target=self._resolve, args=(calls,), daemon=True, name="cosmic-execution").start()
+        self._thread = threading.Thread(target=self._resolve, args=(calls,), daemon=True, name="cosmic-execution")
+        self._thread.start()
         return calls
 
     def stop(self) -> None:
-        """Stop the execution."""
+        """Stop the execution, also one whose start is still on its way: that one is stopped once it exists."""
         self._stopped.set()
         self._stop_execution()
+        if self._thread is not None:  # the process may end next, and the thread with it
+            self._thread.join(_STOPS_WITHIN_S)
 
     def settle(self, invocations: Sequence[Invocation]) -> list[Invocation]:
         """The same with the calls that the machine repeated, and with what the function's log says was billed."""

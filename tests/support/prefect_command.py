@@ -66,7 +66,7 @@ class PrefectCommand:
                 yield worker
             finally:
                 worker.terminate()
-                worker.wait(timeout=60)
+                worker.wait(timeout=240)
 
     def run_to_completion(self, name, pool, log, command=(PREFECT,), **parameters):
         """Run a deployment with a worker of its pool; the command fails unless the flow run ends Completed."""

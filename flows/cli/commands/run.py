@@ -2,15 +2,17 @@
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
 from flows.cli import prefect_server as prefect_api
 from flows.cli.options import add_aws_credentials, add_json, add_store
 from flows.cli.terminal import console, print_json, say
-from inference.contract.run_request import RunRequest
 from inference.errors import BadInput, CosmicError, RunIncomplete, missing_of
+
+if TYPE_CHECKING:
+    from inference.contract.run_request import RunRequest
 
 _SHOWN = 12  # ranks in the terminal; the report has them all
 _WIDE = 100  # columns of a terminal that take every column of the table of ranks
@@ -43,6 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Check, run, show."""
+    from inference.contract.run_request import RunRequest
     from inference.runs.finished import stored_summary
 
     if args.workers is not None and not 0 <= args.workers <= 1024:
@@ -96,7 +99,7 @@ def main(args: argparse.Namespace) -> int:
     return 0
 
 
-def with_cluster(request: RunRequest, args: argparse.Namespace) -> RunRequest:
+def with_cluster(request: "RunRequest", args: argparse.Namespace) -> "RunRequest":
     """The request with the cluster that `--scheduler` or `--cluster` names, in full, so that it can be read later."""
     if args.scheduler is None and args.cluster is None:
         return request

@@ -21,6 +21,7 @@ from tasks.executors.sent_execution import SentExecution, note_execution, noted_
 from tasks.executors.step_functions import StepFunctionsExecutor, _Items
 from tasks.invocations.ledger import Ledger
 from tests.support.execution_histories import DISTRIBUTED, INLINE, RETRIED
+from tests.support.prefect_command import wait_for
 from tests.support.state_machines import deploy_machine
 from tests.support.states_endpoint import LOST, Refusal, states_endpoint
 from tests.support.wire_examples import EVENT, RESULT
@@ -337,12 +338,12 @@ def started(calls):
     return {f"{ARN.removesuffix('one')}{name}" for name in names}
 
 
+def interrupt():
+    raise KeyboardInterrupt
+
+
 def interrupted_run(events, executor=None):
     """Run the events and interrupt the loop as Ctrl-C does."""
-
-    def interrupt():
-        raise KeyboardInterrupt
-
     executor = executor or executor_for()
     with pytest.raises(KeyboardInterrupt):
         run(events, executor, lambda: executor._running and interrupt())
@@ -351,7 +352,7 @@ def interrupted_run(events, executor=None):
 def test_an_interrupt_stops_the_execution(answers, tmp_path):
     calls = answers(DescribeExecution=RUNNING)
     interrupted_run(events_in(tmp_path))
-    assert stopped(calls) == started(calls)
+    wait_for(lambda: stopped(calls) == started(calls) != set(), within_s=60, every_s=0.05)
 
 
 def test_stop_ends_the_execution_and_bills_no_rank_for_it(answers, tmp_path):
@@ -364,10 +365,25 @@ def test_stop_ends_the_execution_and_bills_no_rank_for_it(answers, tmp_path):
         dispatcher.serve(lambda: executor._running is not None)
         dispatcher.stop("the user left")
     task_run.join(30)
-    while not stopped(calls) or stopped(calls) != started(calls):
-        time.sleep(0.01)
+    wait_for(lambda: stopped(calls) == started(calls) != set(), within_s=60, every_s=0.05)
     assert ledger.last_error(0) == "stopped: the user left"
     assert ledger.invocations == []
+
+
+def test_a_run_that_is_left_while_its_execution_starts_ends_only_after_stopping_it(answers, tmp_path):
+    starting = threading.Event()
+
+    def start_slowly(wanted):
+        starting.set()
+        time.sleep(1)
+        return STARTED
+
+    stops = [Refusal("ExecutionDoesNotExist"), {"stopDate": 1.0}]
+    calls = answers(StartExecution=start_slowly, StopExecution=stops, DescribeExecution=RUNNING)
+    executor = executor_for()
+    with pytest.raises(KeyboardInterrupt):
+        run(events_in(tmp_path), executor, lambda: starting.is_set() and interrupt())
+    assert [operation for operation, _ in calls].count("StopExecution") == 2
 
 
 def test_an_execution_that_cannot_be_stopped_is_logged(answers, tmp_path, caplog):
