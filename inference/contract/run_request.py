@@ -11,6 +11,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    PrivateAttr,
     ValidationError,
     ValidationInfo,
     model_validator,
@@ -148,6 +149,7 @@ class RunRequest(BaseModel):
     function_name: Annotated[str, Field(pattern=FUNCTION)] = "cosmic-executor"
     state_machine_arn: Annotated[str, Field(pattern=STATE_MACHINE)] | None = None
     cluster: str | dict[str, Any] | None = None
+    _given: dict[str, Any] = PrivateAttr(default_factory=dict)  # the document that `read` checked
 
     @model_validator(mode="before")
     @classmethod
@@ -219,9 +221,11 @@ class RunRequest(BaseModel):
         if not isinstance(document, Mapping):
             raise BadInput("the request must be a JSON object")
         try:
-            return cls.model_validate(dict(document))
+            request = cls.model_validate(dict(document))
         except ValidationError as error:
             raise BadInput(_sentence(error)) from None
+        request._given = dict(document)
+        return request
 
     @classmethod
     def of_payload(cls, document: object) -> "RunRequest":
@@ -253,6 +257,27 @@ class RunRequest(BaseModel):
     def document(self) -> dict[str, Any]:
         """The request as JSON, defaults left out."""
         return self.model_dump(mode="json", exclude_defaults=True)
+
+    def __eq__(self, other: object) -> bool:
+        """Two requests are equal if they ask for the same, however they were written."""
+        return isinstance(other, RunRequest) and self.document() == other.document()
+
+    def as_given(self) -> dict[str, Any]:
+        """The request as it was written: a key that says the default stays, and so does a number in quotes.
+
+        What has been changed since (`model_copy`) has its new value. Scripts of the replaced system read this document
+        (contract, "Run request").
+
+        >>> written = {"bucket": "b-1", "file_limit": "2", "batch_size": 8, "result_path": "r", "data_bucket": "b-1"}
+        >>> request = RunRequest.read(written | {"data_prefix": "data", "object_type": "folder"})
+        >>> request.as_given()["file_limit"], request.as_given()["object_type"], "object_type" in request.document()
+        ('2', 'folder', False)
+        """
+        if not self._given:
+            return self.document()
+        read = type(self).model_validate(self._given)
+        kept = {name: value for name, value in self._given.items() if getattr(read, name) == getattr(self, name)}
+        return self.document() | kept
 
 
 def _sentence(error: ValidationError) -> str:

@@ -198,7 +198,8 @@ def payload(request: RunRequest, plan: Plan, run_id: str) -> dict[str, Any]:
     workload = {"model_key": first.model, "model_sha256": first.model_sha256}
     if first.script is not None:
         workload = {"script_sha256": first.script.sha256}
-    return request.document() | {
+    return {
+        **request.as_given(),
         "world_size": plan.world_size,
         "data_map": plan.data_map,
         "run_id": run_id,

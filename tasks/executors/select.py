@@ -54,7 +54,7 @@ def executor_of(name: str, request: RunRequest, store_root: str, workers: int | 
         raise BadInput("hedging: a state machine calls its ranks itself and makes no backups; use --executor lambda")
     if name == "lambda":
         return LambdaExecutor(request.function_name, request.max_concurrency, request.rank_timeout)
-    return StepFunctionsExecutor(request.state_machine_arn, request.function_name, request.document())
+    return StepFunctionsExecutor(request.state_machine_arn, request.function_name, request.as_given())
 
 
 def _on_dask(request: RunRequest, store_root: str, workers: int | None) -> Executor:

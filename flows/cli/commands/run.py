@@ -72,7 +72,7 @@ def main(args: argparse.Namespace) -> int:
                 with hand_over(prepared):
                     document = prefect_api.call(
                         run,
-                        request.document(),
+                        request.as_given(),
                         args.store,
                         args.executor,
                         args.workers,

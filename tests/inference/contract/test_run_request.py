@@ -131,6 +131,14 @@ def test_a_file_that_is_not_there_is_refused_by_name(tmp_path):
         RunRequest.load(tmp_path / "none.json")
 
 
+def test_what_changes_after_reading_replaces_what_was_written():
+    written = REQUEST | {"file_limit": "11", "region": "us-east-1"}
+    request = RunRequest.read(written)
+    assert request.as_given() == written
+    assert request.model_copy(update={"region": "eu-west-1"}).as_given() == written | {"region": "eu-west-1"}
+    assert RunRequest.read(request.as_given()) == request
+
+
 SCRIPTED = REQUEST | {"script": "/tmp/Anomaly Detection/Inference/inference.py", "S3_object_name": "Anomaly Detection"}
 
 

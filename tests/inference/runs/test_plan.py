@@ -117,3 +117,9 @@ def test_the_payload_is_the_request_with_the_data_map():
     assert {"bucket", "data_prefix", "result_path", "batch_size"} <= document.keys()
     assert document["data_map"] == made.data_map
     assert document["fingerprints"].keys() == {"0", "1"}
+
+
+def test_the_payload_keeps_every_key_of_the_request_as_it_was_written():
+    written = request().document() | {"file_limit": "2", "batch_size": "32", "object_type": "folder", "exec_args": ""}
+    req = RunRequest.read(written)
+    assert payload(req, plan(req, listing("1.pt", "2.pt")), "run-1").items() >= written.items()
