@@ -13,6 +13,7 @@ from flows.parameters import DEFAULT_STORE, store_root
 from flows.run import run
 from inference.contract.run_request import RunRequest
 from inference.errors import BadInput, CosmicError, RunIncomplete
+from inference.rank_results.publish_summary import committed_folder
 from inference.storage.store import Store
 from tasks.compare import compare_with_last_good
 from tasks.prefect_support.aws_credentials import credentials
@@ -134,7 +135,8 @@ def _measure(sweep: Sweep, cell: PlannedCell, repeat: int, root: str, aws_creden
 def _done_before(request: dict[str, Any], root: str) -> dict[str, Any] | None:
     """The document of a whole run of this very request, if there is one."""
     checked = RunRequest.read(request)
-    store, key = Store(root), f"{checked.result_path}/summary.json"
+    store = Store(root)
+    key = f"{committed_folder(store, checked.bucket, checked.result_path)}/summary.json"
     try:
         document = dict(checked_document(store.read_json(checked.bucket, key), key))
     except BadInput:

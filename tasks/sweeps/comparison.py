@@ -10,6 +10,7 @@ from inference.contract.json_text import parse_json
 from inference.contract.object_keys import checked_bucket, checked_key
 from inference.contract.run_request import MEMORY_MB
 from inference.errors import BadInput
+from inference.rank_results.publish_summary import committed_folder
 from inference.storage.store import Store
 from tasks.reporting.formatting import number
 from tasks.sweeps.cells import AXES, Cell, Measurement, cells_of
@@ -61,19 +62,27 @@ def load_side(place: str, store_root: str) -> Side:
     if not folder:
         raise BadInput(f"{place!r:.120} is no file, no folder with a sweep.json, and not written bucket/result_path")
     store, key = Store(store_root), checked_key(folder, "RESULT_PATH")
-    for name in DOCUMENTS:
-        if store.head(checked_bucket(bucket, "RESULT_PATH"), f"{key}/{name}") is not None:
-            return side_of(place, _parsed(store.read(bucket, f"{key}/{name}"), f"{place}/{name}"))
+    checked_bucket(bucket, "RESULT_PATH")
+    if store.head(bucket, f"{key}/sweep.json") is not None:
+        return side_of(place, _parsed(store.read(bucket, f"{key}/sweep.json"), f"{place}/sweep.json"))
+    if store.head(bucket, f"{key}/summary.json") is not None:
+        return side_of(place, _summary(store, bucket, key))
     runs = [each.key for each in store.list(bucket, key) if _is_repeat(each.key.removeprefix(f"{key}/"))]
     if not runs:
         raise BadInput(f"no run ended at {place} in {store.root}: there is no summary.json, and no sweep.json")
-    documents = [_parsed(store.read(bucket, run), f"{bucket}/{run}") for run in runs]
+    documents = [_summary(store, bucket, run.removesuffix("/summary.json")) for run in runs]
     return side_of_runs(place, [checked_document(each, f"{place}, run {n}") for n, each in enumerate(documents, 1)])
 
 
 def _is_repeat(key: str) -> bool:
     run, _, name = key.partition("/")
     return run.isdigit() and name == "summary.json"
+
+
+def _summary(store: Store, bucket: str, result_path: str) -> object:
+    """The summary that counts; `<result_path>/summary.json` is a copy that a run without its lease can still replace."""
+    key = f"{committed_folder(store, bucket, result_path)}/summary.json"
+    return _parsed(store.read(bucket, key), f"{bucket}/{key}")
 
 
 def _parsed(content: bytes, where: str) -> object:

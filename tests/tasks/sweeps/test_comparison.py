@@ -4,6 +4,8 @@ from dataclasses import replace
 import pytest
 
 from inference.errors import BadInput
+from inference.rank_results.publish_summary import generation_folder, publish_summary, run_lease
+from inference.storage.store import Store
 from tasks.sweeps.comparison import GATES, compare, load_side, side_of, side_of_runs
 from tasks.sweeps.report import describe_sweep
 from tests.support.swept import measured
@@ -156,6 +158,15 @@ class TestLoading:
     )
     def test_a_run_the_repeats_of_a_cell_and_a_sweep_are_read_from_the_store(self, root, place, runs):
         assert [len(cell.runs) for cell in load_side(place, str(root)).cells] == runs
+
+    def test_the_committed_summary_counts_and_not_a_copy_that_a_stale_run_replaced(self, root):
+        store, path = Store(root), "results/lone"
+        held = run_lease(store, "bench", path, "run").take(60)
+        committed = store.read("bench", f"{path}/summary.json")
+        store.write("bench", f"{generation_folder(path, held.generation)}/summary.json", committed)
+        publish_summary(held, path)
+        store.write("bench", f"{path}/summary.json", b"of a run that lost its lease")
+        assert [len(cell.runs) for cell in load_side("bench/results/lone", str(root)).cells] == [1]
 
     @pytest.mark.parametrize(
         ("place", "runs"),
