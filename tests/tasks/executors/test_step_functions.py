@@ -370,7 +370,7 @@ def test_stop_ends_the_execution_and_bills_no_rank_for_it(answers, tmp_path):
     assert ledger.invocations == []
 
 
-def test_a_run_that_is_left_while_its_execution_starts_ends_only_after_stopping_it(answers, tmp_path):
+def test_a_run_left_while_its_execution_starts_still_stops_it(answers, tmp_path):
     starting = threading.Event()
 
     def start_slowly(wanted):

@@ -159,7 +159,7 @@ class TestLoading:
     def test_a_run_the_repeats_of_a_cell_and_a_sweep_are_read_from_the_store(self, root, place, runs):
         assert [len(cell.runs) for cell in load_side(place, str(root)).cells] == runs
 
-    def test_the_committed_summary_counts_and_not_a_copy_that_a_stale_run_replaced(self, root):
+    def test_the_committed_summary_counts_and_not_a_replaced_copy(self, root):
         store, path = Store(root), "results/lone"
         held = run_lease(store, "bench", path, "run").take(60)
         committed = store.read("bench", f"{path}/summary.json")
