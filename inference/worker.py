@@ -8,10 +8,13 @@ does, so it does not outlive its parent.
 
 import json
 import os
+import shutil
 import sys
 import time
 import uuid
+from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from inference.contract.json_text import parse_json
@@ -59,7 +62,17 @@ def _reply_to_line(line: bytes) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Serve events until standard input ends."""
+    """Serve events until standard input ends; then remove the scratch folder that a dead parent would leave."""
+    try:
+        _serve()
+    finally:
+        if scratch := os.environ.get("COSMIC_SCRATCH"):
+            shutil.rmtree(scratch, ignore_errors=True)
+            with suppress(OSError):  # another worker's folder is in there, too
+                Path(scratch).parent.rmdir()
+
+
+def _serve() -> None:
     replies = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
     replies.write(json.dumps({"ready": os.getpid()}) + "\n")

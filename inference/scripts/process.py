@@ -2,6 +2,7 @@
 
 import os
 import re
+import secrets
 import signal
 import subprocess
 import sys
@@ -20,6 +21,14 @@ _TICK_S = 0.02
 _CHUNK = 1 << 16
 _LAST_LINES, _LINE_LENGTH = 20, 400
 _SECRET = re.compile("SECRET|TOKEN|PASSWORD|API_KEY")
+_MARK = "COSMIC_SCRIPT_PROCESS"  # in the environment of a script and of all that it starts
+_AT_DEATH = """
+read group; read _; kill -s KILL -- "-$group"
+for process in /proc/[0-9]*; do
+    grep -qsF -- "$1" "$process/environ" && kill -s KILL "${process#/proc/}"
+done
+"""
+_GONE_WITHIN_S = 2.0
 _SHORT = 6  # characters; a shorter value would blot out words
 
 
@@ -109,7 +118,8 @@ class Ended:
 def run_process(command: Sequence[str], folder: Path, environment: Mapping[str, str], limit_s: float) -> Ended:
     """Run a command in a process group of its own and wait for it.
 
-    When it ends, when `limit_s` seconds are over, and when this process dies, whatever is left of the group is killed.
+    When it ends, when `limit_s` seconds are over, and when this process dies, whatever is left of the group is killed;
+    on Linux also what has left the group, such as daemons, unless it dropped the environment that it was given.
 
     Args:
         command: program and arguments; no shell.
@@ -122,11 +132,12 @@ def run_process(command: Sequence[str], folder: Path, environment: Mapping[str, 
     """
     started = time.perf_counter()
     late, high_water_mb = False, 0.0
-    with _guard() as watch:
+    mark = f"{_MARK}={secrets.token_hex(16)}"
+    with _guard(mark) as watch:
         process = _start(
             command,
             cwd=folder,
-            env=environment,
+            env={**environment, **dict([mark.split("=")])},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -171,13 +182,16 @@ def _high_water_mb(process: int) -> float:
 
 
 @contextmanager
-def _guard() -> Iterator[Callable[[int], None]]:
+def _guard(mark: str) -> Iterator[Callable[[int], None]]:
     """Kill the group that is handed over when the block is left, and when this process dies before that.
 
     The guard is a shell that waits on a pipe from this process: no other way reaches a whole group, and every Unix.
+
+    Args:
+        mark: `NAME=value` in the environment of the group's processes, by which those that left it are found.
     """
     leaders: list[int] = []
-    command = ["/bin/sh", "-c", 'read group; read _; kill -s KILL -- "-$group"']
+    command = ["/bin/sh", "-c", _AT_DEATH, "guard", mark]
     nowhere = subprocess.DEVNULL
     with _start(command, stdin=subprocess.PIPE, stdout=nowhere, stderr=nowhere) as guard:
 
@@ -192,6 +206,7 @@ def _guard() -> Iterator[Callable[[int], None]]:
             guard.kill()
             for leader in leaders:
                 _kill_group(leader)
+            _kill_marked(mark.encode())
 
 
 def _start(command: Sequence[str], **options: Any) -> subprocess.Popen[bytes]:
@@ -204,3 +219,21 @@ def _start(command: Sequence[str], **options: Any) -> subprocess.Popen[bytes]:
 def _kill_group(leader: int) -> None:
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(leader, signal.SIGKILL)
+
+
+def _kill_marked(mark: bytes) -> None:
+    until = time.monotonic() + _GONE_WITHIN_S
+    while left := [process for process in Path("/proc").glob("[0-9]*") if _is_marked(process, mark)]:
+        for process in left:
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(int(process.name), signal.SIGKILL)
+        if time.monotonic() > until:
+            return
+        time.sleep(_TICK_S)
+
+
+def _is_marked(process: Path, mark: bytes) -> bool:
+    try:
+        return mark in (process / "environ").read_bytes().split(b"\0")
+    except OSError:  # another user's, or gone
+        return False

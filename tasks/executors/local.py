@@ -69,7 +69,7 @@ class LocalExecutor(Executor):
         return {"workers": self.workers}
 
     def start(self) -> None:
-        """Make the scratch folder; workers start with the first ranks."""
+        """Make the scratch folder; workers start with the first ranks. If this process is killed, they remove it."""
         self._scratch = Path(tempfile.mkdtemp(prefix="cosmic-"))
 
     def stop(self) -> None:
@@ -167,7 +167,7 @@ class _Worker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env=os.environ | limits | {"TMPDIR": str(self._folder)},
+            env=os.environ | limits | {"TMPDIR": str(self._folder), "COSMIC_SCRATCH": str(self._folder)},
             start_new_session=True,  # Ctrl-C is the parent's to handle
         )
         self.name = f"pid {self._process.pid}"

@@ -80,7 +80,7 @@ def _is_repeat(key: str) -> bool:
 
 
 def _summary(store: Store, bucket: str, result_path: str) -> object:
-    """The summary that counts; `<result_path>/summary.json` is a copy that a run without its lease can still replace."""
+    """The summary that counts; that at `<result_path>/summary.json` is a copy, which a stale run can still replace."""
     key = f"{committed_folder(store, bucket, result_path)}/summary.json"
     return _parsed(store.read(bucket, key), f"{bucket}/{key}")
 

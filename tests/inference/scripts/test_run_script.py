@@ -2,7 +2,6 @@ import dataclasses
 import io
 import json
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -468,24 +467,42 @@ def test_a_daemon_that_a_script_leaves_behind_holds_nobody_up(store, tmp_path):
     wait_until_gone(int(pid.read_text()))
 
 
-def test_a_daemon_in_a_session_of_its_own_holds_nobody_up_either(store, tmp_path):
+DAEMON = """
+import os, time
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        open({pid!r}, "w").write(str(os.getpid()))
+        time.sleep(600)
+    os._exit(0)
+while not (os.path.exists({pid!r}) and open({pid!r}).read()):
+    time.sleep(0.01)
+"""
+
+
+def test_a_daemon_in_a_session_of_its_own_ends_with_its_rank(store, tmp_path):
     pid = tmp_path / "pid"
-    daemon = (
-        "import subprocess\nchild = subprocess.Popen(['sleep', '600'], start_new_session=True)\n"
-        f"open({str(pid)!r}, 'w').write(str(child.pid))\n"
-    )
-    try:
-        assert run(store, put_script(store, daemon + WRITES_A_RESULT)).samples == 20
-    finally:
-        os.kill(int(pid.read_text()), signal.SIGKILL)
+    assert run(store, put_script(store, DAEMON.format(pid=str(pid)) + WRITES_A_RESULT)).samples == 20
+    wait_until_gone(int(pid.read_text()))
+
+
+def test_a_daemon_in_a_session_of_its_own_ends_with_its_worker(tmp_path):
+    pid = tmp_path / "pid"
+    kill_worker_of(DAEMON.format(pid=str(pid)) + "time.sleep(600)", pid)
+    wait_until_gone(int(pid.read_text()))
 
 
 def test_a_script_does_not_outlive_its_worker(tmp_path):
     pid = tmp_path / "pid"
-    hangs = f"import os, time; open({str(pid)!r}, 'w').write(str(os.getpid())); time.sleep(600)"
+    kill_worker_of(f"import os, time; open({str(pid)!r}, 'w').write(str(os.getpid())); time.sleep(600)", pid)
+    wait_until_gone(int(pid.read_text()))
+
+
+def kill_worker_of(script, pid):
+    """Run a script in a worker of its own, and kill the worker once the file `pid` has been written."""
     code = (
         "import os, sys\nfrom pathlib import Path\nfrom inference.scripts.process import run_process\n"
-        f"run_process([sys.executable, '-c', {hangs!r}], Path('/'), dict(os.environ), 600)"
+        f"run_process([sys.executable, '-c', {script!r}], Path('/'), dict(os.environ), 600)"
     )
     worker = subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parents[3])
     while not (pid.exists() and pid.read_text()):
@@ -493,7 +510,6 @@ def test_a_script_does_not_outlive_its_worker(tmp_path):
         time.sleep(0.01)
     worker.kill()
     worker.wait()
-    wait_until_gone(int(pid.read_text()))
 
 
 def wait_until_gone(pid):

@@ -1,11 +1,15 @@
 import os
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 
 from tasks.executors.base import RUN_ENDED
 from tasks.executors.local import LocalExecutor
 from tests.conftest import SCRIPTED_WORKER, events_of
+from tests.support.prefect_command import wait_for
 
 
 def pool(workers=1, **more):
@@ -122,6 +126,27 @@ def test_leaving_the_pool_leaves_no_process_and_no_scratch_folder(scripted, tmp_
     for _, _, process in calls():
         with pytest.raises(ProcessLookupError):
             os.kill(process, 0)
+
+
+KILLED = """
+import time
+from tasks.executors.local import LocalExecutor
+from tests.tasks.executors.test_local import events_of, invoke
+with LocalExecutor(1) as executor:
+    invoke(executor, events_of(1)[0])
+    print("answered", flush=True)
+    time.sleep(600)
+"""
+
+
+def test_workers_of_a_killed_process_remove_its_scratch_folder(tmp_path):
+    environment = os.environ | {"TMPDIR": str(tmp_path)}
+    command = [sys.executable, "-c", KILLED]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, cwd=Path(__file__).parents[3]) as process:
+        assert process.stdout.readline() == b"answered\n"
+        assert list(tmp_path.glob("cosmic-*/worker-*"))
+        process.kill()
+    wait_for(lambda: not list(tmp_path.glob("cosmic-*")), within_s=60, every_s=0.05)
 
 
 def test_threads_are_divided_among_the_workers():
