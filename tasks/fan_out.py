@@ -1,9 +1,8 @@
 """The fan-out: ranks as Prefect task runs, one a rank or one a group of ranks, whatever the executor."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import replace
 from typing import Any, cast
 from uuid import UUID
 
@@ -14,8 +13,9 @@ from prefect.states import Completed
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from inference.contract.rank_event import RankEvent
-from inference.errors import RankFailed
 from tasks.dispatch.dispatcher import ATTEMPTS, Dispatcher, Limits
+from tasks.dispatch.grouping import side_by_side
+from tasks.dispatch.rank_group import RETRY_DELAYS_S, RankGroup
 from tasks.executors.base import Executor
 from tasks.invocations.ledger import Ledger
 from tasks.prefect_support.artifacts import create_progress_artifact, update_progress_artifact
@@ -23,38 +23,12 @@ from tasks.prefect_support.step import step
 from tasks.reporting.formatting import counted
 from tasks.reporting.terminal import bar
 
-_RETRY_DELAYS_S = [0.5, 2.0]  # jitter of the same size is added
-
-
-class _RanksFailed(RankFailed):
-    """Ranks of a task run are not done; `retryable` says whether Prefect should run it again."""
-
-    def __init__(self, failed: Mapping[int, str], *, retryable: bool) -> None:
-        named = [f"rank {rank}: {error}" for rank, error in list(failed.items())[:5]]
-        super().__init__("; ".join(named) + (f"; and {len(failed) - 5} more" if len(failed) > 5 else ""))
-        self.retryable = retryable
-
-
-class RankGroup:
-    """The ranks of one task run, with what runs them; no dataclass, for the ledger's reason."""
-
-    def __init__(self, events: Sequence[RankEvent], dispatcher: Dispatcher) -> None:
-        self.events, self.dispatcher = events, dispatcher
-
-    @property
-    def label(self) -> str:
-        """Name of the task run: `rank 007 of 041`, or `ranks 0001-0040 of 1200`; ranks count from 0."""
-        size = self.events[0].world_size
-        width = max(len(str(size)), 3)
-        first, last = (f"{event.rank:0{width}d}" for event in (self.events[0], self.events[-1]))
-        return f"rank{f' {first}' if len(self.events) == 1 else f's {first}-{last}'} of {size:0{width}d}"
-
 
 @step(
     "run ranks",
     task_run_name="{label}",
     retry_jitter_factor=1,
-    retry_delay_seconds=_RETRY_DELAYS_S,
+    retry_delay_seconds=RETRY_DELAYS_S,
     retries=ATTEMPTS - 1,
 )
 def run_ranks(label: str, group: RankGroup) -> Any:
@@ -66,12 +40,8 @@ def run_ranks(label: str, group: RankGroup) -> Any:
     Raises:
         RankFailed: naming the ranks that failed, or why the run was stopped; the others are done.
     """
-    dispatcher, ledger = group.dispatcher, group.dispatcher.ledger
-    attempt, over = int(task_run.run_count or 1), ledger.done | dispatcher.given_up
-    dispatcher.run([replace(event, attempt=attempt) for event in group.events if event.rank not in over])
-    failed = {event.rank: error for event in group.events if (error := ledger.last_error(event.rank)) is not None}
-    if failed:
-        raise _RanksFailed(failed, retryable=ledger.stop_reason is None and not failed.keys() <= dispatcher.given_up)
+    group.dispatcher.run(group.to_run(int(task_run.run_count or 1)))
+    group.check()
     return Completed(message=_what_was_done(group))
 
 
@@ -153,7 +123,7 @@ def _run_in_threads(
 ) -> list[Any]:
     """Run the groups side by side, with the dispatcher's loop in this thread."""
     executor = dispatcher.executor
-    width = len(groups) if executor.elastic else min(len(groups), executor.concurrency)
+    width = side_by_side(len(groups), executor)
     pool: ThreadPoolTaskRunner[None] = ThreadPoolTaskRunner(max_workers=width)
     # The dispatcher is left first, also when interrupted, so that no thread waits for a rank any more.
     with pool as runner, dispatcher:

@@ -8,7 +8,6 @@ of them fails.
 import bisect
 import dataclasses
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -18,7 +17,8 @@ from typing import Self
 from inference.contract.rank_event import RankEvent
 from inference.contract.run_request import RunRequest, exceeded
 from inference.errors import CosmicError
-from tasks.dispatch.hedging import backups
+from tasks.dispatch.clock import Clock
+from tasks.dispatch.hedging import backups, late_after
 from tasks.executors.base import RUN_ENDED, Call, Executor, NothingRan, measured
 from tasks.invocations.invocation import Invocation
 from tasks.invocations.ledger import Ledger
@@ -35,7 +35,7 @@ class Limits:
     Attributes:
         hedging: late ranks get backups.
         tolerated_percentage, tolerated_count: failed ranks above which the run stops; None never stops it.
-        until: `time.monotonic()` after which it stops, and why, as a clause.
+        until: `Clock.monotonic()` after which it stops, and why, as a clause.
     """
 
     hedging: bool = False
@@ -44,7 +44,7 @@ class Limits:
     until: tuple[float, str] | None = None
 
     @classmethod
-    def of(cls, request: RunRequest, executor: Executor) -> Self:
+    def of(cls, request: RunRequest, executor: Executor, clock: Clock | None = None) -> Self:
         """The request's limits on this executor, its time running from now.
 
         A script writes its rank's result itself, so that the slower copy would overwrite the faster one's: no backups.
@@ -52,7 +52,7 @@ class Limits:
         """
         allowed, until = request.run_timeout, None
         if allowed is not None:
-            until = time.monotonic() + allowed, f"the run took longer than {allowed:g} s (run_timeout)"
+            until = (clock or Clock()).monotonic() + allowed, f"the run took longer than {allowed:g} s (run_timeout)"
         counted = not executor.takes_whole_run
         return cls(
             hedging=executor.hedging and request.script is None if request.hedging is None else request.hedging,
@@ -61,9 +61,9 @@ class Limits:
             until=until,
         )
 
-    def exceeded(self, failed: int, ranks: int) -> str | None:
+    def exceeded(self, failed: int, ranks: int, now: float) -> str | None:
         """Why a run stops now with so many ranks given up, as a clause; None if it goes on."""
-        if self.until is not None and time.monotonic() > self.until[0]:
+        if self.until is not None and now > self.until[0]:
             return self.until[1]
         return exceeded(failed, ranks, self.tolerated_percentage, self.tolerated_count)
 
@@ -74,7 +74,7 @@ class _Batch:
     def __init__(self, events: Sequence[RankEvent]) -> None:
         self.events = events
         self.left = len(events)
-        self.ended = threading.Event()
+        self.ended = Future[None]()
 
 
 class _Rank:
@@ -103,6 +103,7 @@ class Dispatcher:
         events: of all ranks that are to run.
         limits: of the run.
         cancelled: says why the run is to stop at once, as a clause, or None.
+        clock: the time; a virtual one where the run is only simulated.
     """
 
     def __init__(
@@ -112,7 +113,9 @@ class Dispatcher:
         events: Sequence[RankEvent],
         limits: Limits | None = None,
         cancelled: Callable[[], str | None] = lambda: None,
+        clock: Clock | None = None,
     ) -> None:
+        self.clock = clock or Clock()
         self.executor, self.ledger = executor, ledger
         self._ranks, self._world_size = len(events), events[0].world_size
         self._limits, self._cancelled = limits or Limits(), cancelled
@@ -142,15 +145,21 @@ class Dispatcher:
 
     def run(self, events: Sequence[RankEvent]) -> None:
         """Run ranks and wait until each has ended, or the run has stopped; may be called from many threads at once."""
+        ended = self.hand_in(events)
+        if self.executor.in_process:
+            self.serve(ended.done)
+        ended.result()
+
+    def hand_in(self, events: Sequence[RankEvent]) -> Future[None]:
+        """Have ranks run, without waiting; the future is resolved when each has ended, or the run has stopped."""
         batch = _Batch(events)
         with self._lock:
             if self._left or not events:
-                return
+                batch.ended.set_result(None)
+                return batch.ended
             self._batches.add(batch)
         self._inbox.put(batch)
-        if self.executor.in_process:
-            self.serve(batch.ended.is_set)
-        batch.ended.wait()
+        return batch.ended
 
     def serve(self, until: Callable[[], bool], on_poll: Callable[[], None] = lambda: None) -> None:
         """The loop: send ranks and take what ended, until `until()` holds or the run has stopped.
@@ -165,7 +174,7 @@ class Dispatcher:
             if (reason := self._reason_to_stop()) is not None:
                 self.stop(reason)
                 return
-            if (now := time.monotonic()) - polled_at >= POLL_S:
+            if (now := self.clock.monotonic()) - polled_at >= POLL_S:
                 polled_at = now
                 self._hedge(now)
                 on_poll()
@@ -183,7 +192,7 @@ class Dispatcher:
     def _turn(self, timeout_s: float) -> None:
         """Take everything that has arrived, waiting for the first of it, and fill the executor up."""
         try:
-            arrived = self._inbox.get(timeout=timeout_s)
+            arrived = self.clock.wait(self._inbox, timeout_s)
             while True:
                 if isinstance(arrived, _Batch):
                     self._open(arrived)
@@ -251,21 +260,21 @@ class Dispatcher:
         if not rank.batch.left:
             with self._lock:
                 self._batches.discard(rank.batch)
-            rank.batch.ended.set()
+            rank.batch.ended.set_result(None)
 
     def _reason_to_stop(self) -> str | None:
-        return self._limits.exceeded(len(self.given_up), self._world_size) or self._cancelled()
+        return self._limits.exceeded(len(self.given_up), self._world_size, self.clock.monotonic()) or self._cancelled()
 
     def _hedge(self, now: float) -> None:
         """Make backups of late ranks."""
-        if not self._limits.hedging:
+        counted = self._ranks - len(self._failed)  # nobody waits for a rank that failed
+        if not self._limits.hedging or late_after(counted, self._times) is None:
             return
         running = {
             copy.rank.event.rank: now - call.sent_at
             for call, copy in self._calls.items()
             if call.sent_at is not None and not (copy.rank.ended or copy.rank.backups)
         }
-        counted = self._ranks - len(self._failed)  # nobody waits for a rank that failed
         for number, copies in backups(counted, self._times, running, self._backups).items():
             rank = self._running[number]
             rank.backups = copies
@@ -287,7 +296,7 @@ class Dispatcher:
         for call in self._calls:
             self._write_off(call)
         for batch in batches:
-            batch.ended.set()
+            batch.ended.set_result(None)
 
     def _write_off(self, call: Call) -> None:
         """Enter a call that nobody waits for any more: a slower copy of a rank that is done, or one that was stopped.
@@ -305,8 +314,8 @@ class Dispatcher:
 
     def _unanswered(self, call: Call, why: str) -> Invocation:
         """A call that brought no reply, with the time since it was sent."""
-        now = time.time()
-        seconds = 0.0 if call.sent_at is None else time.monotonic() - call.sent_at
+        now = self.clock.time()
+        seconds = 0.0 if call.sent_at is None else self.clock.monotonic() - call.sent_at
         return measured(call.event, now - seconds, now, self.executor.memory_mb, error=why)
 
     def _why(self, error: str) -> str:

@@ -11,6 +11,19 @@ COPIES = 2  # backups of a late rank: one in twenty is as slow as the rank itsel
 MOST_COPIES = 0.10  # of the ranks, in all: a backup is billed, whoever wins
 
 
+def late_after(ranks: int, times: Sequence[float]) -> float | None:
+    """Seconds after which a rank that still runs is late; None while the others' times tell nothing yet.
+
+    Args:
+        ranks: of the run.
+        times: seconds that each rank took that is done.
+    """
+    left = ranks - len(times)
+    if len(times) < LEAST_DONE or left > max(1, math.floor((1 - ENOUGH_DONE) * ranks + 1e-9)):
+        return None
+    return LATE * statistics.median(times)
+
+
 def backups(ranks: int, times: Sequence[float], running: Mapping[int, float], made: int) -> dict[int, int]:
     """How many backups each late rank is to get now.
 
@@ -29,10 +42,9 @@ def backups(ranks: int, times: Sequence[float], running: Mapping[int, float], ma
         running: seconds that each rank has been running that is not done and has no backup yet.
         made: backups made so far.
     """
-    left = ranks - len(times)
-    if len(times) < LEAST_DONE or left > max(1, math.floor((1 - ENOUGH_DONE) * ranks + 1e-9)):
+    limit = late_after(ranks, times)
+    if limit is None:
         return {}
-    limit = LATE * statistics.median(times)
     late = sorted((rank for rank, seconds in running.items() if seconds > limit), key=running.__getitem__, reverse=True)
     room = max(1, math.floor(MOST_COPIES * ranks + 1e-9)) - made
     each = min(COPIES, max(room // max(len(late), 1), 1))

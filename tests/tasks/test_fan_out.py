@@ -9,8 +9,9 @@ from prefect.utilities.collections import visit_collection
 
 from inference.contract.rank_event import RankEvent
 from tasks.dispatch.dispatcher import Dispatcher
+from tasks.dispatch.rank_group import RankGroup
 from tasks.executors.local import LocalExecutor
-from tasks.fan_out import RankGroup, _note_end, fan_out
+from tasks.fan_out import _note_end, fan_out
 from tasks.invocations.ledger import Ledger
 from tests.conftest import SCRIPTED_WORKER, events_of
 

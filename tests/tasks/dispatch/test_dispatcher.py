@@ -373,5 +373,5 @@ class TestLimits:
 
     def test_a_state_machine_counts_failures_itself(self):
         limits = self.limits(StepFunctionsExecutor(None, "f", {}), tolerated_failure_count=0, run_timeout=5)
-        assert (limits.tolerated_count, limits.exceeded(3, 4)) == (None, None)
+        assert (limits.tolerated_count, limits.exceeded(3, 4, 0.0)) == (None, None)
         assert limits.until is not None
