@@ -23,7 +23,7 @@ class RankResult:
             making.
         wall_*_s, cpu_*_s: wall and CPU seconds of the whole process: `load` the engine (0 when warm), `read` and check
             the partitions, `compute` redshifts, `write` them, and in `total`. `wall_loop_s` is the inference loop,
-            reading included.
+            reading included; of a script, its whole process.
         peak_rss_mb: high-water mark of the process's resident memory during this rank, in MB of 1,000,000 bytes;
             `idle_rss_mb` before it.
         cold: this process had run no rank before; `request_id` and `worker` say which invocation and which process.

@@ -1,7 +1,8 @@
 """Rank results that somebody else wrote: a staged script, or a function of the replaced system.
 
 They carry the contract's keys only ("Rank result"): neither rank nor fingerprint. Stamped with ours they count like
-any other; what the record does not tell is 0, never guessed.
+any other; what the record does not tell is 0, never guessed. The time that a script wrote down may be a profiler's sum
+(contract, fault 8), so it gives the number of samples, and the rank's time is ours.
 """
 
 import dataclasses
@@ -74,6 +75,7 @@ def import_external_result(
         ("wall_read_s", "wall_write_s", "cpu_load_s", "cpu_read_s", "cpu_compute_s", "cpu_write_s", "idle_rss_mb"), 0.0
     )
     timing |= {name: float(measured.get(name, 0.0)) for name in MEASURED}
+    total = max(ended_at - started_at, 0.0)
     result = RankResult(
         rank=event.rank,
         world_size=event.world_size,
@@ -92,8 +94,8 @@ def import_external_result(
         model_mb=0.0,
         started_at=started_at,
         ended_at=ended_at,
-        wall_loop_s=loop,
-        wall_total_s=max(ended_at - started_at, 0.0),
+        wall_loop_s=timing["wall_compute_s"] or total,
+        wall_total_s=total,
         cold=cold,
         request_id=request_id,
         worker=worker or uuid.uuid4().hex[:12],

@@ -12,11 +12,14 @@ from inference.contract.json_text import parse_json
 from inference.contract.sample import BITS_PER_SAMPLE
 from inference.contract.validation import checked_int, is_number, shorten
 from inference.errors import BadInput
+from tasks.combined_data.round_robin import is_round_robin
 
 SECONDS, RATE, BITS_RATE = "total_cpu_time (seconds)", "sample_persec", "throughput_bps"  # contract, "Rank result"
 LISTING_ENDS = 1000  # an S3 listing's page, at which the replaced system stopped (contract, fault 1)
 _NAMED_PLAN = re.compile(r"(?:filelimit|worldsize)-([0-9]{1,7})(?=[_/]|$)")
 _NAMED_SIZE = re.compile(r"([0-9]{1,6}(?:\.[0-9]{1,3})?)(MB|GB|TB)", re.IGNORECASE)
+_ROUNDED_UP, _ROUNDED_DOWN = 0.05, 0.10  # 96 GB are called 100 GB, and 12.6 GB 12 GB
+_NUMBER_OF_RUN = re.compile(r"(/|(?:^|[/ _-])run[ _-]*)[0-9]+/*$", re.IGNORECASE)
 _MB = {"MB": 1, "GB": 1024, "TB": 1024 * 1024}
 
 
@@ -31,8 +34,8 @@ class Record:
         batch_size: samples a batch.
         samples: galaxies predicted.
         bits: of model input, by the record's own rate.
-        seconds: of the inference loop. In the replaced system a profiler's sum over operators (contract, fault 8), in
-            ours wall time.
+        seconds: of the inference loop, wall time; of a script under our dispatch, of its process. In the replaced
+            system's own records a profiler's sum over operators (contract, fault 8).
         started_at, ended_at: of the rank since the epoch; None in the replaced system's records.
     """
 
@@ -96,15 +99,20 @@ def read_record(wire: object, where: str) -> Record:
     result_path = wire.get("result_path")
     if not isinstance(result_path, str):
         raise BadInput(f"{where} has a wrong result_path: {shorten(result_path)}")
-    # A script's record under our stamp may lack the old system's keys; then ours stand in for them.
-    seconds = _positive(wire, SECONDS if SECONDS in wire else "wall_loop_s", where)
+    # A script's record under our stamp has its own time beside ours, or none.
+    told = _positive(wire, SECONDS if SECONDS in wire else "wall_loop_s", where)
     if "samples" in wire:
         samples = checked_int(wire["samples"], f"{where}: samples", 1, 10**12)
     else:
-        samples = round(_positive(wire, RATE, where) * seconds)
-    bits = _positive(wire, BITS_RATE, where) * seconds if BITS_RATE in wire else float(samples * BITS_PER_SAMPLE)
+        samples = round(_positive(wire, RATE, where) * told)
+    bits = _positive(wire, BITS_RATE, where) * told if BITS_RATE in wire else float(samples * BITS_PER_SAMPLE)
     rank = wire.get("rank")
     ours = rank is not None
+    started_at = _positive(wire, "started_at", where) if ours else None
+    ended_at = _positive(wire, "ended_at", where) if ours else None
+    seconds = _positive(wire, "wall_loop_s", where) if "wall_loop_s" in wire else told
+    if started_at and ended_at and ended_at > started_at:  # older versions kept a script's profiled time as its loop's
+        seconds = min(seconds, ended_at - started_at)
     return Record(
         rank=checked_int(rank, f"{where}: rank", 0, 10**7) if ours else None,
         data_paths=tuple(listed),
@@ -113,8 +121,8 @@ def read_record(wire: object, where: str) -> Record:
         samples=samples,
         bits=bits,
         seconds=seconds,
-        started_at=_positive(wire, "started_at", where) if ours else None,
-        ended_at=_positive(wire, "ended_at", where) if ours else None,
+        started_at=started_at,
+        ended_at=ended_at,
     )
 
 
@@ -139,7 +147,8 @@ def plan_by_name(records: Sequence[Record]) -> Planned | None:
     """How many ranks a run must have had by the names in use; None where they do not say.
 
     `results/filelimit-10_batchsize-128_prefix-50MB` planned 10; `result-partition-100MB/1TB/1`, reading partitions
-    below `100MB/`, one for every 100 MB of 1 TB (contract, "Run request").
+    below `100MB/`, one for every 100 MB of 1 TB (contract, "Run request"). People round such sizes: where the number is
+    near and the records' own files are those of all ranks, their number counts.
     """
     if not records:
         return None
@@ -152,7 +161,11 @@ def plan_by_name(records: Sequence[Record]) -> Planned | None:
     if not sizes or partition is None or not _megabytes(partition):
         return None
     ranks = math.ceil(_megabytes(sizes[-1]) / _megabytes(partition))
-    return Planned(ranks, f"{sizes[-1][0]} in partitions of {partition[0]}, as {path} says", estimate=True)
+    how = f"{sizes[-1][0]} in partitions of {partition[0]}, as {path} says"
+    near = (1 - _ROUNDED_UP) * ranks <= len(records) <= (1 + _ROUNDED_DOWN) * ranks
+    if near and is_round_robin([record.data_paths[0] for record in records]):
+        return Planned(len(records), f"files without a gap, round robin; {how}, about {ranks:,}", estimate=True)
+    return Planned(ranks, how, estimate=True)
 
 
 def shortfalls(records: Sequence[Record], planned: Planned | None) -> list[str]:
@@ -213,5 +226,9 @@ def _megabytes(size: re.Match[str]) -> Decimal:
 
 
 def run_of(paths: Iterable[str]) -> str:
-    """The result path without its run number: what repeats of a run share."""
-    return re.sub(r"/[0-9]+$", "", next(iter(paths), ""))
+    """The result path without its run number: what repeats of a run share.
+
+    >>> run_of(["1GB/2"]), run_of(["1GB/run 2/"]), run_of(["1GB_run2"]), run_of(["batch-32"])
+    ('1GB', '1GB', '1GB', 'batch-32')
+    """
+    return _NUMBER_OF_RUN.sub("", next(iter(paths), ""))

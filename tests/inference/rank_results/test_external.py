@@ -67,6 +67,12 @@ def test_what_the_script_wrote_is_kept_to_the_letter(store):
     assert RankResult.from_wire(wire).to_wire() == wire
 
 
+def test_the_time_that_a_script_wrote_down_is_not_taken_for_the_ranks(store):
+    result = adopted(store, RECORD | {"total_cpu_time (seconds)": 42.7})
+    assert (result.wall_loop_s, result.wall_total_s) == (11.0, 12.5)
+    assert result.to_wire()["total_cpu_time (seconds)"] == 42.7
+
+
 def test_a_result_that_is_not_there_fails_the_rank(store):
     with pytest.raises(RankFailed, match=r"rank 3: .* wrote no result results/test/3\.json"):
         import_external_result(store, RANK, started_at=0.0, ended_at=1.0)

@@ -72,6 +72,37 @@ def test_names_in_use_tell_how_many_ranks_a_run_planned():
     assert plan_by_name([]) is None
 
 
+def run_of_files(numbers, size):
+    path = f"scaling/result-partition-100MB/12GB/{size}/1"
+    return parse(*(old_record(number, prefix="100MB", result_path=path) for number in numbers))
+
+
+@pytest.mark.parametrize(
+    ("numbers", "size", "whole"),
+    [
+        ([n % 130 + 1 for n in range(983)], "100GB", True),  # of 96 GB, which people round
+        (range(1, 131), "12GB", True),  # of 12.6 GB
+        (range(1, 123), "12.6GB", False),
+        ([n for n in range(1, 131) if n not in (7, 90)], "12.6GB", False),
+        ([1, 10, *range(100, 109)], "1GB", True),  # listed as text
+        ([n % 130 + 1 for n in range(1000)], "1TB", False),
+        ([*(n % 130 + 1 for n in range(983) if n != 500), 130], "100GB", False),
+    ],
+)
+def test_a_size_in_a_name_is_rounded_and_gaps_among_files_decide(numbers, size, whole):
+    records = run_of_files(numbers, size)
+    assert (shortfalls(records, plan_by_name(records)) == []) is whole
+
+
+def test_the_time_of_a_script_under_our_dispatch_is_our_time():
+    ours = {"rank": 3, "samples": 1278, "started_at": 100.0, "ended_at": 130.0, "wall_loop_s": 29.0}
+    profiled = old_record(samples=1278, seconds=42.7)
+    (record,) = parse(profiled | ours)
+    assert (record.seconds, record.bits) == (29.0, pytest.approx(1278 * BITS))
+    (of_an_older_version,) = parse(profiled | ours | {"wall_loop_s": 42.7})
+    assert of_an_older_version.seconds == 30.0
+
+
 def test_fewer_and_more_records_than_planned_are_told():
     records = parse(*(old_record(number) for number in range(1, 9)))
     assert shortfalls(records, Planned(8, "--ranks")) == []

@@ -35,6 +35,20 @@ def test_a_folder_gives_a_row_a_run_and_the_mean_of_repeats(tmp_path):
     assert repeats_table(rows[:1]) is None
 
 
+def test_repeats_are_known_by_the_run_in_their_path_however_it_is_written(tmp_path):
+    for number, path in enumerate(("1GB/run 1/", "1GB/run 2/", "1GB/Run_3", "1GB/4")):
+        old_run(tmp_path / f"{number}/combined_data.json", 41, result_path=path)
+    (row,) = repeats_table([figures(run) for run in find_runs(tmp_path)]).rows
+    assert (row["run"], row["runs"]) == ("1GB", 4)
+
+
+def test_combined_files_side_by_side_are_repeats(tmp_path):
+    for name in ("combined_data.json", "combined_data_1.json", "combined_data_2.json"):
+        old_run(tmp_path / name, 41, result_path="result-25MB/1GB")
+    (row,) = repeats_table([figures(run) for run in find_runs(tmp_path)]).rows
+    assert (row["run"], row["runs"]) == ("result-25MB/1GB", 3)
+
+
 def test_rank_results_that_were_never_summed_up_are_read_however_many(tmp_path):
     for number in range(1, 1101):
         (tmp_path / f"{number}.json").write_text(json.dumps(old_record(number, result_path="result-25MB/all/1")))
