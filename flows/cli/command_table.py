@@ -1,0 +1,94 @@
+"""All subcommands: in which group they stand, what they do, and how they are called."""
+
+GROUPS: dict[str, dict[str, str]] = {
+    "data": {
+        "init": "make a bucket with scripts/ and results/",
+        "simulate": "simulate a survey as one .pt or .safetensors file",
+        "inspect": "what a file is, which columns and bands it has, what is doubtful",
+        "ingest": "FITS cut-outs and a table of magnitudes into partitions",
+        "partition": "cut a survey into partitions 1.pt, 2.pt, ...",
+    },
+    "runs": {
+        "run": "run a model over a partitioned data set: redshifts, table, bill, report",
+        "logs": "what CloudWatch has of a run, by rank",
+        "history": "how long the phases of a Step Functions execution took",
+        "cost": "what a finished run costs, by one of three methods",
+        "prices": "the price book brought up to date from AWS's published price list",
+    },
+    "redshifts": {
+        "catalogue": "a run's redshifts as one file: Parquet, FITS, VOTable or CSV, with units and provenance",
+        "metrics": "how good redshifts are, as the field reports it: with intervals, in bins, as a page",
+        "calibrate": "give a model an uncertainty for each redshift, from a run over galaxies of known redshift",
+    },
+    "models": {
+        "train": "train a model on a partitioned set: masked pre-training of the encoder, then redshifts",
+        "import-checkpoint": "a published checkpoint, a pickled module, as .safetensors; nothing of it is executed",
+    },
+    "benchmarks": {
+        "bench": "run a sweep: tables, plots and findings over what varies",
+        "compare": "two runs or sweeps side by side: ratios, and whether they exceed the noise",
+        "summarize": "the tables of any combined_data.json, ours or the replaced system's",
+    },
+    "AWS and clusters": {
+        "deploy": "functions, state machine, roles and logs on AWS, from one template",
+        "destroy": "remove what deploy made, after asking; its bucket only with --with-data",
+        "emulate": "the AWS emulator with the stack deployed, around a command",
+        "cluster": "what a cluster file would start, as its job script; nothing is started",
+    },
+    "this machine": {
+        "doctor": "what works here: libraries, disk, Prefect server, AWS, emulator; and what to do where it does not",
+        "ui": "a Prefect server on this machine, where runs appear from then on",
+        "examples": "requests, sweeps, recipes and deployments that come with the package, copied into a folder",
+        "completion": "what makes a shell complete commands and options",
+    },
+}
+COMMANDS = {name: what for group in GROUPS.values() for name, what in group.items()}
+
+EXAMPLES: dict[str, tuple[str, ...]] = {
+    "init": ("cosmic init my-survey", "cosmic init my-bucket --store s3://"),
+    "simulate": ("cosmic simulate --samples 3000 --seed 7 --out survey.pt",),
+    "inspect": ("cosmic inspect survey.fits",),
+    "ingest": ("cosmic ingest cutouts --to .cosmic/store/my-survey/galaxies",),
+    "partition": (
+        "cosmic partition survey.pt --size 25MB --to .cosmic/store/my-survey/galaxies",
+        "cosmic partition survey.pt --samples 375 --to s3://my-bucket/galaxies",
+    ),
+    "run": (
+        "cosmic run request.json",
+        "cosmic run request.json --workers 4 --fresh",
+        "cosmic run request.json --store s3:// --executor lambda",
+        "cosmic run request.json --executor dask --scheduler tcp://head-node:8786",
+    ),
+    "logs": ("cosmic logs my-bucket/results/first --rank 3",),
+    "history": ("cosmic history arn:aws:states:eu-west-1:123456789012:execution:machine:name",),
+    "cost": ("cosmic cost my-survey/results/first --method as-printed",),
+    "prices": ("cosmic prices eu-west-1 us-east-1",),
+    "catalogue": (
+        "cosmic catalogue my-survey/results/first --to redshifts.fits",
+        "cosmic catalogue my-survey/results/first --format votable --objects positions.csv",
+    ),
+    "metrics": ("cosmic metrics my-survey/results/first --to quality", "cosmic metrics redshifts.fits"),
+    "calibrate": ("cosmic calibrate my-survey/results/first --to my.calibration.json",),
+    "train": ("cosmic train .cosmic/store/my-survey/galaxies --to my-model.safetensors --set epochs=3",),
+    "import-checkpoint": ("cosmic import-checkpoint published.pt model.safetensors",),
+    "bench": (
+        "cosmic bench benchmarks/sweeps/smoke.yaml --dry-run",
+        "cosmic bench benchmarks/sweeps/smoke.yaml --store s3:// --executor lambda --max-cost 2",
+    ),
+    "compare": (
+        "cosmic compare my-survey/results/before my-survey/results/after",
+        "cosmic compare benchmarks/results/before benchmarks/results/after --fail-above 1.1",
+    ),
+    "summarize": ("cosmic summarize combined_data.json", "cosmic summarize my-survey/results/first --json"),
+    "deploy": ("cosmic deploy --bucket my-bucket", "cosmic deploy --bucket my-bucket --memory 4096"),
+    "destroy": ("cosmic destroy",),
+    "emulate": ("cosmic emulate --with .cosmic/store -- cosmic run request.json --store s3:// --executor lambda",),
+    "cluster": ("cosmic cluster deployments/clusters/slurm.yaml",),
+    "doctor": ("cosmic doctor", "cosmic doctor --store s3:// --json"),
+    "ui": ("cosmic ui", "cosmic ui --port 4300"),
+    "examples": ("cosmic examples examples",),
+    "completion": (
+        "cosmic completion bash > ~/.local/share/bash-completion/completions/cosmic",
+        'source <(cosmic completion zsh)   # a line for ~/.zshrc, below "autoload -U compinit; compinit"',
+    ),
+}

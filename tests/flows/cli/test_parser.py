@@ -1,0 +1,58 @@
+import shlex
+
+import pytest
+
+from flows.cli import main
+from flows.cli.command_table import COMMANDS, EXAMPLES, GROUPS
+from flows.cli.parser import parser_of, usage
+
+
+def test_usage_shows_every_command_once_under_its_group():
+    lines = usage().splitlines()
+    for group, commands in GROUPS.items():
+        start = lines.index(f"{group}:") + 1
+        assert [line.split()[0] for line in lines[start : start + len(commands)]] == list(commands)
+
+
+@pytest.mark.parametrize(
+    "example", [example for examples in EXAMPLES.values() for example in examples if not example.startswith("source")]
+)
+def test_example_of_the_help_is_understood(example):
+    program, name, *words = shlex.split(example.partition(" > ")[0])
+    assert program == "cosmic"
+    parser_of(name).parse_args(words)
+
+
+def test_every_command_has_an_example():
+    assert EXAMPLES.keys() == COMMANDS.keys()
+
+
+def test_help_ends_in_examples_as_they_are_typed(capsys):
+    with pytest.raises(SystemExit):
+        main(["run", "--help"])
+    assert capsys.readouterr().out.endswith("\n".join(["", *(f"  {each}" for each in EXAMPLES["run"]), ""]))
+
+
+@pytest.mark.parametrize(("typed", "meant"), [("rnu", "run"), ("summarise", "summarize"), ("catalog", "catalogue")])
+def test_a_mistyped_command_is_answered_with_the_one_meant(typed, meant, capsys):
+    assert main([typed]) == 2
+    assert f"(did you mean {meant}?)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["run", "request.json", "--exectuor", "lambda"], "(did you mean --executor?)"),
+        (["run", "request.json", "--exectuor=lambda"], "(did you mean --executor?)"),
+        (["run", "request.json", "--zzzz"], "unrecognized arguments: --zzzz;"),
+        (["run"], "required: REQUEST.json;"),
+    ],
+)
+def test_a_mistyped_option_is_one_sentence_with_the_one_meant(words, said, capsys):
+    with pytest.raises(SystemExit) as left:
+        main(words)
+    assert left.value.code == 2
+    shown = capsys.readouterr().err
+    assert said in shown
+    assert shown.endswith("`cosmic run --help` shows all\n")
+    assert shown.count("\n") == 1
