@@ -9,6 +9,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "partition": "cut a survey into partitions 1.pt, 2.pt, ...",
     },
     "runs": {
+        "plan": "how long a run will take, what it will cost, what limits it and what would fail",
         "run": "run a model over a partitioned data set: redshifts, table, bill, report",
         "logs": "what CloudWatch has of a run, by rank",
         "history": "how long the phases of a Step Functions execution took",
@@ -52,6 +53,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "partition": (
         "cosmic partition survey.pt --size 25MB --to .cosmic/store/my-survey/galaxies",
         "cosmic partition survey.pt --samples 375 --to s3://my-bucket/galaxies",
+    ),
+    "plan": (
+        "cosmic plan request.json",
+        "cosmic plan request.json --executor lambda --data 12.6GB",
     ),
     "run": (
         "cosmic run request.json",

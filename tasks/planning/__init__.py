@@ -1,0 +1,1 @@
+"""Predicted time and cost, before a run."""

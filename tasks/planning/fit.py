@@ -1,0 +1,154 @@
+"""A stage model fitted from earlier runs."""
+
+import math
+from collections.abc import Mapping, Sequence
+from statistics import median, pstdev
+from typing import Any
+
+from tasks.planning.history import PastRank, PastRun
+from tasks.planning.stages import Line, StageModel
+
+MUST = ("executor", "model", "engine", "precision", "machine")  # that a run shares with the planned one, or counts not
+MAY = ("workers", "batch size", "memory")  # that it should share: those that share most count alone
+ENOUGH_RUNS = 3  # before their spread is believed
+UNKNOWN_SPREAD = 0.10  # of a run's factor while too few runs have been seen
+
+
+def comparable(runs: Sequence[PastRun], wanted: Mapping[str, Any]) -> tuple[list[PastRun], list[str]]:
+    """The runs that tell most of a planned one, and what they are said to differ in.
+
+    Args:
+        runs: earlier ones.
+        wanted: the planned run's kind (`PastRun.kind`); what it does not know (None) decides nothing.
+    """
+    same = [run for run in runs if not _differences(run, wanted, MUST)]
+    notes = []
+    if len(same) < len(runs):
+        left = [run for run in runs if run not in same]
+        why = sorted({name for run in left for name in _differences(run, wanted, MUST)})
+        notes.append(f"{len(left)} of {len(runs)} earlier runs do not count: another {', '.join(why)}")
+    if not same:
+        return [], notes
+    least = min(len(_differences(run, wanted, MAY)) for run in same)
+    best = [run for run in same if len(_differences(run, wanted, MAY)) == least]
+    if least:
+        why = sorted({name for run in best for name in _differences(run, wanted, MAY)})
+        notes.append(
+            f"no earlier run has the same {' and '.join(why)}: the prediction reaches beyond what was measured"
+        )
+    return best, notes
+
+
+def _differences(run: PastRun, wanted: Mapping[str, Any], names: Sequence[str]) -> list[str]:
+    kind = run.kind
+    return [name for name in names if wanted.get(name) is not None and kind.get(name) not in (None, wanted[name])]
+
+
+def line(points: Sequence[tuple[float, float]]) -> Line:
+    """A straight line through the medians at each abscissa, without a negative part.
+
+    >>> line([(100, 3.0), (100, 3.2), (200, 5.1), (200, 5.1)])
+    Line(fixed=1.1, each=0.02)
+    >>> line([(100, 3.0)])
+    Line(fixed=0.0, each=0.03)
+    """
+    groups: dict[float, list[float]] = {}
+    for x, y in points:
+        groups.setdefault(x, []).append(y)
+    medians = sorted((x, median(values), len(values)) for x, values in groups.items())
+    weight = sum(count for _, _, count in medians)
+    mean_x = sum(x * count for x, _, count in medians) / weight
+    mean_y = sum(y * count for _, y, count in medians) / weight
+    wide = sum(count * (x - mean_x) ** 2 for x, _, count in medians)
+    slope = sum(count * (x - mean_x) * (y - mean_y) for x, y, count in medians) / wide if wide else 0.0
+    if wide <= (0.1 * mean_x) ** 2 * weight or slope < 0:  # too narrow to tell the two parts apart
+        return Line(0.0, round(mean_y / mean_x, 12) if mean_x else 0.0)
+    fixed = mean_y - slope * mean_x
+    if fixed < 0:
+        return Line(0.0, round(mean_y / mean_x, 12))
+    return Line(round(fixed, 12), round(slope, 12))
+
+
+def fit(runs: Sequence[PastRun], shipped: StageModel, processors: float, source: str) -> StageModel:
+    """The model of runs of one kind.
+
+    Args:
+        runs: at least one.
+        shipped: gives what the runs do not tell.
+        processors: of a rank in these runs.
+        source: where they come from, a sentence.
+    """
+    ranks = [rank for run in runs for rank in run.ranks]
+    cold = [rank for rank in ranks if rank.cold]
+    stages = {
+        name: line([(rank.samples, getattr(rank, name)) for rank in _warm_first(ranks)])
+        for name in ("read", "compute", "write")
+    }
+    rest = median([max(rank.call_s - rank.total, 0.0) for rank in _warm_first(ranks)])
+    rest += median(
+        [max(rank.total - rank.load - rank.read - rank.compute - rank.write, 0.0) for rank in _warm_first(ranks)]
+    )
+    shared, factors = [], []
+    for run in runs:
+        ratios = [
+            (rank.read + rank.compute + rank.write) / max(sum(part.at(rank.samples) for part in stages.values()), 1e-9)
+            for rank in run.ranks
+        ]
+        shared.append(median(ratios))
+        factors += [ratio / shared[-1] for ratio in ratios]
+    spread = pstdev([math.log(max(value, 1e-6)) for value in shared])
+    if len(runs) < ENOUGH_RUNS:
+        spread = max(spread, UNKNOWN_SPREAD)
+    else:
+        spread *= math.sqrt(len(runs) / (len(runs) - 1)) * math.sqrt(1 + 1 / len(runs))
+    whole = [run for run in runs if run.whole]
+    around = [(len(run.ranks), max(run.end_to_end_s - run.makespan_s, 0.0)) for run in whole]
+    around_line = _around(around) if around else shipped.around
+    off = [math.log(max(y, 1e-3) / max(around_line.at(x), 1e-3)) for x, y in around]
+    gaps = [gap for run in runs if (gap := run.gap_s()) is not None]
+    return StageModel(
+        source=source,
+        runs=len(runs),
+        processors=processors,
+        parallel=shipped.parallel,
+        start_s=tuple(max(rank.call_s - rank.total - rest, 0.0) for rank in cold) or shipped.start_s,
+        load_s=tuple(rank.load for rank in cold) or shipped.load_s,
+        **stages,
+        rest_s=rest,
+        factors=tuple(factors),
+        run_spread=spread,
+        task_run_s=median(gaps) if gaps else shipped.task_run_s,
+        send_s=shipped.send_s,
+        around=around_line,
+        around_spread=max(pstdev(off) if len(off) > 1 else shipped.around_spread, 0.02),
+        peak_mb=_peak(ranks),
+        failure_rate=_failure_rate(runs),
+    )
+
+
+def _warm_first(ranks: Sequence[PastRank]) -> Sequence[PastRank]:
+    return [rank for rank in ranks if not rank.cold] or ranks
+
+
+def _around(points: Sequence[tuple[float, float]]) -> Line:
+    """What surrounds the makespan does not vanish without ranks: where one size is known, all of it is fixed."""
+    if len({x for x, _ in points}) == 1:
+        return Line(median([y for _, y in points]), 0.0)
+    fitted = line(points)
+    return fitted if fitted.fixed else Line(median([y for _, y in points]), 0.0)
+
+
+def _peak(ranks: Sequence[PastRank]) -> Line:
+    tops: dict[int, float] = {}
+    for rank in ranks:
+        tops[rank.samples] = max(tops.get(rank.samples, 0.0), rank.peak_mb)
+    if len(tops) == 1:
+        return Line(next(iter(tops.values())), 0.0)
+    return line(list(tops.items()))
+
+
+def _failure_rate(runs: Sequence[PastRun]) -> float:
+    """Attempts beyond the first, over all; a rank that took several failed each but the last."""
+    rows = [row for run in runs for row in run.document["ranks"] if not row.get("resumed")]
+    attempts = [int(row.get("attempt") or 1) for row in rows]
+    return sum(attempt - 1 for attempt in attempts) / max(sum(attempts), 1)

@@ -1,0 +1,156 @@
+"""From a request and a store to a prediction: what would run where, and which earlier runs tell of it."""
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from inference.contract.run_request import RunRequest
+from inference.contract.sample import BITS_PER_SAMPLE, samples_of_size
+from inference.errors import BadInput, CosmicError
+from inference.runs.plan import assign, select_files
+from inference.storage.store import Store, StoredObject
+from tasks.executors.aws_lambda import ACCOUNT_CONCURRENCY
+from tasks.planning.fit import comparable, fit
+from tasks.planning.history import PastRun, past_runs
+from tasks.planning.prediction import Prediction, predict
+from tasks.planning.shipped import shipped
+from tasks.planning.simulated_executor import Place
+from tasks.planning.simulated_run import Configuration
+from tasks.planning.stages import StageModel, lambda_processors
+from tasks.staging.weights import find_weights
+from tasks.sweeps import machine
+
+BYTES_PER_SAMPLE = BITS_PER_SAMPLE // 8 + 8  # in a partition: the model's input and the redshift
+
+
+def cores() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def place_of(request: RunRequest, executor: str, workers: int | None) -> Place:
+    """Where the ranks of a request would run; what AWS would say of the function is taken from the request."""
+    if executor in {"lambda", "step-functions"}:
+        concurrency, processors = request.max_concurrency or ACCOUNT_CONCURRENCY, lambda_processors(request.memory_mb)
+        environments = max(ACCOUNT_CONCURRENCY, concurrency)
+    else:
+        there = cores()
+        asked = there if workers is None else max(workers, 1)
+        concurrency = environments = min(asked, request.max_concurrency or asked)
+        processors = float(max(there // concurrency, 1))
+    return Place(
+        executor=executor,
+        concurrency=concurrency,
+        environments=environments,
+        ramps=executor in {"lambda", "step-functions"},
+        memory_mb=request.memory_mb,
+        processors=processors,
+        timeout_s=request.rank_timeout,
+    )
+
+
+def kind_of(request: RunRequest, store: Store, executor: str, place: Place) -> dict[str, Any]:
+    """What decides how fast the run will be, as `PastRun.kind` has it."""
+    here = executor in {"local", "dask"}
+    model = None if request.script is not None else find_weights(request, store).sha256
+    return {
+        "executor": executor,
+        "model": model,
+        "engine": "script" if request.script is not None else request.engine,
+        "precision": None if request.script is not None else request.precision,
+        "workers": place.concurrency if executor == "local" else None,
+        "batch size": request.batch_size,
+        "memory": None if here else request.memory_mb,
+        "machine": machine.describe()["cpu"] if here else None,
+    }
+
+
+def samples_of_ranks(request: RunRequest, listing: Sequence[StoredObject]) -> tuple[tuple[int, ...], int]:
+    """Galaxies of each rank by the sizes of its partitions, and how many partitions are read.
+
+    Raises:
+        BadInput: there is no partition.
+    """
+    files = select_files(listing, request)
+    as_theirs = request.script is not None or request.order == "lexicographic"
+    ranks = request.world_size or (request.file_limit if as_theirs else len(files))
+    shares = assign(files, ranks)
+    return tuple(max(sum(file.size for file in share) // BYTES_PER_SAMPLE, 1) for share in shares), len(files)
+
+
+def samples_of_data(data: str, partition: str) -> tuple[tuple[int, ...], int]:
+    """Galaxies of each rank of a data set that exists on paper only, a rank a partition.
+
+    >>> samples, partitions = samples_of_data("1GB", "25MB")
+    >>> samples[0], partitions
+    (1278, 41)
+
+    Raises:
+        BadInput: the sizes are not written as sizes.
+    """
+    each, whole = samples_of_size(partition), samples_of_size(data)
+    return (each,) * -(-whole // each), -(-whole // each)
+
+
+def model_of(runs: Sequence[PastRun], wanted: dict[str, Any], place: Place) -> tuple[StageModel, list[str]]:
+    """The stage model of a planned run, from earlier ones if any tell of it, else as shipped; and notes."""
+    base = shipped(place.executor)
+    best, notes = comparable(runs, wanted)
+    if not best:
+        return base, [*notes, "no earlier run of this kind is known: the times are shipped measurements, not yours"]
+    workers = best[-1].document.get("workers")
+    processors = place.processors
+    if place.executor == "local" and workers:
+        processors = float(max(cores() // int(workers), 1))
+    elif memory := best[-1].document.get("function_memory_mb"):
+        processors = lambda_processors(int(memory))
+    count = len(best)
+    ranks = sum(len(run.ranks) for run in best)
+    source = f"fitted from {count} earlier run{'s' * (count > 1)} of this kind with {ranks:,} ranks"
+    return fit(best, base, processors, source), notes
+
+
+def predict_request(
+    request: RunRequest,
+    store_root: str,
+    executor: str,
+    workers: int | None,
+    listing: Sequence[StoredObject] | None = None,
+    *,
+    on_paper: str | None = None,
+) -> Prediction:
+    """What a request is expected to take.
+
+    Args:
+        request: the checked request.
+        store_root: root of the store.
+        executor: its name.
+        workers: processes of the local executor.
+        listing: every object under the data prefix, where it has been listed already.
+        on_paper: size of a data set that need not exist, "12.6GB", in partitions of `partition.size`.
+
+    Raises:
+        BadInput: there are no partitions to plan for, or no model.
+        StoreError: the store cannot be read.
+    """
+    store = Store(store_root)
+    place = place_of(request, executor, workers)
+    if on_paper is not None:
+        size = request.partition.size if request.partition else "25MB"
+        samples, partitions = samples_of_data(on_paper, f"{size}")
+    else:
+        found = store.list(request.data_bucket, request.data_prefix) if listing is None else listing
+        if listing is None and not found and request.partition is not None:
+            raise BadInput(
+                "partition: make the partitions first (`cosmic partition`), or plan on paper with --data SIZE"
+            )
+        samples, partitions = samples_of_ranks(request, found)
+    notes: list[str] = []
+    runs: list[PastRun] = []
+    try:
+        runs, notes = past_runs(store, request.bucket)
+    except CosmicError as error:
+        notes.append(f"earlier runs cannot be read: {error}")
+    configuration = Configuration(request, place, samples, executor in {"lambda", "step-functions"})
+    model, more = model_of(runs, kind_of(request, store, executor, place), place)
+    return predict(configuration, model, partitions, [*notes, *more])

@@ -1,0 +1,155 @@
+"""What a rank's stages take: the model that predictions are drawn from."""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Any, NamedTuple
+
+VCPU_MB = 1_769  # memory at which a Lambda function has one processor (AWS Lambda documentation)
+
+
+def lambda_processors(memory_mb: int) -> float:
+    """Processors that a Lambda function of this memory has.
+
+    >>> round(lambda_processors(10_240), 2), round(lambda_processors(884), 2)
+    (5.79, 0.5)
+    """
+    return memory_mb / VCPU_MB
+
+
+class Line(NamedTuple):
+    """Seconds (or MB) as a straight line: `fixed` and so much for each sample (or rank)."""
+
+    fixed: float
+    each: float
+
+    def at(self, count: float) -> float:
+        """The value at so many."""
+        return self.fixed + self.each * count
+
+
+class Stages(NamedTuple):
+    """Seconds of one attempt, stage by stage; `failed` says whether it brings no result."""
+
+    start: float
+    load: float
+    read: float
+    compute: float
+    write: float
+    rest: float
+    failed: bool = False
+
+    @property
+    def total(self) -> float:
+        """From the call to its reply."""
+        return self.start + self.load + self.read + self.compute + self.write + self.rest
+
+
+@dataclass(frozen=True)
+class StageModel:
+    """Stages of a rank and what surrounds them, as measured somewhere.
+
+    Attributes:
+        source: where it comes from, a sentence.
+        runs: how many runs it is fitted from; 0 for shipped measurements.
+        processors: of a rank, where it was measured.
+        parallel: share of computing that more processors speed up (Amdahl).
+        start_s, load_s: seconds of each cold start seen: the process or environment, then model and engine.
+        read, compute, write: seconds over samples of a warm rank; `rest_s` is what is left of the call.
+        factors: by how much each rank seen differs from the line, as a factor with median 1.
+        run_spread: standard deviation of the logarithm of the factor that all ranks of a run share.
+        task_run_s: seconds that the flow needs between two ranks of a worker, or to start one task run.
+        send_s: seconds that the flow needs to send one call.
+        around: seconds of end to end outside the makespan, over ranks, and `around_spread` as `run_spread`.
+        peak_mb: MB of 1,000,000 bytes over samples.
+        failure_rate: share of attempts that fail.
+    """
+
+    source: str
+    runs: int
+    processors: float
+    parallel: float
+    start_s: tuple[float, ...]
+    load_s: tuple[float, ...]
+    read: Line
+    compute: Line
+    write: Line
+    rest_s: float
+    factors: tuple[float, ...]
+    run_spread: float
+    task_run_s: float
+    send_s: float
+    around: Line
+    around_spread: float
+    peak_mb: Line
+    failure_rate: float = 0.0
+
+    @classmethod
+    def from_dict(cls, document: dict[str, Any]) -> "StageModel":
+        """A model as `to_dict` wrote it."""
+        values: dict[str, Any] = {}
+        for name, value in document.items():
+            if name in {"read", "compute", "write", "around", "peak_mb"}:
+                values[name] = Line(*value)
+            else:
+                values[name] = tuple(value) if isinstance(value, list) else value
+        return cls(**values)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The model as JSON."""
+        return dataclasses.asdict(self)
+
+    def speed(self, processors: float) -> float:
+        """How much faster a rank computes with so many processors than where the model was measured.
+
+        Below one processor speed goes with the share; above it the serial part stays.
+        """
+        return self._speed_of(processors) / self._speed_of(self.processors)
+
+    def _speed_of(self, processors: float) -> float:
+        if processors <= 1:
+            return processors
+        return 1.0 / (1.0 - self.parallel + self.parallel / processors)
+
+    def draw(self, samples: int, *, cold: bool, speed: float, run_factor: float, random: Random) -> Stages:
+        """One attempt's stages, drawn.
+
+        Args:
+            samples: of the rank.
+            cold: a new process or environment serves it.
+            speed: of computing, see `speed`.
+            run_factor: that all ranks of the run share.
+            random: draws.
+        """
+        factor = run_factor * random.choice(self.factors)
+        slow = run_factor / min(speed, 1.0)  # imports and exports gain nothing from more than they had
+        failed = random.random() < self.failure_rate
+        return Stages(
+            start=random.choice(self.start_s) * run_factor if cold else 0.0,
+            load=random.choice(self.load_s) * slow if cold else 0.0,
+            read=self.read.at(samples) * factor,
+            compute=self.compute.at(samples) / speed * factor,
+            write=self.write.at(samples) * factor,
+            rest=self.rest_s,
+            failed=failed,
+        )
+
+
+def log_normal(random: Random, spread: float) -> float:
+    """A factor with median 1 whose logarithm has this standard deviation."""
+    return math.exp(random.gauss(0.0, spread))
+
+
+def quantile(values: Sequence[float], share: float) -> float:
+    """The value below which this share of the others lies, by linear interpolation.
+
+    >>> quantile([1.0, 2.0, 3.0], 0.5), quantile([1.0, 2.0], 0.9)
+    (2.0, 1.9)
+    """
+    ordered = sorted(values)
+    place = share * (len(ordered) - 1)
+    low = int(place)
+    high = min(low + 1, len(ordered) - 1)
+    return ordered[low] + (place - low) * (ordered[high] - ordered[low])
