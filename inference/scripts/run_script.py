@@ -12,7 +12,6 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from tempfile import gettempdir
 from typing import Any
 
 from inference.contract.rank_event import RankEvent
@@ -24,6 +23,7 @@ from inference.rank_results.external import import_external_result
 from inference.rank_results.gather import read_result, result_key
 from inference.resource_usage import WORKER
 from inference.scripts.download import fetch, files_of, script_hash
+from inference.scripts.place import TMP, at_tmp, own_scratch
 from inference.scripts.process import Ended, run_process, say
 from inference.storage.store import Store, StoredObject
 
@@ -75,20 +75,21 @@ def run_script(
     done = read_result(store, event)
     if done is not None:
         return done
-    scratch = Path(gettempdir())
-    environment = environment_of(wire, scratch / script.key, event.store)
+    environment = environment_of(wire, TMP / script.key, event.store)
     say(f"executing script: {script.folder}")
     _check_data(store, event)
     listing = _listing(store, event.bucket, script)
-    fetch_started = time.perf_counter()
-    fetch(store, event.bucket, script.folder, listing, scratch)
-    fetch_s = time.perf_counter() - fetch_started
     _remove_stale(store, event)
     apart = event.data_bucket != event.result_bucket
     stale = store.head(event.data_bucket, result_key(event.result_path, event.rank)) if apart else None
-    command = [sys.executable, str(scratch / script.key), *shlex.split(script.arguments)]
-    limit_s = time_limit(context)
-    ended = run_process(command, scratch, environment, limit_s)
+    command = [sys.executable, str(TMP / script.key), *shlex.split(script.arguments)]
+    with own_scratch() as scratch:
+        fetch_started = time.perf_counter()
+        fetch(store, event.bucket, script.folder, listing, scratch)
+        fetch_s = time.perf_counter() - fetch_started
+        with at_tmp(scratch, script.folder) as before:
+            limit_s = time_limit(context)
+            ended = run_process([*before, *command], scratch, environment, limit_s)
     if ended.late or ended.code:
         raise RankFailed(_with_tail(_cause(ended, limit_s), ended))
     try:

@@ -143,12 +143,12 @@ def test_a_warm_invocation_tells_every_object_and_downloads_none(store, capsys):
     ]
 
 
-def test_a_script_finds_the_contracts_keys_as_text_and_lists_as_json(store, scratch):
+def test_a_script_finds_the_contracts_keys_as_text_and_lists_as_json(store):
     event = dataclasses.replace(put_script(store, WRITES_A_RESULT), data_paths=("survey/1.pt", "survey/2.pt"))
     seen = run(store, event).script_record["seen"]
     assert (seen["RANK"], seen["WORLD_SIZE"], seen["BATCH_SIZE"]) == ("3", "8", "128")
     assert json.loads(seen["DATA_PATH"]) == ["survey/1.pt", "survey/2.pt"]
-    assert seen["SCRIPT"] == f"{scratch}/one/run.py"
+    assert seen["SCRIPT"] == "/tmp/one/run.py"
     assert (seen["S3_OBJECT_NAME"], seen["S3_OBJECT_TYPE"], seen["BUCKET"]) == ("one", "folder", BUCKET)
     assert seen["COSMIC_STORE"] == store.root
 
