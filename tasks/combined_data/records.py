@@ -162,8 +162,11 @@ def plan_by_name(records: Sequence[Record]) -> Planned | None:
         return None
     ranks = math.ceil(_megabytes(sizes[-1]) / _megabytes(partition))
     how = f"{sizes[-1][0]} in partitions of {partition[0]}, as {path} says"
-    near = (1 - _ROUNDED_UP) * ranks <= len(records) <= (1 + _ROUNDED_DOWN) * ranks
-    if near and is_round_robin([record.data_paths[0] for record in records]):
+    reused = len({record.data_paths for record in records}) < len(records)  # else the last ranks may be missing
+    fewest = (1 - _ROUNDED_UP) * ranks if reused else ranks
+    if fewest <= len(records) <= (1 + _ROUNDED_DOWN) * ranks and is_round_robin(
+        [record.data_paths[0] for record in records]
+    ):
         return Planned(len(records), f"files without a gap, round robin; {how}, about {ranks:,}", estimate=True)
     return Planned(ranks, how, estimate=True)
 

@@ -296,7 +296,8 @@ class Dispatcher:
         for call in self._calls:
             self._write_off(call)
         for batch in batches:
-            batch.ended.set_result(None)
+            if not batch.ended.done():  # its last rank may have ended while the executor stopped
+                batch.ended.set_result(None)
 
     def _write_off(self, call: Call) -> None:
         """Enter a call that nobody waits for any more: a slower copy of a rank that is done, or one that was stopped.
