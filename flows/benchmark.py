@@ -13,7 +13,7 @@ from flows.parameters import DEFAULT_STORE, store_root
 from flows.run import run
 from inference.contract.run_request import RunRequest
 from inference.errors import BadInput, CosmicError, RunIncomplete
-from inference.rank_results.publish_summary import committed_folder
+from inference.rank_results.publish_summary import summary_key
 from inference.storage.store import Store
 from tasks.compare import compare_with_last_good
 from tasks.prefect_support.aws_credentials import credentials
@@ -136,7 +136,7 @@ def _done_before(request: dict[str, Any], root: str) -> dict[str, Any] | None:
     """The document of a whole run of this very request, if there is one."""
     checked = RunRequest.read(request)
     store = Store(root)
-    key = f"{committed_folder(store, checked.bucket, checked.result_path)}/summary.json"
+    key = summary_key(store, checked.bucket, checked.result_path)
     try:
         document = dict(checked_document(store.read_json(checked.bucket, key), key))
     except BadInput:

@@ -12,7 +12,6 @@ from typing import Literal
 from inference.contract.validation import sanitize_text
 from inference.errors import CosmicError
 
-_PYTHONS = ("3.11", "3.12", "3.13")
 _LITTLE_GB = 2.0  # under which a survey, or the environment of `train`, does not fit
 _ANSWERS_WITHIN_S = 5
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome", "firefox")
@@ -63,10 +62,13 @@ def checkup(store: str) -> Iterator[Check]:
 
 
 def _python() -> Check:
+    from packaging.specifiers import SpecifierSet
+
     found = f"{platform.python_version()} on {platform.machine()}, {os.cpu_count()} cores"
-    if platform.python_version().rpartition(".")[0] in _PYTHONS:
+    wanted = str(metadata("cosmic-flows")["Requires-Python"])
+    if SpecifierSet(wanted).contains(platform.python_version(), prereleases=True):
         return Check("Python", "ok", found)
-    return Check("Python", "failed", found, f"install cosmic-flows under Python {_PYTHONS[0]} to {_PYTHONS[-1]}")
+    return Check("Python", "failed", found, f"install cosmic-flows under Python {wanted}")
 
 
 def _libraries() -> Iterator[Check]:

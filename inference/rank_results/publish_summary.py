@@ -53,6 +53,15 @@ def committed_folder(store: Store, bucket: str, result_path: str) -> str:
     return result_path
 
 
+def summary_key(store: Store, bucket: str, result_path: str) -> str:
+    """Key of the summary that counts; `<result_path>/summary.json` is a copy, which a stale run can still replace.
+
+    Raises:
+        StoreError: the store refuses.
+    """
+    return f"{committed_folder(store, bucket, result_path)}/summary.json"
+
+
 def publish_summary(held: HeldLease, result_path: str) -> None:
     """Make the summaries of the holder's generation the ones that count, under the customary names too.
 

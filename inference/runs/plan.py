@@ -130,13 +130,31 @@ def fingerprint(files: Sequence[StoredObject], workload: Model | Script, request
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
 
 
-def _default_world_size(request: RunRequest, files: Sequence[StoredObject]) -> int:
-    """One rank a file; for requests in the manner of the replaced system `file_limit` (contract, "Run request").
+def world_size_of(request: RunRequest, files: Sequence[StoredObject]) -> int:
+    """Ranks as asked; else one a file, or `file_limit` in the manner of the replaced system (contract, "Run request").
 
-    These have a script, or name its order of files; their ranks reuse files where there are fewer.
+    Requests in that manner have a script, or name its order of files; ranks reuse files where there are fewer.
     """
+    if request.world_size is not None:
+        return request.world_size
     as_theirs = request.script is not None or request.order == "lexicographic"
     return request.file_limit if as_theirs else len(files)
+
+
+def event_of(request: RunRequest, rank: int, world_size: int, data_paths: tuple[str, ...], **more: Any) -> RankEvent:
+    """The event of a rank with all that it has from the request alone, and `more` of its other fields."""
+    return RankEvent(
+        rank=rank,
+        world_size=world_size,
+        bucket=request.bucket,
+        result_bucket=request.bucket,
+        data_bucket=request.data_bucket,
+        data_prefix=request.data_prefix,
+        data_paths=data_paths,
+        result_path=request.result_path,
+        batch_size=request.batch_size,
+        **more,
+    )
 
 
 def make_plan(request: RunRequest, listing: Sequence[StoredObject], workload: Model | Script, store: str) -> Plan:
@@ -152,7 +170,7 @@ def make_plan(request: RunRequest, listing: Sequence[StoredObject], workload: Mo
         BadInput: no partitions, or more ranks than there may be.
     """
     files = select_files(listing, request)
-    world_size = request.world_size or _default_world_size(request, files)
+    world_size = world_size_of(request, files)
     notes = []
     if request.file_limit > len(files):
         notes.append(
@@ -165,17 +183,12 @@ def make_plan(request: RunRequest, listing: Sequence[StoredObject], workload: Mo
         notes.append(f"{world_size} ranks reuse {len(files)} partitions round robin: metrics count each object once")
     model, script = (Model("", ""), workload) if isinstance(workload, Script) else (workload, None)
     events = tuple(
-        RankEvent(
-            rank=rank,
-            world_size=world_size,
-            bucket=request.bucket,
-            result_bucket=request.bucket,
-            data_bucket=request.data_bucket,
-            data_prefix=request.data_prefix,
-            data_paths=tuple(stored.key for stored in share),
+        event_of(
+            request,
+            rank,
+            world_size,
+            tuple(stored.key for stored in share),
             data_etags=tuple(stored.etag for stored in share),
-            result_path=request.result_path,
-            batch_size=request.batch_size,
             model=model.key,
             model_sha256=model.sha256,
             graph=model.graph,
@@ -220,16 +233,11 @@ def events_of(document: Mapping[str, Any], request: RunRequest) -> list[RankEven
         script = request.script_at(str(document.get("script_sha256", "")))
         fingerprints = document["fingerprints"]
         return [
-            RankEvent(
-                rank=int(rank),
-                world_size=len(fingerprints),
-                bucket=request.bucket,
-                result_bucket=request.bucket,
-                data_bucket=request.data_bucket,
-                data_prefix=request.data_prefix,
-                data_paths=(paths,) if isinstance(paths, str) else tuple(paths),
-                result_path=request.result_path,
-                batch_size=request.batch_size,
+            event_of(
+                request,
+                int(rank),
+                len(fingerprints),
+                (paths,) if isinstance(paths, str) else tuple(paths),
                 model=document.get("model_key", ""),
                 model_sha256=document.get("model_sha256", ""),
                 script=script,

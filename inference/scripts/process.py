@@ -132,12 +132,12 @@ def run_process(command: Sequence[str], folder: Path, environment: Mapping[str, 
     """
     started = time.perf_counter()
     late, high_water_mb = False, 0.0
-    mark = f"{_MARK}={secrets.token_hex(16)}"
-    with _guard(mark) as watch:
+    token = secrets.token_hex(16)
+    with _guard(f"{_MARK}={token}") as watch:
         process = _start(
             command,
             cwd=folder,
-            env={**environment, **dict([mark.split("=")])},
+            env={**environment, _MARK: token},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

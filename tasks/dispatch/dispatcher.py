@@ -289,15 +289,15 @@ class Dispatcher:
             if self._left:
                 return
             self._left = True
-            batches, self._batches = self._batches, set()
         self._queue.clear()
         self.executor.stop()
         self._turn(0.0)  # what has ended by now
         for call in self._calls:
             self._write_off(call)
+        with self._lock:
+            batches, self._batches = self._batches, set()
         for batch in batches:
-            if not batch.ended.done():  # its last rank may have ended while the executor stopped
-                batch.ended.set_result(None)
+            batch.ended.set_result(None)
 
     def _write_off(self, call: Call) -> None:
         """Enter a call that nobody waits for any more: a slower copy of a rank that is done, or one that was stopped.

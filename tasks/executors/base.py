@@ -1,5 +1,6 @@
 """The one protocol for running ranks: what an executor offers, and what it hands out."""
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
@@ -16,6 +17,11 @@ RUN_ENDED = "the run is over"  # the error of a call that was still open when it
 # A function's errors that the same input causes every time.
 FINAL_ERRORS = {"BadInput", "BadPartition", "BadCheckpoint"}
 _LONGEST_ERROR = 2000  # characters of a worker's message that are looked through for secrets
+
+
+def cores() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class NothingRan(RankFailed):

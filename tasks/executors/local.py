@@ -20,7 +20,7 @@ from inference.contract.rank_event import RankEvent
 from inference.contract.run_request import MEMORY_MB
 from inference.errors import RankFailed
 from inference.worker import reply_to
-from tasks.executors.base import RUN_ENDED, Call, Executor, NothingRan, measured, read_reply
+from tasks.executors.base import RUN_ENDED, Call, Executor, NothingRan, cores, measured, read_reply
 from tasks.executors.threads import DaemonThreads
 from tasks.invocations.invocation import Invocation
 
@@ -49,12 +49,12 @@ class LocalExecutor(Executor):
         command: Sequence[str] = (sys.executable, "-m", "inference.worker"),
         gpus: Sequence[str] = (),
     ) -> None:
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        self.workers = cores if workers is None else workers
+        there = cores()
+        self.workers = there if workers is None else workers
         self.concurrency = max(self.workers, 1)
         self.in_process = self.workers == 0
         self.memory_mb = memory_mb
-        self._cores_each = max(cores // self.concurrency, 1)
+        self._cores_each = max(there // self.concurrency, 1)
         self._timeout_s = timeout_s
         self._command = list(command)
         self._gpus = list(gpus)

@@ -1,12 +1,10 @@
 """Which executor a run gets: `local`, `lambda`, `step-functions` or `dask`."""
 
-import os
-
 from inference.contract.run_request import RunRequest
 from inference.errors import BadInput
 from inference.storage.store import S3_ROOT
 from tasks.executors.aws_lambda import LambdaExecutor
-from tasks.executors.base import Executor
+from tasks.executors.base import Executor, cores
 from tasks.executors.cluster_file import Cluster
 from tasks.executors.gpus import visible_gpus
 from tasks.executors.local import LocalExecutor
@@ -65,5 +63,5 @@ def _on_dask(request: RunRequest, store_root: str, workers: int | None) -> Execu
     if workers == 0:
         raise BadInput("--workers 0 runs ranks in this process, for a debugger; use it with --executor local")
     cluster = None if request.cluster is None else Cluster.read(request.cluster)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return DaskExecutor(cluster, workers or min(cores, request.max_concurrency or cores), request, store_root)
+    there = cores()
+    return DaskExecutor(cluster, workers or min(there, request.max_concurrency or there), request, store_root)

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from inference.contract.object_keys import RESERVED
 from inference.errors import BadInput
+from inference.rank_results.publish_summary import summary_key
 from inference.storage.store import Store
 from tasks.sweeps.run_metrics import checked_document
 
@@ -115,7 +116,8 @@ def past_runs(store: Store, bucket: str, *, under: str = "") -> tuple[list[PastR
     runs, notes = [], []
     for stored in keys[-NEWEST:]:
         try:
-            runs.append(read_run(store.read_json(bucket, stored.key), f"{bucket}/{stored.key}"))
+            key = summary_key(store, bucket, stored.key.removesuffix("/summary.json"))
+            runs.append(read_run(store.read_json(bucket, key), f"{bucket}/{key}"))
         except BadInput as error:
             notes.append(f"not counted: {error}")
     return [run for run in runs if run is not None and run.ranks], notes

@@ -1,15 +1,15 @@
 """From a request and a store to a prediction: what would run where, and which earlier runs tell of it."""
 
-import os
 from collections.abc import Sequence
 from typing import Any
 
 from inference.contract.run_request import RunRequest
 from inference.contract.sample import BITS_PER_SAMPLE, samples_of_size
 from inference.errors import BadInput, CosmicError
-from inference.runs.plan import assign, select_files
+from inference.runs.plan import assign, select_files, world_size_of
 from inference.storage.store import Store, StoredObject
 from tasks.executors.aws_lambda import ACCOUNT_CONCURRENCY
+from tasks.executors.base import cores
 from tasks.planning.fit import comparable, fit
 from tasks.planning.history import PastRun, past_runs
 from tasks.planning.prediction import Prediction, predict
@@ -21,11 +21,6 @@ from tasks.staging.weights import find_weights
 from tasks.sweeps import machine
 
 BYTES_PER_SAMPLE = BITS_PER_SAMPLE // 8 + 8  # in a partition: the model's input and the redshift
-
-
-def cores() -> int:
-    """Processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def place_of(request: RunRequest, executor: str, workers: int | None) -> Place:
@@ -72,9 +67,7 @@ def samples_of_ranks(request: RunRequest, listing: Sequence[StoredObject]) -> tu
         BadInput: there is no partition.
     """
     files = select_files(listing, request)
-    as_theirs = request.script is not None or request.order == "lexicographic"
-    ranks = request.world_size or (request.file_limit if as_theirs else len(files))
-    shares = assign(files, ranks)
+    shares = assign(files, world_size_of(request, files))
     return tuple(max(sum(file.size for file in share) // BYTES_PER_SAMPLE, 1) for share in shares), len(files)
 
 

@@ -6,9 +6,11 @@ from random import Random
 from statistics import fmean, median
 from typing import Any
 
+import numpy as np
+
 from tasks.planning.checks import Check, checks
 from tasks.planning.simulated_run import Configuration, SimulatedRun, events_of, simulate
-from tasks.planning.stages import StageModel, quantile
+from tasks.planning.stages import StageModel
 
 RANKS_IN_ALL = 20_000  # that all simulated runs have together, about: a second or two
 FEWEST, MOST = 5, 200  # simulated runs
@@ -36,7 +38,7 @@ class Range:
     @classmethod
     def of(cls, values: Sequence[float]) -> "Range":
         """The range of simulated values."""
-        low, p50, p90, high = (quantile(values, share) for share in SHARES)
+        low, p50, p90, high = map(float, np.quantile(values, SHARES))
         return cls(p50, p90, low, high)
 
 
@@ -103,7 +105,7 @@ def predict(
         said.append(f"the percentiles are of {count} simulated runs only, because each has {len(events):,} ranks")
     if lost := fmean(run.failed for run in simulated):
         said.append(f"{lost:,.1f} of {len(events):,} ranks are expected to fail for good")
-    slowest = quantile([run.slowest_s for run in simulated], 0.9)
+    slowest = float(np.quantile([run.slowest_s for run in simulated], 0.9))
     return Prediction(
         executor=configuration.place.executor,
         ranks=len(events),

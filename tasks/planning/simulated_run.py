@@ -5,22 +5,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from random import Random
+from statistics import median
 from typing import Any
 
 from inference.contract.rank_event import RankEvent
 from inference.contract.rank_result import RankResult
 from inference.contract.run_request import RunRequest
+from inference.runs.plan import event_of
 from tasks.billing.cost import Cost, compute_cost
 from tasks.dispatch.dispatcher import ATTEMPTS, Dispatcher, Limits
 from tasks.dispatch.grouping import ranks_per_task, side_by_side
 from tasks.dispatch.rank_group import RETRY_DELAYS_S, RankGroup, RanksFailed
 from tasks.invocations.ledger import Ledger
 from tasks.planning.simulated_executor import Place, SimulatedExecutor
-from tasks.planning.stages import StageModel, Stages, log_normal, quantile
+from tasks.planning.stages import StageModel, Stages, log_normal
 from tasks.planning.virtual_clock import VirtualClock
+from tasks.sweeps.estimate import TRANSITIONS_OF_RANK, TRANSITIONS_OF_RUN
 
 S3_WRITES, S3_READS = 4, 6  # requests of a rank: its table and record with a lease's look; partition, graph and checks
-TRANSITIONS_OF_RUN, TRANSITIONS_OF_RANK = 4, 2  # of the stack's state machine
 
 
 @dataclass(frozen=True)
@@ -69,21 +71,8 @@ class SimulatedRun:
 
 def events_of(configuration: Configuration) -> list[RankEvent]:
     """A rank event for each rank; only the dispatcher reads them."""
-    request, ranks = configuration.request, len(configuration.samples)
-    return [
-        RankEvent(
-            rank=rank,
-            world_size=ranks,
-            bucket=request.bucket,
-            result_bucket=request.bucket,
-            data_bucket=request.data_bucket,
-            data_prefix=request.data_prefix,
-            data_paths=("simulated",),
-            result_path=request.result_path,
-            batch_size=request.batch_size,
-        )
-        for rank in range(ranks)
-    ]
+    ranks = len(configuration.samples)
+    return [event_of(configuration.request, rank, ranks, ("simulated",)) for rank in range(ranks)]
 
 
 def simulate(
@@ -134,7 +123,7 @@ def simulate(
         cost=cost,
         failed=len(samples) - len(ledger.done),
         last={} if last is None else {"turn": last[0], **last[3]._asdict()},
-        median_s=quantile(took, 0.5),
+        median_s=median(took),
         slowest_s=max(took),
         backups=sum(call.backup for call in calls),
         refused=executor.refused,

@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Any, NamedTuple
@@ -140,16 +139,3 @@ class StageModel:
 def log_normal(random: Random, spread: float) -> float:
     """A factor with median 1 whose logarithm has this standard deviation."""
     return math.exp(random.gauss(0.0, spread))
-
-
-def quantile(values: Sequence[float], share: float) -> float:
-    """The value below which this share of the others lies, by linear interpolation.
-
-    >>> quantile([1.0, 2.0, 3.0], 0.5), quantile([1.0, 2.0], 0.9)
-    (2.0, 1.9)
-    """
-    ordered = sorted(values)
-    place = share * (len(ordered) - 1)
-    low = int(place)
-    high = min(low + 1, len(ordered) - 1)
-    return ordered[low] + (place - low) * (ordered[high] - ordered[low])

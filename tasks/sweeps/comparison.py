@@ -10,7 +10,7 @@ from inference.contract.json_text import parse_json
 from inference.contract.object_keys import checked_bucket, checked_key
 from inference.contract.run_request import MEMORY_MB
 from inference.errors import BadInput
-from inference.rank_results.publish_summary import committed_folder
+from inference.rank_results.publish_summary import summary_key
 from inference.storage.store import Store
 from tasks.reporting.formatting import number
 from tasks.sweeps.cells import AXES, Cell, Measurement, cells_of
@@ -80,8 +80,7 @@ def _is_repeat(key: str) -> bool:
 
 
 def _summary(store: Store, bucket: str, result_path: str) -> object:
-    """The summary that counts; that at `<result_path>/summary.json` is a copy, which a stale run can still replace."""
-    key = f"{committed_folder(store, bucket, result_path)}/summary.json"
+    key = summary_key(store, bucket, result_path)
     return _parsed(store.read(bucket, key), f"{bucket}/{key}")
 
 

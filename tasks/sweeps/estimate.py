@@ -10,6 +10,7 @@ from tasks.sweeps.sweep import PlannedCell, Sweep
 
 RATE = 140.0  # samples/s of a rank with 10,240 MB, as the replaced system's published records have it
 START_S = 2.0  # of a cold start, load included: a careful guess
+TRANSITIONS_OF_RUN, TRANSITIONS_OF_RANK = 4, 2  # of the stack's state machine
 HOW = f"a guess: {RATE:g} samples/s a rank with 10,240 MB and in proportion below, {START_S:g} s to start"
 
 
@@ -62,7 +63,7 @@ def _expectation(cell: PlannedCell, sweep: Sweep) -> Expectation:
             worker="",
         )
         request = RunRequest.read(cell.request_of("results", 1))
-        transitions = 0 if cell.executor == "lambda" else 4 + 2 * cell.ranks
+        transitions = 0 if cell.executor == "lambda" else TRANSITIONS_OF_RUN + TRANSITIONS_OF_RANK * cell.ranks
         once = _usd([call] * cell.ranks, request, transitions)
         usd = None if once is None else sweep.repeats * once
     return Expectation(cell, sweep.repeats, cell.ranks * sweep.repeats, seconds, usd)
