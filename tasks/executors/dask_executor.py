@@ -71,7 +71,7 @@ class DaskExecutor(Executor):
         self._resent: dict[int, int] = {}  # ranks cut off by the end of a job, and how often
         self._cut_off: list[Invocation] = []
         self._inbox: SimpleQueue[Any] = SimpleQueue()
-        self._answered = threading.Event()  # a first worker may take ranks, or was refused
+        self._answered = threading.Event()  # a first worker may take ranks, or all were refused
         self._stopped = False
         self._connection: Connection | None = None
         self._closing: threading.Thread | None = None
@@ -102,7 +102,7 @@ class DaskExecutor(Executor):
         """Connect, start the cluster if it is the run's own, and wait shortly for a first worker.
 
         Raises:
-            BadInput: the cluster does not start, or every worker that answered must be refused.
+            BadInput: the cluster does not start, or every worker must be refused.
         """
         self._payload = f"{self._request.result_path}/payload.json"
         data = Store(self._store_root).read(self._request.bucket, self._payload)
@@ -112,7 +112,8 @@ class DaskExecutor(Executor):
         threading.Thread(target=self._serve, name="cosmic-dask", daemon=True).start()
         if not self._cluster.adapt_kwargs:  # which has no worker before it has a rank
             self._answered.wait(_FIRST_WORKER_S)
-        if not self._workers.able() and (refusal := next(self._workers.refusals(), None)):
+        all_answered = self._workers.all_answered()  # else the run waits for the others
+        if all_answered and not self._workers.able() and (refusal := next(self._workers.refusals(), None)):
             raise BadInput(f"cluster: {refusal}")
 
     def submit(self, events: Sequence[RankEvent]) -> list[Call]:
@@ -278,8 +279,9 @@ class DaskExecutor(Executor):
             worker.host, worker.ends_at = found["host"], found["ends_at"]
             worker.refused = reason_to_refuse(found, versions(), self._sha256, place)
         worker.ready = True
-        self._answered.set()
         self._able = len(self._workers.able())
+        if self._able or self._workers.all_answered():
+            self._answered.set()
 
     def _place(self) -> None:
         """Hand a waiting rank to each worker that is free; the least used first."""

@@ -116,6 +116,10 @@ class Workers:
         """Those that may take a rank."""
         return [worker for worker in self.known.values() if self.why_not(worker) is None]
 
+    def all_answered(self) -> bool:
+        """Whether each has been looked at, so that what is refused now stays refused."""
+        return all(worker.ready for worker in list(self.known.values()))
+
     def refusals(self) -> Iterator[str]:
         """Why the others may not, each as a sentence."""
         for worker in self.known.values():

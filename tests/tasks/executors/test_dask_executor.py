@@ -130,6 +130,20 @@ def test_workers_that_see_another_store_take_no_ranks(scheduler, answers, execut
     executor.stop()
 
 
+def test_a_refused_worker_ends_no_run_before_the_others_answer(scheduler, answers, executor_at):
+    answers({})
+    executor = executor_at(scheduler)
+    wait_for(lambda: executor.check() or executor._able == 2)  # both are up again after the tests before
+    take_look, looks = executor._take_look, []
+
+    def first_is_refused(worker, found, error):
+        looks.append(worker)
+        take_look(worker, found if len(looks) > 1 else None, error or "it is of another cluster")
+
+    executor._take_look = first_is_refused
+    assert run(executor, events_of(2)).done == {0, 1}
+
+
 def test_an_adaptive_cluster_grows_for_its_ranks_and_loses_none(answers, executor_at, monkeypatch, script):
     monkeypatch.setenv("COSMIC_SCRIPT", str(script))
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
