@@ -112,8 +112,7 @@ class DaskExecutor(Executor):
         threading.Thread(target=self._serve, name="cosmic-dask", daemon=True).start()
         if not self._cluster.adapt_kwargs:  # which has no worker before it has a rank
             self._answered.wait(_FIRST_WORKER_S)
-        all_answered = self._workers.all_answered()  # else the run waits for the others
-        if all_answered and not self._workers.able() and (refusal := next(self._workers.refusals(), None)):
+        if refusal := self._workers.why_none():
             raise BadInput(f"cluster: {refusal}")
 
     def submit(self, events: Sequence[RankEvent]) -> list[Call]:
@@ -280,7 +279,7 @@ class DaskExecutor(Executor):
             worker.refused = reason_to_refuse(found, versions(), self._sha256, place)
         worker.ready = True
         self._able = len(self._workers.able())
-        if self._able or self._workers.all_answered():
+        if self._able or self._workers.why_none():
             self._answered.set()
 
     def _place(self) -> None:

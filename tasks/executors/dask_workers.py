@@ -116,9 +116,11 @@ class Workers:
         """Those that may take a rank."""
         return [worker for worker in self.known.values() if self.why_not(worker) is None]
 
-    def all_answered(self) -> bool:
-        """Whether each has been looked at, so that what is refused now stays refused."""
-        return all(worker.ready for worker in list(self.known.values()))
+    def why_none(self) -> str | None:
+        """Why no worker may take a rank, by one of them; None if one may, or has not answered yet and might."""
+        if self.able() or not all(worker.ready for worker in list(self.known.values())):
+            return None
+        return next(self.refusals(), None)
 
     def refusals(self) -> Iterator[str]:
         """Why the others may not, each as a sentence."""
