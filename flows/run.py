@@ -20,6 +20,7 @@ from tasks.dispatch.dispatcher import Limits
 from tasks.dispatch.grouping import ranks_per_task
 from tasks.executors.base import Executor
 from tasks.fan_out import fan_out
+from tasks.invocations.journal import Journal
 from tasks.invocations.ledger import Ledger
 from tasks.invocations.stored import keep_executions
 from tasks.partition import partition_dataset
@@ -39,7 +40,7 @@ def _name_of_run() -> str:
 
 
 def _run_ranks(
-    request: RunRequest, planned: State[Start], pool: Executor, limits: Limits, cancelled: Cancellation
+    request: RunRequest, root: str, planned: State[Start], pool: Executor, limits: Limits, cancelled: Cancellation
 ) -> tuple[Ledger, list[Any]]:
     start = planned.result()
     todo = [event for event in start.plan.events if event.rank not in start.resumed]
@@ -50,7 +51,9 @@ def _run_ranks(
         return ledger, []
     # What comes after the ranks needs pandas and matplotlib: fetched while ranks run, for which nothing else is to do.
     Thread(target=import_module, args=("tasks.report",), name="cosmic-import", daemon=True).start()
-    return fan_out(todo, pool, ranks_per_task(len(todo), request.ranks_per_task), limits, cancelled, planned)
+    # An execution of a state machine is noted by its executor.
+    journal = None if pool.takes_whole_run else Journal(Store(root), request.bucket, start.folder, todo)
+    return fan_out(todo, pool, ranks_per_task(len(todo), request.ranks_per_task), limits, cancelled, planned, journal)
 
 
 @flow(name="run", flow_run_name=_name_of_run, validate_parameters=False, on_cancellation=[confirm])
@@ -97,7 +100,7 @@ def run(
             planned = plan_ranks(checked, listing or (), workload, root, leases[0], fresh, return_state=True)
             start = planned.result()
             with Cancellation(flow_run.id) as cancelled:
-                ledger, ended = _run_ranks(checked, planned, pool, limits, cancelled)
+                ledger, ended = _run_ranks(checked, root, planned, pool, limits, cancelled)
             for lease in leases:
                 lease.check()
             from tasks.bill import compute_costs

@@ -12,6 +12,7 @@ from inference.storage.store import Store
 from tasks.billing.cost import METHODS, Cost, CostItem, compute_cost
 from tasks.billing.express import express_of
 from tasks.invocations.invocation import Invocation
+from tasks.invocations.journal import calls_of_killed_runs
 from tasks.invocations.ledger import Ledger
 from tasks.invocations.stored import keep_invocations, load_executions, load_invocations, of_records, transitions_of
 from tasks.prefect_support.artifacts import create_table_artifact
@@ -90,6 +91,9 @@ def compute_costs(
     store = Store(store_root)
     place = (store, request.bucket, request.result_path)
     known = keep_invocations(*place, ledger.invocations, fingerprints, folder=start.folder)
+    earlier = calls_of_killed_runs(store, request.bucket, start.folder, fingerprints, known)
+    if earlier:
+        known = keep_invocations(*place, earlier, fingerprints, folder=start.folder)
     unknown = of_records(summary.results, known, request.memory_mb)
     if unknown:
         known = keep_invocations(*place, unknown, fingerprints, folder=start.folder)

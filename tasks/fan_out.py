@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from contextlib import nullcontext
 from typing import Any, cast
 from uuid import UUID
 
@@ -17,6 +18,7 @@ from tasks.dispatch.dispatcher import ATTEMPTS, Dispatcher, Limits
 from tasks.dispatch.grouping import side_by_side
 from tasks.dispatch.rank_group import RETRY_DELAYS_S, RankGroup
 from tasks.executors.base import Executor
+from tasks.invocations.journal import Journal
 from tasks.invocations.ledger import Ledger
 from tasks.prefect_support.artifacts import create_progress_artifact, update_progress_artifact
 from tasks.prefect_support.step import step
@@ -66,6 +68,7 @@ def fan_out(
     limits: Limits | None = None,
     cancelled: Callable[[], str | None] = lambda: None,
     plan: State[Any] | None = None,
+    journal: Journal | None = None,
 ) -> tuple[Ledger, list[Any]]:
     """Run ranks as task runs of the flow that calls this.
 
@@ -76,6 +79,7 @@ def fan_out(
         limits: how long and with how many failures the run goes on, and whether late ranks get backups.
         cancelled: says why the run is to stop at once, as a clause, or None.
         plan: final state of the task run that planned the ranks; the UI draws an edge from it to every task run.
+        journal: where calls are written down while ranks run, against this process being killed.
 
     Returns:
         The ledger of all invocations, which says which ranks failed and why the run was stopped (neither is raised),
@@ -88,7 +92,8 @@ def fan_out(
     run_groups = _run_here if executor.in_process else _run_in_threads
     ended: list[Any] = []
     artifact = _ProgressArtifact(len(events))
-    with bar("ranks", len(events)) as show:
+    written = nullcontext() if journal is None else journal.of(ledger, dispatcher.open_calls)
+    with written, bar("ranks", len(events)) as show:
 
         def show_progress() -> None:
             done = len(ledger.done) + executor.seen_done()

@@ -14,6 +14,7 @@ from inference.runs.begin import Start
 from inference.storage.lease import HeldLease
 from inference.storage.store import Store
 from tasks.billing.cost import Cost
+from tasks.invocations.journal import forget_calls
 from tasks.prefect_support.artifacts import create_link_artifact, create_markdown_artifact
 from tasks.prefect_support.step import step
 from tasks.reporting.formatting import (
@@ -75,6 +76,7 @@ def publish_report(
     store.write(request.bucket, f"{start.folder}/report.html", page.encode())
     store.write(request.bucket, f"{start.folder}/summary.json", json.dumps(document, indent=1).encode())
     publish_summary(held, request.result_path)
+    forget_calls(Store(store_root), request.bucket, start.folder)
     create_markdown_artifact(report_markdown(document, ranks, costs), key="cosmic-report", description="the report")
     if path is not None:
         create_link_artifact(

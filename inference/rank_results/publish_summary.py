@@ -35,6 +35,11 @@ def generation_folder(result_path: str, generation: int) -> str:
     return f"{result_path}/{RESERVED}/{generation:08d}"
 
 
+def journal_prefix(result_path: str) -> str:
+    """Where runs write down what they call while they run (`tasks.invocations.journal`)."""
+    return f"{result_path}/{RESERVED}/journal"
+
+
 def committed_folder(store: Store, bucket: str, result_path: str) -> str:
     """The folder whose summaries count.
 

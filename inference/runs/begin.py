@@ -9,7 +9,7 @@ from inference.contract.run_request import RunRequest
 from inference.contract.script import Script
 from inference.errors import BadInput
 from inference.rank_results.gather import clear, gather
-from inference.rank_results.publish_summary import BILLED, generation_folder, run_lease, withdraw
+from inference.rank_results.publish_summary import BILLED, generation_folder, journal_prefix, run_lease, withdraw
 from inference.runs.plan import Model, Plan, check_complete, make_plan, payload, read_payload
 from inference.storage.lease import HeldLease, Lease
 from inference.storage.store import Store, StoredObject
@@ -75,7 +75,8 @@ def start_run(
         withdraw(held, folder)
         clear(store, request.bucket, folder, stale)
     if fresh:
-        store.delete(request.bucket, [f"{folder}/{name}" for name in BILLED])
+        journal = [stored.key for stored in store.list(request.bucket, journal_prefix(folder))]
+        store.delete(request.bucket, [*(f"{folder}/{name}" for name in BILLED), *journal])
     document = json.dumps(payload(request, plan, run_id), indent=1).encode()
     store.write(request.bucket, f"{folder}/payload.json", document)
     if isinstance(workload, Script):

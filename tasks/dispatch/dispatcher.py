@@ -20,11 +20,11 @@ from inference.errors import CosmicError
 from tasks.dispatch.clock import Clock
 from tasks.dispatch.hedging import backups, late_after
 from tasks.executors.base import RUN_ENDED, Call, Executor, NothingRan, measured
-from tasks.invocations.invocation import Invocation
+from tasks.invocations.invocation import STILL_RUNNING, Invocation
 from tasks.invocations.ledger import Ledger
-from tasks.invocations.stored import STILL_RUNNING
 
 ATTEMPTS = 3  # of a rank, before it is given up
+_KILLED = "the run was killed"
 POLL_S = 0.05  # between two looks at the limits and at which ranks are late
 
 
@@ -179,6 +179,11 @@ class Dispatcher:
                 self._hedge(now)
                 on_poll()
 
+    def open_calls(self) -> list[Invocation]:
+        """The calls that were sent and are not answered, as they are billed should this process be killed now."""
+        calls = list(self._calls.items())
+        return [self._still_running(call, copy, _KILLED) for call, copy in calls if call.sent_at is not None]
+
     def wake(self, *_: object) -> None:
         """Have the loop look at its condition now."""
         self._inbox.put(None)
@@ -309,9 +314,10 @@ class Dispatcher:
         copy = self._calls[call]
         done = copy.rank.event.rank in self.ledger.done
         why = "another copy of the rank was faster" if done else self._why(RUN_ENDED)
-        self.ledger.enter(
-            dataclasses.replace(self._unanswered(call, why), backup=copy.backup, billed_how=STILL_RUNNING)
-        )
+        self.ledger.enter(self._still_running(call, copy, why))
+
+    def _still_running(self, call: Call, copy: _Copy, why: str) -> Invocation:
+        return dataclasses.replace(self._unanswered(call, why), backup=copy.backup, billed_how=STILL_RUNNING)
 
     def _unanswered(self, call: Call, why: str) -> Invocation:
         """A call that brought no reply, with the time since it was sent."""

@@ -7,6 +7,7 @@ from inference.contract.rank_result import RankResult
 MEASURED = "measured here, an estimate"
 REPORTED = "REPORT line"  # how a billed time is known: AWS reported it
 EMULATED = "REPORT line of the emulator, an estimate"
+STILL_RUNNING = "still running when the run ended: at least, an estimate"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,9 +13,8 @@ from inference.errors import BadInput
 from inference.rank_results.publish_summary import EXECUTIONS, INVOCATIONS
 from inference.storage.store import Store
 from tasks.invocations.clock_skew import TOLERANCE_S
-from tasks.invocations.invocation import Invocation
+from tasks.invocations.invocation import STILL_RUNNING, Invocation
 
-STILL_RUNNING = "still running when the run ended: at least, an estimate"
 _RECORD = "from the rank's own record, an estimate"
 
 

@@ -15,9 +15,10 @@ import pytest
 
 from inference.storage.store import Store
 from tasks.aws.emulator import environment
+from tasks.invocations.stored import load_invocations
 from tests.support.quick_function import Function
 from tests.support.run_harness import RunHarness, local_run
-from tests.support.scripted_lambda import serving
+from tests.support.scripted_lambda import Answer, serving
 from tests.support.surveys import in_bucket, write_survey
 from tests.support.tcp_proxy import tcp_proxy
 from tests.support.volatile_fields import without_measurements
@@ -160,6 +161,7 @@ def lambda_runs(filled_bucket, emulator_url, tmp_path, prefect_server, request):
                 return function.work(event, request_id)
 
             endpoint.work = work
+            endpoint.calls.clear()
             harness = RunHarness(
                 folder,
                 # A backup would be one more call; these have tests of their own.
@@ -168,6 +170,7 @@ def lambda_runs(filled_bucket, emulator_url, tmp_path, prefect_server, request):
                 ["--store", "s3://", "--executor", "lambda"],
                 {},
             )
+            harness.endpoint = endpoint
             harness.to_store, store_url = stack.enter_context(tcp_proxy(emulator_url))
             harness.to_lambda, lambda_url = stack.enter_context(tcp_proxy(url))
             harness.variables = environment(store_url) | {"PREFECT_API_URL": prefect_server}
@@ -189,6 +192,29 @@ class TestLambdaRun:
     def test_survives_a_killed_orchestrator(self, lambda_runs, undisturbed, seed):
         expected, harness = undisturbed("lambda", lambda_runs), lambda_runs()
         kill_and_start_again(harness, seed, of_path(expected, harness))
+
+    @pytest.mark.slow
+    def test_failed_attempts_of_a_killed_orchestrator_are_on_the_bill(self, lambda_runs):
+        harness = lambda_runs()
+        fault = Answer(body=b'{"errorType": "OSError", "errorMessage": "no route"}', function_error="Unhandled")
+        for rank in range(3):
+            harness.endpoint.script(rank, fault)
+        process = harness.start()
+        journal = f"{harness.path}/.cosmic/journal"
+        while not any(
+            b"no route" in harness.store.read(harness.request["bucket"], page.key)
+            for page in harness.store.list(harness.request["bucket"], journal)
+        ):
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.kill()
+        process.wait()
+        harness.settle()
+        assert harness.end(harness.start())["ranks_done"] == RANKS
+        billed = load_invocations(harness.store, harness.request["bucket"], harness.path)
+        assert {call.rank for call in billed if call.error and "no route" in call.error} == set(range(3))
+        assert len(billed) == len(harness.endpoint.calls), "each call is on the bill, and none twice"
+        assert not harness.store.list(harness.request["bucket"], journal)
 
     @pytest.mark.parametrize("hop", ["to_store", "to_lambda"])
     @pytest.mark.parametrize("seed", seeds(0))

@@ -6,9 +6,9 @@ import pytest
 
 from inference.errors import BadInput
 from inference.storage.store import Store
-from tasks.invocations.invocation import Invocation
+from tasks.invocations.invocation import STILL_RUNNING, Invocation
 from tasks.invocations.ledger import Ledger
-from tasks.invocations.stored import STILL_RUNNING, keep_invocations, load_invocations, of_records
+from tasks.invocations.stored import keep_invocations, load_invocations, of_records
 from tests.support.wire_examples import RESULT
 
 BUCKET, PATH = "cosmicai-test", "results/test"
