@@ -1,0 +1,108 @@
+"""A command that is killed and given again ends as one that nothing disturbed, bit for bit, and leaves nothing else."""
+
+import json
+import os
+import random
+import shutil
+import subprocess
+import time
+
+import pytest
+
+from tests.support.finished_run import BUCKET, PATH, finished_run
+from tests.support.fits_survey import write_survey as write_fits_survey
+from tests.support.models import TINY
+from tests.support.run_harness import COSMIC
+from tests.support.surveys import write_survey
+
+pytestmark = pytest.mark.soak
+
+SEEDS = range(20)
+WORDS = {
+    "simulate": ("--samples", "40", "--seed", "3", "--workers", "2", "--out", "out/survey.pt"),
+    "partition": ("survey.pt", "--samples", "10", "--to", "out/parts"),
+    "ingest": ("fits", "--samples", "10", "--to", "out/parts", "--workers", "2"),
+    "train": ("survey", "--to", "out/model", "--recipe", "recipe.json", "--device", "cpu"),
+    "catalogue": (f"{BUCKET}/{PATH}", "--store", "store", "--to", "out/redshifts.fits"),
+}
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory):
+    """A folder with what each command reads."""
+    folder = tmp_path_factory.mktemp("inputs")
+    write_survey(folder / "whole", (90,))
+    (folder / "whole/1.pt").rename(folder / "survey.pt")
+    write_survey(folder / "survey", (60, 40))
+    write_fits_survey(folder / "fits", 60)
+    finished_run(folder / "store", sizes=(4_000, 4_000))
+    (folder / "recipe.json").write_text(json.dumps({"model": TINY.to_dict(), "batch_size": 32, "epochs": 4}))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def environment(prefect_server):
+    return os.environ | {"PREFECT_API_URL": prefect_server}
+
+
+def started(command, folder, environment):
+    (folder / "out").mkdir(exist_ok=True)
+    with (folder / "log").open("a") as log:
+        return subprocess.Popen([COSMIC, command, *WORDS[command]], cwd=folder, env=environment, stdout=log, stderr=log)
+
+
+def to_the_end(command, folder, environment):
+    process = started(command, folder, environment)
+    assert process.wait(timeout=280) == 0, (folder / "log").read_text()
+
+
+def written(folder):
+    """{name: bytes} of every file that the command wrote."""
+    out = folder / "out"
+    return {str(path.relative_to(out)): path.read_bytes() for path in sorted(out.rglob("*")) if path.is_file()}
+
+
+def differences(found, expected, changing):
+    """Names of files that are there and should not be, or should be and are not, or hold something else."""
+    differ = found.keys() ^ expected.keys()
+    return sorted(
+        differ | {name for name in found.keys() & expected.keys() - changing if found[name] != expected[name]}
+    )
+
+
+_known = {}
+
+
+@pytest.fixture
+def undisturbed(inputs, environment, tmp_path):
+    """What a command writes when nothing disturbs it, how long that takes, and which files differ from time to time."""
+
+    def of(command):
+        if command not in _known:
+            runs = []
+            for name in ("first", "second"):
+                shutil.copytree(inputs, tmp_path / name)
+                began = time.monotonic()
+                to_the_end(command, tmp_path / name, environment)
+                runs.append((written(tmp_path / name), time.monotonic() - began))
+            (first, took), (second, _) = runs
+            assert first.keys() == second.keys()
+            _known[command] = first, {name for name in first if first[name] != second[name]}, took
+        return _known[command]
+
+    return of
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("command", WORDS)
+def test_ends_as_an_undisturbed_one(command, seed, undisturbed, inputs, environment, tmp_path):
+    expected, changing, took = undisturbed(command)
+    folder = tmp_path / "killed"
+    shutil.copytree(inputs, folder)
+    process = started(command, folder, environment)
+    time.sleep(took * random.Random(f"{command} {seed}").uniform(0.2, 1.0))
+    process.kill()
+    process.wait()
+    if differences(written(folder), expected, changing):  # else it was done, and done work is never replaced unasked
+        to_the_end(command, folder, environment)
+    assert differences(written(folder), expected, changing) == []
