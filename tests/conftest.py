@@ -77,9 +77,9 @@ def prefect_server(tmp_path_factory):
 @pytest.fixture
 def prefect_api(prefect_server):
     """Flows called in this test report to the session's server."""
-    from prefect.settings import PREFECT_API_URL, temporary_settings
+    from tests.support.prefect_command import reporting_to
 
-    with temporary_settings({PREFECT_API_URL: prefect_server}):
+    with reporting_to(prefect_server):
         yield prefect_server
 
 

@@ -53,7 +53,7 @@ def connected(*, verbose: bool) -> Iterator[Callable[[], None]]:
     # Started before Prefect is imported, which takes a second. A profile may name a server; then it was in vain.
     temporary = None if configured or shared else TemporaryServer()
     try:
-        from prefect.settings import PREFECT_API_URL, temporary_settings
+        from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
         url = PREFECT_API_URL.value()
         if url:
@@ -73,7 +73,8 @@ def connected(*, verbose: bool) -> Iterator[Callable[[], None]]:
                 "dim",
                 stderr=True,
             )
-            with temporary_settings({PREFECT_API_URL: temporary.url}):
+            # It ends with this command and looks for no crashed run; a heart's last beat would cost up to a second.
+            with temporary_settings({PREFECT_API_URL: temporary.url, PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
                 yield temporary.wait
     finally:
         if temporary is not None:

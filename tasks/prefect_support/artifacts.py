@@ -14,10 +14,10 @@ from typing import Any, ParamSpec, TypeVar
 
 import httpx
 from prefect import artifacts
-from prefect.context import FlowRunContext
+from prefect.context import FlowRunContext, SettingsContext, get_settings_context
 from prefect.events.worker import EventsWorker
 from prefect.exceptions import ObjectNotFound
-from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
+from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, Settings
 
 from tasks.reporting.formatting import plain, without_markup
 from tasks.reporting.terminal import announce
@@ -58,6 +58,18 @@ def give_up() -> None:
                 worker._queue.get_nowait()
 
 
+_last_settings: tuple[Settings, Settings] | None = None  # those found last, and the same with few retries
+
+
+def _few_retries() -> SettingsContext:
+    """The settings with few retries, to be entered; made once, because Prefect takes 40 ms of CPU to make them."""
+    global _last_settings
+    context = get_settings_context()
+    if _last_settings is None or _last_settings[0] is not context.settings:
+        _last_settings = context.settings, context.settings.copy_with_update({PREFECT_CLIENT_MAX_RETRIES: _RETRIES})
+    return SettingsContext(profile=context.profile, settings=_last_settings[1])
+
+
 def _while_it_answers(publish: Callable[_P, _R]) -> Callable[_P, _R | None]:
     """The function, tried while the server answers; the description of an artifact begins with the name of its run."""
 
@@ -69,7 +81,7 @@ def _while_it_answers(publish: Callable[_P, _R]) -> Callable[_P, _R | None]:
         if context is not None and context.flow_run is not None and "description" in kwargs:
             kwargs["description"] = f"{plain(context.flow_run.name)}: {kwargs['description']}"
         try:
-            with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: _RETRIES}):
+            with _few_retries():
                 made = publish(*args, **kwargs)
         except (httpx.HTTPError, ObjectNotFound) as error:
             if isinstance(error, httpx.HTTPStatusError) and error.response.status_code < 500:

@@ -48,10 +48,10 @@ def request(**changes):
 @pytest.fixture(scope="module")
 def runs(deployed, emulator_url, prefect_server):
     """A run of the same request on each executor: its document and its redshifts."""
-    from prefect.settings import PREFECT_API_URL, temporary_settings
+    from tests.support.prefect_command import reporting_to
 
     made = {}
-    with pytest.MonkeyPatch.context() as patch, temporary_settings({PREFECT_API_URL: prefect_server}):
+    with pytest.MonkeyPatch.context() as patch, reporting_to(prefect_server):
         point_at(emulator_url, patch)
         for executor in EXECUTORS:
             path = f"results/parity/{executor}"

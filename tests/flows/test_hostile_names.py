@@ -20,14 +20,14 @@ NAME = (
 @pytest.fixture(scope="module")
 def document(prefect_server, tmp_path_factory, tiny_weights):
     """The document of such a run, one of whose partitions is cut off."""
-    from prefect.settings import PREFECT_API_URL, temporary_settings
+    from tests.support.prefect_command import reporting_to
 
     root = tmp_path_factory.mktemp("store")
     write_survey(root / "cosmicai-test" / NAME, (8, 8, 8))
     broken = root / "cosmicai-test" / NAME / "3.pt"
     broken.write_bytes(broken.read_bytes()[:3000])
     request = request_of(data_prefix=NAME, result_path=f"results/{NAME}", model=str(tiny_weights))
-    with temporary_settings({PREFECT_API_URL: prefect_server}), pytest.raises(RunIncomplete) as caught:
+    with reporting_to(prefect_server), pytest.raises(RunIncomplete) as caught:
         run(request, str(root), workers=0)
     return caught.value.document
 

@@ -47,14 +47,14 @@ def results(store):
 @pytest.fixture(scope="module")
 def done(tmp_path_factory, tiny_weights, prefect_server):
     """A run that ended well: its document, its results, its store."""
-    from prefect.settings import PREFECT_API_URL, temporary_settings
+    from tests.support.prefect_command import reporting_to
 
     root = tmp_path_factory.mktemp("store")
     write_survey(root / "cosmicai-test" / "survey")
     write_survey(root / "cosmicai-test" / "survey-old")
     (root / "cosmicai-test" / "models").mkdir()
     shutil.copy(tiny_weights, root / "cosmicai-test" / "models" / "tiny.safetensors")
-    with temporary_settings({PREFECT_API_URL: prefect_server}):
+    with reporting_to(prefect_server):
         document = run(request_of(), str(root), workers=2)
     return document, root / "cosmicai-test" / "results" / "test", root
 

@@ -28,9 +28,9 @@ def root(tmp_path_factory, tiny_weights):
 @pytest.fixture(scope="module")
 def shown(root, prefect_server):
     """(the flow run, the edges of its graph by name, its task runs by name, its artifacts by key)."""
-    from prefect.settings import PREFECT_API_URL, temporary_settings
+    from tests.support.prefect_command import reporting_to
 
-    with temporary_settings({PREFECT_API_URL: prefect_server}):
+    with reporting_to(prefect_server):
         run_id = run(request_of(result_path=PATH), str(root), workers=1)["run_id"]
     with httpx.Client(base_url=prefect_server, timeout=30) as api:
         of_run = {"flow_runs": {"id": {"any_": [run_id]}}}

@@ -159,10 +159,11 @@ def train_in(folder, **options):
 def trained_once(tmp_path_factory, prefect_server):
     """(folder, document, data of the artifacts) of one training, half precision included."""
     from prefect.artifacts import Artifact
-    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    from tests.support.prefect_command import reporting_to
 
     folder = tmp_path_factory.mktemp("trained")
-    with temporary_settings({PREFECT_API_URL: prefect_server}):
+    with reporting_to(prefect_server):
         document = train_in(folder, half=True)
         keys = ("cosmic-model-card", "cosmic-training-page", "cosmic-training")
         return folder / "out", document, [Artifact.get(key).data for key in keys]

@@ -97,11 +97,11 @@ class TestACalibratedModel:
         assert found["scores"] == document["interval_scores"]
         assert set(found["coverage"]) == {"z_pred", "z_spec", "mag_r"}
 
-    def test_its_catalogue_has_the_intervals_in_every_format(self, calibrated, tmp_path, capsys):
+    def test_its_catalogue_has_the_intervals_in_binary_and_as_text(self, calibrated, tmp_path, capsys):
         store, request = calibrated
         run(request, str(store), "local", 1)
         of_run = pd.read_parquet(store / BUCKET / "results/test/predictions.parquet")
-        for name in ("z.parquet", "z.fits", "z.vot", "z.ecsv", "z.csv"):
+        for name in ("z.fits", "z.csv"):
             assert main(["catalogue", RUN, "--store", str(store), "--to", str(tmp_path / name)]) == 0
             capsys.readouterr()
             assert main(["metrics", str(tmp_path / name), "--json"]) == 0
