@@ -22,6 +22,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "calibrate": "give a model an uncertainty for each redshift, from a run over galaxies of known redshift",
     },
     "models": {
+        "model": "a new model with random weights, to time inference by",
         "train": "train a model on a partitioned set: masked pre-training of the encoder, then redshifts",
         "import-checkpoint": "a published checkpoint, a pickled module, as .safetensors; nothing of it is executed",
     },
@@ -75,6 +76,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "metrics": ("cosmic metrics my-survey/results/first --to quality", "cosmic metrics redshifts.fits"),
     "calibrate": ("cosmic calibrate my-survey/results/first --to my.calibration.json",),
     "train": ("cosmic train .cosmic/store/my-survey/galaxies --to my-model.safetensors --set epochs=3",),
+    "model": (
+        "cosmic model new .cosmic/store/cosmicai-bench/models/full.safetensors --size full",
+        "cosmic model new s3://my-bucket/models/small.safetensors --size small --seed 1",
+    ),
     "import-checkpoint": ("cosmic import-checkpoint published.pt model.safetensors",),
     "bench": (
         "cosmic bench benchmarks/sweeps/smoke.yaml --dry-run",

@@ -88,18 +88,40 @@ def save(
     import safetensors.torch
     import torch
 
-    header = {"format": _FORMAT, "config": model.config.to_dict(), "card": dict(metadata or {})}
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     if half:
         tensors = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
         for name, tensor in tensors.items():
             if tensor.dtype == torch.float16 and not tensor.isfinite().all():
                 raise BadInput(f"the tensor {name} is beyond what half precision holds (65,504)")
-    if training_data is not None:
-        header["training_data"] = training_data.to_dict()
-    data = safetensors.torch.save(tensors, {_KEY: json.dumps(header)})
+    data = safetensors.torch.save(tensors, _facts(model.config, metadata, training_data))
     with atomic_write(path) as partial:
         partial.write_bytes(data)
+
+
+def checkpoint_bytes(
+    config: AstroMAEConfig, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, Any] | None = None
+) -> bytes:
+    """What `save` writes, from arrays, without torch.
+
+    Args:
+        config: of the model.
+        tensors: all of its `inference.model.tensor_shapes`, by name: float32, or int64 for a batch norm's count.
+        metadata: facts for the header's card.
+    """
+    import safetensors.numpy
+
+    return bytes(safetensors.numpy.save(dict(tensors), _facts(config, metadata, None)))
+
+
+def _facts(
+    config: AstroMAEConfig, metadata: Mapping[str, Any] | None, training_data: TrainingData | None
+) -> dict[str, str]:
+    """The header's metadata."""
+    header = {"format": _FORMAT, "config": config.to_dict(), "card": dict(metadata or {})}
+    if training_data is not None:
+        header["training_data"] = training_data.to_dict()
+    return {_KEY: json.dumps(header)}
 
 
 def load(path: Path) -> "AstroMAE":

@@ -3,6 +3,8 @@
 These are the names of `inference.model.astromae.AstroMAE.state_dict()`, known here without torch.
 """
 
+import math
+
 from inference.model.config import AstroMAEConfig
 
 Shapes = dict[str, tuple[int, ...]]
@@ -29,6 +31,17 @@ def tensor_shapes(config: AstroMAEConfig) -> Shapes:
         inputs = config.bands if layer == 0 else config.magnitude_width
         shapes |= _linear(f"magnitudes.{2 * layer}", inputs, config.magnitude_width)
     return shapes | _linear("head.0", config.features, config.head_width) | _linear("head.2", config.head_width, 1)
+
+
+def parameters_of(config: AstroMAEConfig) -> int:
+    """How many numbers training could change.
+
+    Example:
+        >>> parameters_of(AstroMAEConfig())
+        15801513
+    """
+    buffers = (".running_mean", ".running_var", BATCH_COUNT)
+    return sum(math.prod(shape) for name, shape in tensor_shapes(config).items() if not name.endswith(buffers))
 
 
 def _encoder(config: AstroMAEConfig) -> Shapes:
