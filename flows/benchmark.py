@@ -15,6 +15,7 @@ from inference.contract.run_request import RunRequest
 from inference.errors import BadInput, CosmicError, RunIncomplete
 from inference.rank_results.publish_summary import summary_key
 from inference.storage.store import Store
+from tasks.check_sweep import check_sweep
 from tasks.compare import compare_with_last_good
 from tasks.prefect_support.aws_credentials import credentials
 from tasks.prefect_support.tags import tag_flow_run
@@ -83,6 +84,8 @@ def benchmark(
         loaded = loaded.model_copy(update={"results": f"{loaded.results}/{night:%Y-%m-%dT%H%M%SZ}"})
     check_budget(expect(loaded), max_cost)
     root = store_root(store)
+    with credentials(aws_credentials):
+        check_sweep(loaded, root)
     with credentials(aws_credentials), _memory_given_back(loaded):
         source = None
         if loaded.survey is not None and loaded.survey.samples is not None:

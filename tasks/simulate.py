@@ -12,6 +12,11 @@ from tasks.simulation.survey import simulate
 FOLDER = Path.home() / ".cosmic" / "surveys"
 
 
+def survey_file(samples: int, seed: int) -> Path:
+    """Where the survey of so many galaxies and this seed lies or will lie."""
+    return (FOLDER / f"{samples}-{seed}.pt").resolve()
+
+
 @step("simulate survey")
 def simulate_survey(samples: int, seed: int) -> Path:
     """A survey of so many galaxies as a file; the same number and seed give the same file, which is kept.
@@ -20,7 +25,7 @@ def simulate_survey(samples: int, seed: int) -> Path:
         BadInput: the number or the seed is out of range.
         StoreError: the file cannot be written.
     """
-    path = (FOLDER / f"{samples}-{seed}.pt").resolve()
+    path = survey_file(samples, seed)
     if path.exists():
         return path
     done = 0

@@ -18,6 +18,9 @@ BAND_NAMES = "ugriz"
 BITS_PER_SAMPLE = 8 * (4 * 5 * 32 * 32 + 8 * BANDS)  # of model input: 164,160
 
 
+BYTES_PER_SAMPLE = BITS_PER_SAMPLE // 8 + 8  # in a partition: the model's input and the redshift
+
+
 SAMPLES_PER_MB = 51.13
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from inference.contract.run_request import RunRequest
-from inference.contract.sample import BITS_PER_SAMPLE, samples_of_size
+from inference.contract.sample import BYTES_PER_SAMPLE, samples_of_size
 from inference.errors import BadInput, CosmicError
 from inference.runs.plan import assign, select_files, world_size_of
 from inference.storage.store import Store, StoredObject
@@ -19,8 +19,6 @@ from tasks.planning.simulated_run import Configuration
 from tasks.planning.stages import StageModel, lambda_processors
 from tasks.staging.weights import find_weights
 from tasks.sweeps import machine
-
-BYTES_PER_SAMPLE = BITS_PER_SAMPLE // 8 + 8  # in a partition: the model's input and the redshift
 
 
 def place_of(request: RunRequest, executor: str, workers: int | None) -> Place:

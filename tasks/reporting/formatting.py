@@ -38,6 +38,22 @@ def seconds(value: Any) -> str:
     return f"{value:,.3f}" if known(value) else DASH
 
 
+def duration(value: float) -> str:
+    """Seconds as people say them: nothing finer than a minute beside hours.
+
+    >>> duration(42.3), duration(95), duration(754), duration(12_300)
+    ('42 s', '1 min 35 s', '12 min 34 s', '3 h 25 min')
+    """
+    whole = round(value)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours:,} h {minutes} min" if minutes else f"{hours:,} h"
+
+
 def percent(value: Any) -> str:
     """A share of 1 as per cent."""
     return f"{value:.2%}" if known(value) else DASH

@@ -57,12 +57,7 @@ def find_weights(request: RunRequest, store: Store) -> Weights:
         path, key = _locate(request.model, request.bucket, store)
     if is_onnx_file(path):
         return _own_model(path, key, request)
-    config = read_config(path)
-    if (config.bands, config.image_size, config.image_size) != IMAGE_SHAPE:
-        raise BadCheckpoint(
-            f"{path} takes images of {config.bands} bands and {config.image_size} pixels a side; partitions hold"
-            f" {IMAGE_SHAPE[0]} and {IMAGE_SHAPE[1]}"
-        )
+    _check_shape(path)
     if request.engine == "torch":
         load(path)  # the export for the other engine looks at every tensor, too
     sha256 = content_hash(path)
@@ -74,6 +69,35 @@ def find_weights(request: RunRequest, store: Store) -> Weights:
         Calibration.read(calibration.read_bytes(), str(calibration), sha256)
     stored_calibration(store, request.bucket, place, sha256)
     return Weights(path, place, sha256, graph, request.precision, key is not None, calibration)
+
+
+def look_at_model(request: RunRequest, store: Store) -> bool:
+    """Whether the request's model, which it names, is there; what is there is looked at as far as its header tells.
+
+    Raises:
+        BadCheckpoint: it is of another architecture, or broken.
+        StoreError: the store cannot be read.
+    """
+    model = str(request.model)
+    is_key = not model.startswith(("/", "~", "./", "../"))
+    if (
+        not (is_key and store.head(request.bucket, checked_key(model, "model")))
+        and not Path(model).expanduser().is_file()
+    ):
+        return False
+    path, _ = _locate(model, request.bucket, store)
+    if not is_onnx_file(path):
+        _check_shape(path)
+    return True
+
+
+def _check_shape(path: Path) -> None:
+    config = read_config(path)
+    if (config.bands, config.image_size, config.image_size) != IMAGE_SHAPE:
+        raise BadCheckpoint(
+            f"{path} takes images of {config.bands} bands and {config.image_size} pixels a side; partitions hold"
+            f" {IMAGE_SHAPE[0]} and {IMAGE_SHAPE[1]}"
+        )
 
 
 def stored_calibration(store: Store, bucket: str, model: str, sha256: str) -> Calibration | None:

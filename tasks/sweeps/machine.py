@@ -3,7 +3,7 @@
 import os
 import platform
 from collections.abc import Mapping
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,16 @@ def describe() -> dict[str, Any]:
         "memory_gb": memory_gb,
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
-        **{name: version(name) for name in ("onnxruntime", "torch", "numpy", "prefect", "obstore")},
+        **{name: version(name) for name in ("onnxruntime", "torch", "numpy", "prefect", "obstore") if _is_there(name)},
     }
+
+
+def _is_there(name: str) -> bool:
+    """Torch comes with an extra only."""
+    try:
+        return bool(version(name))
+    except PackageNotFoundError:
+        return False
 
 
 def described(machine: Mapping[str, Any]) -> str:

@@ -43,9 +43,15 @@ def main(args: argparse.Namespace) -> int:
     expected = expect(sweep)
     if args.dry_run:
         show_expected(sweep, expected, as_json=args.json)
-        check_budget(expected, args.max_cost)
-        return 0
     check_budget(expected, args.max_cost)
+    if args.aws_credentials is None:  # a block is read from Prefect, by the flow
+        from tasks.check_sweep import check_sweep
+
+        check_sweep(sweep, args.store)
+    if args.dry_run:
+        return 0
+    if not args.json:
+        say(_time(sweep, expected), stderr=True)
     with prefect_api.connected(verbose=args.verbose) as ready:
         from flows.benchmark import benchmark
 
@@ -65,7 +71,7 @@ def main(args: argparse.Namespace) -> int:
 def show_expected(sweep: "Sweep", expected: "list[Expectation]", *, as_json: bool) -> None:
     """Print the cells, the expected invocations and the expected cost."""
     from tasks.reporting.formatting import DASH
-    from tasks.sweeps.estimate import HOW, total_usd
+    from tasks.sweeps.estimate import HOW, HOW_LOCAL, total_usd
 
     usd = total_usd(expected)
 
@@ -79,7 +85,10 @@ def show_expected(sweep: "Sweep", expected: "list[Expectation]", *, as_json: boo
             | {"invocations": each.invocations, "expected_rank_s": each.rank_s, "expected_usd": each.usd}
             for each in expected
         ]
-        print_json({"sweep": sweep.name, "cells": rows, "invocations": invocations, "expected_usd": usd, "how": HOW})
+        print_json(
+            {"sweep": sweep.name, "cells": rows, "invocations": invocations, "expected_usd": usd}
+            | {"expected_s": _seconds(sweep, expected), "how": f"{HOW}; {HOW_LOCAL}"}
+        )
         return
     table = Table(title=f"sweep {sweep.name}: {len(expected)} cells", title_justify="left")
     table.add_column("cell", overflow="fold")
@@ -93,4 +102,21 @@ def show_expected(sweep: "Sweep", expected: "list[Expectation]", *, as_json: boo
     table.add_section()
     table.add_row("all", "", "", "", f"{invocations:,}", "", shown(usd))
     console().print(table)
-    say(f"Expected, {HOW}; local workers cost nothing. Nothing was run.", "dim")
+    say(_time(sweep, expected))
+    say(f"Expected, {HOW}; {HOW_LOCAL}; local workers cost nothing. Nothing was run.", "dim")
+
+
+def _seconds(sweep: "Sweep", expected: "list[Expectation]") -> float:
+    from tasks.executors.base import cores
+    from tasks.simulate import survey_file
+    from tasks.sweeps.estimate import expected_s
+
+    survey = sweep.survey
+    simulated = survey is not None and survey.samples is not None and survey_file(survey.samples, survey.seed).exists()
+    return expected_s(sweep, expected, simulated=simulated, cores=cores())
+
+
+def _time(sweep: "Sweep", expected: "list[Expectation]") -> str:
+    from tasks.reporting.formatting import duration
+
+    return f"The sweep is expected to take {duration(_seconds(sweep, expected))}, one run after the other (a guess)."
