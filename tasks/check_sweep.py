@@ -1,4 +1,4 @@
-"""check_sweep: all that a sweep needs is looked at before its first galaxy is simulated, for the command and the flow."""
+"""check_sweep: all that a sweep needs is looked at before its first galaxy is simulated, by command and flow alike."""
 
 import shutil
 from collections.abc import Callable, Iterator
@@ -114,8 +114,8 @@ def _check_disk(sweep: Sweep, store: Store, root: str) -> None:
         free = shutil.disk_usage(folder).free
         if free < wanted:
             raise BadInput(
-                f"the survey, its partitions and results need {wanted / _GB:,.1f} GB and {free / _GB:,.1f} GB are free in"
-                f" {folder}: make room, or name another disk with --store"
+                f"the survey, its partitions and results need {wanted / _GB:,.1f} GB and {free / _GB:,.1f} GB are free"
+                f" in {folder}: make room, or name another disk with --store"
             )
 
 

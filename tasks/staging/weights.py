@@ -54,7 +54,10 @@ def find_weights(request: RunRequest, store: Store) -> Weights:
     if request.model is None:
         path, key = DEMO_WEIGHTS, None
     else:
-        path, key = _locate(request.model, request.bucket, store)
+        found = _find(request.model, request.bucket, store)
+        if found is None:
+            raise BadInput(f"model: there is neither a key {request.model!r} in {request.bucket} nor such a file")
+        path, key = found
     if is_onnx_file(path):
         return _own_model(path, key, request)
     _check_shape(path)
@@ -78,17 +81,10 @@ def look_at_model(request: RunRequest, store: Store) -> bool:
         BadCheckpoint: it is of another architecture, or broken.
         StoreError: the store cannot be read.
     """
-    model = str(request.model)
-    is_key = not model.startswith(("/", "~", "./", "../"))
-    if (
-        not (is_key and store.head(request.bucket, checked_key(model, "model")))
-        and not Path(model).expanduser().is_file()
-    ):
-        return False
-    path, _ = _locate(model, request.bucket, store)
-    if not is_onnx_file(path):
-        _check_shape(path)
-    return True
+    found = _find(str(request.model), request.bucket, store)
+    if found is not None and not is_onnx_file(found[0]):
+        _check_shape(found[0])
+    return found is not None
 
 
 def _check_shape(path: Path) -> None:
@@ -137,7 +133,8 @@ def _graph(path: Path, precision: str) -> Path:
         return export_onnx(path, precision)
 
 
-def _locate(model: str, bucket: str, store: Store) -> tuple[Path, str | None]:
+def _find(model: str, bucket: str, store: Store) -> tuple[Path, str | None] | None:
+    """The model's file, and its key where it lies in the bucket; None where there is no such model."""
     file = Path(os.path.expanduser(model))  # noqa: PTH111 - Path's raises where there is no such user
     is_key = not model.startswith(("/", "~", "./", "../"))
     if is_key:
@@ -147,7 +144,7 @@ def _locate(model: str, bucket: str, store: Store) -> tuple[Path, str | None]:
             return (local, key) if local is not None else (_downloaded(store, bucket, key), key)
     if os.path.isfile(file):  # noqa: PTH113 - Path's raises where the name is too long
         return file, None
-    raise BadInput(f"model: there is neither a key {model!r} in {bucket} nor such a file")
+    return None
 
 
 def _downloaded(store: Store, bucket: str, key: str) -> Path:

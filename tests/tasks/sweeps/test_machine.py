@@ -1,4 +1,5 @@
 import os
+from importlib.metadata import PackageNotFoundError
 
 from tasks.sweeps.machine import describe, described
 
@@ -9,6 +10,16 @@ def test_a_machine_is_told_with_its_cores_and_the_versions_that_matter():
     assert {"cpu", "memory_gb", "system", "python", "onnxruntime", "torch", "numpy"} <= set(machine)
     assert f"{machine['cores']} cores" in described(machine)
     assert f"onnxruntime {machine['onnxruntime']}" in described(machine)
+
+
+def test_a_machine_without_torch_is_told_without_it(monkeypatch):
+    def only_others(name):
+        if name == "torch":
+            raise PackageNotFoundError(name)
+        return "1"
+
+    monkeypatch.setattr("tasks.sweeps.machine.version", only_others)
+    assert "torch" not in described(describe())
 
 
 def test_a_machine_whose_memory_is_not_known_is_told_without_it():
