@@ -204,20 +204,26 @@ class Store:
             request.bytes_read = len(data)
         return data
 
+    def find(self, bucket: str, key: str) -> bytes | None:
+        """The whole object, None where there is no such object."""
+        if self._no_folder(bucket):
+            return None
+        try:
+            return self.read(bucket, key)
+        except StoreError as error:
+            if _is_absent(error):
+                return None
+            raise
+
     def read_json(self, bucket: str, key: str) -> Any:
         """The object as a JSON document, a dict or a list; None where there is no such object.
 
         Raises:
             BadInput: it is not JSON, names a key twice, is nested too deeply, or is neither an object nor a list.
         """
-        if self._no_folder(bucket):
+        data = self.find(bucket, key)
+        if data is None:
             return None
-        try:
-            data = self.read(bucket, key)
-        except StoreError as error:
-            if _is_absent(error):
-                return None
-            raise
         document = parse_json(data, f"{bucket}/{key} is damaged: it")
         if not isinstance(document, dict | list):
             raise BadInput(f"{bucket}/{key} is damaged: it is neither a JSON object nor a list")
