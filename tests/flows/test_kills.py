@@ -231,6 +231,30 @@ class TestLambdaRun:
         assert sum(calls.values()) <= RANKS + 2, "only ranks in flight are called twice"
         assert_same_outcome(harness, document, of_path(expected, harness))
 
+    @pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap, which gives a process its own /etc/hosts")
+    @pytest.mark.parametrize("hop", ["to_store", "to_lambda"])
+    @pytest.mark.parametrize("seed", seeds(0)[:3])
+    def test_goes_on_after_ten_seconds_in_which_no_name_is_known(self, lambda_runs, undisturbed, hop, seed):
+        expected, harness, rng = undisturbed("lambda", lambda_runs), lambda_runs(), random.Random(seed)
+        names, hosts = "127.0.0.1 localhost store.test lambda.test", harness.folder / "hosts"
+        hosts.write_text(names)
+        harness.inside = ["bwrap", "--dev-bind", "/", "/", "--bind", str(hosts), "/etc/hosts", "--"]
+        for variable, url in list(harness.variables.items()):
+            if variable.startswith("AWS_ENDPOINT_URL"):
+                name = "lambda.test" if variable.endswith("LAMBDA") else "store.test"
+                harness.variables[variable] = url.replace("127.0.0.1", name)
+        process = harness.start()
+        harness.wait_for_calls(rng.randint(1, RANKS - 3), process)
+        hosts.write_text("127.0.0.1 localhost")
+        getattr(harness, hop).cut()  # a connection that is there needs no name
+        getattr(harness, hop).restore()
+        time.sleep(CUT_IN_SOAK_S)
+        hosts.write_text(names)
+        document = harness.end(process)
+        calls = Counter(rank for rank, _ in harness.calls())
+        assert sum(calls.values()) <= RANKS + 2, "only ranks in flight are called twice"
+        assert_same_outcome(harness, document, of_path(expected, harness))
+
 
 class StateMachineHarness(RunHarness):
     """A run through the state machine on the emulator, whose function records its calls in the bucket."""

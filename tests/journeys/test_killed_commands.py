@@ -1,4 +1,7 @@
-"""A command that is killed and given again ends as one that nothing disturbed, bit for bit, and leaves nothing else."""
+"""A command that is killed and given again ends as one that nothing disturbed, bit for bit, and leaves nothing else.
+
+One that finds the disk full says so in a sentence, and leaves no file that looks whole.
+"""
 
 import json
 import os
@@ -106,3 +109,41 @@ def test_ends_as_an_undisturbed_one(command, seed, undisturbed, inputs, environm
     if differences(written(folder), expected, changing):  # else it was done, and done work is never replaced unasked
         to_the_end(command, folder, environment)
     assert differences(written(folder), expected, changing) == []
+
+
+ROOM = {"simulate": 400_000, "partition": 900_000, "ingest": 700_000, "train": 60_000, "catalogue": 120_000}
+
+
+@pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap makes the small disk")
+@pytest.mark.parametrize("command", WORDS)
+def test_a_full_disk_is_told_in_a_sentence(command, undisturbed, inputs, environment, tmp_path):
+    expected, _, _ = undisturbed(command)
+    folder, out = tmp_path / "full", tmp_path / "full/out"
+    shutil.copytree(inputs, folder)
+    out.mkdir()
+    small_disk = [
+        "bwrap",
+        "--dev-bind",
+        "/",
+        "/",
+        "--size",
+        str(ROOM[command]),
+        "--tmpfs",
+        str(out),
+        "--chdir",
+        str(folder),
+    ]
+    script = '"$@"; code=$?; cp -r out left; exit $code'
+    done = subprocess.run(
+        [*small_disk, "sh", "-c", script, "sh", COSMIC, command, *WORDS[command]],
+        env=environment,
+        text=True,
+        capture_output=True,
+        timeout=280,
+    )
+    assert done.returncode == 1, done.stderr
+    said = done.stderr.strip().splitlines()[-1]
+    assert said.startswith(f"cosmic {command}: ") and "No space left on device" in said, done.stderr
+    assert "Traceback" not in done.stderr
+    left = {str(path.relative_to(folder / "left")) for path in (folder / "left").rglob("*") if path.is_file()}
+    assert left - {"parts.cosmic/incomplete"} < expected.keys(), "the mark has readers refuse the folder"

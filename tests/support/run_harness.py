@@ -27,6 +27,7 @@ class RunHarness:
         self.variables = variables
         self.path = request["result_path"]
         self.log = folder / "calls"
+        self.inside = []  # a command in which the command is run
 
     def calls(self):
         """(rank, process id of the worker) of every call, in order."""
@@ -40,7 +41,7 @@ class RunHarness:
         path.write_text(json.dumps(self.request | dict(changes)))
         with (self.folder / f"out{name}").open("w") as out, (self.folder / f"err{name}").open("w") as err:
             return subprocess.Popen(
-                [COSMIC, "run", str(path), "--json", *self.options],
+                [*self.inside, COSMIC, "run", str(path), "--json", *self.options],
                 stdout=out,
                 stderr=err,
                 env=inherited(os.environ) | self.variables | variables,
