@@ -4,17 +4,19 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 LEAN   := $(VENV)/.lean
 READY  := $(VENV)/.ready
+EMULATOR := $(VENV)/.emulator
 STORE  ?= .cosmic/store
 WHAT   ?=
+SCALE  ?= small
 # Two test processes, each with a Prefect server and an emulator of its own; a file's tests stay together. A third gains
 # nothing on two cores, and waits inside tests grow long.
 SPREAD ?= -n 2 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check test bench soak ui docs lint format clean
+.PHONY: help demo check test bench reproduce soak ui docs lint format clean
 
 help:
-	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(LEAN): pyproject.toml constraints.txt
 	@command -v $(PYTHON) >/dev/null || { echo "cosmic-flows needs Python 3.11 to 3.13: install it, or name yours with make PYTHON=..."; exit 2; }
@@ -48,6 +50,15 @@ bench: $(READY) ## measure, and write the tables under benchmarks/results (WHAT=
 soak: $(READY) ## the long proofs, and all journeys
 	@$(BIN)/python -m pytest -m soak --timeout 3600
 	@$(BIN)/python -m pytest tests/journeys -m 'not soak' --timeout 3600
+
+# The emulator takes 26 MB more than the demo needs, and no torch.
+$(EMULATOR): $(LEAN)
+	@echo "Adding the AWS emulator to $(VENV) (once)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[emulator]'
+	@touch $@
+
+reproduce: $(EMULATOR) ## the class report's tables and plots beside ours, in ten minutes (SCALE=report, SCALE=full)
+	@$(BIN)/cosmic reproduce --scale $(SCALE) --store $(STORE)
 
 ui: $(LEAN) ## a Prefect server on http://127.0.0.1:4200, where runs appear from then on
 	@$(BIN)/cosmic ui

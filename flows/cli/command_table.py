@@ -28,6 +28,7 @@ GROUPS: dict[str, dict[str, str]] = {
     },
     "benchmarks": {
         "bench": "run a sweep: tables, plots and findings over what varies",
+        "reproduce": "the class report's tables and plots, made anew and set beside the printed ones",
         "compare": "two runs or sweeps side by side: ratios, and whether they exceed the noise",
         "summarize": "the tables of any combined_data.json, ours or the replaced system's",
     },
@@ -85,6 +86,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "cosmic bench benchmarks/sweeps/smoke.yaml --dry-run",
         "cosmic bench benchmarks/sweeps/smoke.yaml --store s3:// --executor lambda --max-cost 2",
     ),
+    "reproduce": ("cosmic reproduce", "cosmic reproduce --scale report --to our-report"),
     "compare": (
         "cosmic compare my-survey/results/before my-survey/results/after",
         "cosmic compare benchmarks/results/before benchmarks/results/after --fail-above 1.1",

@@ -1,0 +1,41 @@
+"""publish_reproduction: the page of a reproduction as a step."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from inference.storage.atomic_write import atomic_write
+from tasks.prefect_support.artifacts import create_markdown_artifact
+from tasks.prefect_support.step import step
+from tasks.reproduction.page import markdown, render, sections_of
+
+DOCUMENT, PAGE = "reproduction.json", "report.html"
+
+
+@step("publish reproduction")
+def publish_reproduction(
+    scale: str, documents: Mapping[str, Mapping[str, Any]], elapsed_s: float, folder: str
+) -> dict[str, Any]:
+    """Write the page and its numbers, and publish them.
+
+    Args:
+        scale: its name.
+        documents: of the sweeps, by name.
+        elapsed_s: that all of it took.
+        folder: for the page.
+
+    Returns:
+        The document: `scale`, `elapsed_s`, `sweeps` and `page`.
+
+    Raises:
+        StoreError: the folder cannot be written.
+    """
+    place = Path(folder).resolve()
+    document = {"scale": scale, "elapsed_s": elapsed_s, "sweeps": dict(documents), "page": str(place / PAGE)}
+    sections = sections_of(scale, documents)
+    for name, text in {DOCUMENT: json.dumps(document, indent=1, default=str), PAGE: render(document, sections)}.items():
+        with atomic_write(place / name) as partial:
+            partial.write_text(text)
+    create_markdown_artifact(markdown(sections), key="reproduction", description=f"The class report, at scale {scale}")
+    return document
