@@ -17,6 +17,7 @@ from inference.rank_results.publish_summary import summary_key
 from inference.storage.store import Store
 from tasks.check_sweep import check_sweep
 from tasks.compare import compare_with_last_good
+from tasks.planning.sweep_estimate import check_budget, expect
 from tasks.prefect_support.aws_credentials import credentials
 from tasks.prefect_support.tags import tag_flow_run
 from tasks.reporting.terminal import announce
@@ -24,7 +25,6 @@ from tasks.simulate import simulate_survey
 from tasks.sweep_steps import memory_kept, publish_sweep, set_memory
 from tasks.sweeps.cells import Measurement
 from tasks.sweeps.comparison import GATES, check_gate
-from tasks.sweeps.estimate import check_budget, expect
 from tasks.sweeps.run_metrics import checked_document
 from tasks.sweeps.sweep import PlannedCell, Sweep
 
@@ -82,8 +82,9 @@ def benchmark(
     if fresh:
         night = flow_run.get_scheduled_start_time().astimezone(UTC)
         loaded = loaded.model_copy(update={"results": f"{loaded.results}/{night:%Y-%m-%dT%H%M%SZ}"})
-    check_budget(expect(loaded), max_cost)
     root = store_root(store)
+    if max_cost is not None:
+        check_budget(expect(loaded, root), max_cost)
     with credentials(aws_credentials):
         check_sweep(loaded, root)
     with credentials(aws_credentials), _memory_given_back(loaded):

@@ -25,6 +25,7 @@ from tasks.invocations.ledger import Ledger
 from tasks.invocations.stored import keep_executions
 from tasks.partition import partition_dataset
 from tasks.plan import plan_ranks
+from tasks.planning.foretold import kept, one_line
 from tasks.prefect_support.aws_credentials import credentials
 from tasks.prefect_support.cancellation import Cancellation, confirm
 from tasks.prefect_support.tags import tag_flow_run
@@ -90,6 +91,8 @@ def run(
         prepared = prepare(RunRequest.read(request_with(request, changes)), store_root(store), executor, workers)
         checked, root, pool = prepared.request, prepared.store_root, prepared.executor
         pool.run_id = run_id = str(flow_run.id)
+        if prepared.prediction is not None:
+            announce(one_line(prepared.prediction))
         limits = Limits.of(checked, pool)
         with run_leases(Store(root), checked, run_id) as leases:
             tag_flow_run(executor, SCRIPT_ENGINE if checked.script else checked.engine)
@@ -109,6 +112,7 @@ def run(
 
             announce("Combining results, computing the bill, drawing the report")
             facts = {"run_id": run_id, "executor": executor, "store": root} | pool.facts()
+            facts["prediction"] = None if prepared.prediction is None else kept(prepared.prediction)
             try:
                 executions = [*facts.pop("abandoned", []), facts.get("execution", {})]
                 if ended_ones := [each for each in executions if each.get("arn")]:

@@ -12,6 +12,8 @@ from inference.runs.plan import check_complete, select_files
 from inference.storage.store import Store, StoredObject, check_writable
 from tasks.executors.base import Executor
 from tasks.executors.select import executor_of, placed
+from tasks.planning.foretold import foretell
+from tasks.planning.prediction import Prediction
 from tasks.staging.scripts import find_script
 from tasks.staging.weights import Weights, find_weights
 from tasks.survey.partitions import made_before
@@ -29,6 +31,7 @@ class Prepared:
         listing: every object under the request's data prefix; None where its partitions are yet to be made.
         weights: of the built-in engine; None for a script.
         script_source: a script's folder or file that is to be staged; None where it is staged already.
+        prediction: what the run is expected to take; None where nothing tells.
     """
 
     request: RunRequest
@@ -38,6 +41,7 @@ class Prepared:
     listing: tuple[StoredObject, ...] | None
     weights: Weights | None
     script_source: Path | None
+    prediction: Prediction | None
 
     def answers(self, request: RunRequest, store_root: str, executor: str, workers: int | None) -> bool:
         """Whether this is what was found for the same run."""
@@ -72,7 +76,7 @@ def prepare(request: RunRequest, store_root: str, executor: str, workers: int | 
 
     Raises:
         BadInput: the executor, the model, the partitions, their source, the script or the store are not as they must
-            be.
+            be, or the bill is expected to exceed `max_cost`.
     """
     root = store_root if "://" in store_root else str(Path(store_root).expanduser().resolve())
     known = _handed_over.get()
@@ -100,4 +104,6 @@ def _look(request: RunRequest, root: str, executor: str, workers: int | None) ->
     except StoreError as error:  # nothing has been written yet
         raise BadInput(str(error)) from error
     found = None if listing is None else tuple(listing)
-    return Prepared(placed(request, pool), root, pool, workers, found, weights, script_source)
+    request = placed(request, pool)
+    prediction = foretell(request, root, pool, found)
+    return Prepared(request, root, pool, workers, found, weights, script_source, prediction)

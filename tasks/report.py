@@ -15,11 +15,12 @@ from inference.storage.lease import HeldLease
 from inference.storage.store import Store
 from tasks.billing.cost import Cost
 from tasks.invocations.journal import forget_calls
-from tasks.prefect_support.artifacts import create_link_artifact, create_markdown_artifact
+from tasks.prefect_support.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 from tasks.prefect_support.step import step
 from tasks.reporting.formatting import (
     plain,
 )
+from tasks.run_results.expected import expected_stats
 from tasks.run_results.report import render_report, report_markdown
 from tasks.run_results.summary import Summary
 
@@ -78,6 +79,12 @@ def publish_report(
     publish_summary(held, request.result_path)
     forget_calls(Store(store_root), request.bucket, start.folder)
     create_markdown_artifact(report_markdown(document, ranks, costs), key="cosmic-report", description="the report")
+    if expected := expected_stats(document):
+        create_table_artifact(
+            [{"figure": stat.label, "actual": stat.value, "expected": stat.how} for stat in expected],
+            key="cosmic-expected",
+            description=f"expected against actual; times {plain(document['prediction']['source'])}",
+        )
     if path is not None:
         create_link_artifact(
             path.as_uri(),

@@ -105,6 +105,7 @@ class RunRequest(BaseModel):
         tolerated_failure_percentage, tolerated_failure_count: of the ranks, how many may fail. Up to there the run is
             well though not whole; beyond it stops at once. Without either, all ranks are tried and none may be missing.
         memory_mb, architecture, region: of the Lambda function, for the bill.
+        max_cost: USD; a run whose predicted bill (90th percentile) is higher is refused before it starts.
         script, S3_object_name, object_type, exec_args: a script to run in place of the built-in engine, its folder (or
             only file) in the bucket, "folder" or "file", and its arguments (contract, "Run request").
         script_source: a folder (or file) on the machine that runs the flow, to be staged as S3_object_name first.
@@ -140,6 +141,7 @@ class RunRequest(BaseModel):
     memory_mb: Annotated[int, _whole(128, MEMORY_MB)] = MEMORY_MB
     architecture: Literal["x86_64", "arm64"] = "x86_64"
     region: str = "us-east-1"
+    max_cost: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     script: str | None = None
     S3_object_name: Key | None = None
     object_type: Literal["folder", "file"] = "folder"

@@ -1,6 +1,7 @@
 """From a request and a store to a prediction: what would run where, and which earlier runs tell of it."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from inference.contract.run_request import RunRequest
@@ -9,10 +10,10 @@ from inference.errors import BadInput, CosmicError
 from inference.runs.plan import assign, select_files, world_size_of
 from inference.storage.store import Store, StoredObject
 from tasks.executors.aws_lambda import ACCOUNT_CONCURRENCY
-from tasks.executors.base import cores
+from tasks.executors.base import Executor, cores
 from tasks.planning.fit import comparable, fit
 from tasks.planning.history import PastRun, past_runs
-from tasks.planning.prediction import Prediction, predict
+from tasks.planning.prediction import FEWEST, MOST, RANKS_IN_ALL, Prediction, predict
 from tasks.planning.shipped import shipped
 from tasks.planning.simulated_executor import Place
 from tasks.planning.simulated_run import Configuration
@@ -109,6 +110,10 @@ def predict_request(
     listing: Sequence[StoredObject] | None = None,
     *,
     on_paper: str | None = None,
+    samples: tuple[int, ...] | None = None,
+    pool: Executor | None = None,
+    under: str = "",
+    at_most: tuple[int, int] = (MOST, RANKS_IN_ALL),
 ) -> Prediction:
     """What a request is expected to take.
 
@@ -119,6 +124,10 @@ def predict_request(
         workers: processes of the local executor.
         listing: every object under the data prefix, where it has been listed already.
         on_paper: size of a data set that need not exist, "12.6GB", in partitions of `partition.size`.
+        samples: of each rank, where they are known already.
+        pool: the executor that will run, whose concurrency and memory are known better than the request's.
+        under: folder of the bucket in which earlier runs are looked for.
+        at_most: simulated runs, and ranks that all of them have together.
 
     Raises:
         BadInput: there are no partitions to plan for, or no model.
@@ -126,7 +135,11 @@ def predict_request(
     """
     store = Store(store_root)
     place = place_of(request, executor, workers)
-    if on_paper is not None:
+    if pool is not None and not pool.takes_whole_run:
+        place = replace(place, concurrency=max(min(pool.concurrency, place.concurrency), 1), memory_mb=pool.memory_mb)
+    if samples is not None:
+        partitions = len(samples)
+    elif on_paper is not None:
         size = request.partition.size if request.partition else "25MB"
         samples, partitions = samples_of_data(on_paper, f"{size}")
     else:
@@ -139,9 +152,10 @@ def predict_request(
     notes: list[str] = []
     runs: list[PastRun] = []
     try:
-        runs, notes = past_runs(store, request.bucket)
+        runs, notes = past_runs(store, request.bucket, under=under)
     except CosmicError as error:
         notes.append(f"earlier runs cannot be read: {error}")
     configuration = Configuration(request, place, samples, executor in {"lambda", "step-functions"})
     model, more = model_of(runs, kind_of(request, store, executor, place), place)
-    return predict(configuration, model, partitions, [*notes, *more])
+    simulated = max(min(at_most[0], at_most[1] // len(samples)), FEWEST)
+    return predict(configuration, model, partitions, [*notes, *more], runs=simulated)

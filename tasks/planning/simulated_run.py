@@ -20,8 +20,8 @@ from tasks.invocations.ledger import Ledger
 from tasks.planning.simulated_executor import Place, SimulatedExecutor
 from tasks.planning.stages import StageModel, Stages, log_normal
 from tasks.planning.virtual_clock import VirtualClock
-from tasks.sweeps.estimate import TRANSITIONS_OF_RANK, TRANSITIONS_OF_RUN
 
+TRANSITIONS_OF_RUN, TRANSITIONS_OF_RANK = 4, 2  # of the stack's state machine
 S3_WRITES, S3_READS = 4, 6  # requests of a rank: its table and record with a lease's look; partition, graph and checks
 
 

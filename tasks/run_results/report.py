@@ -28,6 +28,7 @@ from tasks.reporting.formatting import (
 from tasks.reporting.page import Stat, render_page
 from tasks.reporting.table import Column, Row, Table, as_text
 from tasks.run_results.cluster_use import cluster_use
+from tasks.run_results.expected import expected_stats
 
 ALL_RANKS = 60  # a table of up to so many ranks shows them all, a longer one the slowest and the first SOME_RANKS
 SOME_RANKS = 20
@@ -90,6 +91,8 @@ def render_report(
         coverage=_coverage(predictions),
         metrics=_metrics(summary),
         delta=DELTA,
+        expected=expected_stats(summary),
+        expected_from=(summary.get("prediction") or {}).get("source"),
         costs=costs,
         meanings=MEANINGS,
     )
@@ -107,6 +110,8 @@ def report_markdown(summary: Mapping[str, Any], ranks: pd.DataFrame, costs: Sequ
     if summary.get("metrics"):
         parts += ["## Redshifts", markdown_table(("", "", f"With {DELTA}"), _metrics(summary))]
     parts += ["## Speed", markdown_table(("", "", "How obtained"), _speed(summary, ranks))]
+    if expected := expected_stats(summary):
+        parts += ["## Expected and actual", markdown_table(("", "Actual", "Expected"), expected)]
     if summary.get("interval_scores"):
         scores = interval_stats(summary["interval_scores"])
         parts += ["## Uncertainty", markdown_table(("", "", "What it is"), scores)]

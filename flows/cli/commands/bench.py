@@ -12,7 +12,7 @@ from flows.cli.terminal import console, print_json, say
 from inference.errors import BadInput
 
 if TYPE_CHECKING:
-    from tasks.sweeps.estimate import Expectation
+    from tasks.planning.sweep_estimate import Expectation
     from tasks.sweeps.sweep import Sweep
 
 
@@ -33,14 +33,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     """Check, tell what is expected, run, show."""
     prefect_api.hush(verbose=args.verbose)
-    from tasks.sweeps.estimate import check_budget, expect
+    from tasks.planning.sweep_estimate import check_budget, expect
     from tasks.sweeps.sweep import Sweep
 
     if args.max_cost is not None and not args.max_cost >= 0:
         raise BadInput(f"--max-cost must be a sum of USD, not {args.max_cost}")
     changes = {"axes": {"executor": args.executor}} if args.executor else {}
     sweep = Sweep.load(args.sweep, changes)
-    expected = expect(sweep)
+    expected = expect(sweep, args.store)
     if args.dry_run:
         show_expected(sweep, expected, as_json=args.json)
     check_budget(expected, args.max_cost)
@@ -70,8 +70,8 @@ def main(args: argparse.Namespace) -> int:
 
 def show_expected(sweep: "Sweep", expected: "list[Expectation]", *, as_json: bool) -> None:
     """Print the cells, the expected invocations and the expected cost."""
+    from tasks.planning.sweep_estimate import sources, total_usd
     from tasks.reporting.formatting import DASH
-    from tasks.sweeps.estimate import HOW, HOW_LOCAL, total_usd
 
     usd = total_usd(expected)
 
@@ -82,34 +82,36 @@ def show_expected(sweep: "Sweep", expected: "list[Expectation]", *, as_json: boo
     if as_json:
         rows: list[dict[str, Any]] = [
             {"cell": each.cell.name, "executor": each.cell.executor, "runs": each.runs, "ranks": each.cell.ranks}
-            | {"invocations": each.invocations, "expected_rank_s": each.rank_s, "expected_usd": each.usd}
+            | {"invocations": each.invocations, "expected_rank_s": each.rank_s}
+            | {"expected_run_s": each.run_s, "expected_usd": each.usd}
             for each in expected
         ]
         print_json(
             {"sweep": sweep.name, "cells": rows, "invocations": invocations, "expected_usd": usd}
-            | {"expected_s": _seconds(sweep, expected), "how": f"{HOW}; {HOW_LOCAL}"}
+            | {"expected_s": _seconds(sweep, expected), "how": sources(expected)}
         )
         return
     table = Table(title=f"sweep {sweep.name}: {len(expected)} cells", title_justify="left")
     table.add_column("cell", overflow="fold")
     table.add_column("executor")
-    for name in ("runs", "ranks", "invocations", "rank s", "USD"):
+    for name in ("runs", "ranks", "invocations", "rank s", "run s", "USD"):
         table.add_column(name, justify="right")
     for each in expected:
         numbers = (each.runs, each.cell.ranks, each.invocations)
         counts = [f"{number:,}" for number in numbers]
-        table.add_row(each.cell.name, each.cell.executor, *counts, f"{each.rank_s:,.0f}", shown(each.usd))
+        times = [f"{seconds:,.1f}" for seconds in (each.rank_s, each.run_s)]
+        table.add_row(each.cell.name, each.cell.executor, *counts, *times, shown(each.usd))
     table.add_section()
-    table.add_row("all", "", "", "", f"{invocations:,}", "", shown(usd))
+    table.add_row("all", "", "", "", f"{invocations:,}", "", "", shown(usd))
     console().print(table)
     say(_time(sweep, expected))
-    say(f"Expected, {HOW}; {HOW_LOCAL}; local workers cost nothing. Nothing was run.", "dim")
+    say(f"Expected, {sources(expected)}; local workers cost nothing. Nothing was run.", "dim")
 
 
 def _seconds(sweep: "Sweep", expected: "list[Expectation]") -> float:
     from tasks.executors.base import cores
     from tasks.simulate import survey_file
-    from tasks.sweeps.estimate import expected_s
+    from tasks.planning.sweep_estimate import expected_s
 
     survey = sweep.survey
     simulated = survey is not None and survey.samples is not None and survey_file(survey.samples, survey.seed).exists()
@@ -119,4 +121,4 @@ def _seconds(sweep: "Sweep", expected: "list[Expectation]") -> float:
 def _time(sweep: "Sweep", expected: "list[Expectation]") -> str:
     from tasks.reporting.formatting import duration
 
-    return f"The sweep is expected to take {duration(_seconds(sweep, expected))}, one run after the other (a guess)."
+    return f"The sweep is expected to take {duration(_seconds(sweep, expected))}, one run after the other."

@@ -1,6 +1,7 @@
 """cosmic run: one run, from a request file."""
 
 import argparse
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="worker processes (default one a core); 0 runs every rank in this process, for a debugger",
     )
+    parser.add_argument("--max-cost", type=float, metavar="USD", help="refuse to start when more is expected")
     parser.add_argument("--fresh", action="store_true", help="run every rank anew, also those that are done")
     add_aws_credentials(parser)
     parser.add_argument("--verbose", action="store_true", help="show Prefect's own log")
@@ -51,6 +53,10 @@ def main(args: argparse.Namespace) -> int:
     if args.workers is not None and not 0 <= args.workers <= 1024:
         raise BadInput(f"--workers must lie between 0 and 1024, not {args.workers}")
     request = with_cluster(RunRequest.load(args.request), args)
+    if args.max_cost is not None:
+        if not 0 <= args.max_cost < math.inf:
+            raise BadInput(f"--max-cost must be a sum of USD, not {args.max_cost}")
+        request = request.model_copy(update={"max_cost": args.max_cost})
     known = None if args.aws_credentials else stored_summary(request, args.store)
     if known is not None and known.get("executor") == args.executor and not args.fresh:
         say("Every rank is done, from these partitions, model and settings; this is their summary.", "dim", stderr=True)

@@ -6,7 +6,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inference.errors import BadInput
-from tasks.sweeps.estimate import check_budget, expect, expected_s
 from tasks.sweeps.sweep import Sweep
 
 ROOT = Path(__file__).parents[3]
@@ -152,34 +151,6 @@ def test_whatever_comes_is_either_a_sweep_or_one_sentence(changes):
         assert "\n" not in str(error)
     else:
         assert Sweep.read(yaml.safe_load(yaml.safe_dump(sweep.model_dump()))) == sweep
-
-
-class TestWhatItWillTake:
-    def test_local_cells_cost_nothing_and_aws_cells_what_their_ranks_bill(self):
-        sweep = Sweep.read(SWEEP | {"axes": SWEEP["axes"] | {"executor": ["local", "lambda"]}})
-        local, remote = expect(sweep)[:2]
-        assert (local.usd, local.invocations) == (0.0, 42)
-        seconds = 2 + 2556 / 140
-        assert remote.rank_s == pytest.approx(seconds)
-        assert remote.usd == pytest.approx(42 * (10 * seconds * 0.0000166667 + 0.2e-6), rel=1e-3)
-
-    def test_less_memory_is_slower_in_proportion(self):
-        (cell,) = expect(Sweep.read(SWEEP | {"axes": {"data_size": "1GB", "memory_mb": 5120, "executor": "lambda"}}))
-        assert cell.rank_s == pytest.approx(2 + 5113 / 70)
-
-    def test_time_is_of_survey_and_runs_in_turns_of_all_workers(self):
-        sweep = Sweep.read(SWEEP | {"axes": SWEEP["axes"], "survey": {"samples": 53_676}, "workers": 2, "repeats": 1})
-        expected = expect(sweep)
-        runs = sum(3 + 2 + -(-each.cell.ranks // 2) * (each.rank_s - 2) for each in expected)
-        assert expected_s(sweep, expected, simulated=True, cores=2) == pytest.approx(runs)
-        assert expected_s(sweep, expected, simulated=False, cores=2) == pytest.approx(runs + 53_676 / 280)
-
-    def test_a_sweep_above_its_budget_is_refused_before_it_starts(self):
-        expected = expect(Sweep.read(SWEEP | {"axes": SWEEP["axes"] | {"executor": "lambda"}}))
-        with pytest.raises(BadInput, match=r"expected to cost \$0\.\d\d .* more than the \$0\.10"):
-            check_budget(expected, 0.10)
-        check_budget(expected, 10.0)
-        check_budget(expected, None)
 
 
 @pytest.mark.timeout(30)

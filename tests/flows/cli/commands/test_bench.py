@@ -37,7 +37,7 @@ def test_a_dry_run_as_json_adds_up(capsys):
     document = json.loads(capsys.readouterr().out)
     assert document["invocations"] == sum(cell["invocations"] for cell in document["cells"])
     assert document["expected_usd"] == pytest.approx(sum(cell["expected_usd"] for cell in document["cells"]))
-    assert "guess" in document["how"]
+    assert "shipped measurements" in document["how"]
 
 
 @pytest.mark.usefixtures("packaged")
