@@ -105,5 +105,5 @@ def _look(request: RunRequest, root: str, executor: str, workers: int | None) ->
         raise BadInput(str(error)) from error
     found = None if listing is None else tuple(listing)
     request = placed(request, pool)
-    prediction = foretell(request, root, pool, found)
+    prediction = foretell(request, root, pool, found, weights)
     return Prepared(request, root, pool, workers, found, weights, script_source, prediction)

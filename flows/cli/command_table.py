@@ -59,6 +59,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "plan": (
         "cosmic plan request.json",
         "cosmic plan request.json --executor lambda --data 12.6GB",
+        "cosmic plan --score my-survey",
     ),
     "run": (
         "cosmic run request.json",

@@ -12,13 +12,18 @@ from tasks.executors.base import Executor
 from tasks.planning.planned_run import BYTES_PER_SAMPLE, predict_request
 from tasks.planning.prediction import Prediction
 from tasks.reporting.formatting import usd
+from tasks.staging.weights import Weights
 
 RUNS = 40  # that are simulated before a real one: a tenth of a second
 RANKS_IN_ALL = 4_000  # or fewer, where a run has many ranks
 
 
 def foretell(
-    request: RunRequest, store_root: str, executor: Executor, listing: Sequence[StoredObject] | None
+    request: RunRequest,
+    store_root: str,
+    executor: Executor,
+    listing: Sequence[StoredObject] | None,
+    weights: Weights | None,
 ) -> Prediction | None:
     """What the run is expected to take; None where nothing tells, which stops no run.
 
@@ -29,6 +34,7 @@ def foretell(
         store_root: root of the store.
         executor: checked.
         listing: every object under the data prefix; None where the partitions are yet to be made.
+        weights: of the built-in engine; None for a script.
 
     Raises:
         BadInput: the request has `max_cost`, and the bill is expected to be higher or cannot be told.
@@ -43,6 +49,7 @@ def foretell(
             listing,
             samples=None if listing is not None or request.partition is None else samples_to_be(request.partition),
             pool=executor,
+            weights=weights,
             under=request.result_path.rpartition("/")[0],
             at_most=(RUNS, RANKS_IN_ALL),
         )

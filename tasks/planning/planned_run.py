@@ -18,7 +18,7 @@ from tasks.planning.shipped import shipped
 from tasks.planning.simulated_executor import Place
 from tasks.planning.simulated_run import Configuration
 from tasks.planning.stages import StageModel, lambda_processors
-from tasks.staging.weights import find_weights
+from tasks.staging.weights import Weights, find_weights
 from tasks.sweeps import machine
 
 
@@ -43,10 +43,12 @@ def place_of(request: RunRequest, executor: str, workers: int | None) -> Place:
     )
 
 
-def kind_of(request: RunRequest, store: Store, executor: str, place: Place) -> dict[str, Any]:
-    """What decides how fast the run will be, as `PastRun.kind` has it."""
+def kind_of(
+    request: RunRequest, store: Store, executor: str, place: Place, weights: Weights | None = None
+) -> dict[str, Any]:
+    """What decides how fast the run will be, as `PastRun.kind` has it; `weights` where they have been found already."""
     here = executor in {"local", "dask"}
-    model = None if request.script is not None else find_weights(request, store).sha256
+    model = None if request.script is not None else (weights or find_weights(request, store)).sha256
     return {
         "executor": executor,
         "model": model,
@@ -112,6 +114,7 @@ def predict_request(
     on_paper: str | None = None,
     samples: tuple[int, ...] | None = None,
     pool: Executor | None = None,
+    weights: Weights | None = None,
     under: str = "",
     at_most: tuple[int, int] = (MOST, RANKS_IN_ALL),
 ) -> Prediction:
@@ -126,6 +129,7 @@ def predict_request(
         on_paper: size of a data set that need not exist, "12.6GB", in partitions of `partition.size`.
         samples: of each rank, where they are known already.
         pool: the executor that will run, whose concurrency and memory are known better than the request's.
+        weights: of the model, where they have been found already.
         under: folder of the bucket in which earlier runs are looked for.
         at_most: simulated runs, and ranks that all of them have together.
 
@@ -156,6 +160,6 @@ def predict_request(
     except CosmicError as error:
         notes.append(f"earlier runs cannot be read: {error}")
     configuration = Configuration(request, place, samples, executor in {"lambda", "step-functions"})
-    model, more = model_of(runs, kind_of(request, store, executor, place), place)
+    model, more = model_of(runs, kind_of(request, store, executor, place, weights), place)
     simulated = max(min(at_most[0], at_most[1] // len(samples)), FEWEST)
     return predict(configuration, model, partitions, [*notes, *more], runs=simulated)

@@ -30,10 +30,10 @@ def test_a_bill_above_max_cost_is_refused_and_nothing_written(store):
 
 
 def test_a_bill_that_nobody_can_tell_is_above_every_max_cost(store):
-    executor, listing = prepared(store).executor, prepared(store).listing
+    found = prepared(store)
     request = RunRequest.read(request_of(max_cost=1.0, region="mars-north-1"))
     with pytest.raises(BadInput, match="max_cost: the bill cannot be predicted: no price is known"):
-        foretell(request, str(store), executor, listing)
+        foretell(request, str(store), found.executor, found.listing, found.weights)
 
 
 def test_a_summary_that_somebody_has_edited_stops_no_run(store):
