@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from inference.contract.run_request import PartitionRequest, RunRequest
-from inference.contract.sample import samples_of_size
+from inference.contract.sample import BYTES_PER_SAMPLE, samples_of_size
 from inference.errors import BadInput, CosmicError
 from inference.storage.store import StoredObject
 from tasks.executors.base import Executor
-from tasks.planning.planned_run import BYTES_PER_SAMPLE, predict_request
+from tasks.planning.planned_run import predict_request
 from tasks.planning.prediction import Prediction
 from tasks.reporting.formatting import usd
 from tasks.staging.weights import Weights

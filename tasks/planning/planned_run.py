@@ -86,9 +86,18 @@ def samples_of_data(data: str, partition: str) -> tuple[tuple[int, ...], int]:
     return (each,) * -(-whole // each), -(-whole // each)
 
 
-def model_of(runs: Sequence[PastRun], wanted: dict[str, Any], place: Place) -> tuple[StageModel, list[str]]:
-    """The stage model of a planned run, from earlier ones if any tell of it, else as shipped; and notes."""
-    base = shipped(place.executor)
+def model_of(
+    runs: Sequence[PastRun], wanted: dict[str, Any], place: Place, *, demo: bool
+) -> tuple[StageModel, list[str]]:
+    """The stage model of a planned run, from earlier ones if any tell of it, else as shipped; and notes.
+
+    Args:
+        runs: earlier ones.
+        wanted: the planned run's kind (`PastRun.kind`).
+        place: where it runs.
+        demo: it computes with the demo's weights.
+    """
+    base = shipped(place.executor, demo=demo)
     best, notes = comparable(runs, wanted)
     if not best:
         return base, [*notes, "no earlier run of this kind is known: the times are shipped measurements, not yours"]
@@ -160,6 +169,6 @@ def predict_request(
     except CosmicError as error:
         notes.append(f"earlier runs cannot be read: {error}")
     configuration = Configuration(request, place, samples, executor in {"lambda", "step-functions"})
-    model, more = model_of(runs, kind_of(request, store, executor, place, weights), place)
+    model, more = model_of(runs, kind_of(request, store, executor, place, weights), place, demo=request.model is None)
     simulated = max(min(at_most[0], at_most[1] // len(samples)), FEWEST)
     return predict(configuration, model, partitions, [*notes, *more], runs=simulated)

@@ -142,7 +142,7 @@ def _replayed(run: PastRun, before: Sequence[PastRun]) -> dict[str, Range]:
     if executor not in {"local", "lambda", "step-functions", "dask"}:
         return {}
     place = place_of(request, executor, workers if isinstance(workers, int) else None)
-    model, _ = model_of(before, run.kind, place)
+    model, _ = model_of(before, run.kind, place, demo=request.model is None)
     if not model.runs:
         return {}  # shipped measurements are of another machine: they tell nothing about one's own predictions
     samples = tuple(rank.samples for rank in run.ranks)

@@ -110,8 +110,8 @@ def show_expected(sweep: "Sweep", expected: "list[Expectation]", *, as_json: boo
 
 def _seconds(sweep: "Sweep", expected: "list[Expectation]") -> float:
     from tasks.executors.base import cores
-    from tasks.simulate import survey_file
     from tasks.planning.sweep_estimate import expected_s
+    from tasks.simulate import survey_file
 
     survey = sweep.survey
     simulated = survey is not None and survey.samples is not None and survey_file(survey.samples, survey.seed).exists()
