@@ -5,8 +5,7 @@ from importlib.resources import files
 
 from inference.contract.json_text import parse_json
 from tasks.planning.stages import Line, StageModel
-
-FULL_SIZE_RATE = 260.0  # samples/s of a local core with a model of the published size (docs/published.md)
+from tasks.sweeps.local_rates import LOCAL_RATE
 
 
 def shipped(executor: str, *, demo: bool = True) -> StageModel:
@@ -21,7 +20,5 @@ def shipped(executor: str, *, demo: bool = True) -> StageModel:
     model = StageModel.from_dict(document[executor])
     if demo or executor not in {"local", "dask"}:
         return model
-    source = (
-        f"{model.source}; computing is a guess for a model of the published size, {FULL_SIZE_RATE:g} galaxies/s a core"
-    )
-    return replace(model, source=source, compute=Line(model.compute.fixed, 1.0 / FULL_SIZE_RATE))
+    source = f"{model.source}; computing is a guess for a model of the published size, {LOCAL_RATE:g} galaxies/s a core"
+    return replace(model, source=source, compute=Line(model.compute.fixed, 1.0 / LOCAL_RATE))

@@ -12,10 +12,10 @@ from inference.storage.store import Store
 from tasks.planning.history import PastRun, past_runs
 from tasks.planning.planned_run import kind_of, model_of, place_of
 from tasks.planning.simulated_run import Configuration, events_of, simulate
+from tasks.sweeps.local_rates import SIMULATED_PER_S
 from tasks.sweeps.sweep import PlannedCell, Sweep
 
 HOW = "simulated with the dispatcher that will run"
-SIMULATED_PER_S = 140.0  # galaxies that a core simulates, measured on two cores of a shared machine
 _RUNS, _RANKS = 20, 400  # simulated of a cell: so many runs, or as many as have so many ranks together
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from tasks.sweeps.estimate import LOCAL_RATE, SIMULATED_PER_S
+from tasks.sweeps.local_rates import LOCAL_RATE, SIMULATED_PER_S
 from tasks.sweeps.sweep import Sweep
 
 BUCKET = "cosmicai-reproduce"
