@@ -15,7 +15,8 @@ from inference.storage.lease import HeldLease
 from inference.storage.store import Store
 from tasks.billing.cost import Cost
 from tasks.invocations.journal import forget_calls
-from tasks.prefect_support.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
+from tasks.prefect_support.artifacts import create_markdown_artifact, create_table_artifact
+from tasks.prefect_support.page_links import page_url, publish_link
 from tasks.prefect_support.step import step
 from tasks.reporting.formatting import (
     plain,
@@ -85,11 +86,6 @@ def publish_report(
             key="cosmic-expected",
             description=f"expected against actual; times {plain(document['prediction']['source'])}",
         )
-    if path is not None:
-        create_link_artifact(
-            path.as_uri(),
-            key="cosmic-report-page",
-            link_text=plain(document["result_path"]),
-            description="the report as a page",
-        )
+    url = page_url(store, request.bucket, key)
+    publish_link(url, "cosmic-report-page", plain(document["result_path"]), "the report as a page")
     return document

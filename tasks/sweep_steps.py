@@ -16,10 +16,11 @@ from tasks.aws.function_configuration import memory_of
 from tasks.aws.session import client, explain
 from tasks.prefect_support.artifacts import (
     create_image_artifact,
-    create_link_artifact,
     create_markdown_artifact,
     create_table_artifact,
 )
+from tasks.prefect_support.page_links import publish_link
+from tasks.prefect_support.running_ui import address_of
 from tasks.prefect_support.step import step
 from tasks.reporting.formatting import plain
 from tasks.reporting.table import Table
@@ -154,4 +155,4 @@ def _publish(
         picture = f"data:image/png;base64,{base64.b64encode(plot.png).decode()}"
         create_image_artifact(picture, key=f"{key}-plot-{plot.name}", description=f"{plot.title}. {plot.caption}")
     if page is not None:
-        create_link_artifact(page.as_uri(), key=f"{key}-page", link_text=f"report of the sweep {name}")
+        publish_link(address_of(page), f"{key}-page", f"report of the sweep {name}", "the report as a page")

@@ -12,7 +12,9 @@ from inference.model.checkpoint import content_hash, save
 from inference.model.config import AstroMAEConfig
 from inference.storage.atomic_write import atomic_write
 from inference.storage.store import Store
-from tasks.prefect_support.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
+from tasks.prefect_support.artifacts import create_markdown_artifact, create_table_artifact
+from tasks.prefect_support.page_links import publish_link
+from tasks.prefect_support.running_ui import address_of
 from tasks.prefect_support.step import step
 from tasks.reporting.formatting import plain
 from tasks.reporting.terminal import bar
@@ -107,8 +109,8 @@ def publish_model(trained: Trained, facts: dict[str, Any], folder: Path, half: b
             partial.write_text(content)
     shutil.rmtree(folder / STATE, ignore_errors=True)
     create_markdown_artifact(text, key="cosmic-model-card", description=plain(folder))
-    link_text = f"curves of {plain(folder.name)}"
-    create_link_artifact((folder / PAGE).as_uri(), key="cosmic-training-page", link_text=link_text)
+    text = f"curves of {plain(folder.name)}"
+    publish_link(address_of(folder / PAGE), "cosmic-training-page", text, "the training as a page")
     rows = [{"phase": phase} | entry for phase, entries in trained.history.items() for entry in entries]
     create_table_artifact(rows, key="cosmic-training", description="an entry an epoch")
     return document | {

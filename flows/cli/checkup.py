@@ -118,13 +118,14 @@ def _disk(store: str) -> Check:
 
 def _prefect_server() -> Check:
     """The server that a run would use; a run without one starts its own."""
-    from flows.cli.running_ui import running_ui
+    from tasks.prefect_support.running_ui import running_ui
 
     what = "Prefect server"
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
     configured = PREFECT_API_URL.value()
-    url = configured or running_ui()
+    ui = running_ui()
+    url = configured or (ui and ui.api)
     if not url:
         return Check(what, "absent", "none is configured: a run starts one for itself", "`cosmic ui` in a terminal")
     import httpx

@@ -11,6 +11,7 @@ GROUPS: dict[str, dict[str, str]] = {
     "runs": {
         "plan": "how long a run will take, what it will cost, what limits it and what would fail",
         "run": "run a model over a partitioned data set: redshifts, table, bill, report",
+        "open": "show the report of a run in the browser",
         "logs": "what CloudWatch has of a run, by rank",
         "history": "how long the phases of a Step Functions execution took",
         "cost": "what a finished run costs, by one of three methods",
@@ -40,7 +41,7 @@ GROUPS: dict[str, dict[str, str]] = {
     },
     "this machine": {
         "doctor": "what works here: libraries, disk, Prefect server, AWS, emulator; and what to do where it does not",
-        "ui": "a Prefect server on this machine, where runs appear from then on",
+        "ui": "a Prefect server where runs started here appear, and the reports of the store",
         "examples": "requests, sweeps, recipes and deployments that come with the package, copied into a folder",
         "completion": "what makes a shell complete commands and options",
     },
@@ -67,6 +68,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "cosmic run request.json --store s3:// --executor lambda",
         "cosmic run request.json --executor dask --scheduler tcp://head-node:8786",
     ),
+    "open": ("cosmic open my-survey/results/first", "cosmic open my-bucket/results/first --store s3://"),
     "logs": ("cosmic logs my-bucket/results/first --rank 3",),
     "history": ("cosmic history arn:aws:states:eu-west-1:123456789012:execution:machine:name",),
     "cost": ("cosmic cost my-survey/results/first --method as-printed",),
@@ -95,10 +97,13 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "summarize": ("cosmic summarize combined_data.json", "cosmic summarize my-survey/results/first --json"),
     "deploy": ("cosmic deploy --bucket my-bucket", "cosmic deploy --bucket my-bucket --memory 4096"),
     "destroy": ("cosmic destroy",),
-    "emulate": ("cosmic emulate --with .cosmic/store -- cosmic run request.json --store s3:// --executor lambda",),
+    "emulate": (
+        "cosmic emulate --with .cosmic/store -- cosmic run request.json --store s3:// --executor lambda",
+        "cosmic emulate --with .cosmic/store --keep emulated -- cosmic run request.json --store s3://",
+    ),
     "cluster": ("cosmic cluster deployments/clusters/slurm.yaml",),
     "doctor": ("cosmic doctor", "cosmic doctor --store s3:// --json"),
-    "ui": ("cosmic ui", "cosmic ui --port 4300"),
+    "ui": ("cosmic ui", "cosmic ui --port 4300 --store /data/store"),
     "examples": ("cosmic examples examples",),
     "completion": (
         "cosmic completion bash > ~/.local/share/bash-completion/completions/cosmic",

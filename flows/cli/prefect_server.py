@@ -13,11 +13,11 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
-from flows.cli.running_ui import running_ui
 from flows.cli.temporary_server import TemporaryServer
 from flows.cli.terminal import say
 from inference.contract.validation import sanitize_text
 from inference.errors import BadInput
+from tasks.prefect_support.running_ui import running_ui
 
 if TYPE_CHECKING:
     from httpx import HTTPError
@@ -53,7 +53,12 @@ def connected(*, verbose: bool) -> Iterator[Callable[[], None]]:
     # Started before Prefect is imported, which takes a second. A profile may name a server; then it was in vain.
     temporary = None if configured or shared else TemporaryServer()
     try:
-        from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+        from prefect.settings import (
+            PREFECT_API_URL,
+            PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
+            PREFECT_SERVER_UI_ENABLED,
+            temporary_settings,
+        )
 
         url = PREFECT_API_URL.value()
         if url:
@@ -61,12 +66,12 @@ def connected(*, verbose: bool) -> Iterator[Callable[[], None]]:
                 temporary.kill()
             _wait_for(url)
             yield lambda: None
-        elif temporary is None:
-            say(f"Using the Prefect server of `cosmic ui` at {shared}", "dim", stderr=True)
-            with temporary_settings({PREFECT_API_URL: shared}):
-                _wait_for(str(shared))
+        elif shared is not None:
+            say(f"Using the Prefect server of `cosmic ui` at {shared.api}", "dim", stderr=True)
+            with temporary_settings({PREFECT_API_URL: shared.api}):
+                _wait_for(shared.api)
                 yield lambda: None
-        else:
+        elif temporary is not None:
             say(
                 "No Prefect server is configured: starting a temporary one (about 5 seconds, longer the first time)."
                 " `cosmic ui` in another terminal avoids the wait and shows the run.",
@@ -74,7 +79,12 @@ def connected(*, verbose: bool) -> Iterator[Callable[[], None]]:
                 stderr=True,
             )
             # It ends with this command and looks for no crashed run; a heart's last beat would cost up to a second.
-            with temporary_settings({PREFECT_API_URL: temporary.url, PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+            changes = {
+                PREFECT_API_URL: temporary.url,
+                PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None,
+                PREFECT_SERVER_UI_ENABLED: False,  # so that no address is shown that nobody answers
+            }
+            with temporary_settings(changes):
                 yield temporary.wait
     finally:
         if temporary is not None:
@@ -82,7 +92,7 @@ def connected(*, verbose: bool) -> Iterator[Callable[[], None]]:
 
 
 def call(flow: "Flow[..., _R]", *args: Any) -> _R:
-    """Call a flow; while the server is too busy to create the flow run, wait and ask again.
+    """Call a flow and say where the UI shows its run; while the server is too busy to create it, wait and ask again.
 
     Raises:
         httpx.HTTPError: the server was too busy for two minutes, or failed once the flow was running.
@@ -91,8 +101,10 @@ def call(flow: "Flow[..., _R]", *args: Any) -> _R:
 
     began = False
 
-    def note_beginning(flow: object, flow_run: object, state: object) -> None:
+    def note_beginning(flow: object, flow_run: Any, state: object) -> None:
         nonlocal began
+        if not began:
+            _say_where_shown(flow_run)
         began = True
 
     watched = flow.with_options(on_running=[*flow.on_running_hooks, note_beginning])
@@ -103,6 +115,16 @@ def call(flow: "Flow[..., _R]", *args: Any) -> _R:
         except HTTPError as error:
             if began or not _is_busy(error) or not patience.wait():
                 raise
+
+
+def _say_where_shown(flow_run: Any) -> None:
+    """Say at which address the Prefect UI shows a flow run, where the server has a UI."""
+    from prefect.settings import PREFECT_SERVER_UI_ENABLED
+    from prefect.utilities.urls import url_for
+
+    url = url_for("flow-run", obj_id=flow_run.id) if PREFECT_SERVER_UI_ENABLED.value() else None
+    if url is not None:
+        say(f"The Prefect UI shows this run at {url}", "dim", stderr=True)
 
 
 def _is_busy(error: "HTTPError") -> bool:

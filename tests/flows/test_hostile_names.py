@@ -9,6 +9,7 @@ from markdown_it import MarkdownIt
 from flows.cli.commands.run import show
 from flows.run import run
 from inference.errors import RunIncomplete
+from tasks.prefect_support.running_ui import RunningUi, announced
 from tests.support.surveys import request_of, write_survey
 
 pytestmark = pytest.mark.slow
@@ -27,8 +28,11 @@ def document(prefect_server, tmp_path_factory, tiny_weights):
     broken = root / "cosmicai-test" / NAME / "3.pt"
     broken.write_bytes(broken.read_bytes()[:3000])
     request = request_of(data_prefix=NAME, result_path=f"results/{NAME}", model=str(tiny_weights))
-    with reporting_to(prefect_server), pytest.raises(RunIncomplete) as caught:
-        run(request, str(root), workers=0)
+    ui = RunningUi("http://127.0.0.1:4200/api", "http://127.0.0.1:4201", str(root))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PREFECT_HOME", str(tmp_path_factory.mktemp("home")))
+        with announced(ui), reporting_to(prefect_server), pytest.raises(RunIncomplete) as caught:
+            run(request, str(root), workers=0)
     return caught.value.document
 
 
@@ -65,5 +69,7 @@ def test_artifacts_hold_no_foreign_markup_or_link(document, prefect_server):
             for token in tokens:
                 kinds |= {child.type for child in token.children or ()}
                 links = [child.attrs["href"] for child in token.children or () if child.type == "link_open"]
-                assert all(str(link).startswith("file:///") for link in links), (each["key"], links)
+                assert all(
+                    str(link).startswith("http://127.0.0.1:4201/cosmicai-test/results/%3Cscript") for link in links
+                ), (each["key"], links)
             assert not kinds & {"html_inline", "html_block", "image"}, (each["key"], text)

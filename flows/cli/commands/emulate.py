@@ -10,11 +10,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
+from flows.cli.emulated_store import buckets_of, keep, needed, objects_on_s3, upload
 from flows.cli.terminal import say
-from inference.contract.object_keys import RESERVED, checked_bucket
-from inference.errors import BadInput, StoreError
-from inference.storage.store import S3_ROOT, Store
-from tasks.reporting.terminal import bar
+from inference.errors import BadInput
+from tasks.reporting.formatting import counted
 
 _BUCKET = "cosmicai-emulated"
 _ENDS_BY_ITSELF_S = 5.0
@@ -23,7 +22,14 @@ _ENDS_BY_ITSELF_S = 5.0
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this command's arguments."""
     parser.add_argument(
-        "--with", dest="folder", type=Path, metavar="FOLDER", help="a local store, whose buckets are uploaded first"
+        "--with",
+        dest="folder",
+        type=Path,
+        metavar="FOLDER",
+        help="a local store; the buckets that the command or its files name are uploaded first, or all",
+    )
+    parser.add_argument(
+        "--keep", type=Path, metavar="FOLDER", help="a local store, into which what was written is copied at the end"
     )
     parser.add_argument("--port", type=int, metavar="N", help="of the emulator (default a free one)")
     parser.add_argument("command", nargs=argparse.REMAINDER, metavar="-- COMMAND", help="what to run")
@@ -39,58 +45,29 @@ def main(args: argparse.Namespace) -> int:
         raise BadInput("name the command to run: cosmic emulate -- COMMAND")
     if args.folder is not None and not args.folder.is_dir():
         raise BadInput(f"--with: there is no folder {args.folder}")
-    if args.folder is not None:
-        _buckets(args.folder)
+    if args.keep is not None and args.keep.exists() and not args.keep.is_dir():
+        raise BadInput(f"--keep: {args.keep} is a file: name a folder")
+    there = buckets_of(args.folder) if args.folder is not None else []
+    buckets = needed(there, command)
     if args.port is not None and not 1 <= args.port <= 65_535:
         raise BadInput(f"--port must lie between 1 and 65535, not {args.port}")
     with _terminated_like_interrupted(), emulated(args.port) as endpoint:
         os.environ.update(environment(endpoint))
         for name in set(os.environ) - set(inherited(os.environ)) - set(environment(endpoint)):
             del os.environ[name]
-        buckets = _upload(args.folder) if args.folder is not None else []
+        if buckets:
+            upload(args.folder, buckets)
         install("cosmic-flows", (buckets or [_BUCKET])[0], {})
         uploaded = f", {', '.join(buckets)} uploaded" if buckets else ""
         say(f"AWS emulator at {endpoint}, stack deployed{uploaded}", "dim", stderr=True)
-        return _run(command)
-
-
-def _buckets(folder: Path) -> list[str]:
-    names = sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
-    return [checked_bucket(name, f"--with: the folder {folder / name}") for name in names]
-
-
-def _upload(folder: Path) -> list[str]:
-    """Make each bucket of a local store and put its objects there.
-
-    What this project keeps for itself stays behind: leases, which are of processes that know nothing of the copy, and
-    notes of ETags that the copy does not have. Objects that are gone by the time of their turn are left out.
-    """
-    from tasks.aws.session import client
-
-    source, target, s3 = Store(folder), Store(S3_ROOT), client("s3")
-    buckets = _buckets(folder)
-    objects = [(bucket, stored) for bucket in buckets for stored in source.list(bucket, "") if _is_copied(stored.key)]
-    for bucket in buckets:
-        s3.create_bucket(Bucket=bucket)
-    with bar("uploading", len(objects)) as show:
-        for done, (bucket, stored) in enumerate(objects, 1):
-            path = source.local_path(bucket, stored.key)
-            assert path is not None  # noqa: S101 - the source is a folder
-            try:
-                target.write(bucket, stored.key, path)
-            except StoreError:
-                if path.exists():
-                    raise
-            show(done)
-    return buckets
-
-
-def _is_copied(key: str) -> bool:
-    """Whether an object is no lease and no note; the mark of incomplete partitions is copied with these."""
-    from inference.runs.plan import INCOMPLETE
-
-    *folders, name = key.split("/")
-    return name == INCOMPLETE or not any(folder.endswith(RESERVED) for folder in folders)
+        if left := sorted(set(there) - set(buckets)):
+            say(f"The command names no other bucket, so these stayed behind: {', '.join(left)}", "dim", stderr=True)
+        before = objects_on_s3() if args.keep is not None else {}
+        code = _run(command)
+        if args.keep is not None:
+            kept = counted(keep(before, args.keep), "object")
+            say(f"Kept in {args.keep}: {kept} that the command wrote", "dim", stderr=True)
+        return code
 
 
 def _run(command: list[str]) -> int:

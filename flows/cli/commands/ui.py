@@ -1,4 +1,4 @@
-"""cosmic ui: a Prefect server on this machine, which the runs started here report to."""
+"""cosmic ui: a Prefect server on this machine, which runs started here report to, and the reports of the store."""
 
 import argparse
 import socket
@@ -8,29 +8,46 @@ import time
 import urllib.error
 import urllib.request
 from contextlib import suppress
+from pathlib import Path
 
-from flows.cli.running_ui import announced
+from flows.cli.options import add_store
+from flows.cli.report_server import served
 from flows.cli.terminal import say
 from inference.errors import BadInput, CosmicError
+from inference.storage.store import S3_ROOT
+from tasks.prefect_support.running_ui import RunningUi, announced
 
 _POLL_S = 0.2
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this command's arguments."""
-    parser.add_argument("--port", type=int, default=4200, metavar="N", help="of the server (default %(default)s)")
+    add_store(parser)
+    parser.add_argument(
+        "--port",
+        type=int,
+        default=4200,
+        metavar="N",
+        help="of Prefect's server; reports take the next (default %(default)s)",
+    )
 
 
 def main(args: argparse.Namespace) -> int:
     """Serve until interrupted; the exit code is the server's."""
-    _check_port(args.port)
-    url = f"http://127.0.0.1:{args.port}/api"
-    with announced(url):
+    if args.store.startswith(S3_ROOT):
+        raise BadInput("--store must be a folder: reports on S3 are shown by the AWS console, and by `cosmic open`")
+    if not 1 <= args.port < 65_535:
+        raise BadInput(f"--port must lie between 1 and 65534, not {args.port}")
+    store = Path(args.store).resolve()
+    _bound(args.port, "--port").close()
+    ui = RunningUi(f"http://127.0.0.1:{args.port}/api", f"http://127.0.0.1:{args.port + 1}", str(store))
+    with _bound(args.port + 1, "the port of the reports, --port + 1 =") as port, announced(ui), served(store, port):
         server = subprocess.Popen([sys.executable, "-m", "prefect", "server", "start", "--port", str(args.port)])
         try:
-            _wait_until_it_answers(server, url)
-            _detect_crashes(url)
+            _wait_until_it_answers(server, ui.api)
+            _detect_crashes(ui.api)
             say(f"Runs that are started on this machine now appear at http://127.0.0.1:{args.port}", "dim", stderr=True)
+            say(f"The reports of {store} are at {ui.reports}", "dim", stderr=True)
             return server.wait()
         finally:
             server.terminate()
@@ -38,15 +55,16 @@ def main(args: argparse.Namespace) -> int:
                 server.wait()
 
 
-def _check_port(port: int) -> None:
-    if not 1 <= port <= 65_535:
-        raise BadInput(f"--port must lie between 1 and 65535, not {port}")
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError as error:
-            raise BadInput(f"--port {port} cannot be used ({error.strerror}): choose another") from None
+def _bound(port: int, name: str) -> socket.socket:
+    """A socket bound to a port of this machine alone."""
+    made = socket.socket()
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        made.bind(("127.0.0.1", port))
+    except OSError as error:
+        made.close()
+        raise BadInput(f"{name} {port} cannot be used ({error.strerror}): choose another --port") from None
+    return made
 
 
 def _wait_until_it_answers(server: subprocess.Popen[bytes], url: str) -> None:

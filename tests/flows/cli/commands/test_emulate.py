@@ -4,15 +4,11 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from flows.cli import main
-from flows.cli.commands import emulate
-from inference.rank_results.publish_summary import run_lease
-from inference.storage.store import Store
 from tests.support.surveys import write_survey
 
 pytestmark = pytest.mark.slow
@@ -46,9 +42,10 @@ def marked(tmp_path):
     return marker, os.environ | {"COSMIC_MARK": str(tmp_path), "TMPDIR": str(tmp_path / "tmp")}
 
 
-def test_command_finds_the_stack_deployed_and_its_exit_code_is_returned(tmp_path):
+def test_command_finds_stack_and_its_buckets_and_what_it_wrote_is_kept(tmp_path):
     marker, environment = marked(tmp_path)
     write_survey(tmp_path / "store" / "cosmicai-test" / "survey")
+    write_survey(tmp_path / "store" / "cosmicai-other" / "survey")
     code = """
 import json, sys
 from inference.storage.store import Store
@@ -57,12 +54,18 @@ keys = [stored.key for stored in Store("s3://").list("cosmicai-test", "survey")]
 machine = client("stepfunctions").list_state_machines()["stateMachines"][0]["name"]
 state = client("lambda").get_function_configuration(FunctionName="cosmic-executor")["State"]
 print(json.dumps([keys, machine, state]))
+Store("s3://").write("cosmicai-test", "results/first/0.json", b"{}")
 sys.exit(7)
 """
-    command = [COSMIC, "emulate", "--with", tmp_path / "store", "--", sys.executable, "-c", code]
+    folders = ["--with", tmp_path / "store", "--keep", tmp_path / "kept"]
+    command = [COSMIC, "emulate", *folders, "--", sys.executable, "-c", code]
     ended = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     assert ended.returncode == 7, ended.stderr
-    assert json.loads(ended.stdout) == [[f"survey/{number}.pt" for number in (1, 2, 3, 4)], "cosmic-flows", "Active"]
+    survey = [f"survey/{number}.pt" for number in (1, 2, 3, 4)]
+    assert json.loads(ended.stdout) == [survey, "cosmic-flows", "Active"]
+    assert "stayed behind: cosmicai-other" in ended.stderr
+    kept = [path for path in (tmp_path / "kept").rglob("*") if path.is_file()]
+    assert kept == [tmp_path / "kept" / "cosmicai-test" / "results" / "first" / "0.json"]
     assert gone(marker)
     assert list((tmp_path / "tmp").iterdir()) == []
 
@@ -117,22 +120,3 @@ def test_a_folder_that_can_be_no_bucket_is_told_before_anything_is_started(tmp_p
 def test_what_cannot_be_run_is_told_and_exits_2(words, expected, capsys):
     assert main(["emulate", *words]) == 2
     assert expected in capsys.readouterr().err
-
-
-@pytest.mark.slow
-def test_upload_leaves_leases_behind_and_skips_files_that_vanish(aws, tmp_path, monkeypatch):
-    bucket = "cosmicai-in-use"
-    source = Store(tmp_path)
-    for key in ("results/test/0.json", "results/test/1.json", "survey.cosmic/incomplete", "survey/1.pt"):
-        source.write(bucket, key, b"{}")
-    run_lease(source, bucket, "results/test", "a living run").take(60)
-    source.write(bucket, "results/test/.cosmic/00000001/summary.json", b"{}")
-
-    @contextmanager
-    def vanishing(label, total):
-        yield lambda done: (tmp_path / bucket / "results" / "test" / "1.json").unlink(missing_ok=True)
-
-    monkeypatch.setattr(emulate, "bar", vanishing)
-    assert emulate._upload(tmp_path) == [bucket]
-    copied = [stored.key for stored in Store("s3://").list(bucket, "")]
-    assert copied == ["results/test/0.json", "survey.cosmic/incomplete", "survey/1.pt"]
