@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
 
+from inference.contract.json_text import parse_json
 from inference.errors import BadInput
 
 
@@ -65,7 +66,7 @@ def running_ui() -> RunningUi | None:
         return None
     except BlockingIOError:
         text = _file().read_text()
-        return RunningUi(*json.loads(text)) if text else None
+        return RunningUi(*parse_json(text, str(_file()))) if text else None
     return None
 
 
