@@ -1,6 +1,7 @@
 """The run: from a request to redshifts, a table, a bill and a report."""
 
 import time
+from contextlib import suppress
 from importlib import import_module
 from threading import Thread
 from typing import Any
@@ -13,6 +14,7 @@ from flows.parameters import DEFAULT_STORE, request_with, store_root
 from inference.contract.run_request import RunRequest
 from inference.contract.script import SCRIPT_ENGINE
 from inference.errors import RunIncomplete, StoreError
+from inference.messages.rendezvous import clear_messages
 from inference.runs.begin import Start, run_leases
 from inference.storage.lease import LeaseHeldError
 from inference.storage.store import Store
@@ -54,7 +56,14 @@ def _run_ranks(
     Thread(target=import_module, args=("tasks.report",), name="cosmic-import", daemon=True).start()
     # An execution of a state machine is noted by its executor.
     journal = None if pool.takes_whole_run else Journal(Store(root), request.bucket, start.folder, todo)
-    return fan_out(todo, pool, ranks_per_task(len(todo), request.ranks_per_task), limits, cancelled, planned, journal)
+    gang = todo[0].messages
+    size = ranks_per_task(len(todo), request.ranks_per_task) if gang is None else len(todo)
+    try:
+        return fan_out(todo, pool, size, limits, cancelled, planned, journal)
+    finally:
+        if gang is not None:
+            with suppress(StoreError):  # what lies there disturbs nobody
+                clear_messages(Store(root), request.bucket, gang.gang)
 
 
 @flow(name="run", flow_run_name=_name_of_run, validate_parameters=False, on_cancellation=[confirm])

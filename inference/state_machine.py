@@ -20,6 +20,10 @@ from inference.storage.lease import HeldLease, LeaseHeldError
 from inference.storage.store import S3_ROOT, Store
 
 ITEMS = "items.json"
+NO_GANG = (
+    "messages: a state machine repeats its ranks one by one, and ranks that send messages run all at once: run them"
+    " with the executor lambda, local or dask"
+)
 _NAMED = 100  # ranks that a summary names one by one: a state's output ends at 256 KB
 _RUN_TIMEOUT_S = 3_600  # the machine's own default; the stack tells the function another one in RUN_TIMEOUT
 _SUMMARY_S = 300.0  # as long as the function may run
@@ -46,6 +50,8 @@ def initialize(event: object, context: Any) -> dict[str, Any]:
     if not isinstance(event, Mapping):
         raise BadInput("the request must be a JSON object")
     request = RunRequest.read({name: value for name, value in event.items() if name != "run_id"})
+    if request.messages is not None:
+        raise BadInput(NO_GANG)
     store = _store()
     workload = staged(store, request)
     run_id = str(event.get("run_id") or "")

@@ -1,5 +1,6 @@
 """compute_cost: the bill of a run as a step."""
 
+import dataclasses
 from collections.abc import Sequence
 
 from inference.contract.rank_result import RankResult
@@ -11,6 +12,7 @@ from inference.runs.plan import read_request
 from inference.storage.store import Store
 from tasks.billing.cost import METHODS, Cost, CostItem, compute_cost
 from tasks.billing.express import express_of
+from tasks.billing.waiting import sentence, waiting
 from tasks.invocations.invocation import Invocation
 from tasks.invocations.journal import calls_of_killed_runs
 from tasks.invocations.ledger import Ledger
@@ -37,7 +39,7 @@ def _cost(
     executions = load_executions(store, request.bucket, folder) or load_executions(
         store, request.bucket, request.result_path
     )
-    return compute_cost(
+    cost = compute_cost(
         invocations,
         method=method,
         region=request.region,
@@ -48,6 +50,8 @@ def _cost(
         s3_gets=sum(result.store_requests - result.store_writes for result in counted),
         free_tier=free_tier,
     )
+    found = waiting(results, cost, request.memory_mb) if method == "billed" else {}
+    return dataclasses.replace(cost, how=f"{cost.how} In it, {sentence(found)}.") if found else cost
 
 
 def _row(item: CostItem) -> dict[str, str]:
@@ -99,6 +103,9 @@ def compute_costs(
         known = keep_invocations(*place, unknown, fingerprints, folder=start.folder)
     costs = [_cost(known, method, request, store, start.folder, summary.results) for method in METHODS]
     bill = costs[0]
+    if found := waiting(summary.results, bill, request.memory_mb):
+        summary.document["messages"] = {"through": request.messages} | found
+        summary.document["notes"].append(sentence(found))
     create_table_artifact(
         [_row(item) for item in bill.items],
         key="cosmic-bill",

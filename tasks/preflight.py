@@ -10,6 +10,7 @@ from inference.contract.run_request import RunRequest
 from inference.errors import BadInput, StoreError
 from inference.runs.plan import check_complete, select_files
 from inference.storage.store import Store, StoredObject, check_writable
+from tasks.dispatch.gang import check_gang
 from tasks.executors.base import Executor
 from tasks.executors.select import executor_of, placed
 from tasks.planning.foretold import foretell
@@ -89,6 +90,7 @@ def prepare(request: RunRequest, store_root: str, executor: str, workers: int | 
 def _look(request: RunRequest, root: str, executor: str, workers: int | None) -> Prepared:
     pool = executor_of(executor, request, root, workers)
     pool.check()
+    check_gang(request, pool)
     store = Store(root)
     check_writable(store)
     try:

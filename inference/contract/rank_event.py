@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
+from inference.contract.messages import Messages
 from inference.contract.object_keys import checked_bucket, checked_key
 from inference.contract.script import Script
 from inference.contract.validation import checked_int, text_of
@@ -55,6 +56,7 @@ class RankEvent:
     graph: str | None = None
     graph_sha256: str = ""
     script: Script | None = None
+    messages: Messages | None = None
     engine: str = "onnxruntime"
     precision: str = "float32"
     access: str | None = None
@@ -75,6 +77,8 @@ class RankEvent:
         }
         if self.script is not None:
             workload = self.script.to_wire()
+        if self.messages is not None:
+            workload["messages"] = self.messages.to_wire()
         return {
             "S3_BUCKET": self.bucket,
             "BUCKET": self.bucket,
@@ -132,6 +136,7 @@ class RankEvent:
             model="" if script else checked_key(text_of(wire, "model"), "model"),
             model_sha256="" if script else text_of(wire, "model_sha256"),
             script=script,
+            messages=Messages.from_wire(wire["messages"]) if script and wire.get("messages") else None,
             graph=None if graph is None else checked_key(graph, "graph"),
             graph_sha256=text_of(wire, "graph_sha256", ""),
             engine=text_of(wire, "engine", "onnxruntime"),

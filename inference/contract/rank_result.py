@@ -31,6 +31,7 @@ class RankResult:
             memory-mapped reading of a local store makes none. `store_writes` of them wrote, the others read.
         precision_error: largest difference from float32's redshifts, over the first batch that the worker computed in
             a reduced precision; 0 in float32.
+        message_wait_s: seconds that a script's rank waited for messages of others.
         script_record: what a script wrote down itself, under the contract's keys and its own; None from the built-in
             engine. `engine` is then "script", there are no predictions, and what the script did not tell is 0.
     """
@@ -79,6 +80,7 @@ class RankResult:
     store_bytes_written: int
     store_writes: int
     precision_error: float = 0.0
+    message_wait_s: float = 0.0
     script_record: Mapping[str, Any] | None = None
 
     @property

@@ -18,6 +18,7 @@ from pydantic import (
 )
 
 from inference.contract.json_text import parse_json
+from inference.contract.messages import TIMEOUT_S, checked_way
 from inference.contract.object_keys import RESERVED, checked_bucket, checked_key
 from inference.contract.rank_event import MAX_BATCH_SIZE, MAX_RANKS
 from inference.contract.script import Script
@@ -54,6 +55,10 @@ def _key(value: str, info: ValidationInfo) -> str:
 
 def _bucket(value: str, info: ValidationInfo) -> str:
     return checked_bucket(value, str(info.field_name))
+
+
+def _way(value: str) -> str:
+    return checked_way(value)
 
 
 Key = Annotated[str, AfterValidator(_key)]
@@ -109,6 +114,9 @@ class RunRequest(BaseModel):
         script, S3_object_name, object_type, exec_args: a script to run in place of the built-in engine, its folder (or
             only file) in the bucket, "folder" or "file", and its arguments (contract, "Run request").
         script_source: a folder (or file) on the machine that runs the flow, to be staged as S3_object_name first.
+        messages: ranks of the script send messages to one another (`fmi`), so that they run all at once: `tcp` where
+            they reach one another, `store`, or a Redis server's URL.
+        message_timeout: seconds after which a rank that does not come, or sends nothing, is missing.
         stack_name: the stack whose function and state machine run the ranks (`cosmic deploy --stack-name`).
         function_name: of the executor's Lambda function; default the stack's.
         state_machine_arn: of the state machine; default the stack's.
@@ -147,6 +155,8 @@ class RunRequest(BaseModel):
     object_type: Literal["folder", "file"] = "folder"
     exec_args: str = ""
     script_source: str | None = None
+    messages: Annotated[str, AfterValidator(_way)] | None = None
+    message_timeout: Annotated[float, Field(gt=0, le=900)] = TIMEOUT_S
     stack_name: Annotated[str, Field(pattern=STACK_NAME)] = STACK
     function_name: Annotated[str, Field(pattern=FUNCTION)] = "cosmic-executor"
     state_machine_arn: Annotated[str, Field(pattern=STATE_MACHINE)] | None = None
@@ -177,7 +187,7 @@ class RunRequest(BaseModel):
     @model_validator(mode="after")
     def _either_model_or_script(self) -> Self:
         if self.script is None:
-            for name in ("S3_object_name", "script_source", "exec_args"):
+            for name in ("S3_object_name", "script_source", "exec_args", "messages"):
                 if getattr(self, name):
                     raise BadInput(f"{name} goes with script, which the request lacks")
         elif self.S3_object_name is None:

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
+from inference.contract.object_keys import RESERVED
 from inference.errors import RankFailed
 from inference.storage.store import Store
 
@@ -81,6 +82,11 @@ class Rendezvous:
                 if (failed := self.store.read_json(self.bucket, self._failed)) is not None:
                     raise RankFailed(f"{what_is_missing}: rank {failed['rank']} has failed")
             yield min(LOOK_S, self.timeout_s)
+
+
+def clear_messages(store: Store, bucket: str, gang: str) -> None:
+    """Remove what a gang has left in the store."""
+    store.delete(bucket, [stored.key for stored in store.list(bucket, f"{RESERVED}/messages/{gang}")])
 
 
 def say_failed(store: Store, bucket: str, folder: str, rank: int) -> None:

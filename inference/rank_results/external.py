@@ -22,7 +22,7 @@ from inference.storage.store import Store, StoredObject, request_figures
 
 _TIME, _RATE = "total_cpu_time (seconds)", "sample_persec"
 _OURS = {field.name for field in dataclasses.fields(RankResult)}
-MEASURED = ("wall_load_s", "wall_compute_s", "cpu_total_s", "peak_rss_mb")
+MEASURED = ("wall_load_s", "wall_compute_s", "cpu_total_s", "peak_rss_mb", "message_wait_s")
 
 
 def import_external_result(

@@ -1,10 +1,12 @@
 """The start of a run: plan it, put away what does not count any more, write down what is to be done."""
 
 import json
+import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from inference.contract.messages import Messages
 from inference.contract.run_request import RunRequest
 from inference.contract.script import Script
 from inference.errors import BadInput
@@ -63,12 +65,17 @@ def start_run(
     if listing is None:
         listing = store.list(request.data_bucket, request.data_prefix)
     plan = make_plan(request, listing, workload, store.root)
+    if request.messages is not None:
+        messages = Messages(through=request.messages, gang=uuid.uuid4().hex, timeout_s=request.message_timeout)
+        plan = replace(plan, events=tuple(replace(event, messages=messages) for event in plan.events))
     fresh = fresh and _run_that_began(store, request) != run_id
     found = gather(store, plan.events)
     folder = request.result_path
-    done = () if fresh else tuple(result.rank for result in found.results)
+    # Ranks that send messages to one another run all together, or not at all.
+    again = fresh or (request.messages is not None and len(found.results) < plan.world_size)
+    done = () if again else tuple(result.rank for result in found.results)
     stale = set(found.stale)
-    if fresh:
+    if again:
         stale |= {f"{folder}/{result.rank}.json" for result in found.results}
     held.check()
     if len(done) < plan.world_size or stale:

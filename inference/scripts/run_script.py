@@ -11,13 +11,16 @@ import signal
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from inference.contract.rank_event import RankEvent
 from inference.contract.rank_result import RankResult
 from inference.contract.script import Script
-from inference.errors import BadInput, RankFailed
+from inference.errors import BadInput, CosmicError, RankFailed
+from inference.messages.rendezvous import say_failed
 from inference.partitions.planned import find_planned
 from inference.rank_results.external import import_external_result
 from inference.rank_results.gather import read_result, result_key
@@ -45,6 +48,7 @@ EVENT_KEYS = (
     "BATCH_SIZE",
     "EXEC_ARGS",
 )
+FOR_SCRIPTS = files("inference.messages") / "for_scripts"
 _NO_LIMIT_S = 3600.0  # where nobody says how long a rank may take; longer than any function lives
 _MARGIN_S = 5.0  # left to the function to say itself that its script ran too long
 
@@ -53,6 +57,8 @@ def run_script(
     store: Store, event: RankEvent, wire: Mapping[str, Any], context: Any, *, cold: bool = False
 ) -> RankResult:
     """Run a rank's script, unless the rank is done, and take over the result that it writes.
+
+    A rank with messages runs also where it is done, since others wait for it; they are told if it fails.
 
     Args:
         store: the event's store.
@@ -67,12 +73,22 @@ def run_script(
         RankFailed: the script failed, ran too long or wrote no result; the message ends with its last lines.
         StoreError: the store refused.
     """
+    try:
+        return _run(store, event, wire, context, cold=cold)
+    except CosmicError:
+        if event.messages is not None:
+            with suppress(CosmicError):
+                say_failed(store, event.bucket, event.messages.place(event.attempt), event.rank)
+        raise
+
+
+def _run(store: Store, event: RankEvent, wire: Mapping[str, Any], context: Any, *, cold: bool) -> RankResult:
     script = event.script
     assert script is not None  # noqa: S101 - who calls has looked
     started_at = time.time()
     say(f"received: {shown(wire, event)}")
     say("parsing args")
-    done = read_result(store, event)
+    done = read_result(store, event) if event.messages is None else None
     if done is not None:
         return done
     environment = environment_of(wire, TMP / script.key, event.store)
@@ -87,9 +103,14 @@ def run_script(
         fetch_started = time.perf_counter()
         fetch(store, event.bucket, script.folder, listing, scratch)
         fetch_s = time.perf_counter() - fetch_started
+        waited = scratch / f".cosmic-waited-{event.rank}"
+        if event.messages is not None:
+            waited.unlink(missing_ok=True)
+            environment |= event.messages.environment(event.bucket, event.attempt, str(waited))
         with at_tmp(scratch, script.folder) as before:
             limit_s = time_limit(context)
             ended = run_process([*before, *command], scratch, environment, limit_s)
+        message_wait_s = _seconds_in(waited)
     if ended.late or ended.code:
         raise RankFailed(_with_tail(_cause(ended, limit_s), ended))
     try:
@@ -107,6 +128,7 @@ def run_script(
             wall_compute_s=ended.wall_s,
             cpu_total_s=ended.cpu_s,
             peak_rss_mb=ended.peak_rss_mb,
+            message_wait_s=message_wait_s,
         )
     except RankFailed as error:
         raise RankFailed(_with_tail(str(error), ended)) from None
@@ -116,7 +138,7 @@ def run_script(
 
 def shown(wire: Mapping[str, Any], event: RankEvent) -> dict[str, Any]:
     """The event as the log may have it: of keys that nobody knows, and that may be credentials, the names only."""
-    known = {*EVENT_KEYS, *event.to_wire()}
+    known = {*EVENT_KEYS, *event.to_wire()} - {"messages"}  # whose gang is a secret among ranks
     return {name: value if name in known else "..." for name, value in wire.items()}
 
 
@@ -140,9 +162,9 @@ def environment_of(wire: Mapping[str, Any], script: Path, store: str) -> dict[st
             raise BadInput(f"{name} cannot be put into an environment: {text!r:.80}")
         environment[name] = text
     environment.setdefault("PYTHONUNBUFFERED", "1")  # the last lines of a script that is killed are worth most
-    if "LAMBDA_TASK_ROOT" in environment:  # where a function's own libraries lie: its Python has them on the path
-        paths = [environment.get("PYTHONPATH", ""), environment["LAMBDA_TASK_ROOT"]]
-        environment["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
+    # `fmi`, and where a function's own libraries lie: its Python has them on the path
+    paths = [environment.get("PYTHONPATH"), environment.get("LAMBDA_TASK_ROOT"), str(FOR_SCRIPTS)]
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
     return environment
 
 
@@ -160,6 +182,14 @@ def time_limit(context: Any) -> float:
         return _NO_LIMIT_S
     seconds = float(remaining()) / 1000
     return seconds - min(_MARGIN_S, seconds / 5)
+
+
+def _seconds_in(path: Path) -> float:
+    """What a script's communicators noted down (`Communicator`); 0 where they could not."""
+    try:
+        return sum(map(float, path.read_text().split()))
+    except (OSError, ValueError):
+        return 0.0
 
 
 def _listing(store: Store, bucket: str, script: Script) -> list[StoredObject]:

@@ -35,12 +35,14 @@ class Limits:
     Attributes:
         hedging: late ranks get backups.
         tolerated_percentage, tolerated_count: failed ranks above which the run stops; None never stops it.
+        gang: ranks are sent all at once or not at all.
         until: `Clock.monotonic()` after which it stops, and why, as a clause.
     """
 
     hedging: bool = False
     tolerated_percentage: float | None = None
     tolerated_count: int | None = None
+    gang: bool = False
     until: tuple[float, str] | None = None
 
     @classmethod
@@ -58,6 +60,7 @@ class Limits:
             hedging=executor.hedging and request.script is None if request.hedging is None else request.hedging,
             tolerated_percentage=request.tolerated_failure_percentage if counted else None,
             tolerated_count=request.tolerated_failure_count if counted else None,
+            gang=request.messages is not None,
             until=until,
         )
 
@@ -216,6 +219,8 @@ class Dispatcher:
 
     def _send(self) -> None:
         room, copies = self.executor.concurrency - len(self._calls), list[_Copy]()
+        if self._limits.gang and room < len(self._queue):
+            return
         while self._queue and len(copies) < room:
             copy = self._queue.popleft()
             if not copy.rank.ended:  # else a backup that is not needed any more

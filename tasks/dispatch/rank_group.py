@@ -26,6 +26,11 @@ class RankGroup:
         self.events, self.dispatcher = events, dispatcher
 
     @property
+    def is_gang(self) -> bool:
+        """Whether the ranks send messages to one another, so that one cannot run without the others."""
+        return self.events[0].messages is not None
+
+    @property
     def label(self) -> str:
         """Name of the task run: `rank 007 of 041`, or `ranks 0001-0040 of 1200`; ranks count from 0."""
         size = self.events[0].world_size
@@ -34,7 +39,10 @@ class RankGroup:
         return f"rank{f' {first}' if len(self.events) == 1 else f's {first}-{last}'} of {size:0{width}d}"
 
     def to_run(self, attempt: int) -> list[RankEvent]:
-        """The ranks that an attempt runs: those that are neither done nor given up."""
+        """The ranks that an attempt runs: those that are neither done nor given up; of a gang, all."""
+        if self.is_gang:
+            self.dispatcher.ledger.begin_again(event.rank for event in self.events)
+            return [replace(event, attempt=attempt) for event in self.events]
         over = self.dispatcher.ledger.done | self.dispatcher.given_up
         return [replace(event, attempt=attempt) for event in self.events if event.rank not in over]
 
@@ -47,4 +55,5 @@ class RankGroup:
         ledger, given_up = self.dispatcher.ledger, self.dispatcher.given_up
         failed = {event.rank: error for event in self.events if (error := ledger.last_error(event.rank)) is not None}
         if failed:
-            raise RanksFailed(failed, retryable=ledger.stop_reason is None and not failed.keys() <= given_up)
+            over = failed.keys() & given_up if self.is_gang else failed.keys() <= given_up
+            raise RanksFailed(failed, retryable=ledger.stop_reason is None and not over)

@@ -34,6 +34,11 @@ class Ledger:
             elif invocation.error is not None:
                 self._errors[invocation.rank] = invocation.error
 
+    def begin_again(self, ranks: Iterable[int]) -> None:
+        """Ranks run once more, also those that are done; what was spent on them stays."""
+        with self._lock:
+            self.done.difference_update(ranks)
+
     def never_ran(self, ranks: Iterable[int], why: str) -> None:
         """Note why ranks have no invocation; an error that is already known stands."""
         with self._lock:

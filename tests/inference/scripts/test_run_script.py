@@ -21,7 +21,7 @@ from inference.handler import lambda_handler
 from inference.rank_results.gather import gather, read_result
 from inference.scripts.download import INDEX, fetch, files_of, parse_index
 from inference.scripts.process import Output, run_process
-from inference.scripts.run_script import EVENT_KEYS, environment_of, run_script, script_hash, time_limit
+from inference.scripts.run_script import EVENT_KEYS, FOR_SCRIPTS, environment_of, run_script, script_hash, time_limit
 from inference.storage.store import Store, StoredObject
 from inference.worker import LocalContext
 from tasks.staging.scripts import stage_folder
@@ -195,7 +195,7 @@ def test_an_event_of_the_replaced_system_is_served_repeatedly(store):
 def test_libraries_of_a_function_are_on_its_scripts_path(monkeypatch):
     monkeypatch.setenv("LAMBDA_TASK_ROOT", "/var/task")
     monkeypatch.setenv("PYTHONPATH", "/var/runtime")
-    assert environment_of({}, Path("/x"), "s3://")["PYTHONPATH"] == "/var/runtime:/var/task"
+    assert environment_of({}, Path("/x"), "s3://")["PYTHONPATH"] == f"/var/runtime:/var/task:{FOR_SCRIPTS}"
 
 
 # What it may not

@@ -1,0 +1,38 @@
+"""Gangs: ranks that send messages to one another run all at once or not at all."""
+
+from inference.contract.run_request import RunRequest
+from inference.errors import BadInput
+from inference.runs.plan import world_size_of
+from inference.state_machine import NO_GANG
+from tasks.executors.base import Executor
+
+_MORE = {
+    "local": "give --workers {ranks}",
+    "lambda": "raise max_concurrency to {ranks}",
+    "dask": "give the cluster {ranks} workers, and raise max_concurrency where the request has it",
+}
+
+
+def check_gang(request: RunRequest, executor: Executor) -> None:
+    """See that all ranks of a run with messages can run at once; any other run passes.
+
+    Args:
+        request: the checked request.
+        executor: checked.
+
+    Raises:
+        BadInput: they cannot, or they could not reach one another.
+    """
+    if request.messages is None:
+        return
+    if executor.takes_whole_run:
+        raise BadInput(NO_GANG)
+    if request.messages == "tcp" and executor.name == "lambda":
+        raise BadInput("messages: functions do not reach one another over tcp: use store, or the URL of a Redis server")
+    ranks = world_size_of(request, ())
+    if executor.concurrency < ranks:
+        raise BadInput(
+            f"messages: all {ranks} ranks must run at once, and the executor {executor.name} runs"
+            f" {executor.concurrency}:"
+            f" {_MORE.get(executor.name, 'use fewer ranks').format(ranks=ranks)}"
+        )
