@@ -19,7 +19,7 @@ from functools import lru_cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlsplit
-from xml.sax.saxutils import escape
+from xml.sax.saxutils import escape, unescape
 
 from inference.storage.store import S3_ROOT, Store
 
@@ -114,9 +114,13 @@ class _Handler(BaseHTTPRequestHandler):
         return None
 
     def do_POST(self) -> None:
-        """Begin an upload in parts, or end it; the key serves as its id."""
-        self.rfile.read(int(self.headers.get("Content-Length", "0")))
+        """Begin an upload in parts, or end it (the key serves as its id), or delete many objects."""
+        content = self.rfile.read(int(self.headers.get("Content-Length", "0")))
         time.sleep(self.server.latency_s)
+        if "delete" in self._asked():
+            for name in re.findall(r"<Key>(.*?)</Key>", content.decode()):
+                self.server.objects.pop(f"{self._key().rstrip('/')}/{unescape(name)}", None)
+            return self._tell("DeleteResult", "")
         key, parts = self._key(), self.server.parts
         if "uploads" in self._asked():
             return self._tell("InitiateMultipartUploadResult", f"<UploadId>{escape(key)}</UploadId>")

@@ -8,6 +8,7 @@ from typing import Any
 from inference.errors import RankFailed
 from inference.messages.rendezvous import Rendezvous
 
+_REMOVED_TOGETHER = 100  # objects; the run's end removes the rest
 _KEPT_S = 3600  # Redis forgets a message that nobody took
 
 
@@ -32,11 +33,12 @@ class Transport(ABC):
 
 
 class StoreTransport(Transport):
-    """A message is an object, made by conditional creation and removed by its receiver."""
+    """A message is an object, made by conditional creation; its receiver removes a hundred at a time."""
 
     def __init__(self, rank: int, rendezvous: Rendezvous) -> None:
         self._rank, self._rendezvous = rank, rendezvous
         self._sent, self._received = Counter[int](), Counter[int]()
+        self._taken: list[str] = []
 
     def send(self, data: bytes, to: int) -> None:
         """Put an object, numbered for its receiver."""
@@ -50,7 +52,10 @@ class StoreTransport(Transport):
         place, key = self._rendezvous, f"{self._rendezvous.folder}/{source}-{self._rank}-{self._received[source]}"
         self._received[source] += 1
         data = place.wait(lambda: place.store.find(place.bucket, key), f"no message from rank {source} has come")
-        place.store.delete(place.bucket, [key])
+        self._taken.append(key)
+        if len(self._taken) == _REMOVED_TOGETHER:
+            place.store.delete(place.bucket, self._taken)
+            self._taken = []
         return data
 
 
