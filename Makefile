@@ -12,6 +12,11 @@ SCALE  ?= small
 # nothing on two cores, and waits inside tests grow long.
 SPREAD ?= -n 2 --dist loadfile
 
+# Installs with a line that counts packages, in place of silence or of a line for each.
+INSTALL = $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off -c constraints.txt -e
+COUNTED = awk '/^ *(Obtaining|Collecting) /{n++; if (n % 10 == 0) {printf "  %d packages found\n", n; fflush()}} \
+	/^Installing collected/{print "  installing them"; fflush()} /^Successfully installed/{ok = 1} END{exit !ok}'
+
 .DEFAULT_GOAL := help
 .PHONY: help demo check test bench reproduce soak ui docs lint format clean
 
@@ -22,13 +27,13 @@ $(LEAN): pyproject.toml constraints.txt
 	@command -v $(PYTHON) >/dev/null || { echo "cosmic-flows needs Python 3.11 to 3.13: install it, or name yours with make PYTHON=..."; exit 2; }
 	@echo "Setting up $(VENV) (once; a few minutes)"
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	@$(INSTALL) . | $(COUNTED)
 	@touch $@
 
 # What tests and training need, torch among it.
 $(READY): $(LEAN)
 	@echo "Adding the tools of development to $(VENV) (once)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@$(INSTALL) '.[dev]' | $(COUNTED)
 	@touch $@
 
 demo: $(LEAN) ## a simulated survey through a real fan-out: redshifts, table, bill, report
@@ -54,7 +59,7 @@ soak: $(READY) ## the long proofs, and all journeys
 # The emulator takes 26 MB more than the demo needs, and no torch.
 $(EMULATOR): $(LEAN)
 	@echo "Adding the AWS emulator to $(VENV) (once)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[emulator]'
+	@$(INSTALL) '.[emulator]' | $(COUNTED)
 	@touch $@
 
 reproduce: $(EMULATOR) ## the class report's tables and plots beside ours, in ten minutes (SCALE=report, SCALE=full)

@@ -33,9 +33,10 @@ def publish_reproduction(
     """
     place = Path(folder).resolve()
     document = {"scale": scale, "elapsed_s": elapsed_s, "sweeps": dict(documents), "page": str(place / PAGE)}
+    with atomic_write(place / DOCUMENT) as partial:  # first: what took long is kept, whatever the page does
+        partial.write_text(json.dumps(document, indent=1, default=str) + "\n")
     sections = sections_of(scale, documents)
-    for name, text in {DOCUMENT: json.dumps(document, indent=1, default=str), PAGE: render(document, sections)}.items():
-        with atomic_write(place / name) as partial:
-            partial.write_text(text)
+    with atomic_write(place / PAGE) as partial:
+        partial.write_text(render(document, sections))
     create_markdown_artifact(markdown(sections), key="reproduction", description=f"The class report, at scale {scale}")
     return document

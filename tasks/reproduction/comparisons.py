@@ -8,7 +8,7 @@ from inference.contract.sample import BITS_PER_SAMPLE
 from tasks.billing.cost import PRINTED_USD_PER_GB_S
 from tasks.reporting.formatting import DASH, number, usd
 from tasks.reporting.table import Column, Row, Table, as_text
-from tasks.reproduction.ours import Ours, billed_seconds, cost_by, execution, invocations, rank_rate
+from tasks.reproduction.ours import Ours, billed_seconds, execution, invocations, printed_formula, rank_rate
 from tasks.reproduction.scales import PARTITIONS_MB, Scale
 
 Digest = Mapping[str, Any]
@@ -52,6 +52,10 @@ def _size(partition_mb: float, scale: Scale) -> str:
     return f"{partition_mb:g} MB{ours}"
 
 
+def _spaced(size: str) -> str:
+    return size.replace("MB", " MB").replace("GB", " GB")
+
+
 def _run(digest: Digest, partition_mb: float) -> Mapping[str, Any] | None:
     """The published run of the whole data set in partitions of a size."""
     runs = (run for run in digest["runs"] if (run["partition_mb"], run["data_gb"]) == (partition_mb, 12.6))
@@ -88,8 +92,8 @@ def batch_size(digest: Digest, ours: Ours, scale: Scale) -> Comparison:
         "A rank of the report had a function of 10,240 MB, about six processors, to itself. One of ours has one core.",
     ]
     how = (
-        f"Local processes, one a core, {scale.batch_partition} partitions, the full-size model with random weights. A"
-        " time a batch is what a rank's reading and computing take over its batches, mean of ranks."
+        f"Local processes, one a core, {_spaced(scale.batch_partition)} partitions, the full-size model with random"
+        " weights. A time a batch is what a rank's reading and computing take over its batches, mean of ranks."
     )
     caption = "Recomputed: 512 from the published records of the whole data set; rates from the printed time a batch."
     return Comparison(_table("batch-size", "Execution time against batch size", "Batch size", rows, caption), how, why)
@@ -143,7 +147,7 @@ def cost(digest: Digest, ours: Ours, scale: Scale) -> Comparison:
         name, run = _size(size, scale), _run(digest, size)
         formula = calls * seconds * memory * PRINTED_USD_PER_GB_S
         billed = FUNCTION_GB * seconds * USD_PER_GB_S + calls * USD_PER_CALL
-        by_formula, by_bill = ours.mean(cost_by("as-printed"), **at), ours.mean(cost_by("billed"), **at)
+        by_formula, by_bill = ours.mean(printed_formula, **at), ours.mean("usd", **at)
         rows += [
             _row(
                 name,
@@ -167,8 +171,8 @@ def cost(digest: Digest, ours: Ours, scale: Scale) -> Comparison:
         "The report's formula multiplies invocations by the total duration of all of them, so it counts the invocations"
         " twice. Its result is no price.",
         "AWS bills the memory that was allocated, 10,240 MB, not what was used.",
-        f"Ours reads {most or 'all'}, the report 12.6 GB. The emulator runs functions as processes of this machine:"
-        " their times are this machine's, and the bill is what AWS would ask for such times.",
+        f"Ours reads {_spaced(most or 'all')}, the report 12.6 GB. The emulator runs functions as processes of this"
+        " machine: their times are this machine's, and the bill is what AWS would ask for such times.",
     ]
     how = (
         "Lambda on the emulator, as many ranks at once as there are cores. The bill is computed of the billed seconds."
@@ -209,9 +213,10 @@ def local_against_aws(digest: Digest, ours: Ours, scale: Scale) -> Comparison:
         "The printed CPU time and memory are a profiler's sums. Ours are the processor seconds of the process and its"
         " resident memory at its highest.",
         "Ours has both on the same cores, because the emulator's functions are processes of this machine: the"
-        " difference is what Lambda's way of calling costs, not what AWS's processors gain.",
+        " difference is of processes that share them in another way, and says nothing of AWS's processors.",
     ]
-    how = f"Batch size 512, {scale.batch_partition} partitions, local processes and Lambda on the emulator in turns."
+    partitions = f"{_spaced(scale.batch_partition)} partitions"
+    how = f"Batch size 512, {partitions}, local processes and Lambda on the emulator in turns."
     caption = "Recomputed: rates from the printed samples a second, these from the printed time of a batch of 512."
     return Comparison(_table("local-aws", "Local against AWS", "Where", rows, caption), how, why)
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from tasks.billing.cost import PRINTED_USD_PER_GB_S
 from tasks.reporting.formatting import DASH, number
 from tasks.sweeps.cells import Cell, Measurement, cells_of
 from tasks.sweeps.statistics import mean_interval
@@ -44,12 +45,17 @@ class Ours:
         return mean_interval(values).mean if values else None
 
     def shown(self, figure: str | Figure, unit: str = "", scale: float = 1.0, **axes: Any) -> str:
-        """The mean with half its 95 % interval and its unit; a dash where no run has it."""
+        """The mean with its unit and spread; a dash where no run has it.
+
+        The spread of three runs and more is half the 95 % interval, that of two the lower and the higher one.
+        """
         values = [value * scale for value in self.values(figure, **axes)]
         if not values:
             return DASH
         mean = mean_interval(values)
         text = number(mean.mean)
+        if len(values) == 2 and min(values) < max(values):
+            return f"{text} {unit}".strip() + f" ({number(min(values))} to {number(max(values))})"
         if mean.low is not None and mean.high is not None and mean.high > mean.low:
             text += f" ± {number((mean.high - mean.low) / 2, digits=2)}"
         return f"{text} {unit}".strip()
@@ -71,14 +77,10 @@ def billed_seconds(run: Document) -> float | None:
     return float(sum(row.get("billed_s") or row["wall_total_s"] for row in run["ranks"]))
 
 
-def cost_by(method: str) -> Figure:
-    """USD by one of the bill's three methods."""
-
-    def usd(run: Document) -> float | None:
-        value = (run.get("costs") or {}).get(method)
-        return None if value is None else float(value)
-
-    return usd
+def printed_formula(run: Document) -> float | None:
+    """USD by the report's formula; its memory is the ranks' own, because the emulator's REPORT lines tell none."""
+    calls, peak = invocations(run), max((float(row["peak_rss_mb"]) for row in run["ranks"]), default=0.0)
+    return None if calls is None else calls * (billed_seconds(run) or 0.0) * peak / 1e3 * PRINTED_USD_PER_GB_S
 
 
 def execution(key: str) -> Figure:
@@ -86,7 +88,7 @@ def execution(key: str) -> Figure:
 
     def of(run: Document) -> float | None:
         value = (run.get("execution") or {}).get(key)
-        if isinstance(value, list):
+        if isinstance(value, list | tuple):
             value = sum(value) / len(value) if value else None
         return None if value is None else float(value)
 

@@ -26,41 +26,44 @@ class Panel(NamedTuple):
     lines: Mapping[str, Points]
 
 
-def _pair(name: str, panels: Sequence[Panel], caption: str) -> Picture:
-    figure = Figure(figsize=(2 * WIDTH, 3.9), layout="constrained")
+def _pair(name: str, panels: Sequence[Panel], caption: str) -> list[Picture]:
+    return [_picture(f"{name}-{side}", panel, caption) for side, panel in zip(("left", "right"), panels, strict=True)]
+
+
+def _picture(name: str, panel: Panel, caption: str) -> Picture:
+    figure = Figure(figsize=(WIDTH, 3.6), layout="constrained")
     with mpl.rc_context(STYLE):
-        handles: dict[str, Any] = {}
-        for axes, panel in zip(figure.subplots(1, len(panels)), panels, strict=True):
-            for (label, points), (colour, marker, dash) in zip(panel.lines.items(), LINES, strict=False):
-                x, y = zip(*sorted(points), strict=True)
-                (line,) = axes.plot(x, y, color=colour, marker=marker, linestyle=dash, markersize=5.5)
-                handles.setdefault(label, line)
-            axes.set_title(panel.title, fontsize=11)
-            axes.set_xlabel(panel.x)
-            axes.set_ylabel(panel.y)
-            axes.set_xlim(0)
-            axes.set_ylim(0)
-            axes.grid(axis="y", color="#e3e7ec", linewidth=0.7)
-            axes.set_axisbelow(True)
-        legend_above(figure, list(handles.values()), list(handles))
-        return Picture(svg_of(figure, f"reproduce-{name}", caption), caption)
+        axes = figure.add_subplot()
+        for (label, points), (colour, marker, dash) in zip(panel.lines.items(), LINES, strict=False):
+            x, y = zip(*sorted(points), strict=True)
+            axes.plot(x, y, color=colour, marker=marker, linestyle=dash, markersize=5.5, label=label)
+        axes.set_title(panel.title, fontsize=11)
+        axes.set_xlabel(panel.x)
+        axes.set_ylabel(panel.y)
+        axes.set_xlim(0)
+        axes.set_ylim(0, 1.08 * max(y for points in panel.lines.values() for _, y in points))
+        axes.grid(axis="y", color="#e3e7ec", linewidth=0.7)
+        axes.set_axisbelow(True)
+        if len(panel.lines) > 1:
+            legend_above(figure, *axes.get_legend_handles_labels())
+        shown = f"{panel.title[:1].upper()}{panel.title[1:]}. {caption}"
+        return Picture(svg_of(figure, f"reproduce-{name}", shown), shown)
 
 
 def pictures_of(digest: Digest, ours: Mapping[str, Ours], scale: Scale) -> dict[str, list[Picture]]:
     """The plots by the name of the table that they belong to; none where we have no points."""
-    drawn = {
+    return {
         "batch-size": _batch_size(digest, ours["batch-size"]),
         "partition-size": _throughput(digest, ours["partition-size"], scale),
         "cost": _data_size(digest, ours["cost"]),
     }
-    return {name: [picture] for name, picture in drawn.items() if picture is not None}
 
 
-def _batch_size(digest: Digest, ours: Ours) -> Picture | None:
+def _batch_size(digest: Digest, ours: Ours) -> list[Picture]:
     rows = digest["printed"]["execution_time_vs_batch_size"]["rows"]
     own = [(float(cell.axes["batch_size"]), cell.mean("batch_s") or 0.0) for cell in ours.cells]
     if not own:
-        return None
+        return []
     printed = [(float(row[0]), float(row[1])) for row in rows]
     panels = [
         Panel("printed, a Lambda function a rank", "batch size", "seconds a batch", {"time a batch": printed}),
@@ -69,13 +72,13 @@ def _batch_size(digest: Digest, ours: Ours) -> Picture | None:
     return _pair("batch-size", panels, "Time of a batch against batch size.")
 
 
-def _throughput(digest: Digest, ours: Ours, scale: Scale) -> Picture | None:
+def _throughput(digest: Digest, ours: Ours, scale: Scale) -> list[Picture]:
     rows = digest["printed"]["execution_time_vs_partition_size"]["rows"]
     phases = {row["partition_mb"]: row["map_phase_s"] for row in digest["map_phase"] if row["data_gb"] == 12.6}
     bits = next(run["bits"] for run in digest["runs"] if run["data_gb"] == 12.6)
     own = [(megabytes(cell.axes["partition_size"]), cell.mean("mbit_per_s") or 0.0) for cell in ours.cells]
     if not own:
-        return None
+        return []
     theirs = {
         "printed": [(float(row[0]), float(row[2])) for row in rows],
         "recomputed": [(float(size), bits / seconds / 1e9) for size, seconds in phases.items()],
@@ -87,7 +90,7 @@ def _throughput(digest: Digest, ours: Ours, scale: Scale) -> Picture | None:
     return _pair("throughput", panels, "Throughput by the wall clock against partition size.")
 
 
-def _data_size(digest: Digest, ours: Ours) -> Picture | None:
+def _data_size(digest: Digest, ours: Ours) -> list[Picture]:
     theirs: dict[str, Points] = {}
     for run in digest["end_to_end"]:
         theirs.setdefault(f"{run['partition_mb']} MB", []).append((run["data_gb"], fmean(run["seconds"])))
@@ -102,7 +105,7 @@ def _data_size(digest: Digest, ours: Ours) -> Picture | None:
         if seconds is not None:
             own.setdefault(f"{place} MB", []).append((1024 * cell.runs[0].gigabytes, seconds))
     if not own:
-        return None
+        return []
     theirs = {f"{size} MB": theirs[f"{size} MB"] for size in PARTITIONS_MB if f"{size} MB" in theirs}
     colours = {name: theirs.get(name) or own[name] for name in [*theirs, *(name for name in own if name not in theirs)]}
     panels = [
