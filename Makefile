@@ -53,8 +53,8 @@ bench: $(READY) ## measure, and write the tables under benchmarks/results (WHAT=
 	@$(BIN)/python -m benchmarks $(WHAT)
 
 soak: $(READY) ## the long proofs, and all journeys
-	@$(BIN)/python -m pytest -m soak --timeout 3600
-	@$(BIN)/python -m pytest tests/journeys -m 'not soak' --timeout 3600
+	@$(BIN)/python -m pytest $(SPREAD) -m soak --timeout 3600
+	@$(BIN)/python -m pytest $(SPREAD) tests/journeys -m 'not soak' --timeout 3600
 
 # The emulator takes 26 MB more than the demo needs, and no torch.
 $(EMULATOR): $(LEAN)
