@@ -33,6 +33,7 @@ from tasks.billing.price_book import load_price_book
 from tasks.combined_data.records import plan_by_name, read_plan, read_records, shortfalls
 from tasks.compare import _last_good
 from tasks.executors.base import checked_result
+from tasks.invocations.journal import calls_of_killed_runs
 from tasks.invocations.stored import load_executions, load_invocations, transitions_of
 from tasks.photoz.calibration import Calibration, calibrate
 from tasks.run_results.summary import rank_table
@@ -275,6 +276,13 @@ READERS = {
     "invocations": Reader(
         [{"fingerprint": "f", "invocation": INVOCATION}],
         _stored("invocations.json", lambda store: load_invocations(store, BUCKET, PATH)),
+    ),
+    "journal": Reader(
+        {"at": 1.0, "fingerprints": {"0": "f"}, "ended": [INVOCATION], "open": []},
+        _filed(
+            f"{BUCKET}/{PATH}/.cosmic/journal/00000001-000000.json",
+            lambda path: calls_of_killed_runs(Store(path.parents[5]), BUCKET, f"{PATH}/.cosmic/00000002", {0: "f"}, ()),
+        ),
     ),
     "executions": Reader([EXECUTION], _stored("executions.json", _executions)),
     "sweep": Reader(SWEEP, _filed("sweep.yaml", Sweep.load)),
