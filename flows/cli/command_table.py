@@ -60,6 +60,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "plan": (
         "cosmic plan request.json",
         "cosmic plan request.json --executor lambda --data 12.6GB",
+        "cosmic plan request.json --executor lambda --data 12.6GB --deadline 60s --out faster.json",
         "cosmic plan --score my-survey",
     ),
     "run": (

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from inference.contract.run_request import PartitionRequest, RunRequest
+from inference.contract.run_request import RunRequest
 from inference.contract.sample import BYTES_PER_SAMPLE, samples_of_size
 from inference.errors import BadInput, CosmicError
 from inference.storage.store import StoredObject
@@ -47,7 +47,7 @@ def foretell(
             executor.name,
             executor.concurrency,
             listing,
-            samples=None if listing is not None or request.partition is None else samples_to_be(request.partition),
+            samples=None if listing is not None or request.partition is None else samples_to_be(request),
             pool=executor,
             weights=weights,
             under=request.result_path.rpartition("/")[0],
@@ -60,12 +60,15 @@ def foretell(
     return prediction
 
 
-def samples_to_be(wanted: PartitionRequest) -> tuple[int, ...]:
-    """Galaxies of each partition that is yet to be made, by the size of its source."""
+def samples_to_be(request: RunRequest) -> tuple[int, ...]:
+    """Galaxies of each partition that is yet to be made and will be read, by the size of its source."""
+    wanted = request.partition
+    if wanted is None:
+        return ()
     whole = max(Path(wanted.source).expanduser().stat().st_size // BYTES_PER_SAMPLE, 1)
     each = wanted.size if isinstance(wanted.size, int) else samples_of_size(wanted.size)
     each = min(each, whole)
-    return (each,) * (whole // each) + ((whole % each,) if whole % each else ())
+    return ((each,) * (whole // each) + ((whole % each,) if whole % each else ()))[: request.file_limit]
 
 
 def _check_cost(prediction: Prediction | None, most: float, why: str) -> None:

@@ -22,6 +22,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--executor", choices=known, default="local", help="where the ranks run (default %(default)s)")
     parser.add_argument("--workers", type=int, metavar="N", help="worker processes (default one a core)")
     parser.add_argument("--data", metavar="SIZE", help='plan for so much data on paper, "12.6GB", by partition.size')
+    parser.add_argument("--deadline", metavar="TIME", help='find the cheapest way to be done by then, "60s" or "5min"')
+    parser.add_argument("--budget", type=float, metavar="USD", help="find the fastest way for so much money")
+    parser.add_argument("--out", type=Path, metavar="REQUEST.json", help="write the request of the way that was found")
+    parser.add_argument("--plot", type=Path, metavar="FILE.png", help="draw every way that was tried")
     parser.add_argument(
         "--score", metavar="BUCKET[/FOLDER]", help="how good the predictions of the runs that lie there were"
     )
@@ -38,8 +42,17 @@ def main(args: argparse.Namespace) -> int:
     if (args.score is None) == (args.request is None):
         raise BadInput("name a request to plan, or --score BUCKET to see how good earlier predictions were")
     if args.score is not None:
+        from flows.cli.plan_tables import show_score
+
         return show_score(args.score, args.store, as_json=args.json)
     request = RunRequest.load(args.request)
+    if args.deadline is not None or args.budget is not None:
+        from flows.cli.plan_tables import show_best
+
+        return show_best(request, args)
+    for name in ("out", "plot"):
+        if getattr(args, name) is not None:
+            raise BadInput(f"--{name} goes with --deadline or --budget")
     prediction = predict_request(request, args.store, args.executor, args.workers, on_paper=args.data)
     if args.json:
         print_json(prediction.to_dict())
@@ -82,41 +95,3 @@ def show(prediction: "Prediction") -> None:
     )
     for note in prediction.notes:
         say(f"note: {note}", "dim")
-
-
-def show_score(where: str, store_root: str, *, as_json: bool) -> int:
-    """Print how good the predictions of all runs under a bucket were."""
-    from inference.contract.object_keys import checked_bucket
-    from inference.storage.store import Store
-    from tasks.planning.history import past_runs
-    from tasks.planning.scoring import outcomes, scores
-    from tasks.reporting.formatting import DASH, counted
-    from tasks.run_results.expected import FIGURES
-
-    bucket, _, folder = where.partition("/")
-    runs, notes = past_runs(Store(store_root), checked_bucket(bucket, "--score"), under=folder.strip("/"))
-    found = scores(outcomes(runs))
-    if as_json:
-        print_json({"runs": len(runs), "scores": [each.to_dict() for each in found], "notes": notes})
-        return 0
-    if not found:
-        raise BadInput(f"--score: no run under {where} was predicted, and none has runs of its kind before it")
-    table = Table(title=f"{counted(len(runs), 'run')} under {where}", title_justify="left")
-    table.add_column("expected")
-    table.add_column("executor")
-    for name in ("runs", "replayed", "median error", "bias", "in 90 % interval", "drift"):
-        table.add_column(name, justify="right")
-    for each in found:
-        drift = DASH if each.drift is None else f"{each.drift:+.1%}"
-        shares = (f"{each.median_error:.1%}", f"{each.bias:+.1%}", f"{each.coverage:.0%}", drift)
-        table.add_row(FIGURES[each.figure], each.executor, str(each.runs), str(each.replayed), *shares)
-    console().print(table)
-    say(
-        "An error is expected over actual, less 1. Drift is the bias of the newer half less that of the older."
-        " A replayed prediction is made now, from the runs before its run only. Runs that did not run all their ranks"
-        " are left out.",
-        "dim",
-    )
-    for note in notes:
-        say(f"note: {note}", "dim")
-    return 0

@@ -1,0 +1,116 @@
+"""What `cosmic plan --score`, `--deadline` and `--budget` print."""
+
+import argparse
+import json
+import re
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+
+from flows.cli.terminal import console, print_json, say
+from inference.errors import BadInput
+
+if TYPE_CHECKING:
+    from inference.contract.run_request import RunRequest
+
+_UNITS = {"s": 1.0, "min": 60.0, "h": 3600.0}
+_SHOWN = 12  # configurations of the front in the terminal
+
+
+def seconds_of(text: str) -> float:
+    """Seconds of a time as people write it.
+
+    >>> seconds_of("60s"), seconds_of("1.5 min"), seconds_of("90")
+    (60.0, 90.0, 90.0)
+
+    Raises:
+        BadInput: it is no time.
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|min|h)?", text.strip())
+    if found is None or not 0 < float(found[1]) < 1e9:
+        raise BadInput(f"--deadline is written as 60s, 5min or 2h, not {text!r:.40}")
+    return float(found[1]) * _UNITS[found[2] or "s"]
+
+
+def show_best(request: "RunRequest", args: argparse.Namespace) -> int:
+    """Print the best configuration and the front of time against cost; write the request and the plot if asked."""
+    from inference.storage.atomic_write import atomic_write
+    from tasks.planning.best import all_choices, best_of
+    from tasks.reporting.formatting import DASH, usd
+
+    deadline = None if args.deadline is None else seconds_of(args.deadline)
+    if args.budget is not None and not 0 < args.budget < 1e12:
+        raise BadInput(f"--budget must be a sum of USD above 0, not {args.budget}")
+    choices, notes = all_choices(request, args.store, args.executor, args.data)
+    best = best_of(choices, deadline, args.budget)
+    changed = best.request(request)
+    if args.out is not None:
+        with atomic_write(args.out) as partial:
+            partial.write_text(json.dumps(changed, indent=2) + "\n")
+    if args.plot is not None:
+        from tasks.planning.best_plot import plot
+
+        with atomic_write(args.plot) as partial:
+            partial.write_bytes(plot(choices, best))
+    front = [each for each in choices if each.front]
+    if args.json:
+        rows = {"best": best.to_dict(), "request": changed, "front": [each.to_dict() for each in front]}
+        print_json(rows | {"tried": len(choices), "notes": notes})
+        return 0
+    table = Table(title=f"best of {len(choices):,} configurations, and the front", title_justify="left")
+    for name in ("", "executor", "partition", "MB", "at once", "precision", "backups", "ranks"):
+        table.add_column(name)
+    for name in ("end to end", "P90", "bill", "P90"):
+        table.add_column(name, justify="right")
+    chosen = [best, *[each for each in front if each != best][:_SHOWN]]
+    for each in sorted(chosen, key=lambda each: each.s_p90):
+        where = (each.executor, each.partition or DASH, f"{each.memory_mb:,}", f"{each.at_once:,}", each.precision)
+        figures = (f"{each.s:,.1f} s", f"{each.s_p90:,.1f} s", usd(each.usd), usd(each.usd_p90))
+        backups = "yes" if each.backups else "no"
+        table.add_row("best" if each == best else "", *where, backups, f"{each.ranks:,}", *figures)
+    console().print(table)
+    for note in notes:
+        say(f"note: {note}", "dim")
+    if args.out is not None:
+        say(f"written: {args.out}; run it with --executor {best.executor}")
+        if best.executor in {"lambda", "step-functions"}:
+            say(f"The function needs {best.memory_mb:,} MB: `cosmic deploy --memory {best.memory_mb}`.")
+    return 0
+
+
+def show_score(where: str, store_root: str, *, as_json: bool) -> int:
+    """Print how good the predictions of all runs under a bucket were."""
+    from inference.contract.object_keys import checked_bucket
+    from inference.storage.store import Store
+    from tasks.planning.history import past_runs
+    from tasks.planning.scoring import outcomes, scores
+    from tasks.reporting.formatting import DASH, counted
+    from tasks.run_results.expected import FIGURES
+
+    bucket, _, folder = where.partition("/")
+    runs, notes = past_runs(Store(store_root), checked_bucket(bucket, "--score"), under=folder.strip("/"))
+    found = scores(outcomes(runs))
+    if as_json:
+        print_json({"runs": len(runs), "scores": [each.to_dict() for each in found], "notes": notes})
+        return 0
+    if not found:
+        raise BadInput(f"--score: no run under {where} was predicted, and none has runs of its kind before it")
+    table = Table(title=f"{counted(len(runs), 'run')} under {where}", title_justify="left")
+    table.add_column("expected")
+    table.add_column("executor")
+    for name in ("runs", "replayed", "median error", "bias", "in 90 % interval", "drift"):
+        table.add_column(name, justify="right")
+    for each in found:
+        drift = DASH if each.drift is None else f"{each.drift:+.1%}"
+        shares = (f"{each.median_error:.1%}", f"{each.bias:+.1%}", f"{each.coverage:.0%}", drift)
+        table.add_row(FIGURES[each.figure], each.executor, str(each.runs), str(each.replayed), *shares)
+    console().print(table)
+    say(
+        "An error is expected over actual, less 1. Drift is the bias of the newer half less that of the older."
+        " A replayed prediction is made now, from the runs before its run only. Runs that did not run all their ranks"
+        " are left out.",
+        "dim",
+    )
+    for note in notes:
+        say(f"note: {note}", "dim")
+    return 0
