@@ -17,7 +17,7 @@ def choice(seconds, dollars, **changes):
 FAST, MIDDLE, CHEAP = choice(10.0, 5.0), choice(30.0, 3.0), choice(90.0, 1.0)
 
 
-def test_a_deadline_gives_the_cheapest_in_time_and_a_budget_the_fastest_for_it():
+def test_a_deadline_gives_the_cheapest_a_budget_the_fastest():
     choices = [FAST, MIDDLE, CHEAP]
     assert best_of(choices, 60.0, None) == MIDDLE
     assert best_of(choices, None, 2.0) == CHEAP
@@ -32,7 +32,7 @@ def test_a_deadline_gives_the_cheapest_in_time_and_a_budget_the_fastest_for_it()
         (None, 0.5, "the cheapest costs \\$1.00 and takes 90.0 s"),
     ],
 )
-def test_limits_that_contradict_each_other_are_refused_with_the_nearest(deadline, budget, nearest):
+def test_contradictory_limits_are_refused_with_the_nearest_way(deadline, budget, nearest):
     with pytest.raises(BadInput, match=nearest):
         best_of([FAST, MIDDLE, CHEAP], deadline, budget)
 
