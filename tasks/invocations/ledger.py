@@ -1,6 +1,7 @@
 """The invocations of a run while it runs."""
 
 import threading
+import time
 from collections.abc import Iterable
 from typing import Any
 
@@ -15,12 +16,14 @@ class Ledger:
     Attributes:
         invocations: in the order in which they ended.
         done: the ranks that have a result.
+        dispatched_at: when the fan-out began, seconds since the epoch.
         stop_reason: why the fan-out was stopped before its end, as a clause; None if it was not.
     """
 
     def __init__(self) -> None:
         self.invocations: list[Invocation] = []
         self.done: set[int] = set()
+        self.dispatched_at = time.time()
         self.stop_reason: str | None = None
         self._errors: dict[int, str] = {}  # the last error of each rank that had one
         self._lock = threading.Lock()

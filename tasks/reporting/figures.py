@@ -12,8 +12,6 @@ import numpy as np
 import pandas as pd
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
-from matplotlib.patches import PathPatch
-from matplotlib.path import Path
 from matplotlib.ticker import MaxNLocator
 
 INK, PALE = "#1f2733", "#c9d1db"
@@ -43,71 +41,6 @@ STYLE: dict[Any, Any] = {
     "xtick.color": INK,
     "ytick.color": INK,
 }
-
-
-def timeline(ranks: pd.DataFrame) -> str:
-    """Ranks over time as SVG: `draw_timeline`."""
-    label = f"Timeline of {len(of_this_run(ranks))} ranks: start, end and stages of each"
-    return svg_of(draw_timeline(ranks), "timeline", label)
-
-
-def draw_timeline(ranks: pd.DataFrame) -> Figure:
-    """Ranks over time: a bar a rank from its start to its end, its stages in colour.
-
-    The stages of a rank are laid one after the other with the seconds that each took in all; reading and computing
-    really take turns. Ranks that were done before this run are left out, unless there are no others.
-
-    Args:
-        ranks: rank, started_at and ended_at (seconds since the epoch), resumed, and the wall seconds of the stages
-            (wall_load_s, wall_read_s, wall_compute_s, wall_write_s); at least one row.
-    """
-    shown = of_this_run(ranks).sort_values("rank")
-    rows = np.arange(len(shown))
-    started = shown["started_at"].to_numpy(dtype=float)
-    start = started - np.nanmin(started)
-    half = 0.5 if len(shown) > 100 else 0.38  # without gaps where they would be thinner than a line
-    figure = Figure(figsize=(WIDTH, float(np.clip(1.9 + 0.11 * len(shown), 2.3, 5.3))), layout="constrained")
-    with mpl.rc_context(STYLE):
-        axes = figure.add_subplot()
-        whole = shown["ended_at"].to_numpy(dtype=float) - started
-        axes.add_patch(_bars(start, start + whole, rows, half, PALE, "other"))
-        for column, (label, colour) in STAGES.items():
-            end = start + shown[column].to_numpy(dtype=float)
-            axes.add_patch(_bars(start, end, rows, half, colour, label))
-            start = end
-        axes.set_xlim(0, float(np.nanmax(started + whole) - np.nanmin(started)) or 1.0)
-        axes.set_ylim(len(shown) - 0.5 + 0.1, -0.6)
-        numbers = shown["rank"].to_numpy()
-        step = next(step for step in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 10_000) if len(shown) <= 9 * step)
-        axes.set_yticks(rows[::step], [str(number) for number in numbers[::step]])
-        axes.set_xlabel("seconds since the first rank's start")
-        axes.set_ylabel("rank")
-        handles, labels = axes.get_legend_handles_labels()
-        order = [*range(1, len(handles)), 0]  # stages as they follow each other, the rest last
-        legend_above(figure, [handles[n] for n in order], [labels[n] for n in order])
-    return figure
-
-
-def of_this_run(ranks: pd.DataFrame) -> pd.DataFrame:
-    """The ranks that this run ran, or all where it found every one of them done."""
-    ran = ranks[~ranks["resumed"].astype(bool)]
-    return ranks if ran.empty else ran
-
-
-def _bars(start: np.ndarray, end: np.ndarray, rows: np.ndarray, half: float, colour: str, label: str) -> PathPatch:
-    """Rectangles as one path: a thousand ranks stay a small document."""
-    ends = np.fmax(end, start)
-    corners = np.stack(
-        [
-            np.column_stack([x, rows + side])
-            for x, side in ((start, -half), (ends, -half), (ends, half), (start, half), (start, -half))
-        ],
-        axis=1,
-    )
-    seen = np.isfinite(corners).all(axis=(1, 2)) & (ends > start)
-    codes = [Path.MOVETO, Path.LINETO, Path.LINETO, Path.LINETO, Path.CLOSEPOLY] * int(seen.sum())
-    path = Path(corners[seen].reshape(-1, 2), codes or None)
-    return PathPatch(path, facecolor=colour, edgecolor="none", linewidth=0, label=label)
 
 
 def rank_time_histogram(ranks: pd.DataFrame) -> str:

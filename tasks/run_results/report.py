@@ -13,7 +13,7 @@ from tasks.photoz.calibration import Calibration
 from tasks.photoz.metric_intervals import BINS, DELTA, metric_stats
 from tasks.photoz.plots import PIT_CAPTION, pit_histogram, redshift_pictures
 from tasks.photoz.scores import coverage_in_bins, coverage_table, has_intervals, interval_stats, score
-from tasks.reporting.figures import Picture, of_this_run, rank_time_histogram, timeline
+from tasks.reporting.figures import Picture, rank_time_histogram
 from tasks.reporting.formatting import (
     bit_rate,
     counted,
@@ -27,6 +27,7 @@ from tasks.reporting.formatting import (
 )
 from tasks.reporting.page import Stat, render_page
 from tasks.reporting.table import Column, Row, Table, as_text
+from tasks.reporting.timeline import BY_WORKER, of_this_run, timeline
 from tasks.run_results.cluster_use import cluster_use
 from tasks.run_results.expected import expected_stats
 
@@ -85,7 +86,7 @@ def render_report(
         speed=_speed(summary, ranks),
         request=json.dumps(summary.get("request"), indent=2, ensure_ascii=False, default=str),
         rank_tables=_rank_tables(summary, ranks),
-        rank_plots=_rank_plots(ranks),
+        rank_plots=_rank_plots(summary, ranks),
         redshift_plots=[*redshift_pictures(predictions, metrics), *_pit(predictions, calibration)],
         uncertainty=interval_stats(summary.get("interval_scores") or {}),
         coverage=_coverage(predictions),
@@ -266,16 +267,17 @@ def _coverage(predictions: pd.DataFrame | None) -> list[Table]:
     ]
 
 
-def _rank_plots(ranks: pd.DataFrame) -> list[Picture]:
+def _rank_plots(summary: Mapping[str, Any], ranks: pd.DataFrame) -> list[Picture]:
     if not len(ranks):
         return []
     earlier = int(ranks["resumed"].sum())
     hidden = len(ranks) - len(of_this_run(ranks))
     return [
         Picture(
-            timeline(ranks),
+            timeline(ranks, summary.get("dispatched_at")),
             "A bar is a rank from its start to its end by the worker's clock, with the seconds of each stage laid one"
-            " after the other (reading and computing really take turns)."
+            " after the other (reading and computing really take turns). The space before it is the wait for a worker"
+            f" and its start-up. Above {BY_WORKER} ranks a row is a worker."
             + f" Not shown: {counted(hidden, 'rank')} that an earlier run had done."
             * (hidden > 0),
         ),

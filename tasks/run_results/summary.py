@@ -52,6 +52,7 @@ def rank_table(results: Sequence[RankResult], resumed: Sequence[int] = ()) -> pd
 def describe(request: RunRequest, start: Start, found: Gathered, ledger: Ledger, run: dict[str, Any]) -> dict[str, Any]:
     """The run's document: what was planned, what was found, how fast it was by the wall clock.
 
+    `dispatched_at` is when ranks began to be handed out, by this machine's clock, seconds since the epoch.
     `makespan_s` is first rank start to last rank end by the workers' clocks, over the ranks that ran in this run;
     `throughput_bps` and `samples_per_s` are bits of model input and samples of those ranks over that time, and
     `throughput_bps_sum_of_ranks` adds up the ranks' own rates as if all had run at once, as the old report did.
@@ -87,6 +88,7 @@ def describe(request: RunRequest, start: Start, found: Gathered, ledger: Ledger,
         "backups": ledger.backups(),
         "notes": [*plan.notes, *run.get("notes", ()), *ledger.notes()],
         "samples": sum(result.samples for result in found.results),
+        "dispatched_at": ledger.dispatched_at if ran else None,
         "makespan_s": makespan if timed else None,
         "samples_per_s": rate and rate * sum(result.samples for result in timed),
         "throughput_bps": rate and rate * sum(result.bits for result in timed),

@@ -15,7 +15,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
 from matplotlib.transforms import ScaledTranslation
 
-from tasks.reporting.figures import STYLE, WARM, WIDTH, draw_timeline, legend_above, svg_of
+from tasks.reporting.figures import STYLE, WARM, WIDTH, legend_above, svg_of
+from tasks.reporting.timeline import draw_timeline
 from tasks.sweeps.cells import AXES, Cell, format_axis_value, groups_along, megabytes, varying
 from tasks.sweeps.pareto import draw_pareto
 from tasks.sweeps.run_metrics import METRICS
@@ -242,7 +243,7 @@ def _timelines(cells: Sequence[Cell]) -> Iterator[Plot]:
         which = f"{of + ', ' if of else ''}run {run.repeat}"
         rows = list(run.document["ranks"])
         step = -(-len(rows) // _RANKS_DRAWN)
-        figure = draw_timeline(pd.DataFrame(rows[::step]))
+        figure = draw_timeline(pd.DataFrame(rows[::step]), run.document.get("dispatched_at"), whole=step == 1)
         with mpl.rc_context(STYLE):
             caption = (
                 f"The {kind} run of the sweep by samples a second ({which}): {METRICS['makespan_s'].how} took"
