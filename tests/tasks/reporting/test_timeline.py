@@ -17,7 +17,7 @@ def test_timeline_starts_when_ranks_were_dispatched():
 
 
 @pytest.mark.parametrize("dispatched_at", [None, START + 1.0])
-def test_timeline_starts_with_the_first_rank_where_the_dispatch_is_unknown_or_later(dispatched_at):
+def test_timeline_starts_with_first_rank_where_dispatch_is_unknown_or_late(dispatched_at):
     axes = draw_timeline(ranks_of(5), dispatched_at).axes[0]
     assert axes.get_xlabel() == "seconds since the first rank's start"
     assert min(patch.get_path().vertices[:, 0].min() for patch in axes.patches) == 0
