@@ -42,6 +42,15 @@ def checked_key(value: str, field: str) -> str:
     return key
 
 
+def checked_prefix(value: str, field: str) -> str:
+    """Return `value` if it is a folder of a bucket as `checked_key` takes it, or "", the bucket's root.
+
+    Raises:
+        BadInput: it is neither.
+    """
+    return "" if isinstance(value, str) and not value else checked_key(value, field)
+
+
 def checked_bucket(value: str, field: str) -> str:
     """Return `value` if S3 would take it as a bucket's name (3-63 of a-z, 0-9, dot, hyphen).
 

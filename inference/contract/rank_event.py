@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from inference.contract.messages import Messages
-from inference.contract.object_keys import checked_bucket, checked_key
+from inference.contract.object_keys import checked_bucket, checked_key, checked_prefix
 from inference.contract.script import Script
 from inference.contract.validation import checked_int, text_of
 from inference.errors import BadInput
@@ -128,7 +128,7 @@ class RankEvent:
             bucket=bucket,
             result_bucket=checked_bucket(text_of(wire, "RESULT_BUCKET", bucket), "RESULT_BUCKET"),
             data_bucket=checked_bucket(text_of(wire, "DATA_BUCKET"), "DATA_BUCKET"),
-            data_prefix=checked_key(text_of(wire, "DATA_PREFIX"), "DATA_PREFIX"),
+            data_prefix=checked_prefix(text_of(wire, "DATA_PREFIX"), "DATA_PREFIX"),
             data_paths=tuple(checked_key(path, "DATA_PATH") for path in paths),
             data_etags=tuple(etags),
             result_path=checked_key(text_of(wire, "RESULT_PATH"), "RESULT_PATH"),

@@ -19,7 +19,7 @@ from pydantic import (
 
 from inference.contract.json_text import parse_json
 from inference.contract.messages import TIMEOUT_S, checked_way
-from inference.contract.object_keys import RESERVED, checked_bucket, checked_key
+from inference.contract.object_keys import RESERVED, checked_bucket, checked_key, checked_prefix
 from inference.contract.rank_event import MAX_BATCH_SIZE, MAX_RANKS
 from inference.contract.script import Script
 from inference.contract.validation import checked_int, shorten
@@ -53,6 +53,10 @@ def _key(value: str, info: ValidationInfo) -> str:
     return checked_key(value, str(info.field_name))
 
 
+def _prefix(value: str, info: ValidationInfo) -> str:
+    return checked_prefix(value, str(info.field_name))
+
+
 def _bucket(value: str, info: ValidationInfo) -> str:
     return checked_bucket(value, str(info.field_name))
 
@@ -62,6 +66,7 @@ def _way(value: str) -> str:
 
 
 Key = Annotated[str, AfterValidator(_key)]
+Prefix = Annotated[str, AfterValidator(_prefix)]
 Bucket = Annotated[str, AfterValidator(_bucket)]
 Count = Annotated[int, _whole(1, MAX_RANKS)]
 
@@ -90,7 +95,7 @@ class RunRequest(BaseModel):
         file_limit: at most so many partitions are used, in `order`.
         batch_size: samples a batch.
         result_path: folder in `bucket` under which everything that the run writes lies.
-        data_bucket, data_prefix: the folder of the partitions.
+        data_bucket, data_prefix: the folder of the partitions; "" is the bucket's root.
         world_size: ranks; default min(file_limit, files there are), and file_limit itself with `script` or a
             lexicographic order, as in the replaced system. More ranks than files reuse files round robin.
         order: of the files: `natural` (2 before 10) or `lexicographic` (as the replaced system listed them).
@@ -131,7 +136,7 @@ class RunRequest(BaseModel):
     batch_size: Annotated[int, _whole(1, MAX_BATCH_SIZE)]
     result_path: Key
     data_bucket: Bucket
-    data_prefix: Key
+    data_prefix: Prefix
     world_size: Count | None = None
     order: Literal["natural", "lexicographic"] = "natural"
     model: str | None = None
@@ -179,7 +184,11 @@ class RunRequest(BaseModel):
                 raise BadInput(
                     f"{name} must not go through a folder called {RESERVED}: leases and staged files lie there"
                 )
-        results, data = f"{self.result_path}/", f"{self.data_prefix}/"
+        results, data = f"{self.result_path}/", f"{self.data_prefix}/" if self.data_prefix else ""
+        if self.partition is not None and not data:
+            raise BadInput(
+                "data_prefix is empty, and partitions are made in a folder: name one, or leave out partition"
+            )
         if self.bucket == self.data_bucket and (results.startswith(data) or data.startswith(results)):
             raise BadInput(f"result_path {self.result_path!r} and data_prefix {self.data_prefix!r} lie in one another")
         return self

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from inference.contract.object_keys import natural_order
+from inference.contract.object_keys import RESERVED, natural_order
 from inference.contract.rank_event import RankEvent
 from inference.contract.run_request import RunRequest
 from inference.contract.script import Script
@@ -69,8 +69,11 @@ def check_complete(store: Store, bucket: str, prefix: str) -> None:
         BadInput: they are being made, or their making was interrupted.
         StoreError: the store refuses.
     """
-    making = f"{prefix}{MAKING}"
-    if f"{making}/{INCOMPLETE}" in {stored.key for stored in store.list(bucket, making)}:
+    # What is about a bucket's root lies beside a local bucket, and S3 has no such place.
+    place, making = (bucket, f"{prefix}{MAKING}/") if prefix else (f"{bucket}{MAKING}", "")
+    if not prefix and not store.is_local:
+        return
+    if f"{making}{INCOMPLETE}" in {stored.key for stored in store.list(place, making.rstrip("/"))}:
         raise BadInput(
             f"the partitions in {bucket}/{prefix}/ are being made, or their making was interrupted: wait, or run the"
             " same `cosmic partition` or `cosmic ingest` again"
@@ -83,7 +86,7 @@ def select_files(listing: Sequence[StoredObject], request: RunRequest) -> list[S
     Raises:
         BadInput: there is none.
     """
-    files = [stored for stored in listing if stored.key.endswith(SUFFIXES)]
+    files = [stored for stored in listing if stored.key.endswith(SUFFIXES) and RESERVED not in stored.key.split("/")]
     if not files:
         raise BadInput(
             f"no partitions (.pt or .safetensors) under {request.data_bucket}/{request.data_prefix}/:"
@@ -174,11 +177,13 @@ def make_plan(request: RunRequest, listing: Sequence[StoredObject], workload: Mo
     notes = []
     if request.file_limit > len(files):
         notes.append(
-            f"file_limit is {request.file_limit} but {request.data_prefix}/ holds {len(files)} partitions: all are used"
+            f"file_limit is {request.file_limit} but {request.data_prefix or request.data_bucket}/ holds {len(files)} partitions: all are used"
         )
     ignored = len(listing) - sum(stored.key.endswith(SUFFIXES) for stored in listing)
     if ignored:
-        notes.append(f"{ignored} objects under {request.data_prefix}/ are no partitions and were ignored")
+        notes.append(
+            f"{ignored} objects under {request.data_prefix or request.data_bucket}/ are no partitions and were ignored"
+        )
     if world_size > len(files):
         notes.append(f"{world_size} ranks reuse {len(files)} partitions round robin: metrics count each object once")
     model, script = (Model("", ""), workload) if isinstance(workload, Script) else (workload, None)

@@ -175,7 +175,9 @@ def _objects(store: Store, request: Mapping[str, Any], given: bytes | None) -> p
 
 
 def _joined(rows: pd.DataFrame, listed: pd.DataFrame, prefix: str) -> pd.DataFrame:
-    listed = listed.assign(file=prefix + "/" + listed["file"]).rename(columns={"z_spec": "z_listed"})
+    listed = listed.assign(file=(f"{prefix}/" if prefix else "") + listed["file"]).rename(
+        columns={"z_spec": "z_listed"}
+    )
     both = rows.merge(listed, how="left", on=["file", "index"], validate="many_to_one")
     lost = both["object_id"].isna()
     if lost.any():

@@ -136,3 +136,8 @@ def test_a_number_is_read_within_its_bounds_or_refused_by_name(value):
         assert 1 <= checked_int(value, "field", 1, 100) <= 100
     except BadInput as error:
         assert str(error).startswith("field must")
+
+
+def test_an_empty_data_prefix_is_the_root_of_the_bucket():
+    event = RankEvent.from_wire(EVENT.to_wire() | {"DATA_PREFIX": ""})
+    assert RankEvent.from_wire(event.to_wire()).data_prefix == ""

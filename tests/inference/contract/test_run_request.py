@@ -45,10 +45,22 @@ def test_a_batch_size_that_is_none_is_refused_by_name(size):
 
 
 @pytest.mark.parametrize("key", KEYS)
-@pytest.mark.parametrize("value", ["../x", "a/../../b", "/abs", "a\0b", "", "a//b", 7, None])
+@pytest.mark.parametrize("value", ["../x", "a/../../b", "/abs", "a\0b", "/", "a//b", 7, None])
 def test_a_key_that_leaves_its_place_is_refused_by_name(key, value):
     with pytest.raises(BadInput, match=key):
         RunRequest.read(REQUEST | {key: value})
+
+
+def test_an_empty_data_prefix_is_the_root_of_a_bucket_without_results():
+    assert RunRequest.read(REQUEST | {"data_prefix": "", "data_bucket": "other"}).data_prefix == ""
+    with pytest.raises(BadInput, match="lie in one another"):
+        RunRequest.read(REQUEST | {"data_prefix": ""})
+
+
+def test_partitions_are_not_made_in_the_root_of_a_bucket():
+    change = {"data_prefix": "", "data_bucket": "other", "partition": {"source": "s.pt", "size": "25MB"}}
+    with pytest.raises(BadInput, match="data_prefix is empty"):
+        RunRequest.read(REQUEST | change)
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,8 @@ from hypothesis import strategies as st
 
 from inference.contract.run_request import RunRequest
 from inference.errors import BadInput
-from inference.runs.plan import Model, assign, make_plan, payload
-from inference.storage.store import StoredObject
+from inference.runs.plan import Model, assign, check_complete, make_plan, payload
+from inference.storage.store import Store, StoredObject
 
 REQUEST = {
     "bucket": "cosmicai-data",
@@ -123,3 +123,18 @@ def test_the_payload_keeps_every_key_of_the_request_as_it_was_written():
     written = request().document() | {"file_limit": "2", "batch_size": "32", "object_type": "folder", "exec_args": ""}
     req = RunRequest.read(written)
     assert payload(req, plan(req, listing("1.pt", "2.pt")), "run-1").items() >= written.items()
+
+
+def test_the_root_of_a_bucket_gives_its_partitions_and_nothing_staged():
+    files = [StoredObject(key, 1000, key) for key in ("1.pt", ".cosmic/staged/model.safetensors", "2.pt")]
+    made = plan(request(data_bucket="galaxies", data_prefix=""), files)
+    assert [event.data_paths for event in made.events] == [("1.pt",), ("2.pt",)]
+
+
+def test_partitions_being_made_in_a_local_root_are_refused(tmp_path):
+    (tmp_path / "galaxies.cosmic").mkdir()
+    (tmp_path / "galaxies").mkdir()
+    check_complete(Store(str(tmp_path)), "galaxies", "")
+    (tmp_path / "galaxies.cosmic" / "incomplete").touch()
+    with pytest.raises(BadInput, match="being made"):
+        check_complete(Store(str(tmp_path)), "galaxies", "")
