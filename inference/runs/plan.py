@@ -174,16 +174,12 @@ def make_plan(request: RunRequest, listing: Sequence[StoredObject], workload: Mo
     """
     files = select_files(listing, request)
     world_size = world_size_of(request, files)
-    notes = []
+    notes, folder = [], request.data_prefix or request.data_bucket
     if request.file_limit > len(files):
-        notes.append(
-            f"file_limit is {request.file_limit} but {request.data_prefix or request.data_bucket}/ holds {len(files)} partitions: all are used"
-        )
+        notes.append(f"file_limit is {request.file_limit} but {folder}/ holds {len(files)} partitions: all are used")
     ignored = len(listing) - sum(stored.key.endswith(SUFFIXES) for stored in listing)
     if ignored:
-        notes.append(
-            f"{ignored} objects under {request.data_prefix or request.data_bucket}/ are no partitions and were ignored"
-        )
+        notes.append(f"{ignored} objects under {folder}/ are no partitions and were ignored")
     if world_size > len(files):
         notes.append(f"{world_size} ranks reuse {len(files)} partitions round robin: metrics count each object once")
     model, script = (Model("", ""), workload) if isinstance(workload, Script) else (workload, None)
