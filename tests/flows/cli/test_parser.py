@@ -18,9 +18,17 @@ def test_usage_shows_every_command_once_under_its_group():
     "example", [example for examples in EXAMPLES.values() for example in examples if not example.startswith("source")]
 )
 def test_example_of_the_help_is_understood(example):
-    program, name, *words = shlex.split(example.partition(" > ")[0])
+    program, name, *words = shlex.split(example.partition(" > ")[0].replace("\\\n", ""))
     assert program == "cosmic"
     parser_of(name).parse_args(words)
+
+
+@pytest.mark.parametrize("width", [80, 100])
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+def test_help_fits_the_terminal(command, width, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(width))
+    shown = parser_of(command).format_help() if command else usage()
+    assert [line for line in shown.splitlines() if len(line) > width] == []
 
 
 def test_every_command_has_an_example():
