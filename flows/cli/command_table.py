@@ -108,6 +108,6 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "examples": ("cosmic examples examples",),
     "completion": (
         "cosmic completion bash > ~/.local/share/bash-completion/completions/cosmic",
-        'source <(cosmic completion zsh)   # in ~/.zshrc, below compinit',
+        "source <(cosmic completion zsh)   # in ~/.zshrc, below compinit",
     ),
 }
