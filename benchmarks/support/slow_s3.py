@@ -118,9 +118,10 @@ class _Handler(BaseHTTPRequestHandler):
         content = self.rfile.read(int(self.headers.get("Content-Length", "0")))
         time.sleep(self.server.latency_s)
         if "delete" in self._asked():
-            for name in re.findall(r"<Key>(.*?)</Key>", content.decode()):
+            names = re.findall(r"<Key>(.*?)</Key>", content.decode())
+            for name in names:
                 self.server.objects.pop(f"{self._key().rstrip('/')}/{unescape(name)}", None)
-            return self._tell("DeleteResult", "")
+            return self._tell("DeleteResult", "".join(f"<Deleted><Key>{name}</Key></Deleted>" for name in names))
         key, parts = self._key(), self.server.parts
         if "uploads" in self._asked():
             return self._tell("InitiateMultipartUploadResult", f"<UploadId>{escape(key)}</UploadId>")

@@ -7,6 +7,7 @@ import logging
 import queue
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import wraps
@@ -17,7 +18,7 @@ from prefect import artifacts
 from prefect.context import FlowRunContext, SettingsContext, get_settings_context
 from prefect.events.worker import EventsWorker
 from prefect.exceptions import ObjectNotFound
-from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, Settings
+from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, Settings
 
 from tasks.reporting.formatting import plain, without_markup
 from tasks.reporting.terminal import announce
@@ -29,6 +30,8 @@ _R = TypeVar("_R")
 
 
 class _Server:
+    """Whether one Prefect server answers."""
+
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._gone_until = 0.0
@@ -45,7 +48,7 @@ class _Server:
             announce("The Prefect server does not answer. The run goes on without it; its results lie in the store.")
 
 
-_server = _Server()
+_servers: defaultdict[str | None, _Server] = defaultdict(_Server)  # by the URL of the API
 
 
 def give_up() -> None:
@@ -75,7 +78,8 @@ def _while_it_answers(publish: Callable[_P, _R]) -> Callable[_P, _R | None]:
 
     @wraps(publish)
     def tried(*args: _P.args, **kwargs: _P.kwargs) -> _R | None:
-        if _server.is_gone() or args[:1] == (None,):  # None: an artifact that could not be created, to be updated
+        server = _servers[PREFECT_API_URL.value()]
+        if server.is_gone() or args[:1] == (None,):  # None: an artifact that could not be created, to be updated
             return None
         context = FlowRunContext.get()
         if context is not None and context.flow_run is not None and "description" in kwargs:
@@ -86,9 +90,9 @@ def _while_it_answers(publish: Callable[_P, _R]) -> Callable[_P, _R | None]:
         except (httpx.HTTPError, ObjectNotFound) as error:
             if isinstance(error, httpx.HTTPStatusError) and error.response.status_code < 500:
                 raise  # it answered that something is wrong with the artifact
-            _server.note(gone=True)
+            server.note(gone=True)
             return None
-        _server.note(gone=False)
+        server.note(gone=False)
         return made
 
     return tried

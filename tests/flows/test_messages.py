@@ -6,6 +6,7 @@ import pytest
 
 from flows.run import run
 from inference.errors import BadInput
+from inference.storage.store import Store
 from tests.support.staged_scripts import WRITES_A_RESULT
 from tests.support.surveys import request_of
 
@@ -44,3 +45,25 @@ def test_script_that_sums_over_its_ranks_runs_as_it_is(store, tmp_path):
     assert [path for path in (store / "cosmicai-test" / ".cosmic" / "messages").rglob("*") if path.is_file()] == []
     (folder / "1.json").unlink()
     assert run(request, str(store), workers=3)["ranks_resumed"] == 0
+
+
+WRITES_TO_S3 = """
+import boto3, json
+key = os.environ["RESULT_PATH"] + f"/{rank}.json"
+record = {"total_cpu_time (seconds)": 2.0, "sample_persec": 10.0, "total": total}
+boto3.client("s3").put_object(Bucket=os.environ["RESULT_BUCKET"], Key=key, Body=json.dumps(record))
+"""
+
+
+@pytest.mark.soak
+@pytest.mark.usefixtures("stack")
+def test_functions_send_messages_over_the_store(tmp_path):
+    (tmp_path / "script").mkdir()
+    (tmp_path / "script" / "run.py").write_text(SCRIPT + WRITES_TO_S3)
+    script = {"script": "/tmp/sums/run.py", "S3_object_name": "sums", "script_source": str(tmp_path / "script")}
+    request = request_of(**script, model=None, file_limit=3, messages="store", result_path="results/sums")
+    document = run(request, "s3://", "lambda")
+    records = Store("s3://").read_json("cosmicai-test", "results/sums/combined_data.json")
+    assert [record["total"] for record in records] == [[4.5, 4.5]] * 3
+    assert document["messages"]["waited_s"] > 0
+    assert Store("s3://").list("cosmicai-test", ".cosmic/messages") == []

@@ -27,8 +27,8 @@ def completed(runs):
 def test_deployment_with_an_interval_runs_repeatedly_by_itself(prefect_server, store, tmp_path):
     prefect = PrefectCommand(prefect_server, tmp_path / "home")
     prefect.make_pool("local")
-    prefect.deploy("run/local", "--interval", "10", request=request_of(), store=str(store), workers=1)
-    with prefect.worker("local", tmp_path / "worker.log"):
+    prefect.deploy("run/local", "--interval", "20", request=request_of(), store=str(store), workers=1)
+    with prefect.worker("local", tmp_path / "worker.log", "--limit", "1"):
         wait_for(lambda: sum(run.auto_scheduled for run in completed(prefect.flow_runs("run/local"))) > 1)
     prefect("deployment", "delete", "run/local")
     assert (store / BUCKET / "results" / "test" / "summary.json").is_file()

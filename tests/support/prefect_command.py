@@ -59,11 +59,11 @@ class PrefectCommand:
         self("deploy", "--name", name.partition("/")[2], *words, "--params", json.dumps(parameters))
 
     @contextmanager
-    def worker(self, pool, log, command=(PREFECT,)):
+    def worker(self, pool, log, *words, command=(PREFECT,)):
         """A worker of a pool; its output goes to `log`."""
         with log.open("w") as output:
             worker = subprocess.Popen(
-                [*command, "worker", "start", "--pool", pool],
+                [*command, "worker", "start", "--pool", pool, *words],
                 cwd=self.folder,
                 env=self.environment,
                 stdout=output,
@@ -78,7 +78,7 @@ class PrefectCommand:
     def run_to_completion(self, name, pool, log, command=(PREFECT,), **parameters):
         """Run a deployment with a worker of its pool; the command fails unless the flow run ends Completed."""
         words = [word for key, value in parameters.items() for word in ("--param", f"{key}={json.dumps(value)}")]
-        with self.worker(pool, log, command):
+        with self.worker(pool, log, command=command):
             try:
                 self("deployment", "run", name, *words, "--watch", "--watch-timeout", "380")
             except AssertionError as error:

@@ -2,7 +2,7 @@
 
 OF_A_RUN = {
     *("run_id", "created", "store", "report", "workers", "execution", "notes", "backups"),
-    *("ranks_resumed", "cold_ranks", "makespan_s", "end_to_end_s", "cost", "costs"),
+    *("ranks_resumed", "cold_ranks", "dispatched_at", "prediction", "makespan_s", "end_to_end_s", "cost", "costs"),
     *("samples_per_s", "throughput_bps", "throughput_bps_sum_of_ranks"),
 }
 OF_A_RANK = ("wall_", "cpu_", "peak_", "idle_", "store_", "samples_per_s", "started_at", "ended_at", "billed_s")

@@ -165,7 +165,7 @@ def trained_once(tmp_path_factory, prefect_server):
     folder = tmp_path_factory.mktemp("trained")
     with reporting_to(prefect_server):
         document = train_in(folder, half=True)
-        keys = ("cosmic-model-card", "cosmic-training-page", "cosmic-training")
+        keys = ("cosmic-model-card", "cosmic-training")
         return folder / "out", document, [Artifact.get(key).data for key in keys]
 
 
@@ -199,9 +199,8 @@ class TestTheFlow:
             np.testing.assert_allclose(halved[name], tensor, rtol=1e-3, atol=1e-6)
 
     def test_publishes_card_and_history_as_artifacts(self, trained_once):
-        card, page, history = trained_once[2]
+        card, history = trained_once[2]
         assert card.startswith("# Model card")
-        assert "training.html" in page
         rows = json.loads(history)
         assert [(row["phase"], row["epoch"]) for row in rows] == [("pretraining", 1), ("training", 1), ("training", 2)]
 
