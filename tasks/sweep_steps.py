@@ -26,7 +26,15 @@ from tasks.reporting.formatting import plain
 from tasks.reporting.table import Table
 from tasks.sweeps.cells import Measurement, cells_of
 from tasks.sweeps.plots import Plot, plots_of
-from tasks.sweeps.report import DOCUMENT, REPORT, _failed, _tables, describe_sweep, measured_on, render_sweep
+from tasks.sweeps.report import (
+    DOCUMENT,
+    REPORT,
+    describe_sweep,
+    failed_runs,
+    measured_on,
+    render_sweep,
+    tables_of_sweep,
+)
 from tasks.sweeps.sweep import Sweep
 
 
@@ -91,7 +99,7 @@ def publish_sweep(
         StoreError: the store or the folder cannot be written.
     """
     cells = cells_of(measured)
-    tables, plots = _tables(cells), plots_of(cells)
+    tables, plots = tables_of_sweep(cells), plots_of(cells)
     bucket, folder, store = str(sweep.request["bucket"]), f"sweeps/{sweep.name}", Store(store_root)
     path = store.local_path(bucket, f"{folder}/{REPORT}")
     document = describe_sweep(sweep.name, sweep.description, measured) | {
@@ -128,7 +136,7 @@ def _json(value: object) -> bytes:
 def _markdown(document: dict[str, Any], tables: Sequence[Table]) -> str:
     parts = [f"# Sweep {plain(document['sweep'])}", plain(document["description"]), plain(measured_on(document))]
     parts += [f"- {plain(sentence)}" for sentence in document["findings"]]
-    parts += [f"- FAILED {plain(which)}: {plain(why)}" for which, why in _failed(document)]
+    parts += [f"- FAILED {plain(which)}: {plain(why)}" for which, why in failed_runs(document)]
     parts += [f"## {table.title}\n\n{table.to_markdown()}" for table in tables]
     return "\n\n".join(part for part in parts if part) + "\n"
 

@@ -28,6 +28,11 @@ def add_json(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_explain(parser: argparse.ArgumentParser) -> None:
+    """Add `--explain`."""
+    parser.add_argument("--explain", action="store_true", help="say below each table what its figures are")
+
+
 def add_aws_credentials(parser: argparse.ArgumentParser) -> None:
     """Add `--aws-credentials`."""
     parser.add_argument(

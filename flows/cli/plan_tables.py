@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from flows.cli.terminal import console, print_json, say
+from flows.cli.terminal import print_json, say, show_table
 from inference.errors import BadInput
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def show_best(request: "RunRequest", args: argparse.Namespace) -> int:
         rows = {"best": best.to_dict(), "request": changed, "front": [each.to_dict() for each in front]}
         print_json(rows | {"tried": len(choices), "notes": notes})
         return 0
-    table = Table(title=f"best of {len(choices):,} configurations, and the front", title_justify="left")
+    table = Table(title=f"best of {len(choices):,} configurations, and the front")
     for name in ("", "executor", "partition", "MB", "at once", "precision", "backups", "ranks"):
         table.add_column(name)
     for name in ("end to end", "P90", "bill", "P90"):
@@ -68,7 +68,7 @@ def show_best(request: "RunRequest", args: argparse.Namespace) -> int:
         figures = (f"{each.s:,.1f} s", f"{each.s_p90:,.1f} s", usd(each.usd), usd(each.usd_p90))
         backups = "yes" if each.backups else "no"
         table.add_row("best" if each == best else "", *where, backups, f"{each.ranks:,}", *figures)
-    console().print(table)
+    show_table(table, drop=("backups", "ranks", "precision", "partition"))
     for note in notes:
         say(f"note: {note}", "dim")
     if args.out is not None:
@@ -95,7 +95,7 @@ def show_score(where: str, store_root: str, *, as_json: bool) -> int:
         return 0
     if not found:
         raise BadInput(f"--score: no run under {where} was predicted, and none has runs of its kind before it")
-    table = Table(title=f"{counted(len(runs), 'run')} under {where}", title_justify="left")
+    table = Table(title=f"{counted(len(runs), 'run')} under {where}")
     table.add_column("expected")
     table.add_column("executor")
     for name in ("runs", "replayed", "median error", "bias", "in 90 % interval", "drift"):
@@ -104,7 +104,7 @@ def show_score(where: str, store_root: str, *, as_json: bool) -> int:
         drift = DASH if each.drift is None else f"{each.drift:+.1%}"
         shares = (f"{each.median_error:.1%}", f"{each.bias:+.1%}", f"{each.coverage:.0%}", drift)
         table.add_row(FIGURES[each.figure], each.executor, str(each.runs), str(each.replayed), *shares)
-    console().print(table)
+    show_table(table, drop=("drift", "replayed"))
     say(
         "An error is expected over actual, less 1. Drift is the bias of the newer half less that of the older."
         " A replayed prediction is made now, from the runs before its run only. Runs that did not run all their ranks"

@@ -1,13 +1,20 @@
 """Printing for subcommands: tables, sentences and JSON documents."""
 
 import json
+import os
 import sys
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.text import Text
 
 from inference.contract.validation import sanitize_text
+
+if TYPE_CHECKING:
+    from rich.table import Table as RichTable
+
+    from tasks.reporting.table import Table
 
 
 class _Literal(Console):
@@ -20,9 +27,16 @@ class _Literal(Console):
 def console(*, stderr: bool = False) -> Console:
     """A terminal to print tables on; as wide as a table needs where no terminal tells its width."""
     out = _Literal(stderr=stderr, markup=False, emoji=False)
-    if not out.is_terminal:
+    if not out.is_terminal and "COLUMNS" not in os.environ:
         out.width = 120
     return out
+
+
+def show_table(table: "Table | RichTable", *, drop: Sequence[str] = (), explain: bool = False) -> None:
+    """Print a table as wide as the terminal (`tasks.reporting.terminal_table.print_table`)."""
+    from tasks.reporting.terminal_table import print_table
+
+    print_table(console(), table, drop=drop, explain=explain)
 
 
 def say(sentence: str, style: str = "", *, stderr: bool = False) -> None:

@@ -31,6 +31,7 @@ DEFINITIONS = {
     "wall_gbps": ("Over makespan Gbit/s", "what the run really moved"),
 }
 _IN_BRIEF = ("records", "planned", "samples", "mean_s", "median_s", "max_s", "sum_gbps", "makespan_s", "wall_gbps")
+_DETAILS = ("planned", "median_s", "max_s", "sum_gbps")
 
 
 def figures(run: ArchivedRun) -> Row:
@@ -69,7 +70,10 @@ def figures(run: ArchivedRun) -> Row:
 def runs_table(rows: Sequence[Row]) -> Table:
     """One row a run, of `figures`; what is less often asked for is left to `facts`."""
     known = [key for key in _IN_BRIEF if any(row.get(key) is not None for row in rows)]
-    columns = [Column("run", "Run", as_text, text=True), *(Column(key, DEFINITIONS[key][0], _shown) for key in known)]
+    columns = [
+        Column("run", "Run", _short, text=True),
+        *(Column(key, DEFINITIONS[key][0], _shown, detail=key in _DETAILS) for key in known),
+    ]
     caption = " ".join(f"{DEFINITIONS[key][0]}: {DEFINITIONS[key][1]}." for key in known)
     return Table("runs", "Runs", columns, rows, caption)
 
@@ -88,7 +92,7 @@ def repeats_table(rows: Sequence[Row]) -> Table | None:
     columns = [
         Column("run", "Result path", as_text, text=True),
         Column("runs", "Runs"),
-        *(Column(key, DEFINITIONS[key][0], spread=True) for key in shown),
+        *(Column(key, DEFINITIONS[key][0], spread=True, detail=key == "sum_gbps") for key in shown),
     ]
     caption = "Each number is the mean over the runs; after ± half its 95 % interval (Student's t)."
     return Table("repeats", "Repeats", columns, found, caption)
@@ -102,6 +106,10 @@ def _mean_row(name: str, group: Sequence[Row], keys: Sequence[str]) -> Row:
             mean = mean_interval(values)
             row |= {key: mean.mean, f"{key}_low": mean.low, f"{key}_high": mean.high}
     return row
+
+
+def _short(name: str) -> str:
+    return name.removesuffix("/combined_data.json")
 
 
 def _shown(value: Any) -> str:

@@ -1,16 +1,11 @@
-"""One table in its forms: CSV, JSON, Markdown, terminal and artifact."""
+"""One table in its forms: CSV, JSON, Markdown and artifact; `terminal_table` prints it."""
 
 import csv
 import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
-from rich import box
-from rich.table import Table as RichTable
-from rich.text import Text
-
-from inference.contract.validation import sanitize_text
 from tasks.reporting.formatting import DASH, known, markdown_table, number, spreadsheet_text
 
 Row = dict[str, Any]
@@ -26,7 +21,8 @@ class Column(NamedTuple):
     """A column: its key in the rows, its heading with the unit, and how a cell is shown.
 
     A column with a spread has `<key>_low` and `<key>_high` beside it in the rows, the ends of the 95 % interval. Text
-    stands on the left; wide text may be broken over lines in a page.
+    stands on the left; wide text explains a figure, and may be broken over lines in a page. A detail is left out first
+    where a terminal is narrow.
     """
 
     key: str
@@ -35,6 +31,7 @@ class Column(NamedTuple):
     spread: bool = False
     text: bool = False
     wide: bool = False
+    detail: bool = False
 
     def shown(self, row: Mapping[str, Any]) -> str:
         """The cell as people read it."""
@@ -84,21 +81,6 @@ class Table:
     def to_markdown(self) -> str:
         """The table as Markdown, its caption below."""
         return f"{markdown_table([column.title for column in self.columns], self.cells())}\n\n{self.caption}"
-
-    def to_rich(self, width: int) -> RichTable:
-        """The table for a terminal so many columns wide."""
-        table = RichTable(
-            title=Text(self.title), title_justify="left", caption=Text(self.caption), caption_justify="left"
-        )
-        table.box, table.padding, table.pad_edge = box.SIMPLE_HEAD, (0, 1, 0, 0), False
-        least = [max(map(len, [*column.title.split(), "0.00 ± 0.00" * column.spread])) for column in self.columns]
-        fits = sum(least) + 2 * len(least) <= width  # words are broken only where nothing else helps
-        for column, room in zip(self.columns, least, strict=True):
-            justify: Literal["left", "right"] = "left" if column.text else "right"
-            table.add_column(Text(column.title), justify=justify, overflow="fold", min_width=room if fits else None)
-        for cells in self.cells():
-            table.add_row(*(Text(sanitize_text(cell)) for cell in cells))
-        return table
 
     def to_artifact(self) -> list[dict[str, str]]:
         """The rows as Prefect's table artifact takes them."""

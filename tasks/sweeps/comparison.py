@@ -120,8 +120,9 @@ def compare(a: Side, b: Side, fail_above: float | None = None, gates: Sequence[s
     noise; where one run each leaves the noise unknown, the ratio alone decides.
 
     Returns:
-        The comparison as JSON: `a`, `b`, `warnings` (what differs besides the figures), `rows` (cell, metric, a and b
-        with interval and runs, ratio B/A with interval, verdict), `fail_above`, `tripped` (a sentence each).
+        The comparison as JSON: `a`, `b`, `settings` (those that differ: setting, a, b), `warnings` (a sentence for each
+        of them, then what else a reader must know), `rows` (cell, metric, a and b with interval and runs, ratio B/A
+        with interval, verdict), `fail_above`, `tripped` (a sentence each).
 
     Raises:
         BadInput: `fail_above` is below 1, a gate is no metric that has a better and a worse, or no cell is in both.
@@ -129,11 +130,14 @@ def compare(a: Side, b: Side, fail_above: float | None = None, gates: Sequence[s
     check_gate(fail_above, gates)
     pairs = _pairs(a, b)
     rows = [row for label, one, other in pairs for row in _rows(label, one, other)]
+    settings = _settings(pairs)
+    different = [f"different {each['setting']}: A has {each['a']}, B has {each['b']}" for each in settings]
     tripped = [] if fail_above is None else [trip for row in rows for trip in _trips(row, fail_above, gates)]
     return {
         "a": a.name,
         "b": b.name,
-        "warnings": list(dict.fromkeys(_warnings(a, b, pairs))),
+        "settings": settings,
+        "warnings": [*different, *_warnings(a, b, pairs)],
         "rows": rows,
         "fail_above": fail_above,
         "gates": list(gates) if fail_above is not None else [],
@@ -171,13 +175,19 @@ def _point(cell: Cell) -> tuple[Any, ...]:
     return tuple(cell.axes.get(axis) for axis in AXES)
 
 
+def _settings(pairs: Sequence[tuple[str, Cell, Cell]]) -> list[dict[str, str]]:
+    """What differs besides the figures, each once."""
+    found = [
+        {"setting": what, "a": _said(values[0]), "b": _said(values[1])}
+        for _, one, other in pairs
+        for what, value_of in _SAME
+        for values in [[value_of(side.runs[0].document) for side in (one, other)]]
+        if values[0] != values[1]
+    ]
+    return [each for number, each in enumerate(found) if each not in found[:number]]
+
+
 def _warnings(a: Side, b: Side, pairs: Sequence[tuple[str, Cell, Cell]]) -> Iterator[str]:
-    for _, one, other in pairs:
-        documents = one.runs[0].document, other.runs[0].document
-        for what, value_of in _SAME:
-            values = [value_of(document) for document in documents]
-            if values[0] != values[1]:
-                yield f"different {what}: A has {_said(values[0])}, B has {_said(values[1])}"
     for side, letter in ((a, "A"), (b, "B")):
         alone = len(side.cells) - len(pairs)
         if alone > 0:

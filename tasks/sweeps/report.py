@@ -4,8 +4,6 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from rich.console import Console
-
 from tasks.reporting.page import render_page
 from tasks.reporting.table import Table
 from tasks.sweeps.cells import AXES, Cell, Measurement, cells_of
@@ -31,7 +29,7 @@ def describe_sweep(name: str, description: str, measured: Sequence[Measurement])
             {"axes": dict(run.axes), "repeat": run.repeat, "error": run.failed} for run in measured if run.failed
         ],
         "findings": findings_of(cells),
-        "tables": {table.name: table.to_dict() for table in _tables(cells)},
+        "tables": {table.name: table.to_dict() for table in tables_of_sweep(cells)},
         "measurements": [run.to_dict() for run in measured],
     }
 
@@ -43,7 +41,8 @@ def measured_on(document: dict[str, Any]) -> str:
     return f"{count}, {where}. Local ranks ran there, ranks of Lambda in AWS."
 
 
-def _tables(cells: Sequence[Cell]) -> list[Table]:
+def tables_of_sweep(cells: Sequence[Cell]) -> list[Table]:
+    """Its tables; none where every run failed."""
     return tables_of(cells) if any(cell.runs for cell in cells) else []
 
 
@@ -61,34 +60,14 @@ def render_sweep(document: dict[str, Any], tables: Sequence[Table], plots: Seque
         machine=described(document["machine"]),
         tables=tables,
         plots=plots,
-        failed=[(which, why, "") for which, why in _failed(document)],
+        failed=[(which, why, "") for which, why in failed_runs(document)],
     )
 
 
-def _failed(document: dict[str, Any]) -> list[tuple[str, str]]:
+def failed_runs(document: dict[str, Any]) -> list[tuple[str, str]]:
     """Which runs failed, named by what varies among all, and why."""
     cells = cells_of(Measurement(run["axes"], run["repeat"], {}, run["failed"]) for run in document["measurements"])
     names = [axis for axis in AXES if len({cell.axes.get(axis) for cell in cells}) > 1]
     return [
         (f"{Cell(run['axes'], ()).label(names)}, run {run['repeat']}", str(run["error"])) for run in document["failed"]
     ]
-
-
-def show(document: dict[str, Any], console: Console) -> None:
-    """Print a sweep's tables, findings and failures.
-
-    Args:
-        document: of `publish_sweep`.
-        console: to print on.
-    """
-    measured = [
-        Measurement(run["axes"], run["repeat"], run["document"], run["failed"]) for run in document["measurements"]
-    ]
-    for table in _tables(cells_of(measured)):
-        console.print(table.to_rich(console.width))
-    for sentence in document["findings"]:
-        console.print(f"* {sentence}", highlight=False, markup=False)
-    for which, why in _failed(document):
-        console.print(f"FAILED {which}: {why}", style="red", highlight=False, markup=False)
-    if document.get("report"):
-        console.print(f"report: {document['report']}", highlight=False, markup=False)

@@ -14,18 +14,20 @@ from tasks.sweeps.statistics import mean_interval, ratio_interval, without_outli
 OUTLIERS = "those more than 1.5 interquartile ranges outside the quartiles"
 
 
-def _metric(name: str, title: str | None = None, show: Callable[[Any], str] = number) -> Column:
+def _metric(
+    name: str, title: str | None = None, show: Callable[[Any], str] = number, *, detail: bool = False
+) -> Column:
     metric = METRICS[name]
     unit = f" {metric.unit}" if metric.unit and metric.unit != "USD" else ""
-    return Column(name, title or f"{metric.title}{unit}", show, spread=True)
+    return Column(name, title or f"{metric.title}{unit}", show, spread=True, detail=detail)
 
 
-_SPEED = (_metric("makespan_s"), _metric("samples_per_s", "Samples/s"), _metric("mbit_per_s", "Mbit/s"))
-_MEMORY = _metric("peak_memory_mb")
+_SPEED = (_metric("makespan_s"), _metric("samples_per_s", "Samples/s"), _metric("mbit_per_s", "Mbit/s", detail=True))
+_MEMORY = _metric("peak_memory_mb", detail=True)
 _COST = _metric("usd", show=usd)
 COLUMNS: dict[str, Sequence[Column]] = {
     "batch_size": (_SPEED[0], _metric("batch_s"), *_SPEED[1:], _MEMORY),
-    "partition_size": (*_SPEED, _metric("batch_s"), _MEMORY, _metric("concurrent_ranks"), _COST),
+    "partition_size": (*_SPEED, _metric("batch_s"), _MEMORY, _metric("concurrent_ranks", detail=True), _COST),
     "data_size": (
         _metric("samples"),
         _SPEED[0],
@@ -136,7 +138,7 @@ def by_executor(cells: Sequence[Cell]) -> Table:
         Column("metric", "Metric", as_text, text=True),
         *(Column(executor, executor, spread=True) for executor in executors),
         *(Column(f"{other}_ratio", f"{other} : {base}", spread=True) for other in others),
-        Column("note", "Note", as_text, text=True),
+        Column("note", "Note", as_text, text=True, wide=True),
     ]
     return Table("executor", "Local processes against AWS", columns, rows, SPREAD)
 
@@ -169,10 +171,10 @@ def of_ranks(cells: Sequence[Cell]) -> Table:
         *(_axis(name) for name in names),
         Column("start", "Start", as_text, text=True),
         Column("ranks", "Ranks"),
-        Column("outliers", "Outliers"),
+        Column("outliers", "Outliers", detail=True),
         Column("mean_s", "Mean s", spread=True),
         *(Column(f"{key}_s", f"{title} s") for key, title in (("median", "Median"), ("p95", "p95"), ("max", "Max"))),
-        *(Column(f"share_{stage}", titles[stage], percent) for stage in (*STAGES, REST)),
+        *(Column(f"share_{stage}", titles[stage], percent, detail=True) for stage in (*STAGES, REST)),
     ]
     caption = (
         f"Wall time of ranks over all runs of a cell. The mean leaves out outliers, {OUTLIERS}; median,"

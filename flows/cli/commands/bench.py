@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 
 from flows.cli import prefect_server as prefect_api
-from flows.cli.options import add_aws_credentials, add_json, add_store
-from flows.cli.terminal import console, print_json, say
+from flows.cli.options import add_aws_credentials, add_explain, add_json, add_store
+from flows.cli.terminal import print_json, say, show_table
 from inference.errors import BadInput
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--results", metavar="FOLDER", help="also write tables and plots to this folder")
     add_aws_credentials(parser)
     parser.add_argument("--verbose", action="store_true", help="show Prefect's own log")
+    add_explain(parser)
     add_json(parser)
 
 
@@ -62,9 +63,9 @@ def main(args: argparse.Namespace) -> int:
     if args.json:
         print_json(document)
     else:
-        from tasks.sweeps.report import show
+        from flows.cli.sweep_tables import show
 
-        show(document, console())
+        show(document, explain=args.explain)
     return 1 if document["failed"] else 0
 
 
@@ -91,7 +92,7 @@ def show_expected(sweep: "Sweep", expected: "list[Expectation]", *, as_json: boo
             | {"expected_s": _seconds(sweep, expected), "how": sources(expected)}
         )
         return
-    table = Table(title=f"sweep {sweep.name}: {len(expected)} cells", title_justify="left")
+    table = Table(title=f"sweep {sweep.name}: {len(expected)} cells")
     table.add_column("cell", overflow="fold")
     table.add_column("executor")
     for name in ("runs", "ranks", "invocations", "rank s", "run s", "USD"):
@@ -103,7 +104,7 @@ def show_expected(sweep: "Sweep", expected: "list[Expectation]", *, as_json: boo
         table.add_row(each.cell.name, each.cell.executor, *counts, *times, shown(each.usd))
     table.add_section()
     table.add_row("all", "", "", "", f"{invocations:,}", "", "", shown(usd))
-    console().print(table)
+    show_table(table, drop=("rank s", "invocations", "executor"))
     say(_time(sweep, expected))
     say(f"Expected, {sources(expected)}; local workers cost nothing. Nothing was run.", "dim")
 

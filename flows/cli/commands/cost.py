@@ -5,7 +5,7 @@ import argparse
 from rich.table import Table
 
 from flows.cli.options import add_json, add_store, bucket_and_path
-from flows.cli.terminal import console, print_json, say
+from flows.cli.terminal import print_json, say, show_table
 from tasks.reporting.formatting import DASH
 
 METHODS = ("billed", "used-memory", "as-printed")  # tasks.bill's, which takes seconds to import
@@ -28,7 +28,7 @@ def main(args: argparse.Namespace) -> int:
     if args.json:
         print_json(cost.to_dict())
         return 0
-    table = Table(title=f"{args.result_path}: {cost.headline}", title_justify="left")
+    table = Table(title=f"{args.result_path}: {cost.headline}")
     for name in ("item", "quantity", "unit", "USD a unit", "USD", "quantity is"):
         table.add_column(name, justify="right" if name in {"quantity", "USD a unit", "USD"} else "left")
     for item in cost.items:
@@ -40,6 +40,6 @@ def main(args: argparse.Namespace) -> int:
             DASH if item.usd is None else f"{item.usd:.6f}",
             item.how,
         )
-    console().print(table)
+    show_table(table, drop=("USD a unit",))
     say((f"{cost.label}: " if cost.label else "") + cost.how)
     return 0

@@ -6,7 +6,7 @@ import os
 from rich.table import Table
 
 from flows.cli.options import add_aws_credentials, add_json
-from flows.cli.terminal import console, print_json, say
+from flows.cli.terminal import print_json, say, show_table
 from inference.contract.object_keys import checked_bucket
 from inference.errors import BadInput
 
@@ -88,10 +88,10 @@ def main(args: argparse.Namespace) -> int:
         print_json({"stack": args.stack_name, "changed": deployed.changed, "outputs": dict(deployed.outputs)})
         return 0
     state = "deployed" if deployed.changed else "nothing to change"
-    table = Table(title=f"stack {args.stack_name}: {state}", title_justify="left")
+    table = Table(title=f"stack {args.stack_name}: {state}")
     table.add_column("what")
     table.add_column("name", overflow="fold")
     for name, value in deployed.outputs.items():
         table.add_row(name, value)
-    console().print(table)
+    show_table(table)
     return 0

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 from flows.cli.options import add_json
-from flows.cli.terminal import console, print_json, say
+from flows.cli.terminal import print_json, say, show_table
 from inference.errors import BadInput
 from tasks.reporting.formatting import DASH, number, seconds
 
@@ -48,9 +48,8 @@ def main(args: argparse.Namespace) -> int:
     for name, phase in ("Initialize", execution.initialize), ("Map", execution.map), ("Summarize", execution.summarize):
         table.add_row(name, phase.name if phase else DASH, seconds(phase.seconds if phase else None))
     table.add_row("whole execution", "", seconds(execution.seconds))
-    out = console()
     say(f"{execution.arn}: {execution.status}")
-    out.print(table)
+    show_table(table)
     for line in _lines(execution):
         say(line)
     return 0

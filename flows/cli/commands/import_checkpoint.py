@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from flows.cli.options import add_json
-from flows.cli.terminal import console, print_json, say
+from flows.cli.terminal import print_json, say, show_table
 from inference.errors import BadInput
 from tasks.checkpoint_import.convert import Imported, import_checkpoint
 
@@ -67,7 +67,7 @@ def _show(source: Path, out: Path, imported: Imported) -> None:
     if config.convolution_ratio is not None:
         convolutions = f"ratio {config.convolution_ratio:g}, {config.convolution_groups} groups"
     published = _PUBLISHED.get(imported.parameters)
-    table = Table(title=Text(f"{source} as {out}"), title_justify="left", show_header=False)
+    table = Table(title=Text(f"{source} as {out}"), show_header=False)
     for name, value in {
         "image": f"{config.bands} bands of {config.image_size} x {config.image_size} pixels, patches of {config.patch}",
         "encoder": f"{config.depth} blocks of width {config.width}, {config.heads} heads",
@@ -87,7 +87,6 @@ def _show(source: Path, out: Path, imported: Imported) -> None:
         "SHA-256 of the result": imported.sha256,
     }.items():
         table.add_row(Text(name), Text(value))
-    terminal = console()
-    terminal.print(table)
+    show_table(table)
     for note in imported.notes:
         say(f"note: {note}")

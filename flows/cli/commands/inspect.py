@@ -6,7 +6,7 @@ from pathlib import Path
 from flows.cli.commands.partition import mapping_of
 from flows.cli.options import add_json
 from flows.cli.survey_options import add_column_options, add_pixel_options, column_options, pixel_options
-from flows.cli.terminal import console, print_json, say
+from flows.cli.terminal import print_json, say, show_table
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,7 +42,7 @@ def main(args: argparse.Namespace) -> int:
     table.add_column(overflow="fold")
     for what, value in lines:
         table.add_row(sanitize_text(what), sanitize_text(value), style=None)
-    console().print(table, markup=False)
+    show_table(table)
     for doubt in found.doubts:
         say(f"doubtful: {sanitize_text(doubt)}", "yellow")
     return 0

@@ -3,9 +3,9 @@
 import argparse
 from pathlib import Path
 
-from flows.cli.options import add_json, add_store, bucket_and_path
+from flows.cli.options import add_explain, add_json, add_store, bucket_and_path
 from flows.cli.survey_options import add_column_options, column_options
-from flows.cli.terminal import console, print_json, say
+from flows.cli.terminal import print_json, say, show_table
 from inference.errors import BadInput
 
 
@@ -21,6 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--bins", type=int, default=8, metavar="N", help="about how many (default %(default)s)")
     parser.add_argument("--partial", action="store_true", help="take what is there of an incomplete run")
     add_column_options(parser, "redshift", "prediction")
+    add_explain(parser)
     add_json(parser)
 
 
@@ -28,6 +29,7 @@ def main(args: argparse.Namespace) -> int:
     """Measure, print, write."""
     from inference.storage.store import Store
     from tasks.photoz.quality import quality_of, read_table, write
+    from tasks.reporting.terminal_table import EXPLAIN
     from tasks.run_results.catalogue import calibration_of, read_catalogue
 
     if not 1 <= args.bins <= 100:
@@ -49,9 +51,10 @@ def main(args: argparse.Namespace) -> int:
     if args.json:
         print_json(quality.to_dict() | {"missing_ranks": missing, "files": [str(path) for path in written]})
         return 0
-    out = console()
     for table in quality.tables():
-        out.print(table.to_rich(out.width))
+        show_table(table, explain=args.explain)
+    if not args.explain:
+        say(EXPLAIN, "dim")
     if missing:
         say(f"WARNING the run is incomplete: {missing} ranks are missing", "yellow")
     if written:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 from flows.cli.options import add_json, add_store
-from flows.cli.terminal import console, print_json, say
+from flows.cli.terminal import print_json, say, show_table
 from inference.errors import BadInput
 
 if TYPE_CHECKING:
@@ -65,10 +65,7 @@ def show(prediction: "Prediction") -> None:
     """Print a prediction."""
     from tasks.reporting.formatting import DASH, usd
 
-    table = Table(
-        title=f"{prediction.ranks:,} ranks, {prediction.samples:,} galaxies, {prediction.executor}",
-        title_justify="left",
-    )
+    table = Table(title=f"{prediction.ranks:,} ranks, {prediction.samples:,} galaxies, {prediction.executor}")
     table.add_column("expected")
     for name in ("P50", "P90", "90 % interval"):
         table.add_column(name, justify="right")
@@ -85,7 +82,7 @@ def show(prediction: "Prediction") -> None:
         table.add_row("bill on Lambda", usd(bill.p50), usd(bill.p90), f"{usd(bill.low)} to {usd(bill.high)}")
     for name, value in prediction.lines.items():
         table.add_row(f"  {name}", usd(value), "", "")
-    console().print(table)
+    show_table(table)
     say(prediction.limit)
     for check in prediction.checks:
         say(f"{check.name}: {check.says}", "" if check.ok else "red")

@@ -5,7 +5,7 @@ import argparse
 from rich.table import Table
 
 from flows.cli.options import add_json
-from flows.cli.terminal import console, print_json, say
+from flows.cli.terminal import print_json, say, show_table
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,13 +30,13 @@ def main(args: argparse.Namespace) -> int:
     if args.json:
         print_json({"book": path, "regions": {name: each.model_dump(mode="json") for name, each in fetched.items()}})
         return 0
-    table = Table(title="USD a GB-second, first tier", title_justify="left")
+    table = Table(title="USD a GB-second, first tier")
     for name in ("region", "architecture", "before", "now"):
         table.add_column(name, justify="right" if name in {"before", "now"} else "left")
     for region, prices in fetched.items():
         for architecture, tiers in prices.usd_per_gb_s.items():
             old = before.tiers(region, architecture)[0].usd
             table.add_row(region, architecture, unit_price(old), unit_price(tiers[0].usd))
-    console().print(table)
+    show_table(table)
     say(f"written: {path}")
     return 0

@@ -9,14 +9,13 @@ from rich.table import Table
 
 from flows.cli import prefect_server as prefect_api
 from flows.cli.options import add_aws_credentials, add_json, add_store
-from flows.cli.terminal import console, print_json, say
+from flows.cli.terminal import print_json, say, show_table
 from inference.errors import BadInput, CosmicError, RunIncomplete, missing_of
 
 if TYPE_CHECKING:
     from inference.contract.run_request import RunRequest
 
 _SHOWN = 12  # ranks in the terminal; the report has them all
-_WIDE = 100  # columns of a terminal that take every column of the table of ranks
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -117,9 +116,8 @@ def with_cluster(request: "RunRequest", args: argparse.Namespace) -> "RunRequest
 
 def show(document: dict[str, Any]) -> None:
     """Print what a run came to as tables."""
-    out = console()
-    out.print(_headline(document))
-    out.print(_ranks(document, out.width))
+    show_table(_headline(document))
+    show_table(_ranks(document), drop=("compute s", "read s", "peak MB", "galaxies/s"))
     if document.get("tolerated"):
         say(f"tolerated: {missing_of(document)}", "yellow")
     for note in document["notes"]:
@@ -132,7 +130,7 @@ def _number(value: float | None, form: str, unit: str = "") -> str:
 
 
 def _headline(document: dict[str, Any]) -> Table:
-    table = Table(title=f"run {document['result_path']}", show_header=False, title_justify="left")
+    table = Table(title=f"run {document['result_path']}", show_header=False)
     table.add_column(style="bold")
     table.add_column()
     cost, metrics = document["cost"], document["metrics"]
@@ -175,11 +173,11 @@ def _headline(document: dict[str, Any]) -> Table:
     return table
 
 
-def _ranks(document: dict[str, Any], width: int) -> Table:
+def _ranks(document: dict[str, Any]) -> Table:
     rows = document["ranks"]
     shown = rows[:_SHOWN]
     title = "ranks" if len(rows) <= _SHOWN else f"ranks, the first {_SHOWN} of {len(rows)}"
-    table = Table(title=title, title_justify="left")
+    table = Table(title=title)
     table.add_column("rank", justify="right")
     table.add_column("partition", overflow="fold")
     numbers = {
@@ -190,8 +188,6 @@ def _ranks(document: dict[str, Any], width: int) -> Table:
         "galaxies/s": ("samples_per_s", ",.0f"),
         "peak MB": ("peak_rss_mb", ",.0f"),
     }
-    if width < _WIDE:
-        del numbers["read s"], numbers["compute s"]
     for name in numbers:
         table.add_column(name, justify="right")
     table.add_column("start")

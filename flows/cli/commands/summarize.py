@@ -3,8 +3,8 @@
 import argparse
 from pathlib import Path
 
-from flows.cli.options import add_json, add_store, bucket_and_path
-from flows.cli.terminal import console, print_json, say
+from flows.cli.options import add_explain, add_json, add_store, bucket_and_path
+from flows.cli.terminal import print_json, say, show_table
 from inference.errors import BadInput
 
 
@@ -21,6 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--plan", type=Path, metavar="PAYLOAD", help="the payload.json of the run, to name what is missing"
     )
     plan.add_argument("--ranks", type=int, metavar="N", help="how many ranks the run had")
+    add_explain(parser)
     add_json(parser)
 
 
@@ -32,6 +33,7 @@ def main(args: argparse.Namespace) -> int:
     from tasks.combined_data.find import find_runs, find_stored_runs, with_plan
     from tasks.combined_data.records import Planned, read_plan
     from tasks.combined_data.tables import facts, figures, repeats_table, runs_table
+    from tasks.reporting.terminal_table import EXPLAIN
 
     if args.ranks is not None and args.ranks < 1:
         raise BadInput(f"--ranks must be at least 1, not {args.ranks}")
@@ -53,20 +55,21 @@ def main(args: argparse.Namespace) -> int:
         warnings = [{"run": name, "warning": shortfall} for name, shortfall in incomplete]
         print_json({"runs": rows, "repeats": list(repeats.rows) if repeats else [], "warnings": warnings})
         return 1 if incomplete else 0
-    out = console()
     if len(rows) == 1:
-        table = Table(
-            title=f"run {rows[0].get('result_path') or rows[0]['run']}", show_header=False, title_justify="left"
-        )
-        for style in ("bold", "", "dim"):
-            table.add_column(style=style, justify="left" if style else "right")
+        table = Table(title=f"run {rows[0].get('result_path') or rows[0]['run']}", show_header=False)
+        table.add_column(style="bold")
+        table.add_column(justify="right")
+        if args.explain:
+            table.add_column(style="dim")
         for line in facts(rows[0]):
-            table.add_row(*line)
-        out.print(table)
+            table.add_row(*(line if args.explain else line[:2]))
+        show_table(table)
     else:
         for each in (runs_table(rows), repeats):
             if each is not None:
-                out.print(each.to_rich(out.width))
+                show_table(each, explain=args.explain)
+    if not args.explain:
+        say(EXPLAIN, "dim")
     for name, shortfall in incomplete:
         say(f"WARNING {name}: {shortfall}", "yellow")
     return 1 if incomplete else 0

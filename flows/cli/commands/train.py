@@ -7,7 +7,7 @@ from typing import Any
 
 from flows.cli import prefect_server as prefect_api
 from flows.cli.options import add_json, add_store
-from flows.cli.terminal import console, print_json, say
+from flows.cli.terminal import print_json, say, show_table
 from inference.contract.json_text import parse_json
 from inference.errors import BadInput
 
@@ -58,9 +58,7 @@ def main(args: argparse.Namespace) -> int:
         return 0
     from rich.table import Table
 
-    table = Table(
-        title=f"{args.to}: {document['parameters']:,} parameters on {document['device']}", title_justify="left"
-    )
+    table = Table(title=f"{args.to}: {document['parameters']:,} parameters on {document['device']}")
     table.add_column("phase", style="bold")
     for title in ("epochs", "wall s", "galaxies/s", "last loss"):
         table.add_column(title, justify="right")
@@ -69,7 +67,7 @@ def main(args: argparse.Namespace) -> int:
         table.add_row(
             phase, str(speed["epochs"]), f"{speed['seconds']:,.1f}", f"{speed['galaxies_per_s']:,.0f}", f"{last:.4g}"
         )
-    console().print(table)
+    show_table(table)
     found = document["metrics"]
     r2 = "unknown" if found["r2"] is None else f"{found['r2']:.3f}"
     say(

@@ -31,7 +31,7 @@ def test_a_folder_gives_a_row_a_run_and_the_mean_of_repeats(tmp_path):
     (row,) = repeats_table(rows).rows
     assert (row["run"], row["runs"], row["mean_s"]) == ("result-25MB/1GB", 3, 5.0)
     assert row["mean_s_low"] < 5.0 < row["mean_s_high"]
-    assert [cells[0] for cells in runs_table(rows).cells()] == [run.name for run in runs]
+    assert [cells[0] for cells in runs_table(rows).cells()] == ["1GB/1", "1GB/2", "1GB/10"]
     assert repeats_table(rows[:1]) is None
 
 

@@ -1,4 +1,3 @@
-import io
 import json
 import re
 from dataclasses import replace
@@ -6,14 +5,14 @@ from dataclasses import replace
 import pytest
 from prefect import flow
 from prefect.client.orchestration import get_client
-from rich.console import Console
 
+from flows.cli.sweep_tables import show
 from inference.errors import StoreError
 from tasks.sweep_steps import publish_sweep
 from tasks.sweeps.cells import cells_of
 from tasks.sweeps.comparison import load_side
 from tasks.sweeps.plots import plots_of
-from tasks.sweeps.report import describe_sweep, measured_on, render_sweep, show
+from tasks.sweeps.report import describe_sweep, measured_on, render_sweep
 from tasks.sweeps.sweep import Sweep
 from tasks.sweeps.tables import tables_of
 from tests.support.swept import measured
@@ -90,10 +89,10 @@ def test_the_document_holds_every_run_and_names_the_failed():
     json.dumps(document)
 
 
-def test_the_terminal_shows_tables_findings_and_failures_letter_for_letter():
-    console = Console(width=400, record=True, file=io.StringIO())
-    show(describe_sweep("batch-size", "", runs(failed=True)) | {"report": "/x/report.html"}, console)
-    printed = console.export_text()
+def test_the_terminal_shows_tables_findings_and_failures_letter_for_letter(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "400")
+    show(describe_sweep("batch-size", "", runs(failed=True)) | {"report": "/x/report.html"})
+    printed = capsys.readouterr().out
     assert "Execution time against batch size" in printed
     assert f"FAILED batch 32, run 1: {WHY}" in printed
     assert "report: /x/report.html" in printed

@@ -7,6 +7,7 @@ from rich.console import Console
 
 from tasks.reporting.formatting import DASH
 from tasks.reporting.table import Column, Table
+from tasks.reporting.terminal_table import print_table
 from tasks.sweeps.cells import cells_of
 from tasks.sweeps.tables import tables_of
 from tests.support.swept import SWEEPS, measured
@@ -122,7 +123,7 @@ def test_every_form_shows_the_same_cells():
     assert [list(row.values()) for row in table.to_artifact()] == shown
     markdown = table.to_markdown()
     console = Console(width=200, record=True, file=io.StringIO())
-    console.print(table.to_rich(console.width))
+    print_table(console, table)
     printed = console.export_text()
     for cell in (cell for row in shown for cell in row):
         assert cell in markdown
@@ -133,6 +134,6 @@ def test_hostile_text_is_shown_as_it_is():
     text = "[red]<b>|`x`"
     table = Table("x", "t", [Column("a", text, str, text=True)], [{"a": text}], "c")
     console = Console(width=80, record=True, file=io.StringIO())
-    console.print(table.to_rich(console.width))
+    print_table(console, table)
     assert console.export_text().count(text) == 2
     assert "<b>" not in table.to_markdown()

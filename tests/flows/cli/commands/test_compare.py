@@ -25,10 +25,41 @@ def compare(root, capsys):
     return call
 
 
-def test_a_person_sees_every_metric_side_by_side_with_ratio_and_verdict(compare):
+def test_a_person_sees_what_has_changed_and_how_much_has_not(compare):
     code, out, _ = compare("bench/a", "bench/b")
     assert code == 0
-    for word in ("Makespan, s", "Throughput, Mbit/s", "Peak memory, MB", "Cost, USD", "B : A", "no noise known"):
+    assert "A: bench/a\nB: bench/b\n" in out
+    assert "Figures that differ" in out
+    assert "Makespan, s" in out
+    assert "Peak memory, MB" not in out
+    assert "5 other figures: 4 equal, 1 within 5 % with no noise known. --all shows them." in out
+    assert "Student's t" not in out
+    assert "Student's t" in compare("bench/a", "bench/b", "--explain")[1]
+
+
+def test_settings_that_differ_are_named_side_by_side(compare, root):
+    file = root / "bench" / "b" / "summary.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"engine": "torch"}))
+    out = compare("bench/a", "bench/b")[1]
+    assert "Settings that differ" in out
+    assert next(line for line in out.splitlines() if line.startswith("engine")).split() == [
+        "engine",
+        "onnxruntime",
+        "torch",
+    ]
+    assert "WARNING" not in out
+
+
+def test_a_run_against_itself_differs_in_nothing(compare):
+    out = compare("bench/a", "bench/a")[1]
+    assert " equal. --all shows them." in out
+    assert "differ" not in out
+
+
+def test_all_figures_are_shown_side_by_side_with_ratio_and_verdict(compare):
+    code, out, _ = compare("bench/a", "bench/b", "--all")
+    assert code == 0
+    for word in ("Makespan, s", "Throughput, Mbit/s", "Peak memory, MB", "Cost, USD", "B : A", "noise unknown"):
         assert word in out
 
 

@@ -57,7 +57,7 @@ def test_the_catalogue_of_a_run_in_any_format_has_the_runs_metrics(rows, capsys)
 
 
 def test_tables_are_printed_and_page_tables_and_plots_written(rows, tmp_path, capsys):
-    assert main(["metrics", RUN, "--to", "quality"]) == 0
+    assert main(["metrics", RUN, "--to", "quality", "--explain"]) == 0
     out = capsys.readouterr().out
     for expected in (
         "NMAD, factor 1.4826",

@@ -8,7 +8,7 @@ from tests.support.archived_records import old_run
 
 def test_a_whole_run_of_the_replaced_system_is_shown_with_definitions(tmp_path, capsys):
     old_run(tmp_path / "combined_25MB_1GB.json", 41)
-    assert main(["summarize", str(tmp_path / "combined_25MB_1GB.json")]) == 0
+    assert main(["summarize", str(tmp_path / "combined_25MB_1GB.json"), "--explain"]) == 0
     out = capsys.readouterr().out
     for expected in ("Records", "41", "52,398", "Sum of rates Gbit/s", "no speed of the run"):
         assert expected in out
