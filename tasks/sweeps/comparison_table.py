@@ -71,5 +71,7 @@ def the_rest(rows: Sequence[Mapping[str, Any]]) -> str:
             row["exceeds_noise"] is None and row["a"] != row["b"] for row in rest
         ),
     }
+    if not rest:
+        return "Every figure differs."
     said = ", ".join(f"{count:,} {kind}" for kind, count in kinds.items() if count)
-    return f"{counted(len(rest), 'figure' if len(rest) == len(rows) else 'other figure')}: {said}. --all shows them." if rest else "Every figure differs."
+    return f"{counted(len(rest), 'figure' if len(rest) == len(rows) else 'other figure')}: {said}. --all shows them."
