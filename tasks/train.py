@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from inference.contract.object_keys import calibration_key
 from inference.errors import BadInput, BadPartition
 from inference.model.checkpoint import content_hash, save
 from inference.model.config import AstroMAEConfig
@@ -22,6 +23,7 @@ from tasks.training.galaxies import open_galaxies
 from tasks.training.loop import Trained, train
 from tasks.training.recipe import Recipe
 from tasks.training.report import card, curves, facts_of, page
+from tasks.training.uncertainty import calibration_of, measured
 
 WEIGHTS, HALF, CARD, PAGE, FACTS = (
     "model.safetensors",
@@ -88,7 +90,7 @@ def train_model(
 
 @step("publish model")
 def publish_model(trained: Trained, facts: dict[str, Any], folder: Path, half: bool) -> dict[str, Any]:
-    """Write weights, card, curves and page; publish card and history as artifacts; the training's state is removed.
+    """Write weights, calibration, card, curves and page, publish card and history; the training's state is removed.
 
     Returns:
         The facts, with the files written and the weights' SHA-256.
@@ -98,12 +100,19 @@ def publish_model(trained: Trained, facts: dict[str, Any], folder: Path, half: b
     """
     files = {WEIGHTS: folder / WEIGHTS} | ({HALF: folder / HALF} if half else {})
     noted = {key: facts[key] for key in ("recipe", "data", "metrics")}
+    calibrations = {}
     for name, path in files.items():
+        (folder / calibration_key(name)).unlink(missing_ok=True)  # it would belong to other weights
         save(path, trained.model, noted, half=name == HALF, training_data=trained.training_data)
+        made = calibration_of(trained, content_hash(path), facts["data"]["name"])
+        if made is not None:
+            calibrations[calibration_key(name)] = made
+    facts = facts | {"uncertainty": measured(next(iter(calibrations.values()), None), trained.test)}
     text = card(facts, {name: path.stat().st_size for name, path in files.items()})
     document = facts | {"history": trained.history, "sha256": content_hash(folder / WEIGHTS)}
     pictures = {f"curve-{phase}.svg": svg for phase, svg in curves(trained.history).items()}
     texts = {CARD: text, PAGE: page(trained, facts), FACTS: json.dumps(document, indent=1)} | pictures
+    texts |= {name: made.to_json().decode() for name, made in calibrations.items()}
     for name, content in texts.items():
         with atomic_write(folder / name) as partial:
             partial.write_text(content)
@@ -114,7 +123,7 @@ def publish_model(trained: Trained, facts: dict[str, Any], folder: Path, half: b
     rows = [{"phase": phase} | entry for phase, entries in trained.history.items() for entry in entries]
     create_table_artifact(rows, key="cosmic-training", description="an entry an epoch")
     return document | {
-        "files": {name: str(path) for name, path in files.items()},
+        "files": {name: str(folder / name) for name in (*files, *calibrations)},
         "page": str(folder / PAGE),
         "card": str(folder / CARD),
     }

@@ -7,12 +7,13 @@ finished model takes images in nanomaggies and magnitudes as they are. Everythin
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from inference.contract.sample import R_BAND
 from inference.errors import BadInput
 from inference.model.astromae import AstroMAE
 from inference.model.config import AstroMAEConfig
@@ -71,14 +72,28 @@ def fold(scaled: Scaled) -> AstroMAE:
     return model
 
 
+class HeldOut(NamedTuple):
+    """Galaxies that were not trained on, with what the finished model says of them, (N,) each.
+
+    Attributes:
+        z_pred, z_spec: redshifts, predicted and known.
+        mag_r: r magnitudes, AB.
+    """
+
+    z_pred: np.ndarray
+    z_spec: np.ndarray
+    mag_r: np.ndarray
+
+
 @dataclass(frozen=True)
 class Trained:
     """What came of a training.
 
     Attributes:
         model: in evaluation mode, on the CPU, for raw inputs.
-        metrics: on the galaxies that nothing was chosen by (`tasks.photoz.metrics`).
-        z_pred, z_spec: of these galaxies.
+        metrics: on the galaxies of `test` (`tasks.photoz.metrics`).
+        validation: looked at after each epoch; what is made of them is measured on `test`.
+        test: looked at once, at the end.
         history: entries of `tasks.training.fit.fit` by phase, "pretraining" (or none) and "training".
         device: what it ran on.
         training_data: the recipe's facts with the ranges of the galaxies that were trained on.
@@ -86,8 +101,8 @@ class Trained:
 
     model: AstroMAE
     metrics: dict[str, float | None]
-    z_pred: np.ndarray
-    z_spec: np.ndarray
+    validation: HeldOut
+    test: HeldOut
     history: dict[str, list[dict[str, Any]]]
     device: str
     training_data: TrainingData
@@ -172,8 +187,12 @@ def train(
     )
     finished = fold(averaged.to("cpu")).eval()  # type: ignore[arg-type]
     finished.requires_grad_(True)
-    metrics, z_pred = score(finished, galaxies, split.test)
-    return Trained(finished, metrics, z_pred, galaxies.redshifts[split.test], history, place.type, training_data)
+    validation, test = (
+        HeldOut(score(finished, galaxies, rows)[1], galaxies.redshifts[rows], galaxies.magnitudes[rows, R_BAND])
+        for rows in (split.validation, split.test)
+    )
+    metrics = photoz_metrics(test.z_pred, test.z_spec) or {}
+    return Trained(finished, metrics, validation, test, history, place.type, training_data)
 
 
 def _pretrain(

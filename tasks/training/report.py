@@ -12,10 +12,12 @@ from matplotlib.ticker import MaxNLocator
 
 from tasks.photoz.metric_intervals import DELTA, INTERVAL, METRICS, intervals, metric_stats
 from tasks.photoz.plots import redshift_pictures
+from tasks.photoz.scores import interval_stats
 from tasks.reporting.figures import COLD, STYLE, WARM, WIDTH, Picture, legend_above, svg_of
 from tasks.reporting.formatting import markdown_table, number
 from tasks.reporting.page import render_page
 from tasks.training.loop import Trained
+from tasks.training.uncertainty import uncertainty_text
 
 Facts = Mapping[str, Any]
 
@@ -83,7 +85,7 @@ def facts_of(trained: Trained, recipe: Facts, config: Facts, data: Facts) -> dic
         "data": dict(data),
         "device": trained.device,
         "metrics": trained.metrics,
-        "intervals": {name: list(ends) for name, ends in intervals(trained.z_pred, trained.z_spec).items()},
+        "intervals": {name: list(ends) for name, ends in intervals(trained.test.z_pred, trained.test.z_spec).items()},
         "speed": speeds,
     }
 
@@ -130,6 +132,7 @@ def card(facts: Facts, files: Mapping[str, int]) -> str:
             f"**Quality** on the {data['test']:,} galaxies that nothing was chosen by. {DELTA}. Intervals are"
             f" {INTERVAL}.",
             markdown_table(("Metric", "Value", "95 % interval", "What it is"), rows),
+            f"**Uncertainty.** {uncertainty_text(facts.get('uncertainty'), data['validation'])}",
             "**Use.** Only for galaxies like those of the data: of the same bands, depth, seeing and range of"
             " redshifts. What it says of others is not known.",
             f"**Recipe.**\n\n```json\n{json.dumps({'model': facts['config'], **recipe}, indent=1)}\n```\n",
@@ -140,11 +143,12 @@ def card(facts: Facts, files: Mapping[str, int]) -> str:
 def page(trained: Trained, facts: Facts) -> str:
     """Curves and figures as one HTML document without scripts or outside resources."""
     names = {"pretraining": "Pre-training: the loss is of the hidden patches.", "training": "Training: loss of delta."}
-    rows = pd.DataFrame({"z_pred": trained.z_pred, "z_spec": trained.z_spec})
+    rows = pd.DataFrame(trained.test._asdict())
     return render_page(
         "training.html",
         facts=facts,
         metrics=metric_stats(facts["metrics"], facts["intervals"]),
+        uncertainty=interval_stats(facts.get("uncertainty") or {}),
         redshifts=redshift_pictures(rows, trained.metrics),
         curves=[Picture(svg, names[phase]) for phase, svg in curves(trained.history).items()],
     )

@@ -5,14 +5,15 @@ import pytest
 from safetensors import safe_open
 
 from inference.errors import BadInput
-from inference.model.checkpoint import load, read_header
+from inference.model.checkpoint import content_hash, load, read_header
 from inference.model.config import SMALL, AstroMAEConfig
 from inference.partitions.partition import write_partition
 from inference.storage.store import Store
 from tasks import train as steps
+from tasks.photoz.calibration import Calibration
 from tasks.reporting import formatting as display
 from tasks.training.galaxies import open_galaxies
-from tasks.training.loop import Trained
+from tasks.training.loop import HeldOut, Trained
 from tasks.training.recipe import SDSS, Recipe, read_recipe
 from tasks.training.report import card, curves, facts_of, page
 from tests.support.models import TINY, random_model
@@ -93,7 +94,8 @@ def outcome():
     from tasks.photoz.metrics import photoz_metrics
 
     pred = spec + 0.01 * rng.normal(size=80)
-    trained = Trained(random_model(TINY, 0), photoz_metrics(pred, spec), pred, spec, history, "cpu", SDSS)
+    held = HeldOut(pred, spec, rng.uniform(16, 20, 80))
+    trained = Trained(random_model(TINY, 0), photoz_metrics(pred, spec), held, held, history, "cpu", SDSS)
     recipe = Recipe.from_dict({"pretraining": {"epochs": 2}, "epochs": 3, "seed": 77})
     data = {"name": "<b>my survey</b>", "galaxies": 800, "pretraining": 720, "train": 640, "validation": 80, "test": 80}
     return trained, facts_of(trained, recipe.to_dict(), TINY.to_dict(), data)
@@ -145,13 +147,17 @@ def test_the_page_escapes_what_it_shows_and_needs_nothing_else(outcome):
     assert "<script" not in text
 
 
-def train_in(folder, **options):
-    """Train a tiny model for three epochs on a hundred galaxies, into `out` of the folder."""
+OF_TWO_HUNDRED = (300, 200), 0.8  # sizes of partitions, and share held out: enough to calibrate on
+
+
+def train_in(folder, sizes=(60, 40), held_out=0.2, **options):
+    """Train a tiny model for three epochs, on a hundred galaxies unless told otherwise, into `out` of the folder."""
     from flows.train import train
 
     document = {"model": TINY.to_dict(), "epochs": 2, "batch_size": 32, "pretraining": {"epochs": 1}}
+    document["held_out"] = held_out
     if not (folder / "survey").exists():
-        write_survey(folder / "survey", (60, 40))
+        write_survey(folder / "survey", sizes)
     return train(str(folder / "survey"), str(folder / "out"), document, str(folder), device="cpu", **options)
 
 
@@ -164,7 +170,7 @@ def trained_once(tmp_path_factory, prefect_server):
 
     folder = tmp_path_factory.mktemp("trained")
     with reporting_to(prefect_server):
-        document = train_in(folder, half=True)
+        document = train_in(folder, *OF_TWO_HUNDRED, half=True)
         keys = ("cosmic-model-card", "cosmic-training")
         return folder / "out", document, [Artifact.get(key).data for key in keys]
 
@@ -177,14 +183,26 @@ class TestTheFlow:
         assert {path.name for path in out.iterdir()} == {
             *("model.safetensors", "model-half.safetensors", "card.md", "training.html", "training.json"),
             *("curve-pretraining.svg", "curve-training.svg"),
+            *("model.calibration.json", "model-half.calibration.json"),
         }
         config, facts = read_header(out / "model.safetensors")
         assert load(out / "model.safetensors").config == config == TINY
         assert (facts.bands, facts.pixel_scale, facts.pixel_unit) == (SDSS.bands, None, "nanomaggy")
         assert set(facts.ranges) >= {"redshift", "magnitude 1", "colour 1-2", "offset 5", "concentration"}
-        assert document["data"]["train"] == 80
-        assert document["metrics"]["samples"] == 10
+        assert document["data"]["train"] == 100
+        assert document["metrics"]["samples"] == 200
         assert json.loads((out / "training.json").read_text())["sha256"] == document["sha256"]
+
+    def test_calibrates_the_weights_on_the_validation_galaxies(self, trained_once):
+        out, document, (card, _) = trained_once
+        for name in ("model", "model-half"):
+            model = content_hash(out / f"{name}.safetensors")
+            made = Calibration.read((out / f"{name}.calibration.json").read_bytes(), name, model)
+            assert made.made["galaxies"] == 200
+        assert 0.5 < document["uncertainty"]["coverage_68"] < 0.85
+        assert document["uncertainty"]["coverage_95"] > 0.85
+        assert "test galaxies in their range" in card
+        assert "Intervals on the same galaxies" in (out / "training.html").read_text()
 
     def test_weights_in_half_precision_are_half_as_large_and_predict_alike(self, trained_once):
         whole, half = (trained_once[0] / f"model{end}.safetensors" for end in ("", "-half"))
@@ -217,10 +235,10 @@ class TestTheFlow:
         whole = trained_once[1]
         monkeypatch.setattr(steps, "save", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
-            train_in(tmp_path)
+            train_in(tmp_path, *OF_TWO_HUNDRED)
         assert (tmp_path / "out/state/training.safetensors").exists()
         monkeypatch.undo()
-        again = train_in(tmp_path)
+        again = train_in(tmp_path, *OF_TWO_HUNDRED)
         assert again["sha256"] != ""
         assert again["metrics"] == pytest.approx(whole["metrics"], rel=1e-3)
         assert not (tmp_path / "out/state").exists()

@@ -74,6 +74,13 @@ def main(args: argparse.Namespace) -> int:
         f"on {found['samples']:,} galaxies kept for this: NMAD {found['nmad']:.4f}, bias {found['bias']:+.4f},"
         f" R2 {r2}, outliers beyond 0.15 {found['outlier_fraction']:.1%}"
     )
+    if (uncertainty := document["uncertainty"]) is None:
+        say("no intervals: too few galaxies were kept for validation to calibrate with")
+    elif "coverage_68" in uncertainty:
+        say(
+            f"their 68 % intervals cover {uncertainty['coverage_68']:.1%}, their 95 % intervals"
+            f" {uncertainty['coverage_95']:.1%}"
+        )
     for path in (*document["files"].values(), document["card"], document["page"]):
         say(str(path))
     return 0

@@ -90,7 +90,7 @@ class TestTraining:
             images, magnitudes = torch.from_numpy(survey[0][judged]), torch.from_numpy(survey[1][judged]).float()
             predicted = result.model(images, magnitudes).numpy()
         assert result.metrics == pytest.approx(photoz_metrics(predicted, survey[2][judged]), rel=1e-4)
-        assert result.z_spec.tolist() == survey[2][judged].tolist()
+        assert result.test.z_spec.tolist() == survey[2][judged].tolist()
 
     @pytest.mark.parametrize("recipe", [RECIPE, BOTH])
     def test_the_held_out_galaxies_do_not_touch_the_weights(self, recipe):
