@@ -15,14 +15,13 @@ from inference.storage.lease import HeldLease
 from inference.storage.store import Store
 from tasks.billing.cost import Cost
 from tasks.invocations.journal import forget_calls
-from tasks.prefect_support.artifacts import create_markdown_artifact, create_table_artifact
+from tasks.prefect_support.artifacts import create_image_artifact, create_markdown_artifact, create_table_artifact
 from tasks.prefect_support.page_links import page_url, publish_link
 from tasks.prefect_support.step import step
-from tasks.reporting.formatting import (
-    plain,
-)
+from tasks.reporting.figures import as_image
+from tasks.reporting.formatting import plain
 from tasks.run_results.expected import expected_stats
-from tasks.run_results.report import render_report, report_markdown
+from tasks.run_results.report import pictures_of, render_report, report_markdown
 from tasks.run_results.summary import Summary
 
 _ROW = (
@@ -74,12 +73,15 @@ def publish_report(
         "end_to_end_s": time.time() - began,
         "ranks": ranks[[*_ROW]].to_dict("records"),
     }
-    page = render_report(document, ranks, summary.predictions, costs, summary.calibration)
+    pictures = pictures_of(document, ranks, summary.predictions, summary.calibration)
+    page = render_report(document, ranks, summary.predictions, costs, summary.calibration, pictures)
     store.write(request.bucket, f"{start.folder}/report.html", page.encode())
     store.write(request.bucket, f"{start.folder}/summary.json", json.dumps(document, indent=1).encode())
     publish_summary(held, request.result_path)
     forget_calls(Store(store_root), request.bucket, start.folder)
     create_markdown_artifact(report_markdown(document, ranks, costs), key="cosmic-report", description="the report")
+    for name, picture in pictures.for_artifacts().items():
+        create_image_artifact(as_image(picture.svg), key=name, description=plain(picture.caption))
     if expected := expected_stats(document):
         create_table_artifact(
             [{"figure": stat.label, "actual": stat.value, "expected": stat.how} for stat in expected],

@@ -85,8 +85,8 @@ def summarize(request: RunRequest, start: Start, ledger: Ledger, store_root: str
     ]
     create_table_artifact(
         [
-            *({"state": "done"} | row for row in ranks[shown].head(1000).round(3).to_dict("records")),
             *({"state": "FAILED"} | failure for failure in document["failed_ranks"]),
+            *({"state": "done"} | row for row in ranks[shown].head(1000).round(3).to_dict("records")),
         ],
         key="cosmic-ranks",
         description=f"{document['ranks_done']} of {document['ranks_planned']} ranks done",

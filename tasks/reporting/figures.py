@@ -3,6 +3,7 @@
 Colours differ in lightness, not by hue alone, so that the figures are read without colour too.
 """
 
+import base64
 import io
 import re
 from typing import Any, NamedTuple
@@ -112,6 +113,12 @@ def svg_of(figure: Figure, name: str, label: str) -> str:
     svg = re.sub(size, lambda found: f"<svg {found[1]}" if found[1] is not None else "", svg, count=2)
     style = "stroke-linejoin: round; stroke-linecap: butt"
     return svg.replace("<svg ", f'<svg role="img" aria-label="{label}" style="{style}" ', 1)
+
+
+def as_image(svg: str) -> str:
+    """A figure as the address of an image: on white, and of a size of its own."""
+    drawn = svg.replace('style="', 'style="background: white; ', 1).replace("<svg ", '<svg width="800" ', 1)
+    return f"data:image/svg+xml;base64,{base64.b64encode(drawn.encode()).decode()}"
 
 
 class Picture(NamedTuple):

@@ -21,7 +21,6 @@ from tasks.reporting.formatting import (
     number,
     plain,
     seconds,
-    spans,
     unit_price,
     usd,
 )
@@ -30,6 +29,7 @@ from tasks.reporting.table import Column, Row, Table, as_text
 from tasks.reporting.timeline import BY_WORKER, of_this_run, timeline
 from tasks.run_results.cluster_use import cluster_use
 from tasks.run_results.expected import expected_stats
+from tasks.run_results.failures import failures_of, paths_of
 
 ALL_RANKS = 60  # a table of up to so many ranks shows them all, a longer one the slowest and the first SOME_RANKS
 SOME_RANKS = 20
@@ -60,12 +60,36 @@ _CAPTION = (
 )
 
 
+class Pictures(NamedTuple):
+    """The plots of a run: its ranks over time and by duration, and its redshifts."""
+
+    of_ranks: list[Picture]
+    of_redshifts: list[Picture]
+
+    def for_artifacts(self) -> dict[str, Picture]:
+        """The first of each kind, by the key of its artifact."""
+        named = {"cosmic-plot-redshifts": self.of_redshifts[:1], "cosmic-plot-ranks": self.of_ranks[:1]}
+        return {key: picture for key, found in named.items() for picture in found}
+
+
+def pictures_of(
+    summary: Mapping[str, Any],
+    ranks: pd.DataFrame,
+    predictions: pd.DataFrame | None,
+    calibration: Calibration | None = None,
+) -> Pictures:
+    """Draw the plots of a run; the arguments are those of `render_report`."""
+    redshifts = [*redshift_pictures(predictions, summary.get("metrics")), *_pit(predictions, calibration)]
+    return Pictures(_rank_plots(summary, ranks), redshifts)
+
+
 def render_report(
     summary: Mapping[str, Any],
     ranks: pd.DataFrame,
     predictions: pd.DataFrame | None,
     costs: Sequence[Cost],
     calibration: Calibration | None = None,
+    pictures: Pictures | None = None,
 ) -> str:
     """The report as one HTML document without scripts or outside resources.
 
@@ -75,19 +99,20 @@ def render_report(
         predictions: a row for each object: z_pred, z_spec (NaN where unknown), and the intervals where there are any.
         costs: the bill, and after it what other methods say.
         calibration: of the model, where it has one.
+        pictures: of the same, where they have been drawn already.
     """
-    metrics = summary.get("metrics")
+    pictures = pictures or pictures_of(summary, ranks, predictions, calibration)
     return render_page(
         "report.html",
         summary=summary,
-        failures=_failures(summary),
+        failures=failures_of(summary),
         headline=_headline(summary, costs[0]),
         facts=_facts(summary),
         speed=_speed(summary, ranks),
         request=json.dumps(summary.get("request"), indent=2, ensure_ascii=False, default=str),
         rank_tables=_rank_tables(summary, ranks),
-        rank_plots=_rank_plots(summary, ranks),
-        redshift_plots=[*redshift_pictures(predictions, metrics), *_pit(predictions, calibration)],
+        rank_plots=pictures.of_ranks,
+        redshift_plots=pictures.of_redshifts,
         uncertainty=interval_stats(summary.get("interval_scores") or {}),
         coverage=_coverage(predictions),
         metrics=_metrics(summary),
@@ -103,7 +128,7 @@ def report_markdown(summary: Mapping[str, Any], ranks: pd.DataFrame, costs: Sequ
     """The report's numbers as Markdown: headline, speed, metrics, bill, and the ranks that are missing."""
     bill, others = costs[0], costs[1:]
     parts = [f"# {plain(summary['result_path'])}"]
-    failures = _failures(summary)
+    failures = failures_of(summary)
     if failures:
         rows = [(which, where, why) for which, why, where in failures.causes]
         parts += [f"**{failures.title}**", markdown_table(("Ranks", "Partitions", "Cause"), rows)]
@@ -212,44 +237,6 @@ def _metrics(summary: Mapping[str, Any]) -> list[Stat]:
     return metric_stats(summary.get("metrics") or {}, summary.get("metrics_intervals") or {})
 
 
-class Failures(NamedTuple):
-    """How many ranks are missing or failed, and each cause as (which ranks, why, which partitions)."""
-
-    title: str
-    causes: list[tuple[str, str, str]]
-
-
-def _failures(summary: Mapping[str, Any]) -> Failures | None:
-    missing, failed = summary.get("missing_ranks") or [], summary.get("failed_ranks") or []
-    if not missing and not failed:
-        return None
-    causes: dict[str, list[Mapping[str, Any]]] = {}
-    for failure in failed:
-        causes.setdefault(str(failure["error"]), []).append(failure)
-    explained = {failure["rank"] for failure in failed}
-    for rank in missing:
-        if rank not in explained:
-            causes.setdefault("there is no result, and no error is known", []).append({"rank": rank})
-    share = f"{len(missing) or len(failed):,} of {counted(summary['ranks_planned'], 'rank')}"
-    verb = "is" if len(missing) == 1 else "are"
-    head = "NOT WHOLE, as tolerated" if summary.get("tolerated") else "INCOMPLETE"
-    if summary.get("stopped"):
-        head = f"STOPPED, {summary['stopped']}"
-    return Failures(
-        f"{head}: {share} {verb} missing" if missing else f"{share} failed",
-        [
-            (f"Rank{'s' * (len(hits) > 1)} {spans([hit['rank'] for hit in hits])}", error, _paths(hits))
-            for error, hits in causes.items()
-        ],
-    )
-
-
-def _paths(failures: Sequence[Mapping[str, Any]], most: int = 5) -> str:
-    lists = [failure.get("data_path") or [] for failure in failures]
-    paths = [path for some in lists for path in ([some] if isinstance(some, str) else some)]
-    return ", ".join(paths[:most]) + (f" and {len(paths) - most:,} more" if len(paths) > most else "")
-
-
 def _pit(predictions: pd.DataFrame | None, calibration: Calibration | None) -> list[Picture]:
     if predictions is None or calibration is None or not has_intervals(predictions):
         return []
@@ -299,7 +286,7 @@ def _rank_tables(summary: Mapping[str, Any], ranks: pd.DataFrame) -> list[Table]
     ]
     errors = {failure["rank"]: failure for failure in summary.get("failed_ranks") or []}
     missing: list[Row] = [
-        {"rank": rank, "state": "failed", "data_path": _paths([errors.get(rank, {})]) or None}
+        {"rank": rank, "state": "failed", "data_path": paths_of([errors.get(rank, {})]) or None}
         for rank in summary.get("missing_ranks") or []
     ]
     if len(done) + len(missing) <= ALL_RANKS:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from flows.cli.commands.run import show
 from flows.run import run
 from inference.errors import BadInput, RunIncomplete
 from tests.support.surveys import SIZES, read_json, request_of
@@ -19,7 +20,7 @@ def spoil(store, *numbers):
         (store / "cosmicai-test" / "survey" / f"{number}.pt").write_bytes(b"no partition")
 
 
-def test_run_within_its_tolerance_succeeds_but_stays_partial(store, results):
+def test_run_within_its_tolerance_succeeds_but_stays_partial(store, results, capsys):
     spoil(store, 2)
     document = run(request_of(tolerated_failure_count=1), str(store), workers=2)
     assert (document["ranks_done"], document["missing_ranks"], document["tolerated"]) == (3, [1], True)
@@ -30,6 +31,12 @@ def test_run_within_its_tolerance_succeeds_but_stays_partial(store, results):
     assert (results / "predictions.partial.parquet").exists()
     assert "NOT WHOLE, as tolerated: 1 of 4 ranks is missing" in (results / "report.html").read_text()
     assert read_json(results / "summary.json")["tolerated"] is True
+    capsys.readouterr()
+    show(document)
+    first, cause, *_ = capsys.readouterr().out.splitlines()
+    assert first == "NOT WHOLE, as tolerated: 1 of 4 ranks is missing"
+    assert cause.startswith("  Rank 1: ")
+    assert "2.pt" in cause
 
 
 def test_partial_run_started_again_runs_the_missing_ranks(store):

@@ -1,5 +1,6 @@
 """What the Prefect UI shows of a run, read from the server's API: the graph, the task runs and the artifacts."""
 
+import base64
 import json
 import re
 import time
@@ -77,6 +78,15 @@ def test_artifact_descriptions_name_their_run(shown):
     assert {"cosmic-plan", "cosmic-ranks", "cosmic-bill", "cosmic-report"} <= artifacts.keys()
     for key, artifact in artifacts.items():
         assert (artifact["description"] or "").startswith(f"cosmicai-test/{PATH}: "), key
+
+
+@pytest.mark.parametrize("key", ["cosmic-plot-ranks", "cosmic-plot-redshifts"])
+def test_plots_are_image_artifacts(shown, key):
+    *_, artifacts = shown
+    assert artifacts[key]["type"] == "image"
+    kind, _, content = artifacts[key]["data"].partition(";base64,")
+    assert kind == "data:image/svg+xml"
+    assert base64.b64decode(content).startswith(b"<svg ")
 
 
 def test_bill_artifact_rounds_money(shown):

@@ -10,7 +10,7 @@ from rich.table import Table
 from flows.cli import prefect_server as prefect_api
 from flows.cli.options import add_aws_credentials, add_json, add_store
 from flows.cli.terminal import print_json, say, show_table
-from inference.errors import BadInput, CosmicError, RunIncomplete, missing_of
+from inference.errors import BadInput, CosmicError, RunIncomplete
 
 if TYPE_CHECKING:
     from inference.contract.run_request import RunRequest
@@ -115,11 +115,16 @@ def with_cluster(request: "RunRequest", args: argparse.Namespace) -> "RunRequest
 
 
 def show(document: dict[str, Any]) -> None:
-    """Print what a run came to as tables."""
+    """Print what a run came to as tables, after what failed and why."""
+    from tasks.run_results.failures import failures_of
+
+    if failures := failures_of(document):
+        say(failures.title, "bold red")
+        for which, why, partitions in failures.causes:
+            say(f"  {which}: {why}" + f" ({partitions})" * bool(partitions and partitions not in why), "red")
+        say("")
     show_table(_headline(document))
     show_table(_ranks(document), drop=("compute s", "read s", "peak MB", "galaxies/s"))
-    if document.get("tolerated"):
-        say(f"tolerated: {missing_of(document)}", "yellow")
     for note in document["notes"]:
         say(f"note: {note}", "dim")
     say(f"report: {document['report']}")
@@ -130,6 +135,8 @@ def _number(value: float | None, form: str, unit: str = "") -> str:
 
 
 def _headline(document: dict[str, Any]) -> Table:
+    from tasks.reporting.formatting import usd
+
     table = Table(title=f"run {document['result_path']}", show_header=False)
     table.add_column(style="bold")
     table.add_column()
@@ -154,11 +161,7 @@ def _headline(document: dict[str, Any]) -> Table:
                 " Mbit/s of model input",
             ),
         ),
-        (
-            "cost",
-            f"{_number(cost['usd'], '.6f', ' USD')}"
-            f" ({', '.join(filter(None, (cost['method'], cost['label'])))}: {cost['how']})",
-        ),
+        ("cost", f"{usd(cost['usd'])}, {', '.join(filter(None, (cost['method'], cost['label'])))}"),
     ]
     if metrics:
         rows.append(
@@ -191,12 +194,12 @@ def _ranks(document: dict[str, Any]) -> Table:
     for name in numbers:
         table.add_column(name, justify="right")
     table.add_column("start")
+    for failure in document["failed_ranks"][:_SHOWN]:
+        paths = ", ".join(failure["data_path"])
+        table.add_row(str(failure["rank"]), paths, *["-"] * len(numbers), "FAILED", style="red")
     for row in shown:
         start = "done before" if row["resumed"] else "cold" if row["cold"] else "warm"
         table.add_row(
             str(row["rank"]), row["data_path"], *(f"{row[key]:{form}}" for key, form in numbers.values()), start
         )
-    for failure in document["failed_ranks"][:_SHOWN]:
-        paths = ", ".join(failure["data_path"])
-        table.add_row(str(failure["rank"]), paths, *["-"] * len(numbers), "FAILED", style="red")
     return table
