@@ -169,7 +169,8 @@ def redshift_pictures(predictions: pd.DataFrame | None, metrics: Mapping[str, fl
         pictures += [
             Picture(
                 density(predictions, metrics),
-                "Predicted against spectroscopic redshift; darker cells hold more galaxies, on a logarithmic scale.",
+                "Predicted against spectroscopic redshift. A cell's colour counts its galaxies, on the bar's"
+                " logarithmic scale.",
             ),
             Picture(
                 residuals(predictions),

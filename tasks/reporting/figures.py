@@ -128,4 +128,5 @@ class Picture(NamedTuple):
     caption: str
 
 
-SHADES = LinearSegmentedColormap.from_list("depth", ["#bcd9ee", "#5aa7d6", WARM, "#0d2f52", "#05101f"])
+# So few that matplotlib draws the bar of colours as paths: as an image, it would not turn with the cells in dark pages.
+SHADES = LinearSegmentedColormap.from_list("depth", ["#bcd9ee", "#5aa7d6", WARM, "#0d2f52", "#05101f"], N=48)

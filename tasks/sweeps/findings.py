@@ -29,7 +29,7 @@ def findings_of(cells: Sequence[Cell]) -> list[str]:
     found = [*_failures(cells), *_fastest(comparable(whole))]
     for label, group in groups_along(whole, *(axis for axis in AXES if axis != "executor")).items():
         found += _bottleneck(group, f"On {label}, " if "executor" in varying(whole) else "")
-    return [*found, *_recommendation(comparable(whole))]
+    return [*found, *_recommendation(whole)]
 
 
 def _failures(cells: Sequence[Cell]) -> Iterator[str]:
@@ -47,22 +47,37 @@ def _fastest(cells: Sequence[Cell]) -> Iterator[str]:
         yield f"Fastest: {best.label(varying(cells))} with {rate}{_lead(ranked, varying(cells), 'as fast as')}"
 
 
+def recommendation_of(cells: Sequence[Cell]) -> dict[str, Any] | None:
+    """The cell whose product of time, memory and cost is the smallest, and how sure that is.
+
+    Args:
+        cells: of a sweep (`tasks.sweeps.cells.cells_of`).
+
+    Returns:
+        `cell` (its label), `makespan_s`, `samples_per_s`, `peak_memory_mb`, `usd` (means of its runs), `confidence`
+        ("beyond the noise", "a tie" or "not known") and `why`, a clause; None where there is no choice.
+    """
+    compared = comparable([cell for cell in cells if cell.runs])
+    ranked = _ranked(compared, _product)
+    if len(ranked) < 2:
+        return None
+    best, values = ranked[0]
+    ratio = ratio_interval(ranked[1][1], values)
+    sure = "not known" if ratio.low is None else "beyond the noise" if ratio.exceeds_noise else "a tie"
+    names = varying(compared)
+    return {
+        "cell": best.label(names),
+        **{key: best.mean(key) for key in ("makespan_s", "samples_per_s", "peak_memory_mb", "usd")},
+        "confidence": sure,
+        "why": f"smallest product of time, memory and cost a sample{_lead(ranked, names, 'smaller than that of')}",
+    }
+
+
 def _recommendation(cells: Sequence[Cell]) -> Iterator[str]:
-    """The cell whose product of time, memory and cost is the smallest, and how sure that is."""
-    ranked = _ranked(cells, _product)
-    if len(ranked) > 1:
-        best = ranked[0][0]
-        figures = ", ".join(
-            (
-                number(best.mean("makespan_s"), "s"),
-                number(best.mean("peak_memory_mb"), "MB a rank"),
-                usd(best.mean("usd")),
-            )
-        )
-        yield (
-            f"Recommended: {best.label(varying(cells))} ({figures}), which has the smallest product of time, memory"
-            f" and cost a sample{_lead(ranked, varying(cells), 'smaller than that of')}"
-        )
+    found = recommendation_of(cells)
+    if found is not None:
+        figures = number(found["makespan_s"], "s"), number(found["peak_memory_mb"], "MB a rank"), usd(found["usd"])
+        yield f"Recommended: {found['cell']} ({', '.join(figures)}), which has the {found['why']}"
 
 
 def _product(run: Measurement) -> float | None:

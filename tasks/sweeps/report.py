@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from tasks.reporting.page import render_page
+from tasks.reporting.formatting import number, usd
+from tasks.reporting.page import Stat, render_page
 from tasks.reporting.table import Table
 from tasks.sweeps.cells import AXES, Cell, Measurement, cells_of
-from tasks.sweeps.findings import findings_of
+from tasks.sweeps.findings import findings_of, recommendation_of
 from tasks.sweeps.machine import describe, described
 from tasks.sweeps.plots import Plot
 from tasks.sweeps.tables import tables_of
@@ -29,6 +30,7 @@ def describe_sweep(name: str, description: str, measured: Sequence[Measurement])
             {"axes": dict(run.axes), "repeat": run.repeat, "error": run.failed} for run in measured if run.failed
         ],
         "findings": findings_of(cells),
+        "recommendation": recommendation_of(cells),
         "tables": {table.name: table.to_dict() for table in tables_of_sweep(cells)},
         "measurements": [run.to_dict() for run in measured],
     }
@@ -58,10 +60,25 @@ def render_sweep(document: dict[str, Any], tables: Sequence[Table], plots: Seque
         "sweep.html",
         document=document,
         machine=described(document["machine"]),
+        recommended=_recommended(document.get("recommendation")),
+        findings=document["findings"][: -1 if document.get("recommendation") else None],
         tables=tables,
         plots=plots,
         failed=[(which, why, "") for which, why in failed_runs(document)],
     )
+
+
+def _recommended(found: dict[str, Any] | None) -> list[Stat]:
+    """The figures of the cell that is recommended, and how sure that is."""
+    if found is None:
+        return []
+    return [
+        Stat("Makespan", number(found["makespan_s"], "s"), "mean of its runs"),
+        Stat("Samples per second", number(found["samples_per_s"]), "over the makespan"),
+        Stat("Peak memory", number(found["peak_memory_mb"], "MB"), "of the rank that used most"),
+        Stat("Cost", usd(found["usd"]), "of one run; local ranks as if on AWS Lambda"),
+        Stat("Confidence", found["confidence"].capitalize(), found["why"]),
+    ]
 
 
 def failed_runs(document: dict[str, Any]) -> list[tuple[str, str]]:

@@ -1,7 +1,7 @@
 """What a training leaves for people: the model card, the curves, and one page of both."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import matplotlib as mpl
@@ -141,8 +141,7 @@ def card(facts: Facts, files: Mapping[str, int]) -> str:
 
 
 def page(trained: Trained, facts: Facts) -> str:
-    """Curves and figures as one HTML document without scripts or outside resources."""
-    names = {"pretraining": "Pre-training: the loss is of the hidden patches.", "training": "Training: loss of delta."}
+    """Quality, intervals, galaxies, curves and recipe as one HTML document without scripts or outside resources."""
     rows = pd.DataFrame(trained.test._asdict())
     return render_page(
         "training.html",
@@ -150,5 +149,54 @@ def page(trained: Trained, facts: Facts) -> str:
         metrics=metric_stats(facts["metrics"], facts["intervals"]),
         uncertainty=interval_stats(facts.get("uncertainty") or {}),
         redshifts=redshift_pictures(rows, trained.metrics),
-        curves=[Picture(svg, names[phase]) for phase, svg in curves(trained.history).items()],
+        galaxies=_galaxies(facts["data"], pretrained=bool(facts["recipe"]["pretraining"])),
+        phases=list(_phases(trained, facts)),
+        model=_model(facts),
+        recipe=json.dumps({"model": facts["config"], **facts["recipe"]}, indent=2),
     )
+
+
+def _galaxies(data: Facts, *, pretrained: bool) -> list[tuple[str, str]]:
+    counts = {
+        "All": data["galaxies"],
+        **({"Pre-trained on": data["pretraining"]} if pretrained else {}),
+        "Trained on, with their redshift": data["train"],
+        "Validation, after each epoch": data["validation"],
+        "Test, for the figures above": data["test"],
+    }
+    return [("Where", data["name"]), *((label, f"{count:,}") for label, count in counts.items())]
+
+
+def _phases(trained: Trained, facts: Facts) -> Iterator[dict[str, Any]]:
+    """Title, curve and facts of pre-training and training."""
+    recipe = facts["recipe"]
+    titles = {"pretraining": "Pre-training", "training": "Training"}
+    captions = {
+        "pretraining": "The loss is of the hidden patches.",
+        "training": "The loss is of (z_pred - z_spec) / (1 + z_spec).",
+    }
+    for phase, svg in curves(trained.history).items():
+        speed, settings = facts["speed"][phase], recipe["pretraining"] if phase == "pretraining" else recipe
+        yield {
+            "title": titles[phase],
+            "curve": Picture(svg, captions[phase]),
+            "facts": [
+                ("Epochs", f"{speed['epochs']:,}"),
+                ("Wall time", number(speed["seconds"], "s")),
+                ("Median speed", number(speed["galaxies_per_s"], "galaxies/s")),
+                ("Last loss", number(trained.history[phase][-1]["loss"])),
+                ("Batch size", number(settings["batch_size"])),
+                ("Highest learning rate", f"{settings['learning_rate']:g}"),
+                ("Arithmetic", f"{recipe['precision']} on {facts['device']}"),
+            ],
+        }
+
+
+def _model(facts: Facts) -> list[tuple[str, str]]:
+    config = facts["config"]
+    return [
+        ("Parameters", f"{facts['parameters']:,}"),
+        ("Image", f"{config['bands']} bands of {config['image_size']} x {config['image_size']} pixels"),
+        ("Encoder", f"{config['depth']} blocks of width {config['width']}, patches of {config['patch']} pixels"),
+        ("Magnitudes", f"{config['magnitude_layers']} layers of {config['magnitude_width']}"),
+    ]

@@ -1,4 +1,5 @@
 import json
+import re
 
 import numpy as np
 import pytest
@@ -137,6 +138,12 @@ def test_the_page_gives_each_figure_with_its_interval(outcome):
     trained, facts = outcome
     low, high = facts["intervals"]["nmad"]
     assert f"{display.number(low)} to {display.number(high)} (95 % interval)" in page(trained, facts)
+
+
+def test_the_page_has_a_section_for_each_matter(outcome):
+    sections = re.findall("<h2>(.*?)</h2>", page(*outcome))
+    assert sections[0] == "Quality on galaxies that were not trained on"
+    assert sections[-4:] == ["Galaxies", "Pre-training", "Training", "Model"]
 
 
 def test_the_page_escapes_what_it_shows_and_needs_nothing_else(outcome):

@@ -132,6 +132,10 @@ def test_the_density_shows_the_metrics_and_counts_known_redshifts_only():
     assert {"NMAD 0.0115", "bias +0.0020", "R² 0.970", "outliers 0.40%"} <= set(shown)
 
 
+def test_the_bar_of_colours_is_drawn_as_the_cells_are():
+    assert "<image" not in density(predictions_of(500), METRICS), "a dark page would turn the cells and not the bar"
+
+
 def test_a_metric_that_is_not_known_is_left_out():
     assert not [text for text in texts(density(predictions_of(9), METRICS | {"r2": None})) if text.startswith("R²")]
 

@@ -41,9 +41,10 @@ def page_of(found, plots=()):
     return Page(render_sweep(document, tables, plots))
 
 
-def test_the_page_has_findings_then_tables_then_plots():
+def test_the_page_has_recommendation_findings_tables_and_plots():
     page = page_of(runs(), plots_of(cells_of(runs()))[:2])
     assert page.headings == [
+        "Recommended: batch 64",
         "Findings",
         "Execution time against batch size",
         "Ranks: how long, and on what",
@@ -58,6 +59,20 @@ def test_page_and_markdown_say_what_machine_it_was_measured_on():
     machine = f"{document['machine']['cpu']}, {document['machine']['cores']} cores"
     assert f"Written on {machine}" in page_of(runs()).text
     assert f"4 runs of 2 cells, written {document['created']} on {machine}" in measured_on(document)
+
+
+@pytest.mark.parametrize(
+    ("axes", "said"),
+    [
+        ({"batch_size": [32, 128], "noise": 0.003}, "Beyond the noise"),
+        ({"batch_size": [119, 120], "noise": 0.1}, "A tie"),
+        ({"batch_size": [32, 128], "repeats": 1}, "Not known"),
+    ],
+)
+def test_the_page_says_how_sure_its_recommendation_is(axes, said):
+    text = page_of(measured(**axes)).text
+    assert text.index("Confidence") < text.index(said) < text.index("Findings")
+    assert "Recommended: " not in text[text.index("Findings") :], "it is said once"
 
 
 def test_the_page_needs_nothing_but_itself():
