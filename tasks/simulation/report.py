@@ -11,7 +11,15 @@ from tasks.reporting.figures import INK, PALE, SHADES, STYLE, WARM, WIDTH, Pictu
 from tasks.reporting.page import render_page
 from tasks.reporting.table import Column, Row, Table
 from tasks.simulation.population import BANDS, REDSHIFT_LIMITS, TEMPLATES, ZERO_POINT, fluxes
-from tasks.simulation.survey import CALIBRATION_ERROR, DEPTHS, PIXEL, SEEING, SEEING_SCATTER, Survey, sky_noise
+from tasks.simulation.survey import (
+    AS_TRAINED,
+    CALIBRATION_ERROR,
+    DEPTHS,
+    SEEING_SCATTER,
+    Conditions,
+    Survey,
+    sky_noise,
+)
 
 ROWS, COLUMNS = 5, 8  # sample cut-outs
 _TRACKS = ("#b3470b", "#e69f00", "#10233c", "#7a8796")
@@ -19,12 +27,13 @@ _WEIGHTS = (0.86, 1.0, 1.37)  # of i, r and g in a colour picture: galaxies of m
 _R, _G, _I = BANDS.index("r"), BANDS.index("g"), BANDS.index("i")
 
 
-def survey_page(survey: Survey, seed: int) -> str:
+def survey_page(survey: Survey, seed: int, conditions: Conditions = AS_TRAINED) -> str:
     """The page.
 
     Args:
         survey: at least one galaxy.
         seed: it was drawn from.
+        conditions: it was observed with.
     """
     pictures = [
         Picture(
@@ -34,7 +43,7 @@ def survey_page(survey: Survey, seed: int) -> str:
             " Under each its redshift and r magnitude.",
         ),
         Picture(
-            bands(survey),
+            bands(survey, conditions),
             "One galaxy near the median brightness in its five bands, each from the sky's noise to its own peak.",
         ),
         Picture(
@@ -49,12 +58,12 @@ def survey_page(survey: Survey, seed: int) -> str:
         pictures=pictures,
         galaxies=len(survey.redshifts),
         seed=seed,
-        bands=_bands(survey),
-        about=noise_and_psf(),
+        bands=_bands(survey, conditions),
+        about=noise_and_psf(conditions),
     )
 
 
-def _bands(survey: Survey) -> Table:
+def _bands(survey: Survey, conditions: Conditions) -> Table:
     """Depth, noise and median magnitude of each band."""
     columns = (
         Column("band", "Band", str, text=True),
@@ -66,8 +75,8 @@ def _bands(survey: Survey) -> Table:
     rows: list[Row] = [
         {
             "band": band,
-            "depth": f"{DEPTHS[number]:.1f}",
-            "sky": f"{sky_noise()[number]:.3g}",
+            "depth": f"{DEPTHS[number] - conditions.shallower:.1f}",
+            "sky": f"{sky_noise(conditions)[number]:.3g}",
             "seen": f"{_sky_of(survey, number):.3g}",
             "magnitude": f"{np.median(survey.magnitudes[:, number]):.2f}",
         }
@@ -82,12 +91,13 @@ def _sky_of(survey: Survey, band: int) -> float:
     return float(1.4826 * np.median(np.abs(corners - np.median(corners))))
 
 
-def noise_and_psf() -> str:
+def noise_and_psf(conditions: Conditions = AS_TRAINED) -> str:
     """One sentence about what the images were drawn with."""
     return (
-        f"Pixels of {PIXEL} arcseconds; a Moffat PSF (beta 2.5) of {SEEING} arcseconds FWHM in r, lognormally scattered"
-        f" by {SEEING_SCATTER:.0%} from galaxy to galaxy and narrower to the red as wavelength^-0.3; Gaussian sky noise"
-        f" from the five-sigma depths; magnitudes with the sky's error and {CALIBRATION_ERROR} of calibration."
+        f"Pixels of {conditions.pixel:g} arcseconds; a Moffat PSF (beta 2.5) of {conditions.seeing:g} arcseconds FWHM"
+        f" in r, lognormally scattered by {SEEING_SCATTER:.0%} from galaxy to galaxy and narrower to the red as"
+        " wavelength^-0.3; Gaussian sky noise from the five-sigma depths; magnitudes with the sky's error and"
+        f" {CALIBRATION_ERROR} of calibration."
     )
 
 
@@ -113,11 +123,11 @@ def samples(survey: Survey) -> str:
         return svg_of(figure, "samples", f"{count} galaxies of the survey in colour")
 
 
-def bands(survey: Survey) -> str:
+def bands(survey: Survey, conditions: Conditions = AS_TRAINED) -> str:
     """The five bands of one galaxy, as SVG."""
     r = survey.magnitudes[:, _R]
     number = int(np.argsort(r, kind="stable")[len(r) // 2])
-    noise = sky_noise()
+    noise = sky_noise(conditions)
     figure = Figure(figsize=(WIDTH * 1.6, WIDTH * 1.6 / 5 + 0.4), layout="constrained")
     with mpl.rc_context(STYLE):
         for band, axes in enumerate(figure.subplots(1, len(BANDS))):

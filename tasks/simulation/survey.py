@@ -41,6 +41,32 @@ _CHUNK = 32  # galaxies a worker draws between two reports of progress
 
 
 @dataclass(frozen=True)
+class Conditions:
+    """What a survey is observed with; the defaults are those of the demo's.
+
+    Attributes:
+        pixel: side of a pixel, arcseconds.
+        seeing: median FWHM of the PSF in the r band, arcseconds.
+        shallower: magnitudes that the limit of every band is brighter than DEPTHS; negative is deeper.
+    """
+
+    pixel: float = PIXEL
+    seeing: float = SEEING
+    shallower: float = 0.0
+
+    @property
+    def point_source_noise(self) -> Floats:
+        """Error of a point source's flux in each band, (5,), nanomaggies."""
+        noise: Floats = POINT_SOURCE_NOISE * 10.0 ** (0.4 * self.shallower)
+        return noise
+
+
+AS_TRAINED = Conditions()
+_Chunk = tuple[int, Conditions, int, int]  # seed, conditions, first galaxy, the one after the last
+_LIMITS = {"pixel": (0.1, 1.5), "seeing": (0.3, 5.0), "shallower": (-5.0, 5.0)}
+
+
+@dataclass(frozen=True)
 class Survey:
     """What a survey hands over, galaxy by galaxy.
 
@@ -56,30 +82,36 @@ class Survey:
 
 
 def simulate(
-    samples: int, seed: int = 0, workers: int | None = None, progress: Callable[[int], None] | None = None
+    samples: int,
+    seed: int = 0,
+    workers: int | None = None,
+    progress: Callable[[int], None] | None = None,
+    conditions: Conditions = AS_TRAINED,
 ) -> Survey:
     """Draw a survey of `samples` galaxies.
 
-    Galaxy i depends on `seed` and i alone, neither on the survey's length nor on the number of workers. These are
-    spawned processes, so a script has to call this under `if __name__ == "__main__"`.
+    Galaxy i depends on `seed` and i alone, and what is seen of it on the conditions; neither on the survey's length nor
+    on the number of workers. These are spawned processes, so a script has to call this under
+    `if __name__ == "__main__"`.
 
     Args:
         samples: how many galaxies, 1 to MAX_SAMPLES.
         seed: 0 to MAX_SEED.
         workers: processes to draw with, by default one a CPU; with 1 this process draws.
         progress: called with the number of galaxies newly finished.
+        conditions: what they are observed with.
 
     Raises:
-        BadInput: an argument is no whole number within its limits.
+        BadInput: an argument is no number within its limits.
         CosmicError: a worker process died.
     """
     workers = os.cpu_count() or 1 if workers is None else workers
-    check(samples, seed, workers)
-    chunks = [(seed, start, min(start + _CHUNK, samples)) for start in range(0, samples, _CHUNK)]
+    check(samples, seed, workers, conditions)
+    chunks = [(seed, conditions, start, min(start + _CHUNK, samples)) for start in range(0, samples, _CHUNK)]
     survey = Survey(np.empty((samples, len(BANDS), SIDE, SIDE), np.float32), np.empty((samples, 5)), np.empty(samples))
 
-    def keep(chunk: tuple[int, int, int], drawn: Survey) -> None:
-        _, start, stop = chunk
+    def keep(chunk: _Chunk, drawn: Survey) -> None:
+        *_, start, stop = chunk
         survey.images[start:stop] = drawn.images
         survey.magnitudes[start:stop] = drawn.magnitudes
         survey.redshifts[start:stop] = drawn.redshifts
@@ -99,7 +131,7 @@ def simulate(
     return survey
 
 
-def render(galaxy: Galaxy, seeing: float) -> Floats:
+def render(galaxy: Galaxy, seeing: float, pixel: float = PIXEL) -> Floats:
     """Draw the galaxy without noise: (5, 32, 32), nanomaggies a pixel.
 
     A sheared Sersic profile, the same in all bands, under a Moffat PSF (beta 2.5) and integrated over pixels. The
@@ -108,14 +140,15 @@ def render(galaxy: Galaxy, seeing: float) -> Floats:
     Args:
         galaxy: what to draw.
         seeing: FWHM of the PSF in the r band, arcseconds.
+        pixel: side of a pixel, arcseconds.
     """
     half = _GRID // 2
     half_plane = galsim.BoundsI(0, half, -half, half - 1)  # the other half is its complex conjugate
-    modes = galsim.ImageCD(half_plane, scale=2.0 * math.pi / (_GRID * PIXEL))
-    centre = [PIXEL * ((SIDE - 1) / 2.0 + offset) for offset in galaxy.offset]
+    modes = galsim.ImageCD(half_plane, scale=2.0 * math.pi / (_GRID * pixel))
+    centre = [pixel * ((SIDE - 1) / 2.0 + offset) for offset in galaxy.offset]
     shape = galsim.Shear(q=galaxy.axis_ratio, beta=galaxy.angle * galsim.radians)
     profile = galsim.Sersic(galaxy.sersic_index, half_light_radius=galaxy.radius).shear(shape).shift(*centre)
-    source = galsim.Convolve(profile, galsim.Pixel(PIXEL)).drawKImage(modes, recenter=False).array.copy()
+    source = galsim.Convolve(profile, galsim.Pixel(pixel)).drawKImage(modes, recenter=False).array.copy()
     # GalSim has the transform of a Moffat in closed form for this beta.
     psfs = (galsim.Moffat(beta=2.5, fwhm=width) for width in seeing * _seeing_ratios())
     seen = np.stack([source * psf.drawKImage(modes, recenter=False).array for psf in psfs])
@@ -125,18 +158,20 @@ def render(galaxy: Galaxy, seeing: float) -> Floats:
     return drawn
 
 
-def sky_noise() -> Floats:
+def sky_noise(conditions: Conditions = AS_TRAINED) -> Floats:
     """Standard deviation of a pixel's sky in each band, (5,), nanomaggies.
 
-    Gaussian, as the Poisson noise of so many sky photons is, and such that a point source of the magnitude DEPTHS,
+    Gaussian, as the Poisson noise of so many sky photons is, and such that a point source of the limiting magnitude,
     weighted by a Gaussian PSF in median seeing, stands out five-fold.
     """
-    sigma = SEEING * _seeing_ratios() / math.sqrt(8.0 * math.log(2.0)) / PIXEL
-    noise: Floats = POINT_SOURCE_NOISE / np.sqrt(4.0 * math.pi * sigma**2)
+    sigma = conditions.seeing * _seeing_ratios() / math.sqrt(8.0 * math.log(2.0)) / conditions.pixel
+    noise: Floats = conditions.point_source_noise / np.sqrt(4.0 * math.pi * sigma**2)
     return noise
 
 
-def measure_magnitudes(galaxy: Galaxy, seeing: float, rng: np.random.Generator) -> Floats:
+def measure_magnitudes(
+    galaxy: Galaxy, seeing: float, rng: np.random.Generator, conditions: Conditions = AS_TRAINED
+) -> Floats:
     """The catalogue's asinh AB magnitudes, (5,), softened at one sigma of a point source's noise.
 
     They are Pogson's for all but the faintest, and finite for all (Lupton, Gunn & Szalay 1999, AJ 118, 1406). Errors
@@ -144,26 +179,27 @@ def measure_magnitudes(galaxy: Galaxy, seeing: float, rng: np.random.Generator) 
     They are independent of the image's noise, as if measured on another exposure.
     """
     ratios = _seeing_ratios()
-    sky = POINT_SOURCE_NOISE * np.hypot(galaxy.radius, seeing * ratios / 2.0) / (SEEING * ratios / 2.0)
+    limit = conditions.point_source_noise
+    sky = limit * np.hypot(galaxy.radius, seeing * ratios / 2.0) / (conditions.seeing * ratios / 2.0)
     pogson = 2.5 / math.log(10.0)
     noise = np.hypot(sky, CALIBRATION_ERROR / pogson * galaxy.fluxes)
     measured = galaxy.fluxes + noise * rng.standard_normal(len(BANDS))
-    luptitudes = np.arcsinh(measured / (2.0 * POINT_SOURCE_NOISE)) + np.log(POINT_SOURCE_NOISE)
+    luptitudes = np.arcsinh(measured / (2.0 * limit)) + np.log(limit)
     magnitudes: Floats = ZERO_POINT - pogson * luptitudes
     return magnitudes
 
 
-def _observe(chunk: tuple[int, int, int]) -> Survey:
+def _observe(chunk: _Chunk) -> Survey:
     """Galaxies `start` to `stop` of the seed's survey."""
-    seed, start, stop = chunk
+    seed, conditions, start, stop = chunk
     images, magnitudes, redshifts = [], [], []
-    noise = sky_noise()[:, None, None]
+    noise = sky_noise(conditions)[:, None, None]
     for index in range(start, stop):
         rng = np.random.default_rng([seed, index])
         galaxy = draw_galaxy(rng)
-        seeing = SEEING * math.exp(SEEING_SCATTER * rng.standard_normal())
-        magnitudes.append(measure_magnitudes(galaxy, seeing, rng))
-        image = render(galaxy, seeing)
+        seeing = conditions.seeing * math.exp(SEEING_SCATTER * rng.standard_normal())
+        magnitudes.append(measure_magnitudes(galaxy, seeing, rng, conditions))
+        image = render(galaxy, seeing, conditions.pixel)
         images.append((image + noise * rng.standard_normal(image.shape)).astype(np.float32))
         redshifts.append(galaxy.redshift)
     return Survey(np.stack(images), np.stack(magnitudes), np.array(redshifts))
@@ -177,15 +213,19 @@ def _seeing_ratios() -> Floats:
     return ratios
 
 
-def check(samples: object, seed: object, workers: object) -> None:
+def check(samples: object, seed: object, workers: object, conditions: Conditions = AS_TRAINED) -> None:
     """Look at the arguments of `simulate`, and draw nothing.
 
     Raises:
-        BadInput: one is no whole number within its limits.
+        BadInput: one is no number within its limits.
     """
     _check_whole("samples", samples, 1, MAX_SAMPLES)
     _check_whole("seed", seed, 0, MAX_SEED)
     _check_whole("workers", workers, 1, 1024)
+    for name, (least, most) in _LIMITS.items():
+        value = getattr(conditions, name)
+        if not least <= value <= most:
+            raise BadInput(f"{name} must be a number from {least:g} to {most:g}, not {value!r:.40}")
 
 
 def _check_whole(name: str, value: object, least: int, most: int) -> None:

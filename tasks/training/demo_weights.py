@@ -76,6 +76,10 @@ same machine gives the same file; another processor or number of threads rounds 
 | --- | ---: |
 {table}
 
+**Limits.** Where a survey's pixels, seeing or depth differ, redshifts are worse and their intervals do not hold:
+`python -m tasks.training.demo_limits` measures it, and docs/redshifts.md has the table. The header keeps the ranges of
+the training's galaxies, by which a run flags those that lie outside (`out_of_domain`).
+
 **Licence.** Apache-2.0, as the project.
 """
 

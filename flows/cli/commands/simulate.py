@@ -20,6 +20,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="S",
         help="same seed, same bytes (default %(default)s)",
     )
+    for option, what in (
+        ("--pixel-scale", "arcseconds a pixel (default 0.396, as the demo model knows it)"),
+        ("--seeing", "median FWHM of the PSF in r, arcseconds (default 1.1)"),
+        ("--shallower", "magnitudes less deep than the demo's survey (default 0; below 0: deeper)"),
+    ):
+        parser.add_argument(option, type=float, metavar="X", help=what)
     parser.add_argument(
         "--no-page", action="store_true", help="write no page of sample cut-outs and colours beside FILE"
     )
@@ -32,11 +38,13 @@ def main(args: argparse.Namespace) -> int:
     from inference.runs.plan import SUFFIXES
     from inference.storage.store import Store, check_writable
     from tasks.reporting.terminal import bar
-    from tasks.simulation.survey import check, simulate
+    from tasks.simulation.survey import Conditions, check, simulate
 
     if args.out.suffix not in SUFFIXES:
         raise BadInput(f"--out must end in {' or '.join(SUFFIXES)}, not {args.out.name!r}")
-    check(args.samples, args.seed, 1 if args.workers is None else args.workers)
+    given = {"pixel": args.pixel_scale, "seeing": args.seeing, "shallower": args.shallower}
+    conditions = Conditions(**{name: value for name, value in given.items() if value is not None})
+    check(args.samples, args.seed, 1 if args.workers is None else args.workers, conditions)
     check_writable(Store(args.out.parent))
     done = 0
     with bar("galaxies", args.samples) as show:
@@ -46,7 +54,7 @@ def main(args: argparse.Namespace) -> int:
             done += count
             show(done)
 
-        survey = simulate(args.samples, args.seed, args.workers, progress)
+        survey = simulate(args.samples, args.seed, args.workers, progress, conditions)
     args.out.parent.mkdir(parents=True, exist_ok=True)
     write_partition(args.out, survey.images, survey.magnitudes, survey.redshifts)
     if not args.no_page:
@@ -55,7 +63,7 @@ def main(args: argparse.Namespace) -> int:
 
         page = args.out.with_suffix(".html")
         with atomic_write(page) as partial:
-            partial.write_text(survey_page(survey, args.seed))
+            partial.write_text(survey_page(survey, args.seed, conditions))
         say(f"{page}: sample cut-outs, colours and noise to look at")
     say(
         f"{args.out}: {args.samples:,} galaxies, {args.out.stat().st_size / 1e6:.1f} MB,"

@@ -12,6 +12,7 @@ from tasks.simulation.survey import (
     MAX_SEED,
     PIXEL,
     SEEING,
+    Conditions,
     measure_magnitudes,
     render,
     simulate,
@@ -173,3 +174,31 @@ def test_a_galaxy_lost_in_the_sky_still_has_magnitudes():
     rng = np.random.default_rng(0)
     nothing = replace(COMPACT_DISK, fluxes=np.zeros(5))
     assert np.isfinite([measure_magnitudes(nothing, SEEING, rng) for _ in range(100)]).all()
+
+
+class TestConditions:
+    def test_show_the_same_galaxies_another_way(self):
+        usual = simulate(3, 1, 1)
+        for conditions in (Conditions(pixel=0.262), Conditions(seeing=1.6), Conditions(shallower=1.0)):
+            seen = simulate(3, 1, 1, conditions=conditions)
+            assert (seen.redshifts == usual.redshifts).all()
+            assert (seen.images != usual.images).any()
+
+    def test_smaller_pixels_hold_less_light_each(self):
+        coarse, fine = render(COMPACT_DISK, 1.1, 0.4)[2], render(COMPACT_DISK, 1.1, 0.2)[2]
+        assert fine.max() == pytest.approx(coarse.max() / 4, rel=0.1)
+
+    def test_two_and_a_half_magnitudes_shallower_are_ten_times_the_noise(self):
+        assert sky_noise(Conditions(shallower=2.5)) == pytest.approx(10 * sky_noise())
+
+    def test_a_point_source_stands_out_as_much_whatever_the_pixels_are(self):
+        assert sky_noise(Conditions(pixel=0.198)) == pytest.approx(sky_noise() / 2)
+
+    @pytest.mark.parametrize(
+        "conditions",
+        [Conditions(pixel=0.0), Conditions(seeing=float("nan")), Conditions(shallower=9.0)],
+        ids=["pixel", "seeing", "shallower"],
+    )
+    def test_beyond_their_limits_are_refused_by_name(self, conditions, request):
+        with pytest.raises(BadInput, match=f"{request.node.callspec.id} must be a number from"):
+            simulate(1, conditions=conditions)
