@@ -40,8 +40,13 @@ def show_table(table: "Table | RichTable", *, drop: Sequence[str] = (), explain:
 
 
 def say(sentence: str, style: str = "", *, stderr: bool = False) -> None:
-    """Print one line as it is; only the terminal wraps it, so that paths can be copied."""
-    console(stderr=stderr).print(sentence, style=style, highlight=False, soft_wrap=True)
+    """Print one line, on a terminal broken between words only, so that paths can be copied; elsewhere as it is."""
+    out = console(stderr=stderr)
+    if out.is_terminal:
+        from tasks.reporting.terminal import wrapped
+
+        sentence = wrapped(sanitize_text(sentence), out.width)
+    out.print(sentence, style=style, highlight=False, soft_wrap=True)
 
 
 def print_json(document: Any) -> None:

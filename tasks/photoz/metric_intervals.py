@@ -244,13 +244,16 @@ def metrics_table(metrics: Mapping[str, float | None], spread: Mapping[str, Sequ
     return Table("metrics", "Redshifts", columns, rows, f"With {DELTA}. The interval is {INTERVAL}.")
 
 
+_HEADLINE = ("nmad", "bias", "outlier_fraction")
+
+
 def bins_table(name: str, title: str, rows: Sequence[Row]) -> Table:
     """The metrics in bins of one quantity."""
     metrics = [metric for metric in METRICS if metric.key in _IN_TABLE]
     columns = (
         Column("range", title, str, text=True),
         Column("samples", "Galaxies"),
-        *(Column(metric.key, metric.label, str) for metric in metrics),
+        *(Column(metric.key, metric.label, str, detail=metric.key not in _HEADLINE) for metric in metrics),
     )
     cells = [
         {"range": _range(row), "samples": row["samples"]} | {metric.key: _cell(metric, row) for metric in metrics}

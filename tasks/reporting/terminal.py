@@ -1,5 +1,6 @@
 """Progress bars on standard error, for anything that takes longer than a breath."""
 
+import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -16,7 +17,32 @@ from rich.progress import (
 
 def announce(what: str) -> None:
     """Say what comes next, on a line of its own."""
-    Console(stderr=True).print(what, style="dim", highlight=False, markup=False, soft_wrap=True)
+    console = Console(stderr=True)
+    text = wrapped(what, console.width) if console.is_terminal else what
+    console.print(text, style="dim", highlight=False, markup=False, soft_wrap=True)
+
+
+def wrapped(text: str, width: int) -> str:
+    r"""Lines of a terminal, broken between words only, so that a path can be copied.
+
+    >>> print(wrapped("  rank 3: /a/path/that/is/long is absent\nnext", 20))
+      rank 3:
+        /a/path/that/is/long
+        is absent
+    next
+    """
+    lines = text.split("\n")
+    indents = [line[: len(line) - len(line.lstrip())] for line in lines]
+    return "\n".join(
+        textwrap.fill(
+            line,
+            max(width, 20),
+            subsequent_indent=indent and f"{indent}  ",
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        for line, indent in zip(lines, indents, strict=True)
+    )
 
 
 @contextmanager

@@ -77,7 +77,7 @@ def _recommended(found: dict[str, Any] | None) -> list[Stat]:
         Stat("Samples per second", number(found["samples_per_s"]), "over the makespan"),
         Stat("Peak memory", number(found["peak_memory_mb"], "MB"), "of the rank that used most"),
         Stat("Cost", usd(found["usd"]), "of one run; local ranks as if on AWS Lambda"),
-        Stat("Confidence", found["confidence"].capitalize(), found["why"]),
+        Stat("Confidence", found["confidence"].capitalize(), found["why"][:1].upper() + found["why"][1:]),
     ]
 
 

@@ -6,7 +6,7 @@ from rich.table import Table
 
 from flows.cli.options import add_json, add_store, bucket_and_path
 from flows.cli.terminal import print_json, say, show_table
-from tasks.reporting.formatting import DASH
+from tasks.reporting.formatting import number, unit_price, usd
 
 METHODS = ("billed", "used-memory", "as-printed")  # tasks.bill's, which takes seconds to import
 
@@ -34,10 +34,10 @@ def main(args: argparse.Namespace) -> int:
     for item in cost.items:
         table.add_row(
             item.name,
-            f"{item.quantity:,.3f}",
+            number(item.quantity, digits=4),
             item.unit,
-            DASH if item.unit_usd is None else f"{item.unit_usd:.10f}",
-            DASH if item.usd is None else f"{item.usd:.6f}",
+            unit_price(item.unit_usd),
+            usd(item.usd),
             item.how,
         )
     show_table(table, drop=("USD a unit",))
