@@ -81,7 +81,7 @@ def run(
     Args:
         request: the run request (docs/request.schema.json).
         store: root of the object store, a folder or `s3://`.
-        executor: `local`, `lambda` or `step-functions`; the latter two need `s3://`.
+        executor: `local`, `lambda`, `step-functions` or `dask`; `lambda` and `step-functions` need `s3://`.
         workers: processes of the local executor; 0 runs every rank in this process; default one a core.
         fresh: run every rank anew, also those that are done.
         aws_credentials: name of an AwsCredentials block; default the standard credential chain.

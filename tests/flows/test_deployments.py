@@ -28,6 +28,7 @@ TINY_SWEEP = {
 }
 CUT_DOWN = {
     "run/local": {"request": request_of(), "workers": 1},
+    "run/dask": {"request": request_of(result_path="results/dask", max_concurrency=1)},
     "run/lambda": {"request": request_of(result_path="results/lambda", max_concurrency=2)},
     "run/step-functions": {"request": request_of(result_path="results/step-functions", max_concurrency=2)},
     "benchmark/nightly": {"changes": TINY_SWEEP, "fail_above": 100.0},
