@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.conftest import free_port
@@ -62,6 +63,7 @@ def home(tmp_path, store):
 @pytest.mark.soak
 def test_run_joins_the_server_of_cosmic_ui_only_while_it_runs(home):
     ui, url = home.start_ui()
+    assert httpx.get(f"{url.removesuffix('/api')}/ui-settings").json()["api_url"] == url, "what the page asks"
     assert home.start_run().wait(timeout=280) == 0, home.log("run")
     assert f"Using the Prefect server of `cosmic ui` at {url}" in home.log("run")
     assert [run.state.type.value for run in flow_runs_on(url)] == ["COMPLETED"]

@@ -1,6 +1,7 @@
 """cosmic ui: a Prefect server on this machine, which runs started here report to, and the reports of the store."""
 
 import argparse
+import os
 import socket
 import subprocess
 import sys
@@ -42,7 +43,11 @@ def main(args: argparse.Namespace) -> int:
     _bound(args.port, "--port").close()
     ui = RunningUi(f"http://127.0.0.1:{args.port}/api", f"http://127.0.0.1:{args.port + 1}", str(store))
     with _bound(args.port + 1, "the port of the reports, --port + 1 =") as port, announced(ui), served(store, port):
-        server = subprocess.Popen([sys.executable, "-m", "prefect", "server", "start", "--port", str(args.port)])
+        # Without it, the page in the browser would ask port 4200, or the server that a profile names.
+        environment = os.environ | {"PREFECT_UI_API_URL": ui.api}
+        server = subprocess.Popen(
+            [sys.executable, "-m", "prefect", "server", "start", "--port", str(args.port)], env=environment
+        )
         try:
             _wait_until_it_answers(server, ui.api)
             _detect_crashes(ui.api)
