@@ -1,6 +1,7 @@
 """summarize: ranks found are compared with ranks planned, and combined."""
 
 import dataclasses
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from inference.contract.object_keys import calibration_key
@@ -20,6 +21,8 @@ from tasks.reporting.formatting import counted
 from tasks.run_results.predictions_table import SCHEMA, write_predictions
 from tasks.run_results.summary import Summary, describe, rank_table
 from tasks.staging.weights import stored_calibration
+
+_SHOWN = 1000  # ranks of a kind in the UI's table
 
 
 @step("summarize")
@@ -73,22 +76,20 @@ def summarize(request: RunRequest, start: Start, ledger: Ledger, store_root: str
                 " calibration has seen"
             )
     ranks = rank_table(results, start.resumed)
-    shown = [
-        "rank",
-        "data_path",
-        "samples",
-        "wall_total_s",
-        "samples_per_s",
-        "peak_rss_mb",
-        "cold",
-        "worker",
-    ]
     create_table_artifact(
-        [
-            *({"state": "FAILED"} | failure for failure in document["failed_ranks"]),
-            *({"state": "done"} | row for row in ranks[shown].head(1000).round(3).to_dict("records")),
-        ],
+        rows_of_ranks(document["failed_ranks"], ranks.head(_SHOWN).round(3).to_dict("records")),
         key="cosmic-ranks",
         description=f"{document['ranks_done']} of {document['ranks_planned']} ranks done",
     )
     return Summary(document, found.results, ranks, predictions, calibration)
+
+
+def rows_of_ranks(failed: Sequence[Mapping[str, Any]], done: Sequence[Mapping[Any, Any]]) -> list[dict[str, Any]]:
+    """The ranks as the UI shows them, the failed first with their causes; it takes its columns from the first row."""
+    figures = ("samples", "wall_total_s", "samples_per_s", "peak_rss_mb", "cold", "worker")
+    named = [
+        *({"state": "FAILED", **rank, "data_path": ", ".join(rank["data_path"])} for rank in failed[:_SHOWN]),
+        *({"state": "done", **rank} for rank in done),
+    ]
+    columns = ("state", "rank", "data_path", *(("error",) if failed else ()), *figures)
+    return [{column: row.get(column, "") for column in columns} for row in named]

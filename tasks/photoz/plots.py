@@ -7,6 +7,7 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.collections import PolyCollection
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
@@ -66,12 +67,18 @@ def density(predictions: pd.DataFrame, metrics: Mapping[str, float | None]) -> s
             bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 3},
         )
         legend_above(figure, *axes.get_legend_handles_labels())
-        bar = figure.colorbar(cells, ax=axes, shrink=0.8, pad=0.02)
-        bar.set_label("galaxies in a cell")
-        bar.outline.set_visible(False)
-        bar.ax.yaxis.set_major_formatter("{x:,.0f}")
-        bar.ax.minorticks_off()
+        _colour_bar(figure, axes, cells, shrink=0.8)
         return svg_of(figure, "density", f"Predicted against spectroscopic redshift of {len(z_spec)} galaxies")
+
+
+def _colour_bar(figure: Figure, axes: Axes, cells: PolyCollection, shrink: float) -> None:
+    bar = figure.colorbar(cells, ax=axes, shrink=shrink, pad=0.02)
+    bar.set_label("galaxies in a cell")
+    bar.outline.set_visible(False)
+    if bar.solids is not None:
+        bar.solids.set_edgecolor("face")  # no seam shows between two colours
+    bar.ax.yaxis.set_major_formatter("{x:,.0f}")
+    bar.ax.minorticks_off()
 
 
 def _outlier_label(sign: int) -> str:
@@ -139,11 +146,7 @@ def residuals(predictions: pd.DataFrame) -> str:
         if outside:
             note = f"{outside:,} outside the frame"
             axes.text(0.985, 0.03, note, transform=axes.transAxes, ha="right", va="bottom", fontsize=9)
-        bar = figure.colorbar(cells, ax=axes, shrink=0.9, pad=0.02)
-        bar.set_label("galaxies in a cell")
-        bar.outline.set_visible(False)
-        bar.ax.yaxis.set_major_formatter("{x:,.0f}")
-        bar.ax.minorticks_off()
+        _colour_bar(figure, axes, cells, shrink=0.9)
         legend_above(figure, *axes.get_legend_handles_labels())
         return svg_of(figure, "residuals", f"Residuals against spectroscopic redshift of {len(spec)} galaxies")
 

@@ -17,6 +17,7 @@ from inference.storage.store import Store, StoredObject
 from tasks.invocations.ledger import Ledger
 from tasks.run_results.predictions_table import SCHEMA, write_predictions
 from tasks.run_results.summary import describe, rank_table
+from tasks.summarize import rows_of_ranks
 from tests.support.surveys import request_of
 from tests.support.wire_examples import EVENT, RESULT
 
@@ -177,3 +178,13 @@ class TestTheDocument:
         assert document["notes"] == ["a note"]
         assert document["model"] == {"key": EVENT.model, "sha256": EVENT.model_sha256}
         assert document["run_id"] == "run"
+
+
+def test_the_table_in_the_ui_begins_with_failures_and_keeps_columns():
+    failed = [{"rank": 1, "data_path": ["1.pt", "2.pt"], "error": "damaged"}]
+    done = [{"rank": 0, "data_path": "0.pt", "samples": 8, "wall_total_s": 1.5, "cold": True, "worker": "pid 1"}]
+    first, second = rows_of_ranks(failed, done)
+    assert (first["state"], first["data_path"], first["error"]) == ("FAILED", "1.pt, 2.pt", "damaged")
+    assert (second["state"], second["samples"], second["error"]) == ("done", 8, "")
+    assert list(first) == list(second), "the UI takes its columns from the first row"
+    assert "error" not in rows_of_ranks([], done)[0]
