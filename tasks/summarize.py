@@ -6,6 +6,7 @@ from typing import Any
 
 from inference.contract.object_keys import calibration_key
 from inference.contract.run_request import RunRequest
+from inference.engines.columns import OUT_OF_DOMAIN
 from inference.errors import BadInput, StoreError
 from inference.rank_results.gather import gather, write_combined
 from inference.runs.begin import Start
@@ -63,6 +64,8 @@ def summarize(request: RunRequest, start: Start, ledger: Ledger, store_root: str
             raise StoreError(f"{error}: remove the file, and run the same request again") from None
     document["objects"] = len(predictions)
     z_pred, z_spec = (predictions[name].to_numpy() for name in ("z_pred", "z_spec"))
+    flags = predictions.get(OUT_OF_DOMAIN)
+    document["out_of_domain"] = None if flags is None else int(flags.sum())
     document["metrics"] = photoz_metrics(z_pred, z_spec)
     document["metrics_intervals"] = intervals(z_pred, z_spec)
     if calibration is not None and model.model:

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from inference.contract.rank_result import RankResult
+from inference.engines.columns import OUT_OF_DOMAIN
 from inference.errors import BadInput
 from inference.rank_results.predictions import COLUMNS, decode
 from inference.storage.prefetch import prefetch
@@ -46,8 +47,8 @@ def write_predictions(
         calibration: of the model, which adds the columns of the intervals.
 
     Returns:
-        z_pred, z_spec, mag_r and the intervals of each object once: files that several ranks read count under the
-        first.
+        z_pred, z_spec, mag_r, the intervals and, where the model knows its training's ranges, out_of_domain of each
+        object once: files that several ranks read count under the first.
 
     Raises:
         BadInput: a predictions file is broken.
@@ -62,6 +63,8 @@ def write_predictions(
             for table in _row_groups(_tables(store, bucket, results, calibration)):
                 writer = writer or closing.enter_context(pq.ParquetWriter(path, table.schema))
                 writer.write_table(table)
+                if OUT_OF_DOMAIN in table.schema.names:
+                    once.setdefault(OUT_OF_DOMAIN, [])
                 counted = table.filter(pa.compute.invert(table["repeat"]))
                 for name, parts in once.items():
                     parts.append(counted[name].to_numpy(zero_copy_only=False))

@@ -19,6 +19,7 @@ from tasks.reporting.formatting import (
     counted,
     markdown_table,
     number,
+    percent,
     plain,
     seconds,
     unit_price,
@@ -234,7 +235,12 @@ def _speed(summary: Mapping[str, Any], ranks: pd.DataFrame) -> list[Stat]:
 
 
 def _metrics(summary: Mapping[str, Any]) -> list[Stat]:
-    return metric_stats(summary.get("metrics") or {}, summary.get("metrics_intervals") or {})
+    stats = metric_stats(summary.get("metrics") or {}, summary.get("metrics_intervals") or {})
+    flagged, objects = summary.get("out_of_domain"), summary.get("objects")
+    if flagged is None or not objects:
+        return stats
+    how = f"{percent(flagged / objects)} of all objects, unlike the training's galaxies; 1 to 2 % are so by chance"
+    return [*stats, Stat("Out of domain", number(flagged), how)]
 
 
 def _pit(predictions: pd.DataFrame | None, calibration: Calibration | None) -> list[Picture]:

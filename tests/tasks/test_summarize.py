@@ -29,14 +29,14 @@ def store(tmp_path):
     return Store(tmp_path)
 
 
-def ranks_of(store, shares, known=True):
+def ranks_of(store, shares, known=True, flagged=None):
     """Results of ranks that read the files given, (name, galaxies), with redshifts that tell rank and sample."""
     made = []
     for rank, files in enumerate(shares):
         predictions = Predictions()
         for file, count in files:
             z = rank + np.arange(count) / 100
-            predictions.add(file, 0, z, z + 0.5 if known else None)
+            predictions.add(file, 0, z, z + 0.5 if known else None, more=None if flagged is None else flagged(z))
         path = f"results/test/predictions/{rank}.safetensors"
         store.write(BUCKET, path, predictions.encode(EVENT))
         names = [file for file, _ in files]
@@ -90,6 +90,11 @@ class TestTheTableOfRedshifts:
             (2, "2.pt"): True,
         }
         assert counted["z_pred"].tolist() == whole["z_pred"][~whole["repeat"]].tolist()
+
+    def test_objects_out_of_domain_are_counted_once(self, store):
+        files = [[("1.pt", 3)], [("1.pt", 3)]]
+        results = ranks_of(store, files, flagged=lambda z: {"out_of_domain": z % 1 > 0.015})
+        assert write_predictions(store, BUCKET, results, KEY)["out_of_domain"].tolist() == [False, False, True]
 
     def test_unknown_redshifts_stay_unknown(self, store):
         assert (

@@ -134,6 +134,12 @@ def _number(value: float | None, form: str, unit: str = "") -> str:
     return "-" if value is None else f"{value:{form}}{unit}"
 
 
+def _flagged(document: dict[str, Any]) -> str:
+    """How many objects are unlike the model's training galaxies, if that is known of any."""
+    flagged, objects = document.get("out_of_domain"), document.get("objects")
+    return f", {flagged / objects:.1%} of the objects out of domain" if flagged and objects else ""
+
+
 def _headline(document: dict[str, Any]) -> Table:
     from tasks.reporting.formatting import usd
 
@@ -146,7 +152,7 @@ def _headline(document: dict[str, Any]) -> Table:
         done += f" ({document['ranks_resumed']} done before)"
     rows = [
         ("ranks done", done),
-        ("redshifts", f"{document['samples']:,}"),
+        ("redshifts", f"{document['samples']:,}{_flagged(document)}"),
         (
             "makespan",
             _number(document["makespan_s"], ".2f", " s, first rank start to last rank end"),

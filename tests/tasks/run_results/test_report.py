@@ -280,6 +280,12 @@ def test_ranks_of_an_earlier_run_are_told_apart():
     assert [row[1] for row in page.rows if row[0] in {"3", "4"}] == ["earlier", "cold"]
 
 
+def test_objects_out_of_domain_are_counted_with_the_metrics():
+    page = page_of(ranks_of(41), predictions_of(2000), out_of_domain=30, objects=2000)
+    assert "Out of domain 30 1.50% of all objects, unlike the training's galaxies" in page.text
+    assert "Out of domain" not in page_of(ranks_of(41), predictions_of(2000), out_of_domain=None).text
+
+
 def test_the_markdown_holds_the_headline_the_metrics_and_the_bill():
     shown, _ = shown_by(markdown_of(ranks_of(41)))
     assert {"Redshifts predicted", "209,633", "NMAD", "0.0115", "compute", "used-memory"} <= set(shown)

@@ -64,7 +64,7 @@ def test_a_person_sees_tables_with_units_and_where_the_report_is(cosmic, store):
         assert word in done.stdout
     billed = cosmic("cost", "cosmicai-test/results/test", "--json")
     assert json.loads(billed.stdout)["method"] == "billed"
-    printed = cosmic("cost", "cosmicai-test/results/test", "--method", "as-printed")
+    printed = cosmic("cost", "cosmicai-test/results/test", "--method", "as-printed", COLUMNS="120")
     assert "invocations x total duration x used memory" in printed.stdout
 
 
