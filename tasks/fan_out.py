@@ -10,13 +10,13 @@ from uuid import UUID
 from prefect import allow_failure
 from prefect.client.schemas.objects import RunInput, State, TaskRunResult
 from prefect.runtime import task_run
-from prefect.states import Completed
+from prefect.states import Completed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from inference.contract.rank_event import RankEvent
 from tasks.dispatch.dispatcher import ATTEMPTS, Dispatcher, Limits
 from tasks.dispatch.grouping import side_by_side
-from tasks.dispatch.rank_group import RETRY_DELAYS_S, RankGroup
+from tasks.dispatch.rank_group import RETRY_DELAYS_S, RankGroup, RanksFailed
 from tasks.executors.base import Executor
 from tasks.invocations.journal import Journal
 from tasks.invocations.ledger import Ledger
@@ -37,13 +37,14 @@ def run_ranks(label: str, group: RankGroup) -> Any:
     """Run the group's ranks that are not done yet and wait for them; `label` is the task run's name.
 
     Returns:
-        The final state, whose message says what the ranks did; the log and the UI show it.
-
-    Raises:
-        RankFailed: naming the ranks that failed, or why the run was stopped; the others are done.
+        The final state, whose message says what the ranks did, or begins with why one failed; the log and the UI show
+        it. A failure that is raised would be shown behind Prefect's own words.
     """
     group.dispatcher.run(group.to_run(int(task_run.run_count or 1)))
-    group.check()
+    try:
+        group.check()
+    except RanksFailed as error:
+        return Failed(message=str(error), data=error)
     return Completed(message=_what_was_done(group))
 
 

@@ -24,6 +24,10 @@ def fan_out_flow(size, workers, each):
 
 def task_runs(flow_id):
     """{name: final state} of a flow's task runs, once the server has recorded them all."""
+    return {name: state.name for name, state in final_states(flow_id).items()}
+
+
+def final_states(flow_id):
     mine = FlowRunFilter(id=FlowRunFilterId(any_=[flow_id]))
     with get_client(sync_client=True) as client:
         for _ in range(100):
@@ -31,7 +35,7 @@ def task_runs(flow_id):
             if runs and all(run.state is not None and run.state.is_final() for run in runs):
                 break
             time.sleep(0.1)
-    return {run.name: run.state_name for run in runs}
+    return {run.name: run.state for run in runs}
 
 
 def group_of(events, ledger=None):
@@ -86,7 +90,8 @@ class TestFanOut:
         assert [attempt for rank, attempt, _ in calls() if rank == 1] == [1, 2, 3]
         assert ledger.last_error(1) == "the store is away"
         assert ledger.last_error(0) is None
-        assert task_runs(flow_id)["rank 001 of 003"] == "Failed"
+        state = final_states(flow_id)["rank 001 of 003"]
+        assert (state.name, state.message) == ("Failed", "rank 1: the store is away"), "the cause comes first"
 
     def test_a_bad_partition_is_not_tried_again(self, scripted):
         calls = scripted({1: ["bad input"] * 9})
