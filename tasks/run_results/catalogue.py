@@ -41,7 +41,13 @@ class Catalogue:
 
 
 def read_catalogue(
-    store: Store, bucket: str, result_path: str, *, partial: bool = False, objects: bytes | None = None
+    store: Store,
+    bucket: str,
+    result_path: str,
+    *,
+    partial: bool = False,
+    objects: bytes | None = None,
+    columns: Mapping[str, str] | None = None,
 ) -> Catalogue:
     """Assemble the catalogue of a finished run.
 
@@ -54,6 +60,7 @@ def read_catalogue(
         result_path: of the run.
         partial: take what is there of an incomplete run.
         objects: a Parquet table of OBJECT_SCHEMA's columns (ra, dec, z_spec may be missing) to use instead.
+        columns: what the table of objects calls its object_id, ra or dec, where it is another name.
 
     Raises:
         BadInput: naming the object of the store: no finished run, one that is incomplete, a damaged or foreign file,
@@ -76,14 +83,14 @@ def read_catalogue(
     found = _predictions(store, bucket, f"{folder}/predictions{'.partial' if missing else ''}.parquet")
     rows = found[~found["repeat"]]
     prefix = str(_of(_of(summary, "request", dict, where), "data_prefix", str, where))
-    listed = _objects(store, summary["request"], objects)
+    listed = _objects(store, summary["request"], objects, columns or {})
     named = _default_ids(rows) if listed is None else _joined(rows, listed, prefix)
     _refuse_duplicates(named)
     delta = (named["z_pred"].astype(np.float64) - named["z_spec"]) / (1 + named["z_spec"])
     known = pd.Series(REDSHIFT.measured(named["z_spec"].to_numpy()), index=named.index)
     outlier = pd.array(np.abs(delta) > OUTLIER, dtype="boolean")
     outlier[~known.to_numpy()] = pd.NA
-    columns = {
+    shown = {
         "object_id": named["object_id"],
         **{name: named[name] for name in ("ra", "dec") if name in named},
         "z_pred": named["z_pred"],
@@ -101,7 +108,7 @@ def read_catalogue(
         {"key": list(counts.index), "etag": [str(etags.get(key, "")) for key in counts.index], "rows": counts.to_list()}
     )
     return Catalogue(
-        pd.DataFrame(columns).reset_index(drop=True), _provenance(summary, partitions, len(missing)), partitions
+        pd.DataFrame(shown).reset_index(drop=True), _provenance(summary, partitions, len(missing)), partitions
     )
 
 
@@ -141,7 +148,9 @@ def _default_ids(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(object_id=rows["file"].str.cat(rows["index"].astype(str), sep=":"))
 
 
-def _objects(store: Store, request: Mapping[str, Any], given: bytes | None) -> pd.DataFrame | None:
+def _objects(
+    store: Store, request: Mapping[str, Any], given: bytes | None, columns: Mapping[str, str]
+) -> pd.DataFrame | None:
     """The table of objects: the one given, else the one beside the partitions, else None."""
     name, data = "--objects", given
     if data is None:
@@ -149,11 +158,13 @@ def _objects(store: Store, request: Mapping[str, Any], given: bytes | None) -> p
         name = f"{bucket}/{key}"
         try:
             if store.head(bucket, key) is None:
+                if columns:
+                    raise BadInput(f"{name} is not there, so that its columns cannot be named: give --objects, too")
                 return None
             data = store.read(bucket, key)
         except StoreError as error:
             raise StoreError(f"{error}; name a table of objects with --objects") from error
-    table = read_parquet(data, name)
+    table = _renamed(read_parquet(data, name), columns, name)
     lacking = [column for column in ("file", "index", "object_id") if column not in table.column_names]
     if lacking:
         raise BadInput(f"{name} lacks the column {lacking[0]} of a table of objects")
@@ -172,6 +183,19 @@ def _objects(store: Store, request: Mapping[str, Any], given: bytes | None) -> p
         first = rows[place].iloc[0]
         raise BadInput(f"{name} names two objects for row {first['index']} of {first['file']}")
     return rows
+
+
+def _renamed(table: pa.Table, columns: Mapping[str, str], where: str) -> pa.Table:
+    """The table whose `columns`, by their names in OBJECT_SCHEMA, have these names."""
+    for column in columns.values():
+        if column not in table.column_names:
+            there = ", ".join(table.column_names[:20])
+            raise BadInput(f"{where} has no column {shorten(column)}; its columns are {shorten(there, 200)}")
+    fields = {column: field for field, column in columns.items()}
+    if len(fields) < len(columns):
+        raise BadInput(f"one column of {where} is named for two of {', '.join(columns)}")
+    kept = [name for name in table.column_names if name in fields or name not in columns]
+    return table.select(kept).rename_columns([fields.get(name, name) for name in kept])
 
 
 def _joined(rows: pd.DataFrame, listed: pd.DataFrame, prefix: str) -> pd.DataFrame:

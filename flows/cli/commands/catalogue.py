@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from inference.storage.store import Store
     from tasks.run_results.catalogue import Catalogue
 
+COLUMNS = {"id": "the object's id", "ra": "the right ascension in degrees", "dec": "the declination in degrees"}
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this command's arguments."""
@@ -34,6 +36,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="TABLE",
         help="Parquet: file, index, object_id (ra, dec); default: what cosmic ingest wrote beside the partitions",
     )
+    columns = parser.add_argument_group("columns", "names as the table of objects has them")
+    for name, default in (("id", "object_id"), ("ra", "ra"), ("dec", "dec")):
+        columns.add_argument(f"--{name}", metavar="COLUMN", help=f"of {COLUMNS[name]} (default {default})")
     add_json(parser)
 
 
@@ -60,7 +65,9 @@ def main(args: argparse.Namespace) -> int:
     bucket, result_path = bucket_and_path(args.result_path)
     objects = None if args.objects is None else _bytes(args.objects)
     store = Store(args.store)
-    catalogue = read_catalogue(store, bucket, result_path, partial=args.partial, objects=objects)
+    given = {"object_id": args.id, "ra": args.ra, "dec": args.dec}
+    columns = {field: column for field, column in given.items() if column is not None}
+    catalogue = read_catalogue(store, bucket, result_path, partial=args.partial, objects=objects, columns=columns)
     size = (
         write_hats(catalogue, target) if form == "hats" else _write(store, bucket, catalogue, form, target, args.name)
     )

@@ -64,6 +64,15 @@ class TestTheRows:
         assert rows["object_id"].iloc[0] == "mine 1.pt 0"
         assert "ra" not in rows
 
+    def test_take_columns_of_that_table_by_the_names_that_are_given(self, tmp_path):
+        finished_run(tmp_path)
+        table = object_table(tmp_path)
+        swapped = {"object_id": "MY_ID", "ra": "dec", "dec": "ra"}
+        given = as_bytes(table.append_column("MY_ID", pa.array([f"mine {row}" for row in range(len(table))])))
+        usual, rows = (read(tmp_path, objects=given, columns=names).rows for names in ({}, swapped))
+        assert rows["object_id"].iloc[0] == "mine 0"
+        assert (rows["ra"].iloc[41], rows["dec"].iloc[41]) == (usual["dec"].iloc[41], usual["ra"].iloc[41])
+
 
 class TestTheProvenance:
     def test_names_model_data_and_version(self, tmp_path):
@@ -111,6 +120,23 @@ class TestIsRefused:
         other = table.set_column(table.column_names.index("z_spec"), "z_spec", pa.array(z_spec))
         with pytest.raises(BadInput, match=r"other partitions: .* row 7 of survey/1.pt"):
             read(tmp_path, objects=as_bytes(other))
+
+    @pytest.mark.parametrize(
+        ("columns", "expected"),
+        [
+            ({"object_id": "OBJID"}, "--objects has no column 'OBJID'; its columns are 'file, index"),
+            ({"ra": "dec", "dec": "dec"}, "one column of --objects is named for two of ra, dec"),
+        ],
+    )
+    def test_a_column_that_is_not_there_or_named_twice(self, tmp_path, columns, expected):
+        finished_run(tmp_path)
+        with pytest.raises(BadInput, match=expected):
+            read(tmp_path, objects=as_bytes(object_table(tmp_path)), columns=columns)
+
+    def test_names_of_columns_without_a_table_of_objects(self, tmp_path):
+        finished_run(tmp_path)
+        with pytest.raises(BadInput, match="so that its columns cannot be named: give --objects, too"):
+            read(tmp_path, columns={"object_id": "OBJID"})
 
     @pytest.mark.parametrize(
         ("change", "expected"),
