@@ -18,6 +18,7 @@ from rich.table import Table
 
 from benchmarks.ratio import NotHere, Target, worse
 from benchmarks.support.quiet_machine import alone, measured
+from tasks.reporting.terminal_table import print_table
 from tasks.sweeps.machine import describe, described
 
 HERE = Path(__file__).parent
@@ -52,7 +53,7 @@ def targets_of(document: dict[str, Any]) -> list[Target]:
 
 
 def _show(found: list[Target]) -> None:
-    table = Table(title="make bench", title_justify="left")
+    table = Table(title="make bench")
     for name in ("what", "ours", "other"):
         table.add_column(name, overflow="fold")
     table.add_column("ratio, quartiles", justify="right")
@@ -64,7 +65,7 @@ def _show(found: list[Target]) -> None:
         goal = f"{'>=' if row.higher_is_better else '<='} {row.to_reach:g}"
         reached = "yes" if row.reached else f"NO: {row.note}" if row.note else "NO"
         table.add_row(row.what, row.ours, row.other, ratio, goal, reached, row.floor)
-    Console(width=None if sys.stdout.isatty() else 200).print(table)
+    print_table(Console(width=None if sys.stdout.isatty() else 200), table, drop=("floor", "other"))
 
 
 def main() -> int:

@@ -54,7 +54,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return int(module_of(name).main(parser.parse_args(rest)))
     except CosmicError as error:
-        print(f"cosmic {name}: {sanitize_text(error)}", file=sys.stderr)  # noqa: T201
+        from flows.cli.terminal import say
+
+        say(f"cosmic {name}: {error}", stderr=True)
         return 2 if isinstance(error, BadInput) else 1
     except BrokenPipeError:  # whoever read our output has left
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

@@ -78,7 +78,8 @@ def fit(table: RichTable, width: int, drop: Sequence[str]) -> list[str]:
     """
     left_out: list[str] = []
     for heading in (*drop, None):
-        least = [_least(column, header=table.show_header) for column in table.columns]
+        text = _TEXT if heading else 0  # nothing else can go: sentences are broken where they must
+        least = [_least(column, text, header=table.show_header) for column in table.columns]
         spare = width - 2 * len(least) + 1 - sum(least)  # each is padded, and divided from the next
         if spare >= 0 or heading is None:
             break
@@ -86,6 +87,8 @@ def fit(table: RichTable, width: int, drop: Sequence[str]) -> list[str]:
         left_out += [heading] * (len(kept) < len(table.columns))
         table.columns = kept
     wish = [_widest(column, header=table.show_header) - room for column, room in zip(table.columns, least, strict=True)]
+    for column in table.columns:
+        column.overflow = "fold"  # nothing is hidden
     for wanted in ("left", "right"):  # text before headings
         these = [number for number, column in enumerate(table.columns) if column.justify == wanted]
         sought = sum(wish[number] for number in these)
@@ -96,13 +99,13 @@ def fit(table: RichTable, width: int, drop: Sequence[str]) -> list[str]:
     return left_out
 
 
-def _least(column: RichColumn, *, header: bool) -> int:
-    """The narrowest in which no number and no word is broken."""
+def _least(column: RichColumn, text: int, *, header: bool) -> int:
+    """The narrowest in which no number and no word is broken, nor a sentence before so many characters."""
     words = [word for text in _texts(column, header=header) for word in text.split()]
     longest = max((min(cell_len(word), _LONGEST_WORD) for word in words), default=1)
     if column.justify == "right":
         return max([longest, *(cell_len(text) for text in _texts(column, header=False))])
-    return max(longest, min(_widest(column, header=header), _TEXT))
+    return max(longest, min(_widest(column, header=header), text))
 
 
 def _widest(column: RichColumn, *, header: bool) -> int:

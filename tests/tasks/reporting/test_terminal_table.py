@@ -72,6 +72,16 @@ def test_a_path_in_a_title_stands_on_one_line():
     assert f"run {PATH}\n" in printed(table, 40)
 
 
+def test_nothing_is_hidden_where_nothing_can_be_left_out():
+    table = RichTable()
+    for heading in ("what", "ours", "reached"):
+        table.add_column(heading)
+    table.add_row("bytes over those of the others", "17.35 kB an image", "yes")
+    text = printed(table, 34)
+    assert "…" not in text
+    assert "reached" in text.split()
+
+
 def test_a_column_of_text_is_wrapped_between_words():
     table = RichTable()
     table.add_column("what")
