@@ -17,7 +17,7 @@ from tasks.executors.base import cores
 from tasks.planning.checks import checks
 from tasks.planning.foretold import samples_to_be
 from tasks.planning.history import PastRun, past_runs
-from tasks.planning.planned_run import kind_of, model_of, place_of, samples_of_ranks
+from tasks.planning.planned_run import kind_of, model_of, parameters_of_model, place_of, samples_of_ranks
 from tasks.planning.simulated_run import Configuration, events_of, simulate
 from tasks.planning.stages import StageModel
 from tasks.reporting.formatting import duration, usd
@@ -235,7 +235,7 @@ def all_choices(
         changed = request.model_copy(update={"precision": precision})
         place = place_of(changed, where, None)
         kind = kind_of(changed, store, where, place)
-        model, _ = model_of(runs, kind, place, demo=request.model is None)
+        model, _ = model_of(runs, kind, place, parameters=parameters_of_model(request))
         if model.runs or precision == request.precision:
             models[where, precision] = model
             notes.append(f"{where}, {precision}: times {model.source}")

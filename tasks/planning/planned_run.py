@@ -7,6 +7,10 @@ from typing import Any
 from inference.contract.run_request import RunRequest
 from inference.contract.sample import BYTES_PER_SAMPLE, samples_of_size
 from inference.errors import BadInput, CosmicError
+from inference.model.checkpoint import read_config
+from inference.model.config import SMALL
+from inference.model.onnx_file import is_onnx_file
+from inference.model.tensor_shapes import parameters_of
 from inference.runs.plan import assign, select_files, world_size_of
 from inference.storage.store import Store, StoredObject
 from tasks.executors.aws_lambda import ACCOUNT_CONCURRENCY
@@ -86,8 +90,20 @@ def samples_of_data(data: str, partition: str) -> tuple[tuple[int, ...], int]:
     return (each,) * -(-whole // each), -(-whole // each)
 
 
+def parameters_of_model(request: RunRequest, weights: Weights | None = None) -> int | None:
+    """How many parameters the model of a request has; None where that is not known.
+
+    Args:
+        request: the checked request.
+        weights: of the model, where they have been found already.
+    """
+    if request.model is None:
+        return parameters_of(SMALL)
+    return None if weights is None or is_onnx_file(weights.path) else parameters_of(read_config(weights.path))
+
+
 def model_of(
-    runs: Sequence[PastRun], wanted: dict[str, Any], place: Place, *, demo: bool
+    runs: Sequence[PastRun], wanted: dict[str, Any], place: Place, *, parameters: int | None
 ) -> tuple[StageModel, list[str]]:
     """The stage model of a planned run, from earlier ones if any tell of it, else as shipped; and notes.
 
@@ -95,9 +111,9 @@ def model_of(
         runs: earlier ones.
         wanted: the planned run's kind (`PastRun.kind`).
         place: where it runs.
-        demo: it computes with the demo's weights.
+        parameters: of its model (`parameters_of_model`).
     """
-    base = shipped(place.executor, demo=demo)
+    base = shipped(place.executor, parameters=parameters)
     best, notes = comparable(runs, wanted)
     if not best:
         return base, [*notes, "no earlier run of this kind is known: the times are shipped measurements, not yours"]
@@ -169,6 +185,7 @@ def predict_request(
     except CosmicError as error:
         notes.append(f"earlier runs cannot be read: {error}")
     configuration = Configuration(request, place, samples, executor in {"lambda", "step-functions"})
-    model, more = model_of(runs, kind_of(request, store, executor, place, weights), place, demo=request.model is None)
+    kind, parameters = kind_of(request, store, executor, place, weights), parameters_of_model(request, weights)
+    model, more = model_of(runs, kind, place, parameters=parameters)
     simulated = max(min(at_most[0], at_most[1] // len(samples)), FEWEST)
     return predict(configuration, model, partitions, [*notes, *more], runs=simulated)

@@ -9,7 +9,7 @@ from inference.contract.run_request import RunRequest
 from inference.contract.validation import is_number
 from inference.errors import CosmicError
 from tasks.planning.history import PastRun
-from tasks.planning.planned_run import model_of, place_of
+from tasks.planning.planned_run import model_of, parameters_of_model, place_of
 from tasks.planning.prediction import Range, predict
 from tasks.planning.simulated_run import Configuration
 from tasks.run_results.expected import FIGURES, actual_of, is_whole
@@ -142,7 +142,7 @@ def _replayed(run: PastRun, before: Sequence[PastRun]) -> dict[str, Range]:
     if executor not in {"local", "lambda", "step-functions", "dask"}:
         return {}
     place = place_of(request, executor, workers if isinstance(workers, int) else None)
-    model, _ = model_of(before, run.kind, place, demo=request.model is None)
+    model, _ = model_of(before, run.kind, place, parameters=parameters_of_model(request))
     if not model.runs:
         return {}  # shipped measurements are of another machine: they tell nothing about one's own predictions
     samples = tuple(rank.samples for rank in run.ranks)

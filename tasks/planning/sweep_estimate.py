@@ -10,7 +10,7 @@ from inference.contract.run_request import RunRequest
 from inference.errors import BadInput, CosmicError
 from inference.storage.store import Store
 from tasks.planning.history import PastRun, past_runs
-from tasks.planning.planned_run import kind_of, model_of, place_of
+from tasks.planning.planned_run import kind_of, model_of, parameters_of_model, place_of
 from tasks.planning.simulated_run import Configuration, events_of, simulate
 from tasks.sweeps.local_rates import SIMULATED_PER_S
 from tasks.sweeps.sweep import PlannedCell, Sweep
@@ -55,9 +55,11 @@ def _expectation(cell: PlannedCell, sweep: Sweep, store: Store, runs: Sequence[P
     place = place_of(request, cell.executor, sweep.workers)
     on_aws = cell.executor in {"lambda", "step-functions"}
     try:
-        model, _ = model_of(runs, kind_of(request, store, cell.executor, place), place, demo=request.model is None)
+        model, _ = model_of(
+            runs, kind_of(request, store, cell.executor, place), place, parameters=parameters_of_model(request)
+        )
     except CosmicError:  # the model is not there yet
-        model, _ = model_of((), {}, place, demo=request.model is None)
+        model, _ = model_of((), {}, place, parameters=parameters)
     configuration = Configuration(request, place, (-(-cell.samples // cell.ranks),) * cell.ranks, on_aws)
     events, random = events_of(configuration), Random(0)  # noqa: S311 - draws times, keeps no secret
     count = max(min(_RUNS, _RANKS // cell.ranks), 1)
