@@ -86,7 +86,7 @@ def publish_report(
         create_table_artifact(
             [{"figure": stat.label, "actual": stat.value, "expected": stat.how} for stat in expected],
             key="cosmic-expected",
-            description=f"expected against actual; times {plain(document['prediction']['source'])}",
+            description=f"expected against actual; from {plain(document['prediction']['source'])}",
         )
     url = page_url(store, request.bucket, key)
     publish_link(url, "cosmic-report-page", plain(document["result_path"]), "the report as a page")

@@ -54,10 +54,10 @@ def _expectation(cell: PlannedCell, sweep: Sweep, store: Store, runs: Sequence[P
     request = RunRequest.read(cell.request_of(sweep.results, 1))
     place = place_of(request, cell.executor, sweep.workers)
     on_aws = cell.executor in {"lambda", "step-functions"}
+    parameters = parameters_of_model(request)
     try:
-        model, _ = model_of(
-            runs, kind_of(request, store, cell.executor, place), place, parameters=parameters_of_model(request)
-        )
+        kind = kind_of(request, store, cell.executor, place)
+        model, _ = model_of(runs, kind, place, parameters=parameters)
     except CosmicError:  # the model is not there yet
         model, _ = model_of((), {}, place, parameters=parameters)
     configuration = Configuration(request, place, (-(-cell.samples // cell.ranks),) * cell.ranks, on_aws)
@@ -79,7 +79,7 @@ def _expectation(cell: PlannedCell, sweep: Sweep, store: Store, runs: Sequence[P
 
 def sources(expected: Sequence[Expectation]) -> str:
     """How the figures were obtained, and what the times are from."""
-    return f"{HOW}; times {' and '.join(sorted({each.source for each in expected}))}"
+    return f"{HOW}; from {' and '.join(sorted({each.source for each in expected}))}"
 
 
 def expected_s(sweep: Sweep, expected: Sequence[Expectation], *, simulated: bool, cores: int) -> float:
