@@ -23,6 +23,7 @@ from tasks.reporting.formatting import plain
 from tasks.run_results.expected import expected_stats
 from tasks.run_results.report import pictures_of, render_report, report_markdown
 from tasks.run_results.summary import Summary
+from tasks.run_results.worst_objects import worst_cutouts
 
 _ROW = (
     *("rank", "data_path", "samples", "attempt", "started_at", "ended_at", "cold", "worker", "resumed"),
@@ -74,6 +75,8 @@ def publish_report(
         "ranks": ranks[[*_ROW]].to_dict("records"),
     }
     pictures = pictures_of(document, ranks, summary.predictions, summary.calibration)
+    worst = worst_cutouts(store, request.data_bucket, document["worst_objects"])
+    pictures = pictures._replace(of_the_worst=worst)
     page = render_report(document, ranks, summary.predictions, costs, summary.calibration, pictures)
     store.write(request.bucket, f"{start.folder}/report.html", page.encode())
     store.write(request.bucket, f"{start.folder}/summary.json", json.dumps(document, indent=1).encode())
@@ -86,7 +89,7 @@ def publish_report(
         create_table_artifact(
             [{"figure": stat.label, "actual": stat.value, "expected": stat.how} for stat in expected],
             key="cosmic-expected",
-            description=f"expected against actual; from {plain(document['prediction']['source'])}",
+            description=f"expected against actual ({plain(document['prediction']['source'])})",
         )
     url = page_url(store, request.bucket, key)
     publish_link(url, "cosmic-report-page", plain(document["result_path"]), "the report as a page")

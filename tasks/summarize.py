@@ -21,6 +21,7 @@ from tasks.prefect_support.step import step
 from tasks.reporting.formatting import counted
 from tasks.run_results.predictions_table import SCHEMA, write_predictions
 from tasks.run_results.summary import Summary, describe, rank_table
+from tasks.run_results.worst_objects import WorstObjects
 from tasks.staging.weights import stored_calibration
 
 _SHOWN = 1000  # ranks of a kind in the UI's table
@@ -52,20 +53,21 @@ def summarize(request: RunRequest, start: Start, ledger: Ledger, store_root: str
     write_combined(store, request.bucket, start.folder, found)
     predictions = SCHEMA.empty_table().select(["z_pred", "z_spec", "mag_r"]).to_pandas()
     model = start.plan.events[0]
-    calibration = None
+    calibration, worst = None, WorstObjects()
     with_redshifts = [result for result in found.results if result.predictions_path]  # a script's have none
     if with_redshifts:
         key = f"{start.folder}/predictions{part}.parquet"
         try:
             if model.model:
                 calibration = stored_calibration(store, request.bucket, model.model, model.model_sha256)
-            predictions = write_predictions(store, request.bucket, with_redshifts, key, calibration)
+            predictions = write_predictions(store, request.bucket, with_redshifts, key, calibration, worst)
         except BadInput as error:
             raise StoreError(f"{error}: remove the file, and run the same request again") from None
     document["objects"] = len(predictions)
     z_pred, z_spec = (predictions[name].to_numpy() for name in ("z_pred", "z_spec"))
     flags = predictions.get(OUT_OF_DOMAIN)
     document["out_of_domain"] = None if flags is None else int(flags.sum())
+    document["worst_objects"] = worst.to_list()
     document["metrics"] = photoz_metrics(z_pred, z_spec)
     document["metrics_intervals"] = intervals(z_pred, z_spec)
     if calibration is not None and model.model:

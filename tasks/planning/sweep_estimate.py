@@ -79,7 +79,7 @@ def _expectation(cell: PlannedCell, sweep: Sweep, store: Store, runs: Sequence[P
 
 def sources(expected: Sequence[Expectation]) -> str:
     """How the figures were obtained, and what the times are from."""
-    return f"{HOW}; from {' and '.join(sorted({each.source for each in expected}))}"
+    return f"{HOW} ({' and '.join(sorted({each.source for each in expected}))})"
 
 
 def expected_s(sweep: Sweep, expected: Sequence[Expectation], *, simulated: bool, cores: int) -> float:

@@ -17,6 +17,7 @@ from inference.rank_results.predictions import COLUMNS, decode
 from inference.storage.prefetch import prefetch
 from inference.storage.store import Store
 from tasks.photoz.calibration import BOUNDS, Calibration
+from tasks.run_results.worst_objects import WorstObjects
 
 SCHEMA = pa.schema(
     [
@@ -33,7 +34,12 @@ _ROW_GROUP = 1 << 16  # rows, at least
 
 
 def write_predictions(
-    store: Store, bucket: str, results: Sequence[RankResult], key: str, calibration: Calibration | None = None
+    store: Store,
+    bucket: str,
+    results: Sequence[RankResult],
+    key: str,
+    calibration: Calibration | None = None,
+    worst: WorstObjects | None = None,
 ) -> pd.DataFrame:
     """Write one Parquet file with the redshifts of all ranks, in rank order, many small ranks to a row group.
 
@@ -45,6 +51,7 @@ def write_predictions(
         results: of its ranks.
         key: of the Parquet file.
         calibration: of the model, which adds the columns of the intervals.
+        worst: gets to see each object once.
 
     Returns:
         z_pred, z_spec, mag_r, the intervals and, where the model knows its training's ranges, out_of_domain of each
@@ -66,6 +73,8 @@ def write_predictions(
                 if OUT_OF_DOMAIN in table.schema.names:
                     once.setdefault(OUT_OF_DOMAIN, [])
                 counted = table.filter(pa.compute.invert(table["repeat"]))
+                if worst is not None:
+                    worst.look_at(counted)
                 for name, parts in once.items():
                     parts.append(counted[name].to_numpy(zero_copy_only=False))
         store.write(bucket, key, path)

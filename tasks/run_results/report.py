@@ -31,6 +31,7 @@ from tasks.reporting.timeline import BY_WORKER, of_this_run, timeline
 from tasks.run_results.cluster_use import cluster_use
 from tasks.run_results.expected import expected_stats
 from tasks.run_results.failures import failures_of, paths_of
+from tasks.run_results.worst_objects import worst_table
 
 ALL_RANKS = 60  # a table of up to so many ranks shows them all, a longer one the slowest and the first SOME_RANKS
 SOME_RANKS = 20
@@ -66,6 +67,7 @@ class Pictures(NamedTuple):
 
     of_ranks: list[Picture]
     of_redshifts: list[Picture]
+    of_the_worst: Picture | None = None
 
     def for_artifacts(self) -> dict[str, Picture]:
         """The first of each kind, by the key of its artifact."""
@@ -116,6 +118,8 @@ def render_report(
         redshift_plots=pictures.of_redshifts,
         uncertainty=interval_stats(summary.get("interval_scores") or {}),
         coverage=_coverage(predictions),
+        worst=worst_table(summary["worst_objects"]) if summary.get("worst_objects") else None,
+        worst_plot=pictures.of_the_worst,
         metrics=_metrics(summary),
         delta=DELTA,
         expected=expected_stats(summary),

@@ -7,6 +7,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
+from tasks.reporting.composite import HOW, draw_colour
 from tasks.reporting.figures import INK, PALE, SHADES, STYLE, WARM, WIDTH, Picture, legend_above, svg_of
 from tasks.reporting.page import render_page
 from tasks.reporting.table import Column, Row, Table
@@ -23,8 +24,7 @@ from tasks.simulation.survey import (
 
 ROWS, COLUMNS = 5, 8  # sample cut-outs
 _TRACKS = ("#b3470b", "#e69f00", "#10233c", "#7a8796")
-_WEIGHTS = (0.86, 1.0, 1.37)  # of i, r and g in a colour picture: galaxies of middling colour look white
-_R, _G, _I = BANDS.index("r"), BANDS.index("g"), BANDS.index("i")
+_R = BANDS.index("r")
 
 
 def survey_page(survey: Survey, seed: int, conditions: Conditions = AS_TRAINED) -> str:
@@ -38,8 +38,7 @@ def survey_page(survey: Survey, seed: int, conditions: Conditions = AS_TRAINED) 
     pictures = [
         Picture(
             samples(survey),
-            "Galaxies across the survey, in the order of their redshift: i, r and g as red, green and blue, weighted"
-            f" {' : '.join(map(str, _WEIGHTS))} and stretched by asinh (Lupton et al. 2004, PASP 116, 133), all alike."
+            f"Galaxies across the survey, in the order of their redshift: {HOW}."
             " Under each its redshift and r magnitude.",
         ),
         Picture(
@@ -103,8 +102,6 @@ def noise_and_psf(conditions: Conditions = AS_TRAINED) -> str:
 
 def samples(survey: Survey) -> str:
     """Colour composites of galaxies at evenly spaced ranks of redshift, as SVG."""
-    from astropy.visualization import make_lupton_rgb
-
     order = np.argsort(survey.redshifts, kind="stable")
     count = min(ROWS * COLUMNS, len(order))
     chosen = order[np.linspace(0, len(order) - 1, count).round().astype(int)]
@@ -114,12 +111,8 @@ def samples(survey: Survey) -> str:
         for axes in panels:
             axes.set_axis_off()
         for axes, number in zip(panels, chosen, strict=False):
-            image = survey.images[number]
-            red, green, blue = (weight * image[band] for weight, band in zip(_WEIGHTS, (_I, _R, _G), strict=True))
-            shown = make_lupton_rgb(red, green, blue, stretch=0.25, Q=8)
-            axes.imshow(shown, origin="lower", interpolation="nearest")
             label = f"z {survey.redshifts[number]:.2f}, r {survey.magnitudes[number, _R]:.1f}"
-            axes.set_title(label, y=-0.22, fontsize=9)
+            draw_colour(axes, survey.images[number], label)
         return svg_of(figure, "samples", f"{count} galaxies of the survey in colour")
 
 

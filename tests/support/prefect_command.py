@@ -7,7 +7,7 @@ import sys
 import time
 import urllib.request
 import venv
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from prefect.client.orchestration import get_client
@@ -30,6 +30,15 @@ def reporting_to(url):
     """Flows called here report to this server, without heartbeats, whose thread a flow awaits for up to a second."""
     with temporary_settings({PREFECT_API_URL: url, PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
         yield
+
+
+def _end(worker):
+    """Stop a worker; Prefect's forgets a first SIGTERM that arrives while a flow run ends, and works on."""
+    for stop in (worker.terminate, worker.terminate, worker.kill):
+        stop()
+        with suppress(subprocess.TimeoutExpired):
+            worker.wait(timeout=40)
+            return
 
 
 class PrefectCommand:
@@ -72,8 +81,7 @@ class PrefectCommand:
             try:
                 yield worker
             finally:
-                worker.terminate()
-                worker.wait(timeout=240)
+                _end(worker)
 
     def run_to_completion(self, name, pool, log, command=(PREFECT,), **parameters):
         """Run a deployment with a worker of its pool; the command fails unless the flow run ends Completed."""

@@ -20,7 +20,8 @@ def legacy(tmp_path, monkeypatch):
     return path
 
 
-def test_the_command_writes_a_checkpoint_and_shows_what_it_found(legacy, capsys):
+def test_the_command_writes_a_checkpoint_and_shows_what_it_found(legacy, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "120")
     assert main(["import-checkpoint", "legacy.pt", "out.safetensors"]) == 0
     shown = capsys.readouterr().out
     assert load(legacy.with_name("out.safetensors")).config == CONVOLVED

@@ -6,7 +6,8 @@ from flows.cli import main
 from tests.support.archived_records import old_run
 
 
-def test_a_whole_run_of_the_replaced_system_is_shown_with_definitions(tmp_path, capsys):
+def test_a_whole_run_of_the_replaced_system_is_shown_with_definitions(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
     old_run(tmp_path / "combined_25MB_1GB.json", 41)
     assert main(["summarize", str(tmp_path / "combined_25MB_1GB.json"), "--explain"]) == 0
     out = capsys.readouterr().out
