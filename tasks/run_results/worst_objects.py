@@ -111,7 +111,7 @@ def worst_cutouts(store: Store, bucket: str, worst: Sequence[Mapping[str, Any]])
         for place, (axes, row, image) in enumerate(zip_longest(panels, worst, images), 1):
             axes.set_axis_off()
             if image is not None:
-                draw_colour(axes, image, f"{place}: {row['z_pred']:.2f}, not {row['z_spec']:.2f}", y=1.0)
+                draw_colour(axes, image, f"{place}: {row['z_pred']:.2f}, not {row['z_spec']:.2f}", y=1.0, fontsize=11)
         svg = svg_of(figure, "worst", f"The {len(images)} objects that are furthest off, in colour")
     return Picture(svg, f"The same objects: {HOW}. Above each its redshift as predicted, and as measured.")
 

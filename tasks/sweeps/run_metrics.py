@@ -16,6 +16,7 @@ _RANK_NUMBERS = (
     *(f"wall_{stage}_s" for stage in STAGES),
 )
 Document = Mapping[str, Any]
+_MOST = 1e30  # no figure of a run is larger, nor smaller than its inverse; what is would overflow in a variance
 
 
 def ranks_of_run(document: Document) -> list[Mapping[str, Any]]:
@@ -68,7 +69,7 @@ def checked_document(document: object, where: str) -> Mapping[str, Any]:
 def _check_number(value: object, name: str, where: str) -> None:
     if value is None:
         return
-    if not is_number(value, 0):
+    if not is_number(value, 0, _MOST) or 0 < value < 1 / _MOST:
         raise BadInput(f"{where} has a wrong {name}: {shorten(value, 40)}")
 
 

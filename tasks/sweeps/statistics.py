@@ -97,14 +97,14 @@ def ratio_interval(first: Sequence[float], second: Sequence[float]) -> Ratio:
     logs = [[math.log(value) for value in values] for values in (first, second)]
     centre = math.fsum(logs[1]) / len(logs[1]) - math.fsum(logs[0]) / len(logs[0])
     if min(map(len, logs)) == 1:
-        return Ratio(math.exp(centre), None, None)
+        return Ratio(_exp(centre), None, None)
     parts = [_variance(values) / len(values) for values in logs]
     spread = math.fsum(parts)
     if spread == 0:
-        return Ratio(math.exp(centre), math.exp(centre), math.exp(centre))
+        return Ratio(_exp(centre), _exp(centre), _exp(centre))
     freedom = spread**2 / math.fsum(part**2 / (len(values) - 1) for part, values in zip(parts, logs, strict=True))
     half = student_t(freedom) * math.sqrt(spread)
-    return Ratio(math.exp(centre), math.exp(centre - half), math.exp(centre + half))
+    return Ratio(_exp(centre), _exp(centre - half), _exp(centre + half))
 
 
 def student_t(freedom: float) -> float:
@@ -121,3 +121,8 @@ def student_t(freedom: float) -> float:
 def _variance(values: Sequence[float]) -> float:
     mean = math.fsum(values) / len(values)
     return math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1)
+
+
+def _exp(power: float) -> float:
+    """The exponential, cut where a float ends: two values each can leave a ratio that unsure."""
+    return math.exp(min(power, 700.0))

@@ -96,6 +96,8 @@ def test_a_document_of_a_run_is_taken():
         ({"request": []}, "x is no run's document: it has no request"),
         ({"request": {"batch_size": "many"}}, "x: request.batch_size must be a whole number, not 'many'"),
         ({"makespan_s": "3"}, "x has a wrong makespan_s: '3'"),
+        ({"makespan_s": 1e300}, "x has a wrong makespan_s: 1e+300"),
+        ({"makespan_s": 1e-320}, "x has a wrong makespan_s: 1e-320"),
         ({"makespan_s": float("inf")}, "x has a wrong makespan_s: inf"),
         ({"samples": 0}, "x counts no samples"),
         ({"cost": 3}, "x has no cost"),

@@ -73,3 +73,8 @@ def test_turned_round_a_ratio_is_its_inverse(one, other):
     there, back = ratio_interval(one, other), ratio_interval(other, one)
     assert there.ratio * back.ratio == pytest.approx(1)
     assert there.exceeds_noise == back.exceeds_noise
+
+
+def test_a_ratio_of_values_worlds_apart_has_an_interval_without_overflow():
+    ratio = ratio_interval([1e-30, 1e30], [1e-30, 1e30])
+    assert ratio.low < 1e-9 < ratio.ratio < 1e9 < ratio.high < float("inf")
