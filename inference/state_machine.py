@@ -1,19 +1,23 @@
 """The functions around the map: `data-parallel-init` (`initialize`) and `resultSummary` (`summarize`).
 
-Both call what the flow calls; a machine that is started by hand, from the console, ends in the same files.
+Both call what the flow calls; a machine that is started by hand, from the console, ends in the same files. Both answer
+in the replaced system's shapes besides, so that its machines run with these functions (docs/decisions/0026).
 """
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from inference.contract.rank_event import RankEvent
 from inference.contract.run_request import RunRequest
 from inference.contract.validation import shorten
 from inference.errors import BadInput, RankFailed
+from inference.rank_results.as_written import collect, write_as_combined
 from inference.rank_results.gather import gather, write_combined
-from inference.rank_results.publish_summary import generation_folder, publish_summary
+from inference.rank_results.publish_summary import generation_folder, publish_summary, run_lease
 from inference.runs.begin import leases_of, start_run
+from inference.runs.map_items import answer, checked_form, items_of
 from inference.runs.plan import events_of, read_payload
 from inference.runs.staged import staged
 from inference.storage.lease import HeldLease, LeaseHeldError
@@ -34,13 +38,14 @@ def initialize(event: object, context: Any) -> dict[str, Any]:
     """Plan a run and write down its rank events, as the list that the map reads.
 
     Args:
-        event: the run request; `run_id` beside it where a flow began the run already.
+        event: the run request; `run_id` beside it where a flow began the run already, and `items`, `s3` or `inline`,
+            where its map wants the list in that form (default ITEMS in the environment, else `s3`).
         context: Lambda's; `aws_request_id` names the run where no flow did.
 
     Returns:
         `bucket` and `result_path` of the run, `items_bucket` and `items_key` of the list, how many `ranks` it holds,
-        the request's `max_concurrency` (0: as the machine has it), the run's `run_id`, and whether it was started
-        `by_hand`.
+        the request's `max_concurrency` (0: as the machine has it), the run's `run_id`, whether it was started
+        `by_hand`; and as the replaced system had it `statusCode` and `body`, which names the list, or is it (`inline`).
 
     Raises:
         BadInput: the request, the partitions, the script or the model are not as they must be.
@@ -49,7 +54,8 @@ def initialize(event: object, context: Any) -> dict[str, Any]:
     """
     if not isinstance(event, Mapping):
         raise BadInput("the request must be a JSON object")
-    request = RunRequest.read({name: value for name, value in event.items() if name != "run_id"})
+    form = checked_form(event.get("items") or os.environ.get("ITEMS") or "s3")
+    request = RunRequest.read({name: value for name, value in event.items() if name not in ("run_id", "items")})
     if request.messages is not None:
         raise BadInput(NO_GANG)
     store = _store()
@@ -74,6 +80,7 @@ def initialize(event: object, context: Any) -> dict[str, Any]:
         "max_concurrency": request.max_concurrency or 0,
         "run_id": run_id,
         "by_hand": not event.get("run_id"),
+        **answer(form, request.bucket, key, todo),
     }
 
 
@@ -96,11 +103,13 @@ def summarize(event: object, context: Any) -> dict[str, Any]:
     it fails.
 
     Args:
-        event: `bucket` and `result_path`, `run_id` and `by_hand`, as `initialize` returned them.
-        context: not read.
+        event: `bucket` and `result_path`, `run_id` and `by_hand`, as `initialize` returned them; or the answer of the
+            replaced system's first function, whose `body` names the list of rank events, or is it.
+        context: `aws_request_id` names the run that another system planned.
 
     Returns:
-        `ranks_planned`, `ranks_done`, `missing_ranks` (the first hundred) and the key `combined`.
+        `ranks_planned`, `ranks_done`, `missing_ranks` (the first hundred) and the key `combined`; and as the replaced
+        system had it `statusCode` and `body`, a sentence.
 
     Raises:
         BadInput: no run was begun there.
@@ -108,10 +117,19 @@ def summarize(event: object, context: Any) -> dict[str, Any]:
         RankFailed: more ranks are missing than TOLERATED_FAILURE_PERCENTAGE in the environment allows (default none).
         StoreError: the store refused.
     """
-    if not isinstance(event, Mapping) or not isinstance(event.get("bucket"), str):
-        raise BadInput("the event must name the run's bucket and result_path")
-    bucket, result_path = str(event["bucket"]), str(event.get("result_path", ""))
+    if not isinstance(event, Mapping):
+        raise BadInput("the event must be a JSON object")
     store = _store()
+    if isinstance(event.get("bucket"), str):
+        return _summarize_ours(store, str(event["bucket"]), str(event.get("result_path", "")), event)
+    events = items_of(store, event)
+    first = events[0]
+    if first.fingerprint:  # planned by `initialize`, whatever the machine did with the rest of its answer
+        return _summarize_ours(store, first.result_bucket, first.result_path, event)
+    return _summarize_theirs(store, events, str(getattr(context, "aws_request_id", "") or "by hand"))
+
+
+def _summarize_ours(store: Store, bucket: str, result_path: str, event: Mapping[str, Any]) -> dict[str, Any]:
     document = read_payload(store, bucket, result_path)
     request = RunRequest.of_payload(document)
     events = events_of(document, request)
@@ -127,17 +145,37 @@ def summarize(event: object, context: Any) -> dict[str, Any]:
         if joined is None or event.get("by_hand", True):
             for lease in leases:
                 lease.release()
+    return _summary(bucket, result_path, len(events), found.missing, combined)
+
+
+def _summarize_theirs(store: Store, events: list[RankEvent], run_id: str) -> dict[str, Any]:
+    """Of a run that the replaced system's first function planned: its results count as they lie there."""
+    bucket, result_path = events[0].result_bucket, events[0].result_path
+    held = run_lease(store, bucket, result_path, run_id).take(_SUMMARY_S)
+    try:
+        found = collect(store, events)
+        combined = write_as_combined(store, bucket, generation_folder(result_path, held.generation), found)
+        publish_summary(held, result_path)
+    finally:
+        held.lease.release()
+    return _summary(bucket, result_path, len(events), found.missing, combined)
+
+
+def _summary(bucket: str, result_path: str, planned: int, missing: Sequence[int], combined: str) -> dict[str, Any]:
     tolerated = float(os.environ.get("TOLERATED_FAILURE_PERCENTAGE") or 0.0)
-    if len(found.missing) * 100 > tolerated * len(events):
-        named = ", ".join(map(str, found.missing[:_NAMED]))
-        raise RankFailed(f"{len(found.missing)} of {len(events)} ranks are missing: {named}")
+    if len(missing) * 100 > tolerated * planned:
+        named = ", ".join(map(str, missing[:_NAMED]))
+        raise RankFailed(f"{len(missing)} of {planned} ranks are missing: {named}")
+    key = f"{result_path}/{combined.rpartition('/')[2]}"
     return {
         "bucket": bucket,
         "result_path": result_path,
-        "ranks_planned": len(events),
-        "ranks_done": len(found.results),
-        "missing_ranks": list(found.missing[:_NAMED]),
-        "combined": f"{result_path}/{combined.rpartition('/')[2]}",
+        "ranks_planned": planned,
+        "ranks_done": planned - len(missing),
+        "missing_ranks": list(missing[:_NAMED]),
+        "combined": key,
+        "statusCode": 200,
+        "body": json.dumps(f"Combined data uploaded to {key}"),
     }
 
 

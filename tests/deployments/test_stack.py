@@ -127,7 +127,7 @@ def test_numbers_in_the_machine_are_numbers(machine):
 
 def test_ranks_at_once_are_the_requests_unless_the_deployment_says(resources, template, machine):
     mapped = machine["States"]["Map"]
-    assert (mapped.get("MaxConcurrency"), mapped["MaxConcurrencyPath"]) == (None, "$.max_concurrency")
+    assert (mapped.get("MaxConcurrency"), mapped["MaxConcurrencyPath"]) == (None, "$.planned.answer.max_concurrency")
     mapped = definition(resources, template, limited=True)["States"]["Map"]
     assert (mapped["MaxConcurrency"], mapped.get("MaxConcurrencyPath")) == (40, None)
 

@@ -255,3 +255,35 @@ class TestAScript:
         after = items_of(root, initialize(scripted, context))
         assert before[0]["fingerprint"] != after[0]["fingerprint"]
         assert after[0]["SCRIPT"] == "/tmp/A B/run.py"
+
+
+def test_the_answer_has_the_replaced_systems_shapes_too(root):
+    context = LocalContext()
+    output = initialize(request_of(), context)
+    place = {"S3_BUCKET": output["items_bucket"], "S3_KEY": output["items_key"]}
+    assert (output["statusCode"], output["body"]) == (200, place)
+    assert initialize(request_of() | {"items": "inline"}, context)["body"] == items_of(root, output)
+
+
+def test_a_summary_is_found_by_the_list_alone(root, results):
+    output = initialize(request_of(), LocalContext())
+    for item in items_of(root, output):
+        lambda_handler(item, LocalContext())
+    answered = summarize({"statusCode": 200, "body": output["body"]}, LocalContext())
+    assert (answered["statusCode"], answered["ranks_done"]) == (200, 4)
+    assert json.loads(answered["body"]) == "Combined data uploaded to results/test/combined_data.json"
+    assert len(read_json(results / "combined_data.json")) == 4
+
+
+def test_a_plan_of_the_replaced_system_is_summarized_as_it_lies(root, results):
+    output = initialize(request_of(), LocalContext())
+    ours = ("fingerprint", "data_etags", "attempt")
+    items = [{key: value for key, value in item.items() if key not in ours} for item in items_of(root, output)]
+    (results / "payload.json").unlink()
+    run_lease(Store(root), BUCKET, "results/test", output["run_id"]).join().lease.release()
+    for item in items:
+        lambda_handler(item, LocalContext())
+    (results / "2.json").write_text("{")
+    with pytest.raises(RankFailed, match="1 of 4 ranks are missing: 2"):
+        summarize({"statusCode": 200, "body": items}, LocalContext())
+    assert len(read_json(results / "combined_data.partial.json")) == 3
