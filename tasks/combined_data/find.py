@@ -1,14 +1,17 @@
 """Finished runs under a file, a folder or a prefix: their records and their plans, whichever system wrote them."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from inference.contract.json_text import parse_json
 from inference.contract.object_keys import RESERVED, natural_order
 from inference.errors import BadInput
 from inference.storage.store import Store
+from tasks.combined_data.one_machine import PROCESSED, TOTAL, Growth, read_growth, read_total
 from tasks.combined_data.records import Planned, Record, plan_by_name, read_plan, read_records, shortfalls
+from tasks.combined_data.slurm import ACCOUNTING, JOB, Accounting, planned_tasks, read_accounting, read_job
 
 _COMBINED = re.compile(r"combined_[^/]*\.json")
 _WHOLE, _PARTIAL, _PLAN = "combined_data.json", "combined_data.partial.json", "payload.json"
@@ -24,12 +27,16 @@ class ArchivedRun:
         records: of its ranks.
         planned: what it should have come to, if that is known.
         shortfalls: what is missing or too much, a sentence each; none in a whole run.
+        wall_s: its wall time, where its records have none but something else tells it.
+        growth: of a run on one machine, its figures by gigabyte.
     """
 
     name: str
     records: tuple[Record, ...]
     planned: Planned | None
     shortfalls: tuple[str, ...]
+    wall_s: float | None = None
+    growth: Growth | None = None
 
 
 @dataclass(frozen=True)
@@ -45,7 +52,7 @@ def find_runs(path: Path) -> list[ArchivedRun]:
         BadInput: there is none, or a file is malformed; named.
     """
     folder = path if path.is_dir() else path.parent
-    names = (each.relative_to(folder).as_posix() for each in path.rglob("*.json")) if path.is_dir() else [path.name]
+    names = (each.relative_to(folder).as_posix() for each in path.rglob("*")) if path.is_dir() else [path.name]
 
     def read(name: str) -> bytes:
         try:
@@ -53,9 +60,9 @@ def find_runs(path: Path) -> list[ArchivedRun]:
         except OSError as error:
             raise BadInput(f"cannot read {folder / name}: {error.strerror}") from None
 
-    there = [name for name in names if _is_public(name) and (folder / name).is_file()]
-    if not path.is_dir() and (folder / _PLAN).is_file():
-        there.append(_PLAN)
+    there = [name for name in names if _is_read(name, path.is_dir()) and (folder / name).is_file()]
+    if not path.is_dir():
+        there += [name for name in (_PLAN, ACCOUNTING) if (folder / name).is_file()]
     return _runs(_Place(there, read), str(path), the_file=None if path.is_dir() else path.name)
 
 
@@ -74,13 +81,14 @@ def find_stored_runs(store: Store, bucket: str, prefix: str) -> list[ArchivedRun
             raise BadInput(f"there is no {where} in {store.root}")
         return _runs(_Place(keys, lambda key: store.read(bucket, f"{folder}/{key}")), where, the_file=name)
     keys = [stored.key.removeprefix(f"{prefix}/") for stored in store.list(bucket, prefix)]
-    keys = [key for key in keys if _is_public(key)]
+    keys = [key for key in keys if _is_read(key)]
     return _runs(_Place(keys, lambda key: store.read(bucket, f"{prefix}/{key}")), where, the_file=None)
 
 
-def _is_public(name: str) -> bool:
-    """Whether a file is no run's own copy, whose summaries lie under the customary names too."""
-    return RESERVED not in name.split("/")
+def _is_read(name: str, named_by_kind: bool = True) -> bool:
+    """Whether a file may tell of a run, and is no run's own copy, whose summaries lie under the customary names too."""
+    told = name.endswith(".json") or _last(name) == ACCOUNTING or not named_by_kind
+    return told and RESERVED not in name.split("/")
 
 
 def with_plan(run: ArchivedRun, planned: Planned) -> ArchivedRun:
@@ -88,24 +96,65 @@ def with_plan(run: ArchivedRun, planned: Planned) -> ArchivedRun:
     return replace(run, planned=planned, shortfalls=tuple(shortfalls(run.records, planned)))
 
 
+def with_accounting(run: ArchivedRun, accounting: Accounting) -> ArchivedRun:
+    """The run with its wall time as `sacct` has it, and what `sacct` says went wrong."""
+    return replace(run, wall_s=accounting.wall_s, shortfalls=(*run.shortfalls, *accounting.shortfalls))
+
+
 def _runs(place: _Place, where: str, the_file: str | None) -> list[ArchivedRun]:
-    combined = [the_file] if the_file else [name for name in place.names if _COMBINED.fullmatch(_last(name))]
+    names = [the_file] if the_file else list(place.names)
+    others = {name for name in names if JOB.fullmatch(_last(name)) or _last(name) == TOTAL}
+    combined = [name for name in names if name not in others and (the_file or _COMBINED.fullmatch(_last(name)))]
     whole = {_folder(name) for name in combined if _last(name) == _WHOLE}
     combined = [name for name in combined if the_file or _last(name) != _PARTIAL or _folder(name) not in whole]
-    summed = {_folder(name) for name in combined}
-    loose: dict[str, list[str]] = {}
-    for name in place.names:
-        if not the_file and _RANK.fullmatch(_last(name)) and _folder(name) not in summed:
-            loose.setdefault(_folder(name), []).append(name)
-    found = {name: read_records(place.read(name), name) for name in combined}
-    for folder, ranks in loose.items():
-        ranks.sort(key=natural_order)
-        found[folder.removesuffix("/") or where] = [
-            record for name in ranks for record in _alone(place.read(name), name)
-        ]
-    if not found:
+    summed = {_folder(name) for name in combined} | {_folder(name) for name in others if _last(name) == TOTAL}
+    runs = {name: _run(name, read_records(place.read(name), name), place) for name in combined}
+    for name in (name for name in others if _last(name) == TOTAL):
+        runs[name] = _grown(name, *read_total(place.read(name), name, _folder(name).rstrip("/") or where))
+    for folder, jobs in _by_folder(others - runs.keys()).items():
+        name = folder.rstrip("/") or where
+        runs[name] = _slurm(name, folder, jobs, place)
+    for folder, ranks in _by_folder(() if the_file else (n for n in names if _RANK.fullmatch(_last(n)))).items():
+        name = folder.rstrip("/") or where
+        if folder not in summed:
+            runs[name] = _loose(name, ranks, place)
+    if not runs:
         raise BadInput(f"there is no combined_data.json and no rank result under {where}")
-    return [_run(name, found[name], place) for name in sorted(found, key=natural_order)]
+    return [runs[name] for name in sorted(runs, key=natural_order)]
+
+
+def _by_folder(names: Iterable[str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for name in sorted(names, key=natural_order):
+        found.setdefault(_folder(name), []).append(name)
+    return found
+
+
+def _loose(name: str, ranks: Sequence[str], place: _Place) -> ArchivedRun:
+    """A run without a summary: a `<rank>.json` each, or a `<gigabytes>.json` each of a run on one machine."""
+    first = parse_json(place.read(ranks[0]), ranks[0])
+    if isinstance(first, dict) and PROCESSED in first:
+        run = _grown(name, *read_growth([parse_json(place.read(rank), rank) for rank in ranks], name, name))
+        return replace(run, shortfalls=(f"{name} has no {TOTAL}: the run was not ended", *run.shortfalls))
+    return _run(name, [record for rank in ranks for record in _alone(place.read(rank), rank)], place)
+
+
+def _grown(name: str, growth: Growth, record: Record) -> ArchivedRun:
+    return ArchivedRun(name, (record,), None, (), wall_s=record.seconds, growth=growth)
+
+
+def _slurm(name: str, folder: str, jobs: Sequence[str], place: _Place) -> ArchivedRun:
+    tasks = [read_job(place.read(job), job, name) for job in jobs]
+    records = tuple(record for task in tasks for record in task)
+    numbers = [int(found[1]) for job in jobs if (found := JOB.fullmatch(_last(job)))]
+    planned = planned_tasks(numbers, tasks.count([])) if len(jobs) > 1 else None
+    run = ArchivedRun(name, records, planned, tuple(shortfalls(records, planned)))
+    if not records:
+        return replace(run, shortfalls=(f"{name} holds no record", *run.shortfalls))
+    accounting = f"{folder}{ACCOUNTING}"
+    if accounting in place.names:
+        run = with_accounting(run, read_accounting(place.read(accounting), accounting))
+    return run
 
 
 def _run(name: str, records: Sequence[Record], place: _Place) -> ArchivedRun:

@@ -27,7 +27,7 @@ DEFINITIONS = {
     "max_s": ("Slowest s", "the rank that the whole run waits for"),
     "batch_s": ("Batch s", "the mean over its batches of that size: loop x batch size / samples, without outliers"),
     "sum_gbps": ("Sum of rates Gbit/s", "as if all ranks had run at once; no speed of the run"),
-    "makespan_s": ("Makespan s", "first rank's start to last rank's end; the replaced system wrote no times down"),
+    "makespan_s": ("Makespan s", "first rank's start to last rank's end: by their records, or sacct; else not known"),
     "wall_gbps": ("Over makespan Gbit/s", "what the run really moved"),
 }
 _IN_BRIEF = ("records", "planned", "samples", "mean_s", "median_s", "max_s", "sum_gbps", "makespan_s", "wall_gbps")
@@ -61,8 +61,10 @@ def figures(run: ArchivedRun) -> Row:
     }
     starts = [record.started_at for record in records if record.started_at is not None]
     ends = [record.ended_at for record in records if record.ended_at is not None]
+    makespan = run.wall_s
     if len(starts) == len(records) == len(ends) and max(ends) > min(starts):
         makespan = max(ends) - min(starts)
+    if makespan:
         row |= {"makespan_s": makespan, "wall_gbps": bits / makespan / 1e9}
     return row
 

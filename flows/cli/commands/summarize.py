@@ -1,4 +1,4 @@
-"""cosmic summarize FILE_OR_PREFIX: the tables of any combined_data.json, ours or the replaced system's."""
+"""cosmic summarize FILE_OR_PREFIX: the tables of any run, ours or the replaced system's, on AWS, SLURM, one machine."""
 
 import argparse
 from pathlib import Path
@@ -13,7 +13,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "place",
         metavar="FILE_OR_PREFIX",
-        help="a combined_data.json, a folder that holds some, bucket/prefix in the store, or s3://bucket/prefix",
+        help="a combined_data.json, the job_<n>.json of a SLURM run, the total.json of one machine, a folder that holds"
+        " some, bucket/prefix in the store, or s3://bucket/prefix",
     )
     add_store(parser)
     plan = parser.add_mutually_exclusive_group()
@@ -21,6 +22,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--plan", type=Path, metavar="PAYLOAD", help="the payload.json of the run, to name what is missing"
     )
     plan.add_argument("--ranks", type=int, metavar="N", help="how many ranks the run had")
+    parser.add_argument(
+        "--sacct",
+        type=Path,
+        metavar="FILE",
+        help="wall time of a SLURM run, as `sacct -p --format=JobID,Start,End,State -j ID` prints it (default:"
+        " sacct.txt beside its job_<n>.json)",
+    )
     add_explain(parser)
     add_json(parser)
 
@@ -30,8 +38,9 @@ def main(args: argparse.Namespace) -> int:
     from rich.table import Table
 
     from inference.storage.store import S3_ROOT, Store
-    from tasks.combined_data.find import find_runs, find_stored_runs, with_plan
+    from tasks.combined_data.find import find_runs, find_stored_runs, with_accounting, with_plan
     from tasks.combined_data.records import Planned, read_plan
+    from tasks.combined_data.slurm import read_accounting
     from tasks.combined_data.tables import facts, figures, repeats_table, runs_table
     from tasks.reporting.terminal_table import EXPLAIN
 
@@ -46,14 +55,22 @@ def main(args: argparse.Namespace) -> int:
     if args.plan is not None or args.ranks is not None:
         if len(runs) > 1:
             raise BadInput(f"a plan is of one run, and {args.place} holds {len(runs)}")
-        planned = Planned(args.ranks, "--ranks") if args.ranks else read_plan(_bytes(args.plan), str(args.plan))
+        planned = (
+            Planned(args.ranks, "--ranks") if args.ranks else read_plan(_bytes(args.plan, "the plan"), str(args.plan))
+        )
         runs = [with_plan(runs[0], planned)]
+    if args.sacct is not None:
+        if len(runs) > 1:
+            raise BadInput(f"--sacct is of one run, and {args.place} holds {len(runs)}")
+        runs = [with_accounting(runs[0], read_accounting(_bytes(args.sacct, "--sacct"), str(args.sacct)))]
+    grown = [(run.name, run.growth.table()) for run in runs if run.growth is not None]
     rows = [figures(run) for run in runs]
     repeats = repeats_table(rows)
     incomplete = [(run.name, shortfall) for run in runs for shortfall in run.shortfalls]
     if args.json:
         warnings = [{"run": name, "warning": shortfall} for name, shortfall in incomplete]
-        print_json({"runs": rows, "repeats": list(repeats.rows) if repeats else [], "warnings": warnings})
+        document = {"runs": rows, "repeats": list(repeats.rows) if repeats else [], "warnings": warnings}
+        print_json(document | ({"growth": {name: list(table.rows) for name, table in grown}} if grown else {}))
         return 1 if incomplete else 0
     if len(rows) == 1:
         table = Table(title=f"run {rows[0].get('result_path') or rows[0]['run']}", show_header=False)
@@ -68,6 +85,8 @@ def main(args: argparse.Namespace) -> int:
         for each in (runs_table(rows), repeats):
             if each is not None:
                 show_table(each, explain=args.explain)
+    if len(rows) == 1 and grown:
+        show_table(grown[0][1], explain=args.explain)
     if not args.explain:
         say(EXPLAIN, "dim")
     for name, shortfall in incomplete:
@@ -75,8 +94,8 @@ def main(args: argparse.Namespace) -> int:
     return 1 if incomplete else 0
 
 
-def _bytes(path: Path) -> bytes:
+def _bytes(path: Path, what: str) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise BadInput(f"cannot read the plan {path}: {error.strerror}") from None
+        raise BadInput(f"cannot read {what} {path}: {error.strerror}") from None

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from flows.cli import main
-from tests.support.archived_records import old_run
+from tests.support.archived_records import SACCT, old_run, one_machine, slurm_job
 
 
 def test_a_whole_run_of_the_replaced_system_is_shown_with_definitions(tmp_path, capsys, monkeypatch):
@@ -54,3 +54,24 @@ def test_wrong_input_is_one_sentence_and_exit_code_2(tmp_path, capsys, monkeypat
     old_run(tmp_path / "a/combined_data.json", 2, result_path="runs/a")
     assert main(["summarize", *(word.format(tmp_path / "a") for word in words)]) == 2
     assert expected in capsys.readouterr().err
+
+
+def test_a_slurm_run_is_shown_with_its_wall_time(tmp_path, capsys):
+    slurm_job(tmp_path / "run", 0, 0)
+    (tmp_path / "77.txt").write_text(SACCT)
+    assert main(["summarize", str(tmp_path / "run"), "--sacct", str(tmp_path / "77.txt"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["runs"][0]["makespan_s"] == 120.0
+    assert main(["summarize", str(tmp_path / "run"), "--sacct", "missing.txt"]) == 2
+    assert "cannot read --sacct missing.txt" in capsys.readouterr().err
+
+
+def test_a_run_on_one_machine_is_shown_by_gigabyte(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    one_machine(tmp_path / "cpu", 2)
+    assert main(["summarize", str(tmp_path / "cpu/total.json")]) == 0
+    out = capsys.readouterr().out
+    assert "By gigabyte" in out
+    assert ["2", "200", "100", "522", "85.7"] in [line.split() for line in out.splitlines()]
+    assert main(["summarize", str(tmp_path / "cpu"), "--json"]) == 0
+    growth = json.loads(capsys.readouterr().out)["growth"]["total.json"]
+    assert [row["total_s"] for row in growth] == [100.0, 200.0]
