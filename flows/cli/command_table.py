@@ -13,7 +13,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "run": "run a model over partitions: redshifts, bill, report",
         "open": "show the report of a run in the browser",
         "logs": "what CloudWatch has of a run, by rank",
-        "history": "times of the phases of a Step Functions execution",
+        "history": "times of a Step Functions execution, or of all of a machine",
         "cost": "what a finished run costs, by one of three methods",
         "prices": "renew the price book from the price list of AWS",
     },
@@ -71,7 +71,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "open": ("cosmic open my-survey/results/first", "cosmic open my-bucket/results/first --store s3://"),
     "logs": ("cosmic logs my-bucket/results/first --rank 3",),
-    "history": ("cosmic history arn:aws:states:eu-west-1:123456789012:execution:machine:name",),
+    "history": (
+        "cosmic history arn:aws:states:eu-west-1:123456789012:execution:machine:name",
+        "cosmic history --out times.csv \\\n      arn:aws:states:eu-west-1:123456789012:stateMachine:machine",
+    ),
     "cost": ("cosmic cost my-survey/results/first --method as-printed",),
     "prices": ("cosmic prices eu-west-1 us-east-1",),
     "catalogue": (

@@ -92,11 +92,10 @@ def region_of(arn: str) -> str:
     """
     found = _EXECUTION.fullmatch(arn)
     if not found:
-        what = (
-            "of a state machine" if ":stateMachine:" in arn else "of an EXPRESS execution" if ":express:" in arn else ""
-        )
+        what = "of an EXPRESS execution" if ":express:" in arn else repr(arn)[:100]
         raise BadInput(
-            f"EXECUTION_ARN must be arn:aws:states:REGION:ACCOUNT:execution:MACHINE:NAME, not {what or repr(arn)[:100]}"
+            "ARN must be arn:aws:states:REGION:ACCOUNT:execution:MACHINE:NAME, or"
+            f" arn:aws:states:REGION:ACCOUNT:stateMachine:MACHINE, not {what}"
         )
     return found["region"]
 

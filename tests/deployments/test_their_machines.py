@@ -8,6 +8,7 @@ import uuid
 import pytest
 
 from inference.storage.store import Store
+from tasks.aws.executions_table import executions_table
 from tasks.aws.session import client
 from tests.support.staged_scripts import ENTRY, NAME, put_folder
 from tests.support.surveys import SIZES
@@ -70,6 +71,9 @@ def test_their_machine_runs_with_our_functions(ours, inline):
     assert answered["statusCode"] == 200
     assert json.loads(answered["body"]) == f"Combined data uploaded to {path}/combined_data.json"
     assert [record["samples"] for record in combined(path)] == list(SIZES)
+    (row,) = executions_table(client("stepfunctions"), machine).rows
+    assert (row["result_path"], row["partition (MB)"], row["status"]) == (path, "survey", "SUCCEEDED")
+    assert row["total_duration (s)"] > 0
 
 
 def test_their_inline_machine_needs_no_other_input_where_items_is_set(ours):

@@ -1,13 +1,15 @@
-"""cosmic history: how long the phases of a Step Functions execution took."""
+"""cosmic history: how long the phases of a Step Functions execution took, or of all executions of a machine."""
 
 import argparse
+import re
 import statistics
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from flows.cli.options import add_json
+from flows.cli.options import add_explain, add_json
 from flows.cli.terminal import print_json, say, show_table
 from inference.errors import BadInput
 from tasks.reporting.formatting import DASH, number, seconds
@@ -19,24 +21,35 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this command's arguments."""
     parser.add_argument(
-        "execution_arn", metavar="EXECUTION_ARN", help="arn:aws:states:REGION:ACCOUNT:execution:MACHINE:NAME"
+        "arn",
+        metavar="ARN",
+        help="arn:aws:states:REGION:ACCOUNT:execution:MACHINE:NAME for its phases, or"
+        " arn:aws:states:REGION:ACCOUNT:stateMachine:MACHINE for a table of all its executions",
     )
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write a machine's executions to this CSV file")
+    add_explain(parser)
     add_json(parser)
 
 
 def main(args: argparse.Namespace) -> int:
-    """Read the execution's history, print its phases."""
+    """Read the history of the execution, or of each of the machine's, and print its phases."""
     from botocore.exceptions import BotoCoreError, ClientError
 
+    from inference.contract.run_request import STATE_MACHINE
     from tasks.aws.execution import read_execution, region_of
     from tasks.aws.session import client, explain
 
-    region = region_of(args.execution_arn)
+    of_machine = re.fullmatch(STATE_MACHINE, args.arn) is not None
+    if args.out is not None and not of_machine:
+        raise BadInput("--out goes with the ARN of a state machine; one execution is printed, or --json")
+    region = args.arn.split(":")[3] if of_machine else region_of(args.arn)
     states = client("stepfunctions", region)
     if states.meta.region_name != region:
-        raise BadInput(f"EXECUTION_ARN is of {region}, but the region in use is {states.meta.region_name}")
+        raise BadInput(f"ARN is of {region}, but the region in use is {states.meta.region_name}")
     try:
-        execution = read_execution(states, args.execution_arn)
+        if of_machine:
+            return _machine(states, args)
+        execution = read_execution(states, args.arn)
     except (ClientError, BotoCoreError) as error:
         raise BadInput(explain(error)) from error
     if args.json:
@@ -52,6 +65,26 @@ def main(args: argparse.Namespace) -> int:
     show_table(table)
     for line in _lines(execution):
         say(line)
+    return 0
+
+
+def _machine(states: Any, args: argparse.Namespace) -> int:
+    from inference.storage.atomic_write import atomic_write
+    from tasks.aws.executions_table import executions_table
+
+    table = executions_table(states, args.arn)
+    if args.out is not None:
+        try:
+            with atomic_write(args.out) as partial:
+                partial.write_text(table.to_csv())
+        except OSError as error:
+            raise BadInput(f"--out: cannot write {args.out}: {error.strerror}") from None
+    if args.json:
+        print_json(table.to_dict())
+        return 0
+    show_table(table, explain=args.explain)
+    if args.out is not None:
+        say(f"{len(table.rows):,} executions written to {args.out}")
     return 0
 
 

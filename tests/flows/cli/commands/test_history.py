@@ -1,3 +1,4 @@
+import csv
 import json
 
 import pytest
@@ -82,7 +83,7 @@ def test_the_history_is_read_over_all_its_pages(answers, capsys):
     "arn",
     [
         "cosmic-flows",
-        "arn:aws:states:us-east-1:000000000000:stateMachine:old",
+        "arn:aws:states:us-east-1:000000000000:stateMachine:",
         "arn:aws:states:us-east-1:000000000000:express:old:one:two",
         "arn:aws:lambda:us-east-1:000000000000:function:old",
     ],
@@ -90,7 +91,7 @@ def test_the_history_is_read_over_all_its_pages(answers, capsys):
 def test_what_is_no_execution_is_refused_with_one_sentence(arn, capsys):
     assert main(["history", arn]) == 2
     expected = capsys.readouterr().err
-    assert expected.startswith("cosmic history: EXECUTION_ARN must be")
+    assert expected.startswith("cosmic history: ARN must be")
     assert expected.count("\n") == 1
 
 
@@ -120,3 +121,65 @@ def test_a_failed_execution_is_told_with_its_cause(answers, capsys):
     answers(DescribeExecution=ENDED | {"status": "FAILED", "error": "RankFailed", "cause": cause})
     assert main(["history", ARN]) == 0
     assert "the execution ended FAILED: 3 of 8 ranks are missing" in capsys.readouterr().out
+
+
+MACHINE = ENDED["stateMachineArn"]
+HEADINGS = "data (GB),batch_size,run,partition (MB),total_duration (s),inference_duration (s),batch_varying"
+
+
+def described(wanted):
+    name = wanted["executionArn"].rpartition(":")[2]
+    asked = {"result_path": "result-partition-100MB/1GB/run 2", "batch_size": 512, "data_prefix": "100MB"}
+    if name == "failed":
+        return ENDED | {"status": "FAILED", "input": "no JSON"}
+    return ENDED | {"name": name, "input": json.dumps(asked)}
+
+
+def listed(*names):
+    return [{"executionArn": ARN.replace(":one", f":{name}"), "name": name} for name in names]
+
+
+def machine_of(answers):
+    """A machine with two executions on two pages of its listing."""
+    pages = [{"executions": listed("one"), "nextToken": "more"}, {"executions": listed("failed")}]
+    return answers(DescribeExecution=described, ListExecutions=pages, GetExecutionHistory={"events": INLINE})
+
+
+def test_executions_of_a_machine_are_written_as_the_old_collector_did(answers, capsys, tmp_path):
+    machine_of(answers)
+    assert main(["history", MACHINE, "--out", str(tmp_path / "times.csv")]) == 0
+    text = (tmp_path / "times.csv").read_text()
+    assert text.splitlines()[0].startswith(HEADINGS)
+    one, failed = csv.DictReader(text.splitlines())
+    assert [one[name] for name in HEADINGS.split(",")] == ["1GB", "512", "2", "100MB", "25.0", "20.0", "False"]
+    assert (failed["status"], failed["data (GB)"], failed["total_duration (s)"]) == ("FAILED", "", "25.0")
+    assert f"2 executions written to {tmp_path}/times.csv" in capsys.readouterr().out
+
+
+def test_executions_of_a_machine_are_shown_as_a_table_and_as_json(answers, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    machine_of(answers)
+    assert main(["history", MACHINE]) == 0
+    assert any(line.split()[:4] == ["1GB", "512", "2", "100MB"] for line in capsys.readouterr().out.splitlines())
+    machine_of(answers)
+    assert main(["history", MACHINE, "--json"]) == 0
+    assert [row["status"] for row in json.loads(capsys.readouterr().out)["rows"]] == ["SUCCEEDED", "FAILED"]
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        ("StateMachineDoesNotExist", f"there is no state machine {MACHINE}"),
+        ("StateMachineTypeNotSupported", f"{MACHINE} is an EXPRESS machine"),
+    ],
+)
+def test_a_machine_that_has_no_listing_is_told_with_one_sentence(answers, capsys, tmp_path, code, expected):
+    answers(ListExecutions=Refusal(code))
+    assert main(["history", MACHINE, "--out", str(tmp_path / "times.csv")]) == 2
+    assert expected in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_csv_of_one_execution_is_refused(capsys, tmp_path):
+    assert main(["history", ARN, "--out", str(tmp_path / "times.csv")]) == 2
+    assert "--out goes with the ARN of a state machine" in capsys.readouterr().err
