@@ -172,6 +172,42 @@ def run_process(command: Sequence[str], folder: Path, environment: Mapping[str, 
     )
 
 
+@contextmanager
+def background(
+    command: Sequence[str], folder: Path, environment: Mapping[str, str], log: Path
+) -> Iterator[Callable[[], bool]]:
+    """Run a command beside a script; it and all that it started are killed when the block is left or this process dies.
+
+    Args:
+        command: program and arguments; no shell.
+        folder: where it runs.
+        environment: all that it gets.
+        log: its output.
+
+    Yields:
+        Whether it is still running.
+
+    Raises:
+        RankFailed: it cannot be started.
+    """
+    token = secrets.token_hex(16)
+    with log.open("wb") as output, _guard(f"{_MARK}={token}") as watch:
+        process = _start(
+            command,
+            cwd=folder,
+            env={**environment, _MARK: token},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+        watch(process.pid)
+        try:
+            yield lambda: process.poll() is None
+        finally:
+            _kill_group(process.pid)
+            process.wait()
+
+
 def _high_water_mb(process: int) -> float:
     """What Linux knows of a process that is still there; 0 elsewhere."""
     with suppress(OSError):

@@ -6,12 +6,13 @@ a script that fails, hangs or writes no result fails its rank.
 
 import json
 import os
+import re
 import shlex
 import signal
 import sys
 import time
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from inference.rank_results.external import import_external_result
 from inference.rank_results.gather import read_result, result_key
 from inference.resource_usage import WORKER
 from inference.scripts.download import fetch, files_of, script_hash
+from inference.scripts.loopback_s3 import INSTALL, is_installed, is_needed, loopback_s3
 from inference.scripts.place import TMP, at_tmp, own_scratch
 from inference.scripts.process import Ended, run_process, say
 from inference.storage.store import Store, StoredObject
@@ -50,6 +52,7 @@ EVENT_KEYS = (
 )
 FOR_SCRIPTS = files("inference.messages") / "for_scripts"
 _NO_LIMIT_S = 3600.0  # where nobody says how long a rank may take; longer than any function lives
+_NO_KEYS = re.compile("Unable to locate credentials|NoCredentialsError")
 _MARGIN_S = 5.0  # left to the function to say itself that its script ran too long
 
 
@@ -107,12 +110,18 @@ def _run(store: Store, event: RankEvent, wire: Mapping[str, Any], context: Any, 
         if event.messages is not None:
             waited.unlink(missing_ok=True)
             environment |= event.messages.environment(event.bucket, event.attempt, str(waited))
-        with at_tmp(scratch, script.folder) as before:
+        lacks_s3 = is_needed(store, scratch / script.folder, environment)
+        with at_tmp(scratch, script.folder) as before, _endpoint(store, event, lacks_s3) as endpoint:
+            if endpoint:
+                environment = {name: value for name, value in environment.items() if not name.startswith("AWS_")}
             limit_s = time_limit(context)
-            ended = run_process([*before, *command], scratch, environment, limit_s)
+            ended = run_process([*before, *command], scratch, environment | endpoint, limit_s)
         message_wait_s = _seconds_in(waited)
     if ended.late or ended.code:
-        raise RankFailed(_with_tail(_cause(ended, limit_s), ended))
+        cause = _cause(ended, limit_s)
+        if lacks_s3 and not is_installed() and _NO_KEYS.search(ended.tail):
+            cause += f": {INSTALL}"
+        raise RankFailed(_with_tail(cause, ended))
     try:
         result = import_external_result(
             store,
@@ -134,6 +143,10 @@ def _run(store: Store, event: RankEvent, wire: Mapping[str, Any], context: Any, 
         raise RankFailed(_with_tail(str(error), ended)) from None
     say("executed script")
     return result
+
+
+def _endpoint(store: Store, event: RankEvent, lacks_s3: bool) -> AbstractContextManager[dict[str, str]]:
+    return loopback_s3(store, event) if lacks_s3 and is_installed() else nullcontext({})
 
 
 def shown(wire: Mapping[str, Any], event: RankEvent) -> dict[str, Any]:
