@@ -22,9 +22,10 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from inference.contract.json_text import parse_json
 from inference.contract.object_keys import RESERVED
 from inference.contract.rank_event import RankEvent
-from inference.errors import RankFailed
+from inference.errors import BadInput, RankFailed
 from inference.scripts.process import background
 from inference.storage.store import Store
 
@@ -136,8 +137,8 @@ def _put_back(store: Store, bucket: str, folder: Path, links: Mapping[Path, int]
         if not path.is_file() or path.name.endswith((_SIDECAR, ".tmp")) or links.get(path) == path.stat().st_ino:
             continue
         key = path.relative_to(folder).as_posix()
-        with suppress(OSError, ValueError, AttributeError):
-            key = str(json.loads(path.with_name(path.name + _SIDECAR).read_text()).get("key") or key)
+        with suppress(OSError, BadInput, AttributeError):  # a key that can be no path has another name on the disk
+            key = str(parse_json(path.with_name(path.name + _SIDECAR).read_bytes(), "the note").get("key") or key)
         store.write(bucket, key, path)
 
 
