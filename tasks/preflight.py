@@ -9,6 +9,7 @@ from pathlib import Path
 from inference.contract.run_request import RunRequest
 from inference.errors import BadInput, StoreError
 from inference.runs.plan import check_complete, select_files
+from inference.scripts.interpreter import interpreter
 from inference.storage.store import Store, StoredObject, check_writable
 from tasks.dispatch.gang import check_gang
 from tasks.executors.base import Executor
@@ -103,6 +104,8 @@ def _look(request: RunRequest, root: str, executor: str, workers: int | None) ->
             select_files(listing, request)
         weights = find_weights(request, store) if request.script is None else None
         script_source = None if request.script is None else find_script(request, store)
+        if executor == "local":
+            interpreter(request.python)
     except StoreError as error:  # nothing has been written yet
         raise BadInput(str(error)) from error
     found = None if listing is None else tuple(listing)

@@ -119,6 +119,7 @@ class RunRequest(BaseModel):
         script, S3_object_name, object_type, exec_args: a script to run in place of the built-in engine, its folder (or
             only file) in the bucket, "folder" or "file", and its arguments (contract, "Run request").
         script_source: a folder (or file) on the machine that runs the flow, to be staged as S3_object_name first.
+        python: interpreter of the script on the workers, a name or an absolute path; default the workers' own.
         messages: ranks of the script send messages to one another (`fmi`), so that they run all at once: `tcp` where
             they reach one another, `store`, or a Redis server's URL.
         message_timeout: seconds after which a rank that does not come, or sends nothing, is missing.
@@ -160,6 +161,7 @@ class RunRequest(BaseModel):
     object_type: Literal["folder", "file"] = "folder"
     exec_args: str = ""
     script_source: str | None = None
+    python: str = ""
     messages: Annotated[str, AfterValidator(_way)] | None = None
     message_timeout: Annotated[float, Field(gt=0, le=900)] = TIMEOUT_S
     stack_name: Annotated[str, Field(pattern=STACK_NAME)] = STACK
@@ -196,7 +198,7 @@ class RunRequest(BaseModel):
     @model_validator(mode="after")
     def _either_model_or_script(self) -> Self:
         if self.script is None:
-            for name in ("S3_object_name", "script_source", "exec_args", "messages"):
+            for name in ("S3_object_name", "script_source", "exec_args", "python", "messages"):
                 if getattr(self, name):
                     raise BadInput(f"{name} goes with script, which the request lacks")
         elif self.S3_object_name is None:
@@ -230,7 +232,8 @@ class RunRequest(BaseModel):
         """
         if self.script is None or self.S3_object_name is None:
             return None
-        return Script.checked(self.S3_object_name, self.script, self.object_type, self.exec_args, sha256)
+        named = (self.S3_object_name, self.script, self.object_type, self.exec_args)
+        return Script.checked(*named, sha256, self.python)
 
     @classmethod
     def read(cls, document: object) -> "RunRequest":

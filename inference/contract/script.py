@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from inference.contract.object_keys import checked_key
-from inference.contract.validation import text_of
+from inference.contract.validation import shorten, text_of
 from inference.errors import BadInput
 
 SCRIPT_ENGINE = "script"  # what a result calls its engine when a script made it
@@ -22,6 +22,7 @@ class Script:
         kind: "folder" or "file" (S3_OBJECT_TYPE).
         arguments: of the script, as a shell would take them (EXEC_ARGS).
         sha256: of the folder's listing when the plan was made, "" when not known.
+        python: the interpreter that runs it, a name or an absolute path on the workers; "" for the worker's own.
     """
 
     folder: str
@@ -29,6 +30,7 @@ class Script:
     kind: str = "folder"
     arguments: str = ""
     sha256: str = ""
+    python: str = ""
 
     @property
     def key(self) -> str:
@@ -43,7 +45,8 @@ class Script:
             "S3_OBJECT_TYPE": self.kind,
             "script_sha256": self.sha256,
         }
-        return wire | ({"EXEC_ARGS": self.arguments} if self.arguments else {})
+        wire |= {"EXEC_ARGS": self.arguments} if self.arguments else {}
+        return wire | ({"python": self.python} if self.python else {})
 
     @classmethod
     def from_wire(cls, wire: Mapping[str, Any]) -> Self:
@@ -58,18 +61,26 @@ class Script:
             text_of(wire, "S3_OBJECT_TYPE", "folder"),
             text_of(wire, "EXEC_ARGS", ""),
             text_of(wire, "script_sha256", ""),
+            text_of(wire, "python", ""),
         )
 
     @classmethod
-    def checked(cls, folder: str, entry: str, kind: str, arguments: str = "", sha256: str = "") -> Self:
+    def checked(
+        cls, folder: str, entry: str, kind: str, arguments: str = "", sha256: str = "", python: str = ""
+    ) -> Self:
         """A script whose entry lies in its folder, and whose arguments are words.
 
         Raises:
-            BadInput: it does not, or the kind is neither "folder" nor "file".
+            BadInput: it does not, the kind is neither "folder" nor "file", or python is a path that says nothing on
+                another machine.
         """
         if kind not in {"folder", "file"}:
             raise BadInput(f"S3_OBJECT_TYPE must be folder or file, not {kind!r:.40}")
-        script = cls(folder=folder, entry=entry, kind=kind, arguments=arguments, sha256=sha256)
+        if "\0" in python or ("/" in python and not python.startswith(("/", "~/"))):
+            raise BadInput(
+                f"python must be a name on the PATH of the ranks or an absolute path there, not {shorten(python, 80)}"
+            )
+        script = cls(folder=folder, entry=entry, kind=kind, arguments=arguments, sha256=sha256, python=python)
         key = checked_key(script.key, "SCRIPT")
         if not (key == folder if kind == "file" else key.startswith(f"{folder}/")):
             raise BadInput(f"SCRIPT {entry!r:.80} does not lie in S3_OBJECT_NAME {folder!r:.80}")

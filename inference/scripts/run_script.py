@@ -9,7 +9,6 @@ import os
 import re
 import shlex
 import signal
-import sys
 import time
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext, suppress
@@ -27,6 +26,7 @@ from inference.rank_results.external import import_external_result
 from inference.rank_results.gather import read_result, result_key
 from inference.resource_usage import WORKER
 from inference.scripts.download import fetch, files_of, script_hash
+from inference.scripts.interpreter import interpreter, lacking_module
 from inference.scripts.loopback_s3 import INSTALL, is_installed, is_needed, loopback_s3
 from inference.scripts.place import TMP, at_tmp, own_scratch
 from inference.scripts.process import Ended, run_process, say
@@ -71,7 +71,8 @@ def run_script(
         cold: whether this process had run no rank before.
 
     Raises:
-        BadInput: the script is not in its folder, or has changed since the run was planned.
+        BadInput: the script is not in its folder, or has changed since the run was planned, or its interpreter is not
+            here.
         BadPartition: a partition has changed since, or is gone.
         RankFailed: the script failed, ran too long or wrote no result; the message ends with its last lines.
         StoreError: the store refused.
@@ -101,7 +102,8 @@ def _run(store: Store, event: RankEvent, wire: Mapping[str, Any], context: Any, 
     _remove_stale(store, event)
     apart = event.data_bucket != event.result_bucket
     stale = store.head(event.data_bucket, result_key(event.result_path, event.rank)) if apart else None
-    command = [sys.executable, str(TMP / script.key), *shlex.split(script.arguments)]
+    python = interpreter(script.python)
+    command = [python, str(TMP / script.key), *shlex.split(script.arguments)]
     with own_scratch() as scratch:
         fetch_started = time.perf_counter()
         fetch(store, event.bucket, script.folder, listing, scratch)
@@ -121,6 +123,8 @@ def _run(store: Store, event: RankEvent, wire: Mapping[str, Any], context: Any, 
         cause = _cause(ended, limit_s)
         if lacks_s3 and not is_installed() and _NO_KEYS.search(ended.tail):
             cause += f": {INSTALL}"
+        elif lacks := lacking_module(ended.tail, python):
+            cause += f": {lacks}"
         raise RankFailed(_with_tail(cause, ended))
     try:
         result = import_external_result(

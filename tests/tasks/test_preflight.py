@@ -43,6 +43,15 @@ class TestPrepare:
         assert check(request(data_prefix="made", partition=wanted), str(survey_store)).listing is None
         assert snapshot(tmp_path) == before
 
+    def test_prepare_refuses_an_interpreter_that_is_not_here(self, survey_store):
+        (survey_store / BUCKET / "one").mkdir()
+        (survey_store / BUCKET / "one" / "run.py").write_text("print(1)")
+        before = snapshot(survey_store)
+        script = {"script": "/tmp/one/run.py", "S3_object_name": "one", "model": None, "python": "/nowhere/python"}
+        with pytest.raises(BadInput, match="python: there is no interpreter '/nowhere/python'"):
+            check(RunRequest.read(request_of(**script)), str(survey_store))
+        assert snapshot(survey_store) == before
+
     def test_prepare_does_not_look_at_prices(self, survey_store):
         assert check(request(region="mars-1"), str(survey_store)).request.region == "mars-1"
 
