@@ -257,12 +257,15 @@ class TestAScript:
         assert after[0]["SCRIPT"] == "/tmp/A B/run.py"
 
 
-def test_the_answer_has_the_replaced_systems_shapes_too(root):
+def test_the_answer_has_the_replaced_systems_shapes_too(root, monkeypatch):
     context = LocalContext()
     output = initialize(request_of(), context)
     place = {"S3_BUCKET": output["items_bucket"], "S3_KEY": output["items_key"]}
     assert (output["statusCode"], output["body"]) == (200, place)
     assert initialize(request_of() | {"items": "inline"}, context)["body"] == items_of(root, output)
+    monkeypatch.setenv("ITEMS", "inline")  # of a function that serves an inline map
+    assert initialize(request_of(), context)["body"] == items_of(root, output)
+    assert initialize(request_of() | {"items": "s3"}, context)["body"] == place
 
 
 def test_a_summary_is_found_by_the_list_alone(root, results):
