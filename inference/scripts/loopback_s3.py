@@ -33,7 +33,8 @@ INSTALL = (
     "scripts that call boto3 need S3, and on a folder store an endpoint of it: pip install 'cosmic-flows[emulator]'"
 )
 _HOST = "127.0.0.1"
-_PREFIX = ".cosmic-s3-"
+_PREFIX = f".cosmic-s3-{re.sub('[^A-Za-z0-9]', '-', socket.gethostname())}-"  # locks are of one machine
+_SURELY_LOCKED_S = 60.0
 _ACCOUNT = "000000000000"  # whose buckets the server shows to keys that name no account
 _SIDECAR = ".meta.json"
 _STARTS_WITHIN_S = 30.0
@@ -80,7 +81,8 @@ def loopback_s3(store: Store, event: RankEvent) -> Iterator[dict[str, str]]:
     with tempfile.TemporaryDirectory(prefix=_PREFIX, dir=root, ignore_cleanup_errors=True) as name:
         folder = Path(name)
         with (folder / "lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            with suppress(OSError):  # a file system without locks
+                fcntl.flock(lock, fcntl.LOCK_EX)
             buckets = {event.bucket, event.result_bucket, event.data_bucket}
             linked = {bucket: _link(store, bucket, folder / "s3" / _ACCOUNT / bucket) for bucket in sorted(buckets)}
             try:
@@ -181,8 +183,11 @@ def _answers(url: str, is_running: Callable[[], bool]) -> bool:
 
 
 def _remove_abandoned(root: Path) -> None:
-    """Remove the links of workers that were killed: their locks are free."""
+    """Remove the links of this machine's workers that were killed: their locks are free."""
     for folder in root.glob(f"{_PREFIX}*"):
-        with suppress(OSError), (folder / "lock").open() as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(folder, ignore_errors=True)
+        with suppress(OSError):
+            if time.time() - folder.stat().st_mtime < _SURELY_LOCKED_S:
+                continue  # it may be locked in this moment
+            with (folder / "lock").open() as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder, ignore_errors=True)

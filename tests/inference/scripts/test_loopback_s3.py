@@ -99,14 +99,20 @@ def test_without_the_server_the_message_says_what_to_install(store, tmp_path, mo
 def test_links_of_a_worker_that_was_killed_are_removed(store, tmp_path):
     put_data(store, tmp_path)
     event = put_script(store, READS_AND_WRITES)
-    abandoned = tmp_path / "store" / ".cosmic-s3-killed"
-    abandoned.mkdir()
-    (abandoned / "lock").touch()
+    abandoned, elsewhere, starting = (
+        tmp_path / "store" / name
+        for name in (f"{module._PREFIX}killed", ".cosmic-s3-another-machine-1", f"{module._PREFIX}starting")
+    )
+    for folder in (abandoned, elsewhere, starting):
+        folder.mkdir()
+        (folder / "lock").touch()
+        os.utime(folder, (0, 0) if folder != starting else None)
     with loopback_s3(store, event):
-        held = list((tmp_path / "store").glob(".cosmic-s3-*"))
-        assert len(held) == 1 and held != [abandoned]
+        (held,) = set((tmp_path / "store").glob(".cosmic-s3-*")) - {elsewhere, starting}
+        assert held != abandoned
+        os.utime(held, (0, 0))
         with loopback_s3(store, event):  # another worker beside it
-            assert held[0].exists()
+            assert held.exists()
 
 
 def test_the_server_does_not_outlive_its_worker(store, tmp_path):
