@@ -204,6 +204,12 @@ class Store:
             request.bytes_read = len(data)
         return data
 
+    def download(self, bucket: str, key: str, path: Path) -> None:
+        """The whole object as the file `path`, of which little is in memory at a time."""
+        with self._named("read", bucket, key) as request, path.open("wb") as file:
+            for chunk in obstore.get(self._bucket(bucket), key).stream():
+                request.bytes_read += file.write(chunk)
+
     def find(self, bucket: str, key: str) -> bytes | None:
         """The whole object, None where there is no such object."""
         if self._no_folder(bucket):

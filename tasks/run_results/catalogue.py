@@ -2,14 +2,18 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from inference.contract.plausible import REDSHIFT
 from inference.contract.validation import sanitize_text, shorten
@@ -19,8 +23,12 @@ from inference.storage.store import Store
 from tasks.photoz.calibration import BOUNDS, Calibration
 from tasks.photoz.metrics import OUTLIER
 from tasks.reporting.formatting import spans
+from tasks.run_results.catalogue_objects import ObjectTable
 from tasks.run_results.predictions_table import SCHEMA
-from tasks.survey.object_index import OBJECT_SCHEMA, OBJECTS, read_parquet
+from tasks.run_results.unique_ids import refuse_duplicates
+from tasks.survey.object_index import OBJECTS
+
+_ROWS = 1 << 18  # of a part
 
 
 @dataclass(frozen=True)
@@ -40,16 +48,53 @@ class Catalogue:
     partitions: pd.DataFrame
 
 
+@dataclass(frozen=True)
+class CatalogueParts:
+    """A catalogue that is read part by part, as often as one likes; ids have not been compared with each other.
+
+    Attributes:
+        parts: makes an iterator of parts of `Catalogue.rows`, in order.
+        provenance: as in `Catalogue`.
+        partitions: as in `Catalogue`.
+    """
+
+    parts: Callable[[], Iterator[pd.DataFrame]]
+    provenance: dict[str, Any]
+    partitions: pd.DataFrame
+
+
 def read_catalogue(
     store: Store,
     bucket: str,
     result_path: str,
     *,
     partial: bool = False,
-    objects: bytes | None = None,
+    objects: Path | None = None,
     columns: Mapping[str, str] | None = None,
 ) -> Catalogue:
-    """Assemble the catalogue of a finished run.
+    """Assemble the catalogue of a finished run in memory; arguments and errors are those of `open_catalogue`.
+
+    Raises:
+        BadInput: and an id that stands twice.
+        StoreError: the store cannot be read.
+    """
+    with open_catalogue(store, bucket, result_path, partial=partial, objects=objects, columns=columns) as opened:
+        rows = pd.concat(opened.parts(), ignore_index=True)
+    refuse_duplicates(rows)
+    return Catalogue(rows, opened.provenance, opened.partitions)
+
+
+@contextmanager
+def open_catalogue(
+    store: Store,
+    bucket: str,
+    result_path: str,
+    *,
+    partial: bool = False,
+    objects: Path | None = None,
+    columns: Mapping[str, str] | None = None,
+) -> Iterator[CatalogueParts]:
+    """Open the catalogue of a finished run, to be read part by part.
 
     Object ids, and where they lie on the sky, come from the table that `cosmic ingest` wrote beside the partitions, or
     from `objects`; where there is neither, an id is the partition's key and the row in it.
@@ -62,9 +107,12 @@ def read_catalogue(
         objects: a Parquet table of OBJECT_SCHEMA's columns (ra, dec, z_spec may be missing) to use instead.
         columns: what the table of objects calls its object_id, ra or dec, where it is another name.
 
+    Yields:
+        The catalogue, good until the block ends.
+
     Raises:
         BadInput: naming the object of the store: no finished run, one that is incomplete, a damaged or foreign file,
-            an object table that is of other partitions, or an id that stands twice.
+            or an object table that is of other partitions; reading a part raises it, too.
         StoreError: the store cannot be read.
     """
     where = f"{bucket}/{result_path}"
@@ -80,12 +128,28 @@ def read_catalogue(
             f"{where} is incomplete, {ranks} of {summary.get('ranks_planned')} missing: run the same request again,"
             " or take what is there with --partial"
         )
-    found = _predictions(store, bucket, f"{folder}/predictions{'.partial' if missing else ''}.parquet")
-    rows = found[~found["repeat"]]
+    key = f"{folder}/predictions{'.partial' if missing else ''}.parquet"
     prefix = str(_of(_of(summary, "request", dict, where), "data_prefix", str, where))
-    listed = _objects(store, summary["request"], objects, columns or {})
-    named = _default_ids(rows) if listed is None else _joined(rows, listed, prefix)
-    _refuse_duplicates(named)
+    etags = _of(plan, "data_etags", dict, where)
+    with tempfile.TemporaryDirectory(prefix="cosmic-") as scratch:
+        if store.head(bucket, key) is None:
+            raise BadInput(f"{bucket}/{key} is not there: a run of a script has no redshifts, or the file was removed")
+        path = _on_disk(store, bucket, key, Path(scratch))
+        listed = _objects(store, summary["request"], objects, columns or {}, prefix, Path(scratch))
+        counts = _rows_of_files(path, f"{bucket}/{key}")
+
+        def parts() -> Iterator[pd.DataFrame]:
+            for rows in _predictions(path, f"{bucket}/{key}"):
+                yield _shown(_default_ids(rows) if listed is None else listed.join(rows))
+
+        partitions = pd.DataFrame(
+            {"key": list(counts), "etag": [str(etags.get(file, "")) for file in counts], "rows": list(counts.values())}
+        )
+        yield CatalogueParts(parts, _provenance(summary, partitions, len(missing)), partitions)
+
+
+def _shown(named: pd.DataFrame) -> pd.DataFrame:
+    """The catalogue's columns of rows of predictions that have a name."""
     delta = (named["z_pred"].astype(np.float64) - named["z_spec"]) / (1 + named["z_spec"])
     known = pd.Series(REDSHIFT.measured(named["z_spec"].to_numpy()), index=named.index)
     outlier = pd.array(np.abs(delta) > OUTLIER, dtype="boolean")
@@ -102,14 +166,7 @@ def read_catalogue(
         "partition": named["file"],
         "row": named["index"],
     }
-    etags = _of(plan, "data_etags", dict, where)
-    counts = rows["file"].value_counts(sort=False)
-    partitions = pd.DataFrame(
-        {"key": list(counts.index), "etag": [str(etags.get(key, "")) for key in counts.index], "rows": counts.to_list()}
-    )
-    return Catalogue(
-        pd.DataFrame(shown).reset_index(drop=True), _provenance(summary, partitions, len(missing)), partitions
-    )
+    return pd.DataFrame(shown).reset_index(drop=True)
 
 
 def _document(store: Store, bucket: str, key: str, absent: str) -> dict[str, Any]:
@@ -128,20 +185,56 @@ def _of(document: Mapping[str, Any], field: str, kind: type, where: str) -> Any:
     return value
 
 
-def _predictions(store: Store, bucket: str, key: str) -> pd.DataFrame:
-    if store.head(bucket, key) is None:
-        raise BadInput(f"{bucket}/{key} is not there: a run of a script has no redshifts, or the file was removed")
-    table = read_parquet(store.read(bucket, key), f"{bucket}/{key}")
-    names = table.schema.names
-    if names[: len(SCHEMA)] != SCHEMA.names or table.schema.types[: len(SCHEMA)] != SCHEMA.types:
+def _on_disk(store: Store, bucket: str, key: str, scratch: Path) -> Path:
+    """The object as a file: itself, or a copy under `scratch`."""
+    path = store.local_path(bucket, key)
+    if path is None:
+        path = scratch / key.replace("/", "-")[-200:]
+        store.download(bucket, key, path)
+    return path
+
+
+def _opened(path: Path, name: str) -> pq.ParquetFile:
+    try:
+        return pq.ParquetFile(path)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        why = sanitize_text(str(error).splitlines()[0])
+        raise BadInput(f"{name} is not a Parquet table, or damaged: {why:.120}") from None
+
+
+def _batches(path: Path, name: str, columns: list[str]) -> Iterator[pd.DataFrame]:
+    with _opened(path, name) as file:
+        try:
+            for batch in file.iter_batches(_ROWS, columns=columns):
+                yield batch.to_pandas()
+        except (pa.ArrowException, OSError, ValueError) as error:
+            why = sanitize_text(str(error).splitlines()[0])
+            raise BadInput(f"{name} is not a Parquet table, or damaged: {why:.120}") from None
+
+
+def _predictions(path: Path, name: str) -> Iterator[pd.DataFrame]:
+    """Each object once: what stands under an earlier rank already is left out."""
+    with _opened(path, name) as file:
+        schema = file.schema_arrow
+    if schema.names[: len(SCHEMA)] != SCHEMA.names or schema.types[: len(SCHEMA)] != SCHEMA.types:
         raise BadInput(
-            f"{bucket}/{key} is not a table of redshifts of this version: its columns are not"
+            f"{name} is not a table of redshifts of this version: its columns are not"
             f" {', '.join(SCHEMA.names)}; run the same request again, which writes it anew"
         )
-    rows: pd.DataFrame = table.select([*SCHEMA.names, *(name for name in BOUNDS if name in names)]).to_pandas()
-    if rows[["rank", "file", "index", "z_pred", "repeat"]].isna().to_numpy().any():
-        raise BadInput(f"{bucket}/{key} is damaged: a value is missing")
-    return rows
+    for rows in _batches(path, name, [*SCHEMA.names, *(bound for bound in BOUNDS if bound in schema.names)]):
+        if rows[["rank", "file", "index", "z_pred", "repeat"]].isna().to_numpy().any():
+            raise BadInput(f"{name} is damaged: a value is missing")
+        if not rows["repeat"].all():
+            yield rows[~rows["repeat"].astype(bool)]
+
+
+def _rows_of_files(path: Path, name: str) -> dict[str, int]:
+    """How many objects come from each partition, in order."""
+    found: dict[str, int] = {}
+    for rows in _predictions(path, name):
+        for file, count in rows["file"].value_counts(sort=False).items():
+            found[str(file)] = found.get(str(file), 0) + int(count)
+    return found
 
 
 def _default_ids(rows: pd.DataFrame) -> pd.DataFrame:
@@ -149,85 +242,26 @@ def _default_ids(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _objects(
-    store: Store, request: Mapping[str, Any], given: bytes | None, columns: Mapping[str, str]
-) -> pd.DataFrame | None:
+    store: Store,
+    request: Mapping[str, Any],
+    given: Path | None,
+    columns: Mapping[str, str],
+    prefix: str,
+    scratch: Path,
+) -> ObjectTable | None:
     """The table of objects: the one given, else the one beside the partitions, else None."""
-    name, data = "--objects", given
-    if data is None:
-        bucket, key = str(request.get("data_bucket")), f"{request.get('data_prefix')}{OBJECTS}"
-        name = f"{bucket}/{key}"
-        try:
-            if store.head(bucket, key) is None:
-                if columns:
-                    raise BadInput(f"{name} is not there, so that its columns cannot be named: give --objects, too")
-                return None
-            data = store.read(bucket, key)
-        except StoreError as error:
-            raise StoreError(f"{error}; name a table of objects with --objects") from error
-    table = _renamed(read_parquet(data, name), columns, name)
-    lacking = [column for column in ("file", "index", "object_id") if column not in table.column_names]
-    if lacking:
-        raise BadInput(f"{name} lacks the column {lacking[0]} of a table of objects")
-    known = [field for field in OBJECT_SCHEMA if field.name in table.column_names]
+    if given is not None:
+        return ObjectTable(given, "--objects", columns, prefix)
+    bucket, key = str(request.get("data_bucket")), f"{request.get('data_prefix')}{OBJECTS}"
+    name = f"{bucket}/{key}"
     try:
-        typed = table.select([field.name for field in known]).cast(pa.schema(known))
-    except (pa.ArrowException, ValueError) as error:
-        raise BadInput(
-            f"{name} holds a column of another type: {sanitize_text(str(error).splitlines()[0]):.120}"
-        ) from None
-    rows: pd.DataFrame = typed.to_pandas()
-    if rows[["file", "index", "object_id"]].isna().to_numpy().any():
-        raise BadInput(f"{name} is damaged: a file, index or object_id is missing")
-    place = rows.duplicated(["file", "index"])
-    if place.any():
-        first = rows[place].iloc[0]
-        raise BadInput(f"{name} names two objects for row {first['index']} of {first['file']}")
-    return rows
-
-
-def _renamed(table: pa.Table, columns: Mapping[str, str], where: str) -> pa.Table:
-    """The table whose `columns`, by their names in OBJECT_SCHEMA, have these names."""
-    for column in columns.values():
-        if column not in table.column_names:
-            there = ", ".join(table.column_names[:20])
-            raise BadInput(f"{where} has no column {shorten(column)}; its columns are {shorten(there, 200)}")
-    fields = {column: field for field, column in columns.items()}
-    if len(fields) < len(columns):
-        raise BadInput(f"one column of {where} is named for two of {', '.join(columns)}")
-    kept = [name for name in table.column_names if name in fields or name not in columns]
-    return table.select(kept).rename_columns([fields.get(name, name) for name in kept])
-
-
-def _joined(rows: pd.DataFrame, listed: pd.DataFrame, prefix: str) -> pd.DataFrame:
-    listed = listed.assign(file=(f"{prefix}/" if prefix else "") + listed["file"]).rename(
-        columns={"z_spec": "z_listed"}
-    )
-    both = rows.merge(listed, how="left", on=["file", "index"], validate="many_to_one")
-    lost = both["object_id"].isna()
-    if lost.any():
-        first = both[lost].iloc[0]
-        raise BadInput(f"the table of objects does not list row {first['index']} of {first['file']}")
-    if "z_listed" in both:
-        read, listed_z = both["z_spec"].to_numpy(), both["z_listed"].to_numpy()
-        other = ~((read == listed_z) | (np.isnan(read) & np.isnan(listed_z)))
-        if other.any():
-            first = both[other].iloc[0]
-            raise BadInput(
-                f"the table of objects is of other partitions: it has z_spec {first['z_listed']} for row"
-                f" {first['index']} of {first['file']}, which was read with {first['z_spec']}"
-            )
-    return both
-
-
-def _refuse_duplicates(rows: pd.DataFrame) -> None:
-    again = rows["object_id"].duplicated()
-    if not again.any():
-        return
-    name = rows.loc[again, "object_id"].iloc[0]
-    places = rows[rows["object_id"] == name].head(2)
-    where = " and ".join(f"row {index} of {file}" for file, index in zip(places["file"], places["index"], strict=True))
-    more = int(again.sum()) - 1
-    raise BadInput(f"the object id {name!r:.80} stands twice, {where}{f'; so do {more:,} others' if more else ''}")
+        if store.head(bucket, key) is None:
+            if columns:
+                raise BadInput(f"{name} is not there, so that its columns cannot be named: give --objects, too")
+            return None
+        return ObjectTable(_on_disk(store, bucket, key, scratch), name, columns, prefix)
+    except StoreError as error:
+        raise StoreError(f"{error}; name a table of objects with --objects") from error
 
 
 def _provenance(summary: Mapping[str, Any], partitions: pd.DataFrame, missing: int) -> dict[str, Any]:

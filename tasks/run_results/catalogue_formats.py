@@ -97,8 +97,13 @@ def parquet_table(catalogue: Catalogue) -> pa.Table:
         for field in table.schema
         for about in [FIELDS[field.name]]
     ]
+    return pa.table(table.columns, schema=pa.schema(fields, metadata=file_metadata(catalogue)))
+
+
+def file_metadata(catalogue: Catalogue) -> dict[str, str]:
+    """A Parquet file's own metadata: provenance and partitions as JSON."""
     facts = catalogue.provenance | {"partitions": catalogue.partitions.to_dict("records")}
-    return pa.table(table.columns, schema=pa.schema(fields, metadata={"cosmic": json.dumps(facts)}))
+    return {"cosmic": json.dumps(facts)}
 
 
 def _parquet(catalogue: Catalogue) -> bytes:

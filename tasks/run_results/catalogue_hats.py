@@ -1,88 +1,172 @@
 """A run's redshifts as a HATS catalogue: a folder of Parquet files, one for each part of the sky, which LSDB opens.
 
 Parts are HEALPix pixels of the order that keeps each of them below a number of rows. Rows of a part are in the order of
-`_healpix_29`, the pixel of order 29 that an object lies in. There is no margin catalogue: LSDB makes one when it needs
-it. Source: IVOA Note "HATS: A Standard for the Hierarchical Adaptive Tiling Scheme in the Virtual Observatory" (2025).
+`_healpix_29`, the pixel of order 29 that an object lies in. There is no margin catalogue. In memory are a part of the
+sky, a part of the run, and the map of counts (100 MB). Source: IVOA Note "HATS: A Standard for the Hierarchical
+Adaptive Tiling Scheme in the Virtual Observatory" (2025).
 """
 
 import json
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from inference.errors import BadInput
 from inference.storage.atomic_write import atomic_folder
 from tasks.reporting.terminal import bar
-from tasks.run_results.catalogue import Catalogue
-from tasks.run_results.catalogue_formats import parquet_table
+from tasks.run_results.catalogue import Catalogue, CatalogueParts
+from tasks.run_results.catalogue_formats import file_metadata, parquet_table
+from tasks.run_results.unique_ids import UniqueIds
 
 ROWS_A_PART = 1_000_000
 SPATIAL_INDEX = "_healpix_29"
 _FINEST = 10  # order of the map of counts from which parts are made
 
 
-def check_places(catalogue: Catalogue) -> None:
-    """Check that each object has a place on the sky.
+class Written(NamedTuple):
+    """What a catalogue came to."""
 
-    Raises:
-        BadInput: the run knows no places, or a place is no place on the sky; names the first such object.
-    """
-    rows = catalogue.rows
-    if "ra" not in rows or "dec" not in rows:
-        raise BadInput(
-            "a HATS catalogue needs ra and dec, which this run's partitions do not tell: make them with cosmic ingest"
-            " from a table that has them, or name a table of objects with --objects"
-        )
-    ra, dec = rows["ra"].to_numpy(np.float64), rows["dec"].to_numpy(np.float64)
-    wrong = ~((ra >= 0) & (ra <= 360) & (np.abs(dec) <= 90))  # of NaN, too
-    if wrong.any():
-        first = rows[wrong].iloc[0]
-        raise BadInput(
-            f"{int(wrong.sum()):,} objects have no place on the sky; the first is {first['object_id']!r:.80} with"
-            f" ra {first['ra']} and dec {first['dec']}, where 0 to 360 and -90 to 90 degrees are possible"
-        )
+    size: int
+    objects: int
+    with_z_spec: int
+    outliers: int
 
 
-def write_hats(catalogue: Catalogue, folder: Path, rows_a_part: int = ROWS_A_PART) -> int:
+def write_hats(catalogue: CatalogueParts, folder: Path, rows_a_part: int = ROWS_A_PART) -> Written:
     """Write the catalogue as a folder; where it is interrupted, there is no folder of that name.
+
+    The run is read twice: to count what lies where, and to sort its rows into parts, which wait on disk in pieces.
 
     Args:
         catalogue: a run's redshifts.
         folder: to write, whose name is the catalogue's; must not be there.
         rows_a_part: no part holds more, unless so many lie within a pixel of 3.4 arc minutes.
 
-    Returns:
-        Bytes written.
-
     Raises:
-        BadInput: hats is not installed, or an object has no place (`check_places`).
+        BadInput: hats is not installed, an object has no place on the sky, or an id stands twice.
     """
     try:
-        from hats.pixel_math import compute_spatial_index, generate_alignment, spatial_index_to_healpix
+        import hats  # noqa: F401
     except ImportError:
         raise BadInput("the format hats needs the library hats: pip install 'cosmic-flows[hats]'") from None
-    check_places(catalogue)
-    ra, dec = catalogue.rows["ra"].to_numpy(np.float64), catalogue.rows["dec"].to_numpy(np.float64)
-    index = compute_spatial_index(ra, dec)
-    counts = np.bincount(spatial_index_to_healpix(index, _FINEST), minlength=12 * 4**_FINEST)
-    threshold = max(rows_a_part, int(counts.max()))
-    finest, pixels = _finest_needed(counts, threshold)
-    parts = generate_alignment(pixels, highest_order=finest, threshold=threshold)
-    table = parquet_table(catalogue)
-    table = table.add_column(0, pa.field(SPATIAL_INDEX, pa.int64()), pa.array(index.astype(np.int64)))
-    order = np.argsort(index, kind="stable")
-    part_of_row = [parts[pixel][:2] for pixel in spatial_index_to_healpix(index, finest)[order]]
-    starts = [0, *(n for n in range(1, len(order)) if part_of_row[n] != part_of_row[n - 1])]
     with atomic_folder(folder) as partial:
-        with bar("Writing parts of the sky", len(starts)) as step:
-            for done, (start, end) in enumerate(zip(starts, [*starts[1:], len(order)], strict=True), start=1):
-                _write_part(table.take(order[start:end]), partial, *map(int, part_of_row[start]))
+        waiting = partial / ".waiting"
+        waiting.mkdir()
+        counts, written = _count(catalogue, waiting)
+        parts = _Parts(counts, rows_a_part)
+        _set_down(catalogue, parts, waiting)
+        facts = Catalogue(pd.DataFrame(), catalogue.provenance, catalogue.partitions)
+        pixels = sorted({parts.pixel(int(name.name)) for name in waiting.glob("*/")}, key=lambda pixel: pixel[2])
+        with bar("Writing parts of the sky", len(pixels)) as step:
+            for done, (order, pixel, start) in enumerate(pixels, start=1):
+                pieces = waiting / str(start)
+                _write_part(_sorted(pieces), facts, partial, order, pixel)
+                shutil.rmtree(pieces)
                 step(done)
-        _write_facts(catalogue, partial, folder.name, [part_of_row[start] for start in starts], counts)
-        return sum(path.stat().st_size for path in partial.rglob("*") if path.is_file())
+        shutil.rmtree(waiting)
+        _write_facts(facts, partial, folder.name, pixels, counts, written.objects)
+        size = sum(path.stat().st_size for path in partial.rglob("*") if path.is_file())
+    return written._replace(size=size)
+
+
+def _count(catalogue: CatalogueParts, waiting: Path) -> tuple[np.ndarray, Written]:
+    """How many objects lie in each pixel of the finest order, and whether all have a place and an id of their own."""
+    from hats.pixel_math import spatial_index_to_healpix
+
+    counts = np.zeros(12 * 4**_FINEST, np.int64)
+    ids, written = UniqueIds(waiting), Written(0, 0, 0, 0)
+    lost, first = 0, pd.DataFrame()
+    for rows in catalogue.parts():
+        wrong = _without_place(rows)
+        lost, first = lost + int(wrong.sum()), first if lost else rows[wrong].head(1)
+        if lost:
+            continue
+        pixels, number = np.unique(spatial_index_to_healpix(_index(rows), _FINEST), return_counts=True)
+        counts[pixels] += number
+        ids.add(rows["object_id"])
+        known, outliers = int(rows["z_spec"].notna().sum()), int(rows["outlier"].sum())
+        written = Written(0, written[1] + len(rows), written[2] + known, written[3] + outliers)
+    if lost:
+        row = first.iloc[0]
+        raise BadInput(
+            f"{lost:,} objects have no place on the sky; the first is {row['object_id']!r:.80} with"
+            f" ra {row['ra']} and dec {row['dec']}, where 0 to 360 and -90 to 90 degrees are possible"
+        )
+    ids.check(catalogue.parts)
+    for path in waiting.glob("*.ids"):
+        path.unlink()
+    return counts, written
+
+
+def _without_place(rows: pd.DataFrame) -> np.ndarray:
+    if "ra" not in rows or "dec" not in rows:
+        raise BadInput(
+            "a HATS catalogue needs ra and dec, which this run's partitions do not tell: make them with cosmic ingest"
+            " from a table that has them, or name a table of objects with --objects"
+        )
+    ra, dec = rows["ra"].to_numpy(np.float64), rows["dec"].to_numpy(np.float64)
+    return np.asarray(~((ra >= 0) & (ra <= 360) & (np.abs(dec) <= 90)))  # of NaN, too
+
+
+def _index(rows: pd.DataFrame) -> np.ndarray:
+    from hats.pixel_math import compute_spatial_index
+
+    found: np.ndarray = compute_spatial_index(rows["ra"].to_numpy(np.float64), rows["dec"].to_numpy(np.float64))
+    return found
+
+
+class _Parts:
+    """Which part of the sky each pixel of the finest order needed belongs to."""
+
+    def __init__(self, counts: np.ndarray, rows_a_part: int) -> None:
+        from hats.pixel_math import generate_alignment
+
+        threshold = max(rows_a_part, int(counts.max()))
+        self.order, pixels = _finest_needed(counts, threshold)
+        self._parts = generate_alignment(pixels, highest_order=self.order, threshold=threshold)
+
+    def pixel(self, fine: int) -> tuple[int, int, int]:
+        """Order and pixel of the part that a fine pixel lies in, and the part's first fine pixel, which names it."""
+        order, pixel = (int(number) for number in self._parts[fine][:2])
+        return order, pixel, pixel << 2 * (self.order - order)
+
+
+def _set_down(catalogue: CatalogueParts, parts: _Parts, waiting: Path) -> None:
+    """Write each part's rows as pieces into a folder of its own, a piece for each part of the run."""
+    from hats.pixel_math import spatial_index_to_healpix
+
+    options = pa.ipc.IpcWriteOptions(compression="zstd")
+    for number, rows in enumerate(catalogue.parts()):
+        index = _index(rows)
+        order = np.argsort(index, kind="stable")
+        table = parquet_table(Catalogue(rows, {}, catalogue.partitions.head(0)))
+        table = table.add_column(0, pa.field(SPATIAL_INDEX, pa.int64()), pa.array(index.astype(np.int64)))
+        table = table.replace_schema_metadata(None).take(order)
+        fine, starts = np.unique(spatial_index_to_healpix(index[order], parts.order), return_index=True)
+        names = [parts.pixel(int(pixel))[2] for pixel in fine]
+        cuts = [place for place in range(len(names)) if not place or names[place] != names[place - 1]]
+        ends = [*(int(starts[cut]) for cut in cuts[1:]), len(order)]
+        for cut, end in zip(cuts, ends, strict=True):
+            path = waiting / str(names[cut]) / f"{number}.arrow"
+            path.parent.mkdir(exist_ok=True)
+            with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, table.schema, options=options) as writer:
+                writer.write_table(table.slice(starts[cut], end - starts[cut]))
+
+
+def _sorted(pieces: Path) -> pa.Table:
+    def tables() -> Iterator[pa.Table]:
+        for path in sorted(pieces.iterdir(), key=lambda path: int(path.stem)):
+            with pa.OSFile(str(path)) as file:
+                yield pa.ipc.open_file(file).read_all()
+
+    table = pa.concat_tables(tables())
+    return table.take(np.argsort(table[SPATIAL_INDEX].to_numpy(), kind="stable"))
 
 
 def _finest_needed(counts: np.ndarray, threshold: int) -> tuple[int, np.ndarray]:
@@ -96,22 +180,24 @@ def _finest_needed(counts: np.ndarray, threshold: int) -> tuple[int, np.ndarray]
     return order, counts
 
 
-def _write_part(rows: pa.Table, folder: Path, order: int, pixel: int) -> None:
+def _write_part(rows: pa.Table, facts: Catalogue, folder: Path, order: int, pixel: int) -> None:
     from hats.io.paths import pixel_catalog_file
     from hats.pixel_math import HealpixPixel
 
     path = Path(str(pixel_catalog_file(folder, HealpixPixel(order, pixel))))
     path.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(rows, path, compression="zstd")
+    pq.write_table(rows.replace_schema_metadata(file_metadata(facts)), path, compression="zstd")
 
 
-def _write_facts(catalogue: Catalogue, folder: Path, name: str, parts: list[Any], counts: np.ndarray) -> None:
+def _write_facts(
+    catalogue: Catalogue, folder: Path, name: str, parts: list[tuple[int, int, int]], counts: np.ndarray, total: int
+) -> None:
     from hats.catalog import PartitionInfo, TableProperties
     from hats.io.parquet_metadata import write_parquet_metadata
     from hats.io.skymap import write_skymap
     from hats.pixel_math import HealpixPixel
 
-    pixels = [HealpixPixel(int(order), int(pixel)) for order, pixel in parts]
+    pixels = [HealpixPixel(order, pixel) for order, pixel, _ in parts]
     write_parquet_metadata(folder, create_thumbnail=True)
     PartitionInfo.from_healpix(pixels).write_to_file(catalog_path=folder)
     write_skymap(counts, folder)
@@ -121,7 +207,7 @@ def _write_facts(catalogue: Catalogue, folder: Path, name: str, parts: list[Any]
     facts |= {
         "catalog_name": name,
         "catalog_type": "object",
-        "total_rows": len(catalogue.rows),
+        "total_rows": total,
         "ra_column": "ra",
         "dec_column": "dec",
         "healpix_column": SPATIAL_INDEX,

@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     """Assemble, write."""
     from inference.storage.store import Store
-    from tasks.run_results.catalogue import read_catalogue
+    from tasks.run_results.catalogue import open_catalogue, read_catalogue
     from tasks.run_results.catalogue_formats import SUFFIXES, csv_header
     from tasks.run_results.catalogue_hats import write_hats
 
@@ -63,37 +63,42 @@ def main(args: argparse.Namespace) -> int:
     if form == "hats" and target.exists():
         raise BadInput(f"{target} is there already: choose another folder with --to, or remove it")
     bucket, result_path = bucket_and_path(args.result_path)
-    objects = None if args.objects is None else _bytes(args.objects)
+    _check_readable(args.objects)
     store = Store(args.store)
     given = {"object_id": args.id, "ra": args.ra, "dec": args.dec}
     columns = {field: column for field, column in given.items() if column is not None}
-    catalogue = read_catalogue(store, bucket, result_path, partial=args.partial, objects=objects, columns=columns)
-    size = (
-        write_hats(catalogue, target) if form == "hats" else _write(store, bucket, catalogue, form, target, args.name)
-    )
-    if header is not None:
-        with atomic_write(header) as partial:
-            partial.write_bytes(csv_header(catalogue))
-    rows = catalogue.rows
-    known = int(rows["z_spec"].notna().sum())
-    without = int(rows["z_err68_low"].isna().sum()) if "z_err68_low" in rows else len(rows)
-    facts = {"file": str(target), "format": form, "objects": len(rows), "with_z_spec": known, "bytes": size}
+    choice = {"partial": args.partial, "objects": args.objects, "columns": columns}
+    without = 0
+    if form == "hats":
+        with open_catalogue(store, bucket, result_path, **choice) as opened:
+            size, objects, known, outliers = write_hats(opened, target)
+        provenance = opened.provenance
+    else:
+        catalogue = read_catalogue(store, bucket, result_path, **choice)
+        rows, provenance = catalogue.rows, catalogue.provenance
+        size = _write(store, bucket, catalogue, form, target, args.name)
+        if header is not None:
+            with atomic_write(header) as partial:
+                partial.write_bytes(csv_header(catalogue))
+        objects, known, outliers = len(rows), int(rows["z_spec"].notna().sum()), int(rows["outlier"].sum())
+        without = int(rows["z_err68_low"].isna().sum()) if "z_err68_low" in rows else len(rows)
+    facts = {"file": str(target), "format": form, "objects": objects, "with_z_spec": known, "bytes": size}
     facts |= {} if header is None else {"header": str(header)}
     facts |= {"without_p_of_z": without} if form in {"qp", "rubin"} else {}
     if args.json:
-        print_json(facts | {"outliers": int(rows["outlier"].sum()), "provenance": catalogue.provenance})
+        print_json(facts | {"outliers": outliers, "provenance": provenance})
         return 0
     say(
-        f"{target}: {len(rows):,} objects, {known:,} with a spectroscopic redshift,"
-        f" {int(rows['outlier'].sum()):,} of them outliers; {size / 1e6:.1f} MB"
+        f"{target}: {objects:,} objects, {known:,} with a spectroscopic redshift,"
+        f" {outliers:,} of them outliers; {size / 1e6:.1f} MB"
     )
     if form in {"qp", "rubin"} and without:
         fate = "left out" if form == "qp" else "null"
         say(f"{without:,} of them lie outside the range that was calibrated: their p(z) is {fate}")
     if header is not None:
         say(f"{header}: what the columns are, and where the redshifts come from")
-    if catalogue.provenance["missing_ranks"]:
-        say(f"WARNING the run is incomplete: {catalogue.provenance['missing_ranks']} ranks are missing", "yellow")
+    if provenance["missing_ranks"]:
+        say(f"WARNING the run is incomplete: {provenance['missing_ranks']} ranks are missing", "yellow")
     return 0
 
 
@@ -114,8 +119,9 @@ def _write(store: "Store", bucket: str, catalogue: "Catalogue", form: str, targe
     return len(data)
 
 
-def _bytes(path: Path) -> bytes:
+def _check_readable(path: Path | None) -> None:
     try:
-        return path.read_bytes()
+        if path is not None:
+            path.open("rb").close()
     except OSError as error:
         raise BadInput(f"cannot read the table of objects {path}: {error.strerror}") from None

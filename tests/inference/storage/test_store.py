@@ -150,3 +150,12 @@ def test_many_objects_are_deleted_at_once_over_s3(aws, filled_bucket):
         list(threads.map(lambda key: store.write(filled_bucket, key, b"x"), keys))
     store.delete(filled_bucket, [*keys, "many/that is not there"])
     assert store.list(filled_bucket, "many") == []
+
+
+def test_download_gives_the_same_bytes_as_a_file_over_s3(aws, filled_bucket, tmp_path):
+    store, data = Store("s3://"), bytes(range(256)) * 50_000
+    store.write(filled_bucket, "big.bin", data)
+    store.download(filled_bucket, "big.bin", tmp_path / "big.bin")
+    assert (tmp_path / "big.bin").read_bytes() == data
+    with pytest.raises(StoreError, match=f"cannot read {filled_bucket}/none.bin"):
+        store.download(filled_bucket, "none.bin", tmp_path / "none.bin")

@@ -18,7 +18,10 @@ from tests.support.finished_run import BUCKET, PATH, finished_run, object_table
 from tests.support.surveys import SIZES
 
 
-def read(root, **options):
+def read(root, objects=None, **options):
+    if objects is not None:
+        (root / "given.parquet").write_bytes(objects)
+        options["objects"] = root / "given.parquet"
     return read_catalogue(Store(root), BUCKET, PATH, **options)
 
 
