@@ -52,8 +52,7 @@ def is_needed(store: Store, script: Path, environment: Mapping[str, str]) -> boo
     """
     if not store.is_local or any(name.startswith("AWS_ENDPOINT_URL") for name in environment):
         return False
-    sources = script.rglob("*.py") if script.is_dir() else [script]
-    return any(_ASKS.search(source.read_bytes()) for source in sources if source.is_file())
+    return any(_ASKS.search(text) for text in _sources(script))
 
 
 def is_installed() -> bool:
@@ -62,12 +61,13 @@ def is_installed() -> bool:
 
 
 @contextmanager
-def loopback_s3(store: Store, event: RankEvent) -> Iterator[dict[str, str]]:
-    """Serve the event's buckets; what the script wrote there is in the store when the block is left.
+def loopback_s3(store: Store, event: RankEvent, script: Path) -> Iterator[dict[str, str]]:
+    """Serve the rank's buckets; what the script wrote there is in the store when the block is left.
 
     Args:
         store: a folder.
         event: the rank; its buckets are served, other ranks' endpoints apart.
+        script: the copy of its folder, or of its only file; buckets of the store that it names are served, too.
 
     Yields:
         What AWS clients of the script shall find in its environment, and nothing else of AWS: the endpoint, and keys
@@ -83,7 +83,7 @@ def loopback_s3(store: Store, event: RankEvent) -> Iterator[dict[str, str]]:
         with (folder / "lock").open("w") as lock:
             with suppress(OSError):  # a file system without locks
                 fcntl.flock(lock, fcntl.LOCK_EX)
-            buckets = {event.bucket, event.result_bucket, event.data_bucket}
+            buckets = {event.bucket, event.result_bucket, event.data_bucket} | _named(root, script)
             linked = {bucket: _link(store, bucket, folder / "s3" / _ACCOUNT / bucket) for bucket in sorted(buckets)}
             try:
                 with _served(folder) as endpoint:
@@ -91,6 +91,18 @@ def loopback_s3(store: Store, event: RankEvent) -> Iterator[dict[str, str]]:
             finally:
                 for bucket, links in linked.items():
                     _put_back(store, bucket, folder / "s3" / _ACCOUNT / bucket, links)
+
+
+def _sources(script: Path) -> list[bytes]:
+    found = script.rglob("*.py") if script.is_dir() else [script]
+    return [source.read_bytes() for source in found if source.is_file()]
+
+
+def _named(root: Path, script: Path) -> set[str]:
+    """Buckets that are written into the script, as those of the replaced system have them."""
+    text = b"\n".join(_sources(script))
+    there = [path.name for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")]
+    return {name for name in there if re.search(rb"(?<![\w.-])" + re.escape(name.encode()) + rb"(?![\w-])", text)}
 
 
 def _environment(endpoint: str) -> dict[str, str]:

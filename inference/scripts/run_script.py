@@ -112,8 +112,12 @@ def _run(store: Store, event: RankEvent, wire: Mapping[str, Any], context: Any, 
         if event.messages is not None:
             waited.unlink(missing_ok=True)
             environment |= event.messages.environment(event.bucket, event.attempt, str(waited))
-        lacks_s3 = is_needed(store, scratch / script.folder, environment)
-        with at_tmp(scratch, script.folder) as before, _endpoint(store, event, lacks_s3) as endpoint:
+        copy = scratch / script.folder
+        lacks_s3 = is_needed(store, copy, environment)
+        served: AbstractContextManager[dict[str, str]] = nullcontext({})
+        if lacks_s3 and is_installed():
+            served = loopback_s3(store, event, copy)
+        with at_tmp(scratch, script.folder) as before, served as endpoint:
             if endpoint:
                 environment = {name: value for name, value in environment.items() if not name.startswith("AWS_")}
             limit_s = time_limit(context)
@@ -147,10 +151,6 @@ def _run(store: Store, event: RankEvent, wire: Mapping[str, Any], context: Any, 
         raise RankFailed(_with_tail(str(error), ended)) from None
     say("executed script")
     return result
-
-
-def _endpoint(store: Store, event: RankEvent, lacks_s3: bool) -> AbstractContextManager[dict[str, str]]:
-    return loopback_s3(store, event) if lacks_s3 and is_installed() else nullcontext({})
 
 
 def shown(wire: Mapping[str, Any], event: RankEvent) -> dict[str, Any]:

@@ -53,6 +53,15 @@ def test_a_boto3_script_runs_on_a_folder_store(store, tmp_path):
     assert [path.name for path in (tmp_path / "store").iterdir()] == [BUCKET], "no links are left behind"
 
 
+def test_a_bucket_that_is_written_into_the_script_is_served_too(store, tmp_path):
+    """The event knows of one bucket, and the script of another one."""
+    put_data(store, tmp_path)
+    event = put_script(store, READS_AND_WRITES, bucket="cosmicai2", result_bucket="cosmicai2", data_bucket="cosmicai2")
+    with pytest.raises(RankFailed, match="wrote no result"):  # where the event looks; it was written all the same
+        run_script(store, event, {"RANK": "3"}, LocalContext())
+    assert store.head(BUCKET, RESULT) is not None
+
+
 def test_the_endpoint_is_on_loopback_and_its_keys_are_nobodys(store, tmp_path):
     put_data(store, tmp_path)
     result = run_script(store, put_script(store, READS_AND_WRITES), {"RANK": "3"}, LocalContext())
@@ -107,11 +116,11 @@ def test_links_of_a_worker_that_was_killed_are_removed(store, tmp_path):
         folder.mkdir()
         (folder / "lock").touch()
         os.utime(folder, (0, 0) if folder != starting else None)
-    with loopback_s3(store, event):
+    with loopback_s3(store, event, tmp_path / "none"):
         (held,) = set((tmp_path / "store").glob(".cosmic-s3-*")) - {elsewhere, starting}
         assert held != abandoned
         os.utime(held, (0, 0))
-        with loopback_s3(store, event):  # another worker beside it
+        with loopback_s3(store, event, tmp_path / "none"):  # another worker beside it
             assert held.exists()
 
 
@@ -119,9 +128,10 @@ def test_the_server_does_not_outlive_its_worker(store, tmp_path):
     put_data(store, tmp_path)
     put_script(store, READS_AND_WRITES)
     program = (
-        "import time; from tests.support.staged_scripts import *; from inference.scripts.loopback_s3 import *\n"
+        "import time; from pathlib import Path; from tests.support.staged_scripts import *\n"
+        "from inference.scripts.loopback_s3 import *\n"
         f"store = Store({str(tmp_path / 'store')!r})\n"
-        "with loopback_s3(store, script_event(store, '/tmp/one/run.py', 'one')) as found:\n"
+        "with loopback_s3(store, script_event(store, '/tmp/one/run.py', 'one'), Path('none')) as found:\n"
         "    print(found['AWS_ENDPOINT_URL'], flush=True); time.sleep(60)\n"
     )
     worker = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
