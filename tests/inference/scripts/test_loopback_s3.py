@@ -1,9 +1,12 @@
+import io
 import os
+import random
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import boto3
 import pytest
 
 from inference.errors import RankFailed
@@ -60,6 +63,25 @@ def test_a_bucket_that_is_written_into_the_script_is_served_too(store, tmp_path)
     with pytest.raises(RankFailed, match="wrote no result"):  # where the event looks; it was written all the same
         run_script(store, event, {"RANK": "3"}, LocalContext())
     assert store.head(BUCKET, RESULT) is not None
+
+
+def test_objects_that_boto3_moves_in_parts_stay_whole(store, tmp_path):
+    """Beyond 8 MB boto3 asks for ranges of one ETag, and uploads in parts."""
+    data = random.Random(0).randbytes(9 * 1024 * 1024)
+    store.write(BUCKET, "100MB/1.pt", data)
+    event = put_script(store, READS_AND_WRITES)
+    with loopback_s3(store, event, tmp_path / "none") as environment:
+        s3 = boto3.client(
+            "s3",
+            endpoint_url=environment["AWS_ENDPOINT_URL"],
+            region_name="us-east-1",
+            aws_access_key_id=environment["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=environment["AWS_SECRET_ACCESS_KEY"],
+        )
+        read = io.BytesIO()
+        s3.download_fileobj(Bucket=BUCKET, Key="100MB/1.pt", Fileobj=read)
+        s3.upload_fileobj(io.BytesIO(data), BUCKET, "results/large.bin")
+    assert read.getvalue() == data == store.read(BUCKET, "results/large.bin")
 
 
 def test_the_endpoint_is_on_loopback_and_its_keys_are_nobodys(store, tmp_path):
