@@ -65,11 +65,12 @@ def test_a_bucket_that_is_written_into_the_script_is_served_too(store, tmp_path)
     assert store.head(BUCKET, RESULT) is not None
 
 
-def test_objects_that_boto3_moves_in_parts_stay_whole(store, tmp_path):
+def test_objects_that_boto3_moves_in_parts_stay_whole(store, tmp_path, monkeypatch):
     """Beyond 8 MB boto3 asks for ranges of one ETag, and uploads in parts."""
     data = random.Random(0).randbytes(9 * 1024 * 1024)
     store.write(BUCKET, "100MB/1.pt", data)
     event = put_script(store, READS_AND_WRITES)
+    monkeypatch.delenv("AWS_PROFILE")
     with loopback_s3(store, event, tmp_path / "none") as environment:
         s3 = boto3.client(
             "s3",
