@@ -21,17 +21,32 @@ def store_root(store: str) -> str:
         BadInput: a deployment names a relative folder. A worker runs each flow run in a folder of its own and deletes
             it afterwards, with everything in it.
     """
-    if "://" in store:
-        return store
-    folder = Path(store).expanduser()
+    return data_path("store", store, resolved=True)
+
+
+def data_path(name: str, path: str, *, resolved: bool = False) -> str:
+    """A file or folder that a flow reads or writes.
+
+    Args:
+        name: of the parameter.
+        path: `~` is the home of whoever runs the flow; a URL is left as it is.
+        resolved: make it absolute; else it is so for a deployment alone.
+
+    Raises:
+        BadInput: a deployment names a relative one. A worker runs each flow run in a folder of its own and deletes it
+            afterwards, with everything in it.
+    """
+    if "://" in path:
+        return path
+    place = Path(path).expanduser()
     context = FlowRunContext.get()
     deployed = context is not None and context.flow_run is not None and context.flow_run.deployment_id is not None
-    if deployed and not folder.is_absolute():
+    if deployed and not place.is_absolute():
         raise BadInput(
-            f"store: a deployment needs an absolute folder, ~/FOLDER or s3://, not {shorten(store, 120)},"
+            f"{name}: a deployment needs an absolute folder, ~/FOLDER or s3://, not {shorten(path, 120)},"
             " which would lie in a folder that the worker deletes after the run"
         )
-    return str(folder.resolve())
+    return str(place.resolve() if resolved else place)
 
 
 def request_with(request: dict[str, Any], changes: dict[str, Any] | None) -> dict[str, Any]:

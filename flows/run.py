@@ -28,12 +28,13 @@ from tasks.invocations.stored import keep_executions
 from tasks.partition import partition_dataset
 from tasks.plan import plan_ranks
 from tasks.planning.foretold import kept, one_line
+from tasks.prefect_support.assets import file_asset, making, stored_asset
 from tasks.prefect_support.aws_credentials import credentials
 from tasks.prefect_support.cancellation import Cancellation, confirm
 from tasks.prefect_support.tags import tag_flow_run
 from tasks.preflight import prepare
 from tasks.reporting.terminal import announce
-from tasks.stage import stage_scripts
+from tasks.stage import model_lineage, stage_scripts
 
 
 def _name_of_run() -> str:
@@ -105,10 +106,13 @@ def run(
         limits = Limits.of(checked, pool)
         with run_leases(Store(root), checked, run_id) as leases:
             tag_flow_run(executor, SCRIPT_ENGINE if checked.script else checked.engine)
-            listing = prepared.listing
+            listing, store_of_run = prepared.listing, Store(root)
+            data = stored_asset(store_of_run, checked.data_bucket, checked.data_prefix)
             if checked.partition is not None and listing is None:
-                listing = tuple(partition_dataset(checked, checked.partition, root, run_id))
-            workload = stage_scripts(prepared)
+                cut = making(partition_dataset, [data], [file_asset(checked.partition.source)])
+                listing = tuple(cut(checked, checked.partition, root, run_id))
+            stage = making(stage_scripts, *model_lineage(prepared))
+            workload = stage(prepared)
             planned = plan_ranks(checked, listing or (), workload, root, leases[0], fresh, return_state=True)
             start = planned.result()
             with Cancellation(flow_run.id) as cancelled:
@@ -128,7 +132,11 @@ def run(
                     keep_executions(Store(root), checked.bucket, checked.result_path, ended_ones, folder=start.folder)
                 summary = summarize(checked, start, ledger, root, facts, wait_for=ended)
                 costs, billed = compute_costs(checked, start, summary, ledger, root)
-                document = publish_report(checked, start, leases[0], summary, costs, billed, root, began)
+                used = stored_asset(store_of_run, checked.bucket, workload.key)
+                result = stored_asset(store_of_run, checked.bucket, checked.result_path)
+                document = making(publish_report, [result], [data, used])(
+                    checked, start, leases[0], summary, costs, billed, root, began
+                )
             except LeaseHeldError:
                 raise
             except StoreError as error:

@@ -4,12 +4,14 @@ from pathlib import Path
 from typing import Any
 
 from prefect import flow
+from prefect.assets import Asset
 
 from flows.parameters import DEFAULT_STORE, store_root
 from inference.storage.lease import lease_beside
 from inference.storage.store import Store, check_writable
+from tasks.prefect_support.assets import file_asset, making, stored_asset
 from tasks.prefect_support.tags import tag_flow_run
-from tasks.train import publish_model, train_model
+from tasks.train import WEIGHTS, publish_model, train_model
 from tasks.training.galaxies import open_galaxies
 from tasks.training.recipe import read_recipe
 
@@ -53,4 +55,12 @@ def train(
     with lease.keep(temporary=True) as held:
         trained, facts = train_model(config, checked, data, root, folder, fresh, device)
         held.check()
-        return publish_model(trained, facts, folder, half)
+        step = making(publish_model, [file_asset(folder / WEIGHTS)], [_data_asset(data, Store(root))])
+        return step(trained, facts, folder, half)
+
+
+def _data_asset(data: str, store: Store) -> Asset | None:
+    """The galaxies: a file or folder where there is one, else what lies there in the store, as they are opened."""
+    bucket, _, prefix = data.partition("/")
+    there = Path(data).expanduser().exists()
+    return file_asset(data) if there or not prefix else stored_asset(store, bucket, prefix)

@@ -1,11 +1,9 @@
 """The fan-out: ranks as Prefect task runs, one a rank or one a group of ranks, whatever the executor."""
 
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import nullcontext
 from typing import Any, cast
-from uuid import UUID
 
 from prefect import allow_failure
 from prefect.client.schemas.objects import RunInput, State, TaskRunResult
@@ -20,7 +18,7 @@ from tasks.dispatch.rank_group import RETRY_DELAYS_S, RankGroup, RanksFailed
 from tasks.executors.base import Executor
 from tasks.invocations.journal import Journal
 from tasks.invocations.ledger import Ledger
-from tasks.prefect_support.artifacts import create_progress_artifact, update_progress_artifact
+from tasks.prefect_support.progress import ProgressArtifact
 from tasks.prefect_support.step import step
 from tasks.reporting.formatting import counted
 from tasks.reporting.terminal import bar
@@ -92,7 +90,7 @@ def fan_out(
     groups = [RankGroup(events[start : start + size], dispatcher) for start in range(0, len(events), size)]
     run_groups = _run_here if executor.in_process else _run_in_threads
     ended: list[Any] = []
-    artifact = _ProgressArtifact(len(events))
+    artifact = ProgressArtifact("ranks", len(events))
     written = nullcontext() if journal is None else journal.of(ledger, dispatcher.open_calls)
     with written, bar("ranks", len(events)) as show:
 
@@ -173,18 +171,3 @@ def _note_end(group: RankGroup, end: State[None] | BaseException) -> None:
         ledger.never_ran(ranks, f"its task run did not start: {end!r}")
     elif not end.is_completed():
         ledger.never_ran(ranks, f"its task run ended {end.name}: {end.message}")
-
-
-class _ProgressArtifact:
-    """How many ranks are done, for the UI: brought up to date every few seconds, and at the end."""
-
-    def __init__(self, total: int) -> None:
-        self._total = total
-        self._artifact = cast(UUID, create_progress_artifact(0.0, key="cosmic-progress", description=f"{total} ranks"))
-        self._shown_at = time.monotonic()
-
-    def refresh(self, done: int, every_s: float = 3.0) -> None:
-        if time.monotonic() - self._shown_at >= every_s:
-            description = f"{done} of {self._total} ranks done"
-            update_progress_artifact(self._artifact, 100.0 * done / self._total, description=description)
-            self._shown_at = time.monotonic()

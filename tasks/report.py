@@ -17,7 +17,7 @@ from tasks.billing.cost import Cost
 from tasks.invocations.journal import forget_calls
 from tasks.prefect_support.artifacts import create_image_artifact, create_markdown_artifact, create_table_artifact
 from tasks.prefect_support.page_links import page_url, publish_link
-from tasks.prefect_support.step import step
+from tasks.prefect_support.step import making_step
 from tasks.reporting.figures import as_image
 from tasks.reporting.formatting import plain
 from tasks.run_results.expected import expected_stats
@@ -32,7 +32,7 @@ _ROW = (
 )
 
 
-@step("publish report")
+@making_step("publish report")
 def publish_report(
     request: RunRequest,
     start: Start,

@@ -2,20 +2,32 @@
 
 from pathlib import Path
 
+from prefect.assets import Asset
+
 from inference.contract.run_request import RunRequest
 from inference.contract.script import Script
 from inference.runs.plan import Model
 from inference.runs.staged import staged
 from inference.storage.store import Store
 from tasks.prefect_support.artifacts import create_markdown_artifact
-from tasks.prefect_support.step import step
+from tasks.prefect_support.assets import file_asset, stored_asset
+from tasks.prefect_support.step import making_step
 from tasks.preflight import Prepared
 from tasks.reporting.formatting import plain
 from tasks.staging.scripts import stage_folder
 from tasks.staging.weights import Weights, put_weights
 
 
-@step("stage scripts")
+def model_lineage(prepared: Prepared) -> tuple[list[Asset | None], list[Asset | None]]:
+    """The model that staging puts into the bucket, and the file that it is; nothing where it lies there already."""
+    weights = prepared.weights
+    if weights is None or weights.in_bucket:
+        return [], []
+    made = stored_asset(Store(prepared.store_root), prepared.request.bucket, weights.key)
+    return [made], [file_asset(weights.path)]
+
+
+@making_step("stage scripts")
 def stage_scripts(prepared: Prepared) -> Model | Script:
     """Stage what the preflight found, script or model, in the run's bucket; publishes what was staged as an artifact.
 

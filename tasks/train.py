@@ -16,7 +16,7 @@ from inference.storage.store import Store
 from tasks.prefect_support.artifacts import create_markdown_artifact, create_table_artifact
 from tasks.prefect_support.page_links import publish_link
 from tasks.prefect_support.running_ui import address_of
-from tasks.prefect_support.step import step
+from tasks.prefect_support.step import making_step, step
 from tasks.reporting.formatting import plain
 from tasks.reporting.terminal import bar
 from tasks.training.galaxies import open_galaxies
@@ -88,7 +88,7 @@ def train_model(
     return trained, facts_of(trained, recipe.to_dict(), config.to_dict(), about)
 
 
-@step("publish model")
+@making_step("publish model")
 def publish_model(trained: Trained, facts: dict[str, Any], folder: Path, half: bool) -> dict[str, Any]:
     """Write weights, calibration, card, curves and page, publish card and history; the training's state is removed.
 

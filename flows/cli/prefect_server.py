@@ -5,18 +5,20 @@ A server that merely happens to listen on this machine is nobody's choice and is
 
 import os
 import random
+import re
 import ssl
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from flows.cli.temporary_server import TemporaryServer
 from flows.cli.terminal import say
 from inference.contract.validation import sanitize_text
-from inference.errors import BadInput
+from inference.errors import BadInput, CosmicError
 from tasks.prefect_support.running_ui import running_ui
 
 if TYPE_CHECKING:
@@ -27,6 +29,7 @@ PATIENCE_S = 120.0  # for a server that is too busy to answer
 _TIMEOUT_S = 10.0
 _PAUSE_S = 2.0
 _BUSY = {408, 429, 502, 503, 504}
+_NAMES_AN_API = re.compile(r"(?i)prefect_api_url|\[(?:tool\.prefect\.)?api\]|\bapi\.url\b")
 _R = TypeVar("_R")
 
 
@@ -91,7 +94,54 @@ def connected(*, verbose: bool) -> Iterator[Callable[[], None]]:
             temporary.stop()
 
 
-def call(flow: "Flow[..., _R]", *args: Any) -> _R:
+@contextmanager
+def reporting() -> Iterator[bool]:
+    """For a command that works without Prefect: is there a server that it can report to?
+
+    Prefect, which takes a second to import, is asked only where some setting may name a server, or `cosmic ui` runs.
+
+    Raises:
+        BadInput: the configured server does not answer, refuses the credentials, or is no Prefect server.
+    """
+    shared = None if os.environ.get("PREFECT_API_URL") else running_ui()
+    if shared is None and not _may_name_a_server():
+        yield False
+        return
+    hush(verbose=False)
+    from httpx import HTTPError
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    url = PREFECT_API_URL.value() or (shared and shared.api)
+    if not url:
+        yield False
+        return
+    with temporary_settings({PREFECT_API_URL: url}):
+        _wait_for(url)
+        try:
+            yield True
+        except HTTPError as error:
+            from tasks.prefect_support.artifacts import give_up
+
+            give_up()
+            raise CosmicError(
+                f"the Prefect server went away ({error}): call the command again, which says whether all is there"
+            ) from None
+
+
+def _may_name_a_server() -> bool:
+    """Whether the environment, or a file that Prefect reads settings from, speaks of an API's address."""
+    if os.environ.get("PREFECT_API_URL"):
+        return True
+    home = Path(os.environ.get("PREFECT_HOME") or "~/.prefect").expanduser()
+    profiles = Path(os.environ.get("PREFECT_PROFILES_PATH") or home / "profiles.toml")
+    for path in (profiles, *map(Path, (".env", "prefect.toml", "pyproject.toml"))):
+        with suppress(OSError):
+            if _NAMES_AN_API.search(path.read_text(errors="replace")):
+                return True
+    return False
+
+
+def call(flow: "Flow[..., _R]", *args: Any, **named: Any) -> _R:
     """Call a flow and say where the UI shows its run; while the server is too busy to create it, wait and ask again.
 
     Raises:
@@ -111,7 +161,8 @@ def call(flow: "Flow[..., _R]", *args: Any) -> _R:
     patience = _Patience("the Prefect server is busy: waiting until it creates the run")
     while True:
         try:
-            return watched(*args)
+            result: _R = watched(*args, **named)
+            return result
         except HTTPError as error:
             if began or not _is_busy(error) or not patience.wait():
                 raise

@@ -6,6 +6,7 @@ from typing import Any, ParamSpec, TypeVar
 from prefect import Task, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
+from prefect.tasks import MaterializingTask
 
 from inference.errors import BadInput, BadPartition
 
@@ -24,13 +25,21 @@ def step(name: str, **options: Any) -> Callable[[Callable[_P, _R]], Task[_P, _R]
         name: of the task.
         options: of `prefect.task`, laid over this project's own.
     """
-    ours: dict[str, Any] = {
+    return task(name=name, **(_ours() | options))
+
+
+def making_step(name: str) -> Callable[[Callable[_P, _R]], MaterializingTask[_P, _R]]:
+    """Make a function such a step that makes assets, of which `tasks.prefect_support.assets.making` tells it."""
+    return lambda function: MaterializingTask(function, assets=[], name=name, **_ours())
+
+
+def _ours() -> dict[str, Any]:
+    return {
         "retries": RETRIES,
         "retry_delay_seconds": 1,
         "retry_condition_fn": worth_retrying,
         "cache_policy": NO_CACHE,
     }
-    return task(name=name, **(ours | options))
 
 
 def worth_retrying(_task: Any, _run: Any, state: State[Any]) -> bool:

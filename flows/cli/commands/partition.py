@@ -1,17 +1,14 @@
 """cosmic partition: a survey file into numbered partitions."""
 
 import argparse
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
-from flows.cli.options import bucket_and_path
+from flows.cli import prefect_server as prefect_api
 from flows.cli.survey_options import add_column_options, add_pixel_options, column_options, pixel_options
 from flows.cli.terminal import say
 from inference.errors import BadInput
-from inference.storage.store import S3_ROOT, Store
-
-if TYPE_CHECKING:
-    from tasks.survey.partitions import Target
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,37 +36,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     """Cut and write."""
     from inference.contract.sample import samples_of_size
-    from tasks.reporting.terminal import bar
-    from tasks.survey.array_files import open_galaxies
-    from tasks.survey.ingest import SKIPPED, skipped_table
-    from tasks.survey.partitions import check_source, making_partitions, samples_each, write_partitions
+    from tasks.reporting.formatting import counted
+    from tasks.survey.making import cut_file
+    from tasks.survey.partitions import samples_each
 
-    check_source(args.source)
-    pixels = pixel_options(args)
-    found = open_galaxies(args.source, mapping_of(args.map), pixels, column_options(args))
-    for note in found.notes:
+    order: dict[str, Any] = {
+        "source": str(args.source),
+        "to": args.to,
+        "size": samples_of_size(args.size) if args.size is not None else samples_each(args.samples),
+        "format": args.format,
+        "arrays": mapping_of(args.map),
+        "columns": asdict(column_options(args)),
+        "pixels": asdict(pixel_options(args)),
+        "skip_bad": args.skip_bad,
+    }
+    with prefect_api.reporting() as reported:
+        if reported:
+            from flows.partition import partition
+
+            made = prefect_api.call(partition, **order)
+        else:
+            made = cut_file(**order)
+    for note in made.notes:
         say(f"note: {note}", stderr=True)
-    each = samples_of_size(args.size) if args.size is not None else samples_each(args.samples)
-    target = empty_target(args.to)
-    survey, bad = found.usable(skip_bad=args.skip_bad, take_blank=pixels.take_blank)
-    done = 0
-    with making_partitions(target, "cosmic partition") as held, bar("galaxies", len(survey)) as show:
-
-        def progress(count: int) -> None:
-            nonlocal done
-            done += count
-            show(done)
-            held.check()
-
-        written = write_partitions(survey, each, target, f".{args.format}", progress)
-        if bad:
-            target.write_beside(SKIPPED, skipped_table([(row + 1, why) for row, why in bad.items()]))
     say(
-        f"{args.to}: {len(written)} partitions of up to {each:,} galaxies,"
-        f" {sum(stored.size for stored in written) / 1e6:.1f} MB"
+        f"{made.to}: {counted(len(made.partitions), 'partition')} of up to {made.each:,} galaxies,"
+        f" {made.size / 1e6:.1f} MB"
     )
-    if bad:
-        say(f"{len(bad):,} galaxies left out, all named in {target.beside(SKIPPED)}", "yellow")
+    if made.skipped:
+        say(f"{counted(len(made.skipped), 'galaxy', 'galaxies')} left out, named in {made.skipped_in}", "yellow")
     return 0
 
 
@@ -84,28 +79,3 @@ def mapping_of(words: list[str]) -> dict[str, str]:
         if not equals or not role or not name:
             raise BadInput(f"--map is written as images=NAME, not {role + equals + name!r:.60}")
     return {role.strip(): name.strip() for role, _, name in pairs}
-
-
-def empty_target(to: str) -> "Target":
-    """The folder or URL that partitions go to.
-
-    Raises:
-        BadInput: it is of another form, cannot be written, or holds partitions already.
-    """
-    from inference.storage.store import check_writable
-
-    target = _target(to)
-    check_writable(target.store)
-    there = target.partitions()
-    if there and not target.is_incomplete():
-        raise BadInput(f"{to} holds {len(there)} partitions already: choose another folder, or empty it first")
-    return target
-
-
-def _target(to: str) -> "Target":
-    from tasks.survey.partitions import Target
-
-    if to.startswith(S3_ROOT):
-        return Target(Store(S3_ROOT), *bucket_and_path(to.removeprefix(S3_ROOT), "--to", "s3://bucket/prefix"))
-    folder = Path(to).expanduser().resolve()
-    return Target(Store(folder.parent), folder.name, "")

@@ -1,3 +1,7 @@
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -80,7 +84,7 @@ def test_partition_leaves_out_and_names_what_cannot_be_used_when_asked(survey, c
     assert "sample 4: an implausible magnitude: u is -9999" in capsys.readouterr().err
     assert snapshot(survey.parent) == before
     assert main(["partition", "survey.pt", "--samples", "30", "--to", "parts", "--skip-bad"]) == 0
-    assert "1 galaxies left out" in capsys.readouterr().out
+    assert "1 galaxy left out" in capsys.readouterr().out
     assert len(open_partition(survey.parent / "parts/1.pt", "1")) == 19
     assert (survey.parent / "parts.skipped.csv").read_text().splitlines()[1].startswith("5,")
 
@@ -98,3 +102,35 @@ def test_partition_takes_arrays_by_the_names_that_are_given(survey, capsys):
     np.testing.assert_array_equal(open_partition(survey.parent / "parts/1.pt", "1").images, images)
     assert main([*words, "--map", "images"]) == 2
     assert "--map is written as images=NAME" in capsys.readouterr().err
+
+
+def test_partition_imports_no_prefect_where_no_server_is_configured(survey):
+    code = (
+        "import sys; from flows.cli import main\n"
+        "assert main(['partition', 'survey.pt', '--samples', '30', '--to', 'parts']) == 0\n"
+        "assert not {'prefect', 'torch', 'matplotlib'} & {name.split('.')[0] for name in sys.modules}\n"
+    )
+    others = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    environment = others | {"PREFECT_HOME": str(survey.parent / "home")}
+    subprocess.run([sys.executable, "-c", code], cwd=survey.parent, env=environment, check=True)
+
+
+def test_partition_names_a_server_of_a_profile_that_does_not_answer(survey):
+    home = survey.parent / "home"
+    home.mkdir()
+    (home / "profiles.toml").write_text(
+        'active = "mine"\n[profiles.mine]\nPREFECT_API_URL = "http://127.0.0.1:9/api"\n'
+    )
+    others = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    command = [sys.executable, "-c", "import sys; from flows.cli import main; sys.exit(main(sys.argv[1:]))"]
+    done = subprocess.run(
+        [*command, "partition", "survey.pt", "--samples", "30", "--to", "parts"],
+        cwd=survey.parent,
+        env=others | {"PREFECT_HOME": str(home)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "the Prefect server at http://127.0.0.1:9/api" in done.stderr
+    assert not (survey.parent / "parts").exists()

@@ -43,7 +43,7 @@ def test_bad_rows_stop_it_and_are_skipped_and_named_when_asked(raw, capsys):
     assert main(["ingest", "raw", "--to", "parts", "--skip-bad"]) == 0
     output = capsys.readouterr()
     assert "J0002.fits: 1,024 pixels are NaN or infinite in the band u" in output.err.replace("\n", "")
-    assert "1 rows skipped, all named in" in output.out
+    assert "1 row skipped, all named in" in output.out
 
 
 @pytest.mark.parametrize(
