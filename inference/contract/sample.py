@@ -24,7 +24,8 @@ BYTES_PER_SAMPLE = BITS_PER_SAMPLE // 8 + 8  # in a partition: the model's input
 SAMPLES_PER_MB = 51.13
 
 
-_SIZE = re.compile(r"\s*([0-9]{1,12}(?:\.[0-9]{1,12})?)\s*(MB|GB)\s*", re.IGNORECASE | re.ASCII)
+_UNITS = ("MB", "GB", "TB", "PB")
+_SIZE = re.compile(r"\s*([0-9]{1,12}(?:\.[0-9]{1,12})?)\s*(MB|GB|TB|PB)\s*", re.IGNORECASE | re.ASCII)
 
 
 def samples_of_size(size: str | float) -> int:
@@ -34,15 +35,15 @@ def samples_of_size(size: str | float) -> int:
     1278
 
     Args:
-        size: "25MB", "1.5 GB" (1,024 MB a GB), or a number of MB.
+        size: "25MB", "1.5 GB" (1,024 MB a GB, and so on to TB and PB), or a number of MB.
 
     Raises:
         BadInput: another text, or less than one galaxy.
     """
     match = _SIZE.fullmatch(size if isinstance(size, str) else f"{float(size):.6f}MB")
     if match is None:
-        raise BadInput(f"a size is written as 25MB or 1GB, not {size!r:.40}")
-    megabytes = Decimal(match[1]) * (1024 if match[2].upper() == "GB" else 1)
+        raise BadInput(f"a size is written as 25MB, 1GB or 1TB, not {size!r:.40}")
+    megabytes = Decimal(match[1]) * 1024 ** _UNITS.index(match[2].upper())
     samples = int(megabytes * Decimal(str(SAMPLES_PER_MB)))
     if samples < 1:
         raise BadInput(f"a partition of {size} has room for no galaxy")

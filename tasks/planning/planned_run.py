@@ -17,7 +17,7 @@ from tasks.executors.aws_lambda import ACCOUNT_CONCURRENCY
 from tasks.executors.base import Executor, cores
 from tasks.planning.fit import comparable, fit
 from tasks.planning.history import PastRun, past_runs
-from tasks.planning.prediction import FEWEST, MOST, RANKS_IN_ALL, Prediction, predict
+from tasks.planning.prediction import FEWEST, MOST, RANKS_IN_ALL, RANKS_OF_ONE, Prediction, predict
 from tasks.planning.shipped import shipped
 from tasks.planning.simulated_executor import Place
 from tasks.planning.simulated_run import Configuration
@@ -187,5 +187,6 @@ def predict_request(
     configuration = Configuration(request, place, samples, executor in {"lambda", "step-functions"})
     kind, parameters = kind_of(request, store, executor, place, weights), parameters_of_model(request, weights)
     model, more = model_of(runs, kind, place, parameters=parameters)
-    simulated = max(min(at_most[0], at_most[1] // len(samples)), FEWEST)
+    fewest = FEWEST if len(samples) <= RANKS_OF_ONE else 1
+    simulated = max(min(at_most[0], at_most[1] // len(samples)), fewest)
     return predict(configuration, model, partitions, [*notes, *more], runs=simulated)

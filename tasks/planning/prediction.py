@@ -14,6 +14,7 @@ from tasks.planning.stages import StageModel
 
 RANKS_IN_ALL = 20_000  # that all simulated runs have together, about: a second or two
 FEWEST, MOST = 5, 200  # simulated runs
+RANKS_OF_ONE = 50_000  # of a run that is simulated only once, which takes a minute or more
 NAMES = {
     "turn": "waiting for its turn",
     "start": "starting its process",
@@ -101,7 +102,9 @@ def predict(
     middle = sorted(simulated, key=lambda run: run.cost.usd or 0.0)[len(simulated) // 2]
     stages = {name: fmean(run.last.get(name, 0.0) for run in simulated) for name in NAMES}
     said = list(notes)
-    if count < MOST // 10:
+    if count == 1:
+        said.append(f"one run was simulated, because it has {len(events):,} ranks: P50 and P90 are the same figure")
+    elif count < MOST // 10:
         said.append(f"the percentiles are of {count} simulated runs only, because each has {len(events):,} ranks")
     if lost := fmean(run.failed for run in simulated):
         said.append(f"{lost:,.1f} of {len(events):,} ranks are expected to fail for good")

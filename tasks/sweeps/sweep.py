@@ -37,7 +37,7 @@ def _several(value: object) -> object:
 
 def _size(value: object) -> object:
     if not isinstance(value, str):
-        raise BadInput(f"a size is written as 25MB or 1GB, not {shorten(value, 40)}")
+        raise BadInput(f"a size is written as 25MB, 1GB or 1TB, not {shorten(value, 40)}")
     samples_of_size(value)
     return value.replace(" ", "").upper()
 

@@ -1,5 +1,6 @@
 """A simulated run without a clock: all ranks start at once and last as long as given, with or without backups."""
 
+import bisect
 import heapq
 import math
 import random
@@ -36,6 +37,6 @@ def replayed(times, seed, hedge=True):
             billed += end - began
             if rank in running:
                 del running[rank]
-                took.append(end - began)
+                bisect.insort(took, end - began)
                 makespan = end
     return makespan, billed, made

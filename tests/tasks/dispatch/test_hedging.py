@@ -8,7 +8,7 @@ from prefect.states import Failed
 from inference.contract.run_request import exceeded
 from inference.errors import BadCheckpoint, BadInput, BadPartition, RankFailed, StoreError
 from tasks.dispatch.grouping import GROUPS, MAX_TASK_RUNS, ranks_per_task
-from tasks.dispatch.hedging import COPIES, backups
+from tasks.dispatch.hedging import COPIES, LATE, backups, late_after
 from tasks.prefect_support.step import worth_retrying
 from tests.support.replay import replayed, stragglers
 
@@ -44,6 +44,11 @@ def test_an_error_that_knows_whether_it_may_pass_is_believed():
     error = RankFailed("x")
     error.retryable = False
     assert not worth_retrying(None, None, Failed(data=error))
+
+
+@given(st.lists(st.floats(0.1, 900.0), min_size=20, max_size=200))
+def test_late_after_is_so_many_times_the_median_of_sorted_times(times):
+    assert late_after(len(times), sorted(times)) == pytest.approx(LATE * statistics.median(times))
 
 
 class TestBackups:

@@ -31,7 +31,7 @@ def test_a_failed_run_keeps_its_reason_and_no_figures():
         ({"axes": None}, "x is no measurement: it has no axes"),
         ({"axes": {"colour": 3}}, "x has a wrong axis 'colour': 3"),
         ({"axes": {"batch_size": [1]}}, r"x has a wrong axis 'batch_size': \[1\]"),
-        ({"axes": {"data_size": "much"}}, "a size is written as 25MB or 1GB, not 'much'"),
+        ({"axes": {"data_size": "much"}}, "a size is written as 25MB, 1GB or 1TB, not 'much'"),
         ({"repeat": 0}, "x has a wrong repeat: 0"),
         ({"document": None}, "x is no run's document"),
     ],
