@@ -432,7 +432,7 @@ def test_a_size_holds_as_many_galaxies_as_the_contract_says(size, samples):
         "",
         "MB",
         "25",
-        "25TB",
+        "25EB",
         "-1MB",
         "1e3MB",
         "25MB0",
