@@ -340,7 +340,9 @@ def exceeded(failed: int, ranks: int, percentage: float | None, count: int | Non
         count: `tolerated_failure_count`.
     """
     if count is not None and failed > count:
-        return f"{failed} failed ranks are more than the {count} tolerated (tolerated_failure_count)"
+        ranks_failed = f"{failed:,} {'rank' if failed == 1 else 'ranks'} failed"
+        tolerated = {0: "none is", 1: "only 1 is"}.get(count, f"only {count:,} are")
+        return f"{ranks_failed}, and {tolerated} tolerated (tolerated_failure_count)"
     if percentage is not None and 100 * failed > percentage * ranks:
         share = f"{100 * failed / ranks:.3g} %"
         return f"{share} of the ranks failed, more than the {percentage:g} % tolerated (tolerated_failure_percentage)"

@@ -3,6 +3,8 @@
 One HTML page, with pictures inside, for whoever wants to look at a survey before a model does.
 """
 
+from collections.abc import Callable
+
 import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
@@ -11,6 +13,7 @@ from tasks.reporting.composite import HOW, draw_colour
 from tasks.reporting.figures import INK, PALE, SHADES, STYLE, WARM, WIDTH, Picture, legend_above, svg_of
 from tasks.reporting.page import render_page
 from tasks.reporting.table import Column, Row, Table
+from tasks.reporting.terminal import bar
 from tasks.simulation.population import BANDS, REDSHIFT_LIMITS, TEMPLATES, ZERO_POINT, fluxes
 from tasks.simulation.survey import (
     AS_TRAINED,
@@ -35,23 +38,28 @@ def survey_page(survey: Survey, seed: int, conditions: Conditions = AS_TRAINED) 
         seed: it was drawn from.
         conditions: it was observed with.
     """
-    pictures = [
-        Picture(
-            samples(survey),
+    drawn: tuple[tuple[Callable[[], str], str], ...] = (
+        (
+            lambda: samples(survey),
             f"Galaxies across the survey, in the order of their redshift: {HOW}."
             " Under each its redshift and r magnitude.",
         ),
-        Picture(
-            bands(survey, conditions),
+        (
+            lambda: bands(survey, conditions),
             "One galaxy near the median brightness in its five bands, each from the sky's noise to its own peak.",
         ),
-        Picture(
-            colours(survey),
+        (
+            lambda: colours(survey),
             "Colour against redshift: the survey's galaxies, measured with noise, and the templates' own tracks"
             " (Coleman, Wu & Weedman 1980). Galaxies lie between the tracks, but for their errors.",
         ),
-        Picture(histograms(survey), "Redshifts, and r magnitudes as measured."),
-    ]
+        (lambda: histograms(survey), "Redshifts, and r magnitudes as measured."),
+    )
+    pictures = []
+    with bar("pictures", len(drawn)) as show:
+        for draw, caption in drawn:
+            pictures.append(Picture(draw(), caption))
+            show(len(pictures))
     return render_page(
         "survey.html",
         pictures=pictures,

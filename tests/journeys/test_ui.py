@@ -74,6 +74,16 @@ def test_run_joins_the_server_of_cosmic_ui_only_while_it_runs(home):
     assert "No Prefect server is configured: starting a temporary one" in home.log("run")
 
 
+@pytest.mark.slow
+def test_ui_that_is_told_to_end_leaves_nothing_running(home):
+    ui, url = home.start_ui()
+    ui.terminate()
+    assert ui.wait(timeout=60) == 0, home.log("ui")
+    assert "Traceback" not in home.log("ui")
+    with pytest.raises(httpx.TransportError):
+        httpx.get(f"{url}/health")
+
+
 @pytest.mark.soak
 def test_run_that_is_killed_is_crashed_within_two_minutes(home, tmp_path):
     _, url = home.start_ui()

@@ -2,16 +2,14 @@
 
 import argparse
 import os
-import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
-from types import FrameType
 
 from flows.cli.emulated_store import buckets_of, keep, needed, objects_on_s3, upload
 from flows.cli.terminal import say
+from flows.cli.termination import Terminated, terminated_like_interrupted
 from inference.errors import BadInput
 from tasks.reporting.formatting import counted
 
@@ -51,7 +49,7 @@ def main(args: argparse.Namespace) -> int:
     buckets = needed(there, command)
     if args.port is not None and not 1 <= args.port <= 65_535:
         raise BadInput(f"--port must lie between 1 and 65535, not {args.port}")
-    with _terminated_like_interrupted(), emulated(args.port) as endpoint:
+    with terminated_like_interrupted(), emulated(args.port) as endpoint:
         os.environ.update(environment(endpoint))
         for name in set(os.environ) - set(inherited(os.environ)) - set(environment(endpoint)):
             del os.environ[name]
@@ -81,7 +79,7 @@ def _run(command: list[str]) -> int:
     try:
         code = process.wait()
     except KeyboardInterrupt as ended:
-        if isinstance(ended, _Terminated):
+        if isinstance(ended, Terminated):
             process.terminate()  # a terminal sends Ctrl-C to both, but this signal came to this process alone
         for end in (None, process.terminate, process.kill):
             if end is not None:
@@ -91,22 +89,3 @@ def _run(command: list[str]) -> int:
                 break
         raise
     return code if code >= 0 else 128 - code
-
-
-class _Terminated(KeyboardInterrupt):
-    """SIGTERM or SIGHUP."""
-
-
-@contextmanager
-def _terminated_like_interrupted() -> Iterator[None]:
-    """SIGTERM, and SIGHUP of a terminal that closes, end this command as Ctrl-C does: nothing is left running."""
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise _Terminated
-
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

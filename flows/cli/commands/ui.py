@@ -14,6 +14,7 @@ from pathlib import Path
 from flows.cli.options import add_store
 from flows.cli.report_server import served
 from flows.cli.terminal import say
+from flows.cli.termination import Terminated, terminated_like_interrupted
 from inference.errors import BadInput, CosmicError
 from inference.storage.store import S3_ROOT
 from tasks.prefect_support.running_ui import RunningUi, announced
@@ -34,13 +35,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    """Serve until interrupted; the exit code is the server's."""
+    """Serve until interrupted; the exit code is the server's, and 0 when this command is told to end."""
     if args.store.startswith(S3_ROOT):
         raise BadInput("--store must be a folder: reports on S3 are shown by the AWS console, and by `cosmic open`")
     if not 1 <= args.port < 65_535:
         raise BadInput(f"--port must lie between 1 and 65534, not {args.port}")
     store = Path(args.store).resolve()
     _bound(args.port, "--port").close()
+    try:
+        with terminated_like_interrupted():
+            return _serve(args, store)
+    except Terminated:
+        return 0
+
+
+def _serve(args: argparse.Namespace, store: Path) -> int:
     ui = RunningUi(f"http://127.0.0.1:{args.port}/api", f"http://127.0.0.1:{args.port + 1}", str(store))
     with _bound(args.port + 1, "the port of the reports, --port + 1 =") as port, announced(ui), served(store, port):
         # Without it, the page in the browser would ask port 4200, or the server that a profile names.

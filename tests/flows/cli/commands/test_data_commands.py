@@ -32,7 +32,9 @@ def test_simulate_writes_a_survey_and_the_same_seed_the_same_bytes(tmp_path, cap
         assert main(["simulate", "--samples", "5", "--seed", "3", "--workers", "1", "--out", str(tmp_path / name)]) == 0
     assert (tmp_path / "one.pt").read_bytes() == (tmp_path / "two.pt").read_bytes()
     assert len(open_partition(tmp_path / "one.pt", "one")) == 5
-    assert "5 galaxies" in capsys.readouterr().out
+    output = capsys.readouterr()
+    assert "5 galaxies" in output.out
+    assert "pictures" in output.err, "the page is drawn with progress"
     assert "<svg" in (tmp_path / "one.html").read_text()
 
 
