@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
+from inference.contract.survey_facts import SurveyFacts
 from inference.partitions.partition import write_partition
 from tasks.prefect_support.step import step
 from tasks.reporting.terminal import bar
-from tasks.simulation.survey import simulate
+from tasks.simulation.survey import PIXEL, simulate
 
 # In the home, not in the working folder: a worker runs each flow run in a folder of its own, and partitions know the
 # file that they were made from by its path.
@@ -38,5 +39,5 @@ def simulate_survey(samples: int, seed: int) -> Path:
 
         survey = simulate(samples, seed, None, progress)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_partition(path, survey.images, survey.magnitudes, survey.redshifts)
+    write_partition(path, survey.images, survey.magnitudes, survey.redshifts, SurveyFacts.of_sdss_bands(PIXEL))
     return path

@@ -2,12 +2,14 @@
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from inference.contract.object_keys import calibration_key
+from inference.contract.survey_facts import differing_scales
 from inference.errors import BadInput, BadPartition
 from inference.model.checkpoint import content_hash, save
 from inference.model.config import AstroMAEConfig
@@ -52,6 +54,7 @@ def train_model(
     if fresh:
         shutil.rmtree(state, ignore_errors=True)
     galaxies = open_galaxies(data, Store(store_root))
+    recipe = with_pixel_scale(recipe, galaxies.pixel_scales)
     split = galaxies.split(recipe.held_out, recipe.seed)
     totals = {"training": recipe.epochs}
     if recipe.pretraining is not None:
@@ -86,6 +89,23 @@ def train_model(
         "test": len(split.test),
     }
     return trained, facts_of(trained, recipe.to_dict(), config.to_dict(), about)
+
+
+def with_pixel_scale(recipe: Recipe, scales: Sequence[float]) -> Recipe:
+    """The recipe with the pixel scale of its galaxies, for the checkpoint's header; as it is where none say theirs.
+
+    Raises:
+        BadInput: the galaxies, or they and the recipe, have scales that differ by more than 3 %.
+    """
+    told = recipe.data.pixel_scale
+    known = sorted([*scales, *([] if told is None else [told])])
+    if known and differing_scales(known[0], known[-1]):
+        raise BadInput(
+            f"the galaxies' pixels are of {known[0]:.4g} and of {known[-1]:.4g} arcseconds (data.pixel_scale of the"
+            " recipe counted): train on one scale, or resample"
+        )
+    scale = known[0] if told is None and known else told
+    return replace(recipe, data=replace(recipe.data, pixel_scale=scale))
 
 
 @making_step("publish model")

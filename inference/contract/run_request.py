@@ -105,6 +105,7 @@ class RunRequest(BaseModel):
             all three report their error.
         access: how a rank reads its partitions: `download` whole first, `stream`, or `memory-map` a file; default by
             the store. It changes no redshift, so it is not part of the fingerprint.
+        take_other_pixels: run although the partitions' pixels are of another scale than those the model was trained on.
         partition: make the partitions first.
         max_concurrency: ranks in flight at most.
         ranks_per_task: ranks that one Prefect task run runs; default 1 up to 256 ranks.
@@ -144,6 +145,7 @@ class RunRequest(BaseModel):
     engine: Literal["onnxruntime", "torch"] = "onnxruntime"
     precision: Literal["float32", "int8", "tf32", "bf16"] = "float32"
     access: Literal["download", "stream", "memory-map"] | None = None
+    take_other_pixels: bool = False
     partition: PartitionRequest | None = None
     max_concurrency: Annotated[int, _whole(1, 10_000)] | None = None
     ranks_per_task: Count | None = None

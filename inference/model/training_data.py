@@ -10,6 +10,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from inference.contract.survey_facts import SurveyFacts
 from inference.contract.validation import is_number, shorten
 from inference.errors import BadInput
 
@@ -19,14 +20,10 @@ REDSHIFT = "redshift"
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainingData:
-    """What a model was trained on.
+class TrainingData(SurveyFacts):
+    """What a model was trained on: the facts of its survey, and the ranges of its galaxies.
 
     Attributes:
-        bands: their names, in the order of the images' channels and of the magnitudes.
-        pixel_scale: arcseconds a pixel.
-        pixel_unit: of the images, such as "nanomaggy".
-        magnitude_system: of the magnitudes, such as "AB".
         ranges: of each feature (`features`) and of the redshift, (low, high), which 99.9 % of the training galaxies
             lie in.
 
@@ -34,23 +31,10 @@ class TrainingData:
         BadInput: naming the fact that is wrong.
     """
 
-    bands: tuple[str, ...] | None = None
-    pixel_scale: float | None = None
-    pixel_unit: str | None = None
-    magnitude_system: str | None = None
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        bands = self.bands
-        if bands is not None and not (isinstance(bands, tuple) and 0 < len(bands) <= 64 and all(map(_is_name, bands))):
-            raise BadInput(f"bands must be a list of 1 to 64 names, not {shorten(bands)}")
-        if bands is not None and len(set(bands)) != len(bands):
-            raise BadInput(f"bands must differ, not {shorten(bands)}")
-        if self.pixel_scale is not None and not (is_number(self.pixel_scale, 0, 3600) and self.pixel_scale > 0):
-            raise BadInput(f"pixel_scale must be arcseconds above 0, not {shorten(self.pixel_scale)}")
-        for name in ("pixel_unit", "magnitude_system"):
-            if getattr(self, name) is not None and not _is_name(getattr(self, name)):
-                raise BadInput(f"{name} must be a short text, not {shorten(getattr(self, name))}")
+        super().__post_init__()
         if not isinstance(self.ranges, Mapping) or len(self.ranges) > 1000:
             raise BadInput("ranges must be an object of at most 1,000 ranges")
         for name, ends in self.ranges.items():
@@ -149,7 +133,3 @@ def features(images: np.ndarray, magnitudes: np.ndarray) -> dict[str, np.ndarray
     values |= {f"colour {band}-{band + 1}": magnitudes[:, band - 1] - magnitudes[:, band] for band in range(1, bands)}
     values |= {f"offset {band + 1}": offset[:, band] for band in range(bands)}
     return values | {"concentration": inner / np.where(outer > 0, outer, np.inf)}
-
-
-def _is_name(value: object) -> bool:
-    return isinstance(value, str) and 0 < len(value) <= 40 and value.isprintable()

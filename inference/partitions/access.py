@@ -20,6 +20,7 @@ import numpy as np
 import obstore
 from obstore.exceptions import NotFoundError, PreconditionError
 
+from inference.contract.survey_facts import SurveyFacts
 from inference.errors import BadInput, BadPartition, StoreError
 from inference.partitions.partition import Images, Partition, open_partition
 from inference.storage.store import Store, StoredObject
@@ -79,6 +80,26 @@ def open_access(store: Store, bucket: str, key: str, stored: StoredObject, acces
     if access == "download" or stored.size <= SMALL:
         return open_partition(b"".join(fetch(0, stored.size)), key)
     return _streamed(fetch, stored.size, key)
+
+
+def read_facts(store: Store, bucket: str, key: str, stored: StoredObject) -> SurveyFacts | None:
+    """What a partition says of its survey, by its two ends; None where it says nothing, or cannot be read.
+
+    Raises:
+        StoreError: the store refused.
+    """
+    local = store.local_path(bucket, key)
+    try:
+        if local is not None:
+            return open_partition(local, key).facts
+        if stored.size <= SMALL:
+            return open_partition(b"".join(_fetched(store, bucket, key, stored, 0, stored.size)), key).facts
+        ends = mmap.mmap(-1, stored.size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)  # pages never written take no memory
+        for start, end in ((0, _HEAD), (stored.size - _TAIL, stored.size)):
+            ends[start:end] = b"".join(_fetched(store, bucket, key, stored, start, end))
+        return open_partition(ends, key).facts
+    except BadPartition:
+        return None  # its rank says what is wrong
 
 
 def _fetched(store: Store, bucket: str, key: str, stored: StoredObject, start: int, end: int) -> Iterator[bytes]:
@@ -142,7 +163,7 @@ def _streamed(fetch: _Fetch, size: int, name: str) -> Partition:
     redshifts = None if outline.redshifts is None else arrived(outline.redshifts)
     magnitudes = arrived(outline.magnitudes)
     images = _Images(ranges, outline.images, outline.images[:].ctypes.data - base)
-    return Partition(name, images, magnitudes, redshifts)
+    return Partition(name, images, magnitudes, redshifts, facts=outline.facts)
 
 
 class _Images:

@@ -15,6 +15,7 @@ from typing import IO, Any, Protocol
 import numpy as np
 
 from inference.contract.sample import BANDS, BITS_PER_SAMPLE, IMAGE_SHAPE
+from inference.contract.survey_facts import SurveyFacts
 from inference.errors import BadInput, BadPartition
 from inference.partitions import pt_file as torch_zip
 from inference.partitions import safetensors_file as safetensors_map
@@ -69,6 +70,7 @@ class Partition:
         images: float32, (N, 5, 32, 32).
         magnitudes: float32 or float64, (N, 5).
         redshifts: float32 or float64, (N,), or None; given as (N, 1), they are taken as (N,).
+        facts: of the survey, None where the file says nothing.
 
     Args:
         mapped: the mapping that the arrays are views of; `batches` lets go of pages it is done with.
@@ -85,8 +87,9 @@ class Partition:
         magnitudes: np.ndarray,
         redshifts: np.ndarray | None = None,
         mapped: mmap.mmap | None = None,
+        facts: SurveyFacts | None = None,
     ) -> None:
-        self.name = name
+        self.name, self.facts = name, facts
         _check(name, "images", images, "float32 of shape (N, 5, 32, 32)", IMAGE_SHAPE)
         if images.dtype != np.float32:
             raise BadPartition(f"{name}: images must be float32, not {images.dtype}")
@@ -163,14 +166,17 @@ def open_partition(source: Path | torch_zip.Buffer, name: str) -> Partition:
         if len(found) not in {2, 3}:
             raise BadPartition(f"{name} holds {len(found)} tensors instead of images, magnitudes and redshifts")
         tensors = dict(zip(_NAMES, found, strict=False))
+        note: str | bytes | None = torch_zip.read_facts(buffer)
     elif safetensors_map.has_header(buffer):
         tensors = safetensors_map.read_tensors(buffer, _NAMES, name)
         for missing in {"images", "magnitudes"} - tensors.keys():
             raise BadPartition(f"{name} has no tensor called {missing}")
+        note = safetensors_map.read_facts(buffer, name)
     else:
         raise BadPartition(f"{name} is neither a zip as torch.save writes it nor a safetensors file")
     mapped = None if isinstance(buffer, bytes) else buffer
-    return Partition(name, **tensors, mapped=mapped)
+    facts = None if note is None else SurveyFacts.read(note, name)
+    return Partition(name, **tensors, mapped=mapped, facts=facts)
 
 
 def _mapped(path: Path, name: str) -> torch_zip.Buffer:
@@ -195,7 +201,13 @@ def split(survey: Partition, samples_each: int) -> Iterator[tuple[int, Batch]]:
     return enumerate(survey.batches(samples_each), start=1)
 
 
-def write_partition(path: Path, images: np.ndarray, magnitudes: np.ndarray, redshifts: np.ndarray | None) -> None:
+def write_partition(
+    path: Path,
+    images: np.ndarray,
+    magnitudes: np.ndarray,
+    redshifts: np.ndarray | None,
+    facts: SurveyFacts | None = None,
+) -> None:
     """Write a partition, in the format of the path's suffix; the same arrays give the same bytes.
 
     The file appears under its name only when it is whole.
@@ -205,19 +217,26 @@ def write_partition(path: Path, images: np.ndarray, magnitudes: np.ndarray, reds
         images: float32, (N, 5, 32, 32).
         magnitudes: float32 or float64, (N, 5).
         redshifts: float32 or float64, (N,) or (N, 1), written as (N,), NaN where unknown; or None.
+        facts: of the survey, kept in the file; None leaves them out.
 
     Raises:
         BadInput: the suffix is neither `.pt` nor `.safetensors`.
         BadPartition: the arrays have other shapes or types.
         StoreError: the file cannot be written.
     """
-    part = Partition(str(path), images, magnitudes, redshifts)
+    part = Partition(str(path), images, magnitudes, redshifts, facts=facts)
     _check_suffix(path.suffix)
     with atomic_write(path) as partial, partial.open("xb") as file:
         _write(file, part, path.suffix)
 
 
-def partition_bytes(images: np.ndarray, magnitudes: np.ndarray, redshifts: np.ndarray | None, suffix: str) -> bytes:
+def partition_bytes(
+    images: np.ndarray,
+    magnitudes: np.ndarray,
+    redshifts: np.ndarray | None,
+    suffix: str,
+    facts: SurveyFacts | None = None,
+) -> bytes:
     """What `write_partition` would write to a file with this suffix.
 
     Raises:
@@ -226,7 +245,7 @@ def partition_bytes(images: np.ndarray, magnitudes: np.ndarray, redshifts: np.nd
     """
     _check_suffix(suffix)
     buffer = BytesIO()
-    _write(buffer, Partition(f"the {suffix} partition", images, magnitudes, redshifts), suffix)
+    _write(buffer, Partition(f"the {suffix} partition", images, magnitudes, redshifts, facts=facts), suffix)
     return buffer.getvalue()
 
 
@@ -239,9 +258,10 @@ def _write(file: IO[bytes], part: Partition, suffix: str) -> None:
     arrays = {
         name: np.require(array, requirements=["C"]) for name in _NAMES if (array := getattr(part, name)) is not None
     }
+    note = None if part.facts is None else part.facts.to_json()
     if suffix == ".safetensors":
         from safetensors.numpy import save
 
-        file.write(save(arrays))
+        file.write(save(arrays, None if note is None else {safetensors_map.FACTS: note}))
     else:
-        write_dataset(file, list(arrays.values()))
+        write_dataset(file, list(arrays.values()), note)

@@ -25,6 +25,7 @@ from inference.errors import BadPartition
 Buffer = bytes | mmap.mmap
 
 MAGIC = b"PK\x03\x04"
+FACTS = "cosmic.json"  # an entry that torch does not look at
 _MAX_DIRECTORY = 1 << 20  # a data set of three tensors needs a kilobyte
 _MAX_PICKLE = 1 << 16  # and a third of a kilobyte of pickle
 _LOCAL_HEADER = struct.Struct("<4s22xHH")
@@ -81,6 +82,15 @@ def read_tensors(buffer: Buffer, name: str) -> list[np.ndarray]:
     if not isinstance(tensors, tuple | list) or not all(isinstance(t, np.ndarray) for t in tensors):
         raise BadPartition(f"{name} holds something else than a data set of tensors")
     return list(tensors)
+
+
+def read_facts(buffer: Buffer) -> bytes | None:
+    """What `inference.partitions.pt_writer` notes beside the tensors of a file that `read_tensors` took; else None."""
+    try:
+        entry = next((found for key, found in _entries(buffer).items() if key.endswith(f"/{FACTS}")), None)
+        return None if entry is None else entry.read(buffer, _MAX_PICKLE)
+    except (zipfile.BadZipFile, ValueError):
+        return None
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,8 @@ from typing import IO
 
 import numpy as np
 
+from inference.partitions.pt_file import FACTS
+
 _FOLDER = "archive"
 _ALIGNMENT = 64  # bytes, as torch aligns storages: a mapped array can be used without a copy
 _LOCAL_HEADER, _ZIP64_EXTRA = 30, 20  # bytes
@@ -20,12 +22,13 @@ _PROTOCOL, _STOP, _MARK, _TUPLE, _EMPTY_TUPLE, _EMPTY_DICT = b"\x80\x02", b".", 
 _REDUCE, _NEW_OBJECT, _BUILD, _SET_ITEM, _FALSE, _PERSISTENT_ID = b"R", b"\x81", b"b", b"s", b"\x89", b"Q"
 
 
-def write_dataset(file: IO[bytes], arrays: Sequence[np.ndarray]) -> None:
+def write_dataset(file: IO[bytes], arrays: Sequence[np.ndarray], facts: str | None = None) -> None:
     """Write what `torch.save(TensorDataset(*tensors), file)` writes; the same arrays give the same bytes.
 
     Args:
         file: opened for writing, seekable.
         arrays: float32 or float64, C-contiguous, of any shape.
+        facts: a note of the survey, JSON, in an entry of its own that torch does not look at.
 
     Raises:
         OSError: the file cannot be written.
@@ -33,6 +36,8 @@ def write_dataset(file: IO[bytes], arrays: Sequence[np.ndarray]) -> None:
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         _put(archive, "data.pkl", _pickled(arrays))
         _put(archive, "byteorder", b"little")
+        if facts is not None:  # near the beginning, where a streamed partition is read first
+            _put(archive, FACTS, facts.encode())
         for number, array in enumerate(arrays):
             _put(archive, f"data/{number}", array.reshape(-1).view(np.uint8).data)
         _put(archive, "version", b"3\n")

@@ -15,6 +15,7 @@ from inference.contract.tensor_layout import count_elements
 from inference.errors import BadPartition
 from inference.partitions.pt_file import Buffer
 
+FACTS = "cosmic"  # key of the metadata
 _MAX_HEADER = 1 << 20  # three tensors need 200 bytes; the format itself allows 100 MB
 _DTYPES: dict[object, "np.dtype[Any]"] = {"F32": np.dtype("<f4"), "F64": np.dtype("<f8")}
 
@@ -38,6 +39,24 @@ def read_tensors(buffer: Buffer, wanted: Iterable[str], name: str) -> dict[str, 
     Raises:
         BadPartition: naming the file: truncated, damaged, or a tensor is neither F32 nor F64.
     """
+    header, start = _header(buffer, name)
+    data = np.frombuffer(buffer, np.uint8)[start:]
+    return {tensor: _view(data, header[tensor], f"{name}: tensor {tensor}") for tensor in wanted if tensor in header}
+
+
+def read_facts(buffer: Buffer, name: str) -> str | None:
+    """The note of the survey in the header's metadata; None where there is none.
+
+    Raises:
+        BadPartition: naming the file: truncated or damaged.
+    """
+    metadata = _header(buffer, name)[0].get("__metadata__")
+    facts = metadata.get(FACTS) if isinstance(metadata, dict) else None
+    return facts if isinstance(facts, str) else None
+
+
+def _header(buffer: Buffer, name: str) -> tuple[dict[str, Any], int]:
+    """The header, and where the data begin."""
     start = 8 + int.from_bytes(buffer[:8], "little")
     if start > 8 + _MAX_HEADER:
         raise BadPartition(f"{name} claims a safetensors header of {start - 8} bytes")
@@ -46,8 +65,7 @@ def read_tensors(buffer: Buffer, wanted: Iterable[str], name: str) -> dict[str, 
     header = parse_json(bytes(buffer[8:start]), f"{name}: the safetensors header", BadPartition)
     if not isinstance(header, dict):
         raise BadPartition(f"{name}: the safetensors header is no JSON object")
-    data = np.frombuffer(buffer, np.uint8)[start:]
-    return {tensor: _view(data, header[tensor], f"{name}: tensor {tensor}") for tensor in wanted if tensor in header}
+    return header, start
 
 
 def _view(data: np.ndarray, entry: Any, what: str) -> np.ndarray:

@@ -10,8 +10,9 @@ from inference.contract.run_request import RunRequest
 from inference.contract.sample import IMAGE_SHAPE
 from inference.engines.load import open_engine
 from inference.errors import BadCheckpoint, BadInput
-from inference.model.checkpoint import content_hash, export_onnx, load, onnx_path, read_config
+from inference.model.checkpoint import content_hash, export_onnx, load, onnx_path, read_config, read_header
 from inference.model.onnx_file import check_onnx_file, is_onnx_file
+from inference.model.training_data import TrainingData
 from inference.runs.manifest import note_object, read_manifest
 from inference.runs.plan import Model
 from inference.storage.atomic_write import atomic_write
@@ -32,6 +33,7 @@ class Weights:
         sha256: its content hash.
         graph: the exported graph, None for the torch engine and for an `.onnx` model; `precision` is its own.
         in_bucket: the request names a key in the bucket, so that the weights are staged already.
+        training_data: what they were trained on, None where they do not say.
         calibration: the file of their uncertainty, beside the weights; None where there is none.
     """
 
@@ -42,6 +44,7 @@ class Weights:
     precision: str = "float32"
     in_bucket: bool = False
     calibration: Path | None = None
+    training_data: TrainingData | None = None
 
 
 def find_weights(request: RunRequest, store: Store) -> Weights:
@@ -71,7 +74,7 @@ def find_weights(request: RunRequest, store: Store) -> Weights:
     if calibration is not None:
         Calibration.read(calibration.read_bytes(), str(calibration), sha256)
     stored_calibration(store, request.bucket, place, sha256)
-    return Weights(path, place, sha256, graph, request.precision, key is not None, calibration)
+    return Weights(path, place, sha256, graph, request.precision, key is not None, calibration, read_header(path)[1])
 
 
 def look_at_model(request: RunRequest, store: Store) -> bool:
@@ -118,10 +121,16 @@ def stored_calibration(store: Store, bucket: str, model: str, sha256: str) -> Ca
 def _own_model(path: Path, key: str | None, request: RunRequest) -> Weights:
     """A model of the user's own, which is its own graph."""
     check_onnx_file(path)
-    open_engine(request.engine, path, precision=request.precision)  # looks at inputs and outputs, and tries it
+    engine = open_engine(request.engine, path, precision=request.precision)  # looks at inputs and outputs, and tries it
     sha256 = content_hash(path)
     return Weights(
-        path, key or f"models/{path.stem}-{sha256[:16]}.onnx", sha256, None, request.precision, key is not None
+        path,
+        key or f"models/{path.stem}-{sha256[:16]}.onnx",
+        sha256,
+        None,
+        request.precision,
+        key is not None,
+        training_data=engine.training_data,
     )
 
 

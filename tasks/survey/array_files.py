@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from inference.contract.json_text import parse_json
+from inference.contract.survey_facts import SurveyFacts
 from inference.contract.tensor_layout import count_elements
 from inference.errors import BadInput, BadPartition
 from inference.partitions.partition import open_partition
@@ -61,7 +62,13 @@ def open_galaxies(
         if not given and bands is None:
             release = partition.release_pages
             return Galaxies(
-                str(path), partition.images, partition.magnitudes, partition.redshifts, factor=factor, release=release
+                str(path),
+                partition.images,
+                partition.magnitudes,
+                partition.redshifts,
+                factor=factor,
+                facts=partition.facts,
+                release=release,
             )
     try:
         opened = _other(path, given, pixels, columns, factor, bands)
@@ -108,7 +115,8 @@ def _other(
     if is_table:
         found, mapping, notes = _with_columns(path, found, dict(mapping), columns)
     galaxies = assemble(str(path), found, mapping, bands, factor)
-    return replace(galaxies, notes=(*galaxies.notes, *notes))
+    facts = None if scale is None else SurveyFacts.of_sdss_bands(scale)
+    return replace(galaxies, notes=(*galaxies.notes, *notes), facts=facts)
 
 
 def _with_columns(

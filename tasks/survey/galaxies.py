@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from inference.contract.sample import BAND_NAMES, IMAGE_SHAPE
+from inference.contract.survey_facts import SurveyFacts
 from inference.errors import BadInput
 from inference.partitions.faults import find_faults
 from inference.partitions.partition import Batch
@@ -48,6 +49,7 @@ class Galaxies:
         factor: nanomaggies in a unit of the pixels.
         notes: what a person should know.
         rows: those that are used, ascending; None for all.
+        facts: of the survey, as the file says them; None where it says nothing.
         release: called after each batch, to let go of pages of a mapped file.
     """
 
@@ -60,6 +62,7 @@ class Galaxies:
     factor: float = 1.0
     notes: tuple[str, ...] = ()
     rows: np.ndarray | None = None
+    facts: SurveyFacts | None = None
     release: Callable[[], None] = field(default=lambda: None, compare=False)
 
     def __len__(self) -> int:

@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from inference.contract.survey_facts import SurveyFacts
 from inference.errors import BadInput, CosmicError
 from inference.partitions.partition import partition_bytes
 from inference.storage.store import StoredObject
@@ -24,6 +25,7 @@ from tasks.survey.cutouts import Chunk, Cutouts, PixelOptions, read_cutouts
 from tasks.survey.object_index import OBJECT_SCHEMA, OBJECTS
 from tasks.survey.object_table import Objects
 from tasks.survey.partitions import Target
+from tasks.survey.sky import SCALE
 
 SKIPPED = ".skipped.csv"  # beside the partitions: the rows that were left out, and why
 _CHUNK = 64  # cut-outs that a worker reads between two reports
@@ -83,12 +85,16 @@ def ingest(
     progress(len(bad))
     workers = min(os.cpu_count() or 1 if workers is None else workers, max(len(chunks), 1))
     writer = _Writer(objects, each, target, suffix)
+    if pixels.scale != SCALE:
+        writer.scale = pixels.scale
     without_scale = 0
     try:
         with _pool(workers) as pool:
             for read in _in_order(pool, partial(read_cutouts, options=pixels), chunks, 3 * workers):
                 bad |= dict(read.faults)
                 without_scale += read.without_scale
+                if read.without_scale < len(read.rows):  # those that say it were found to be alike
+                    writer.scale = pixels.scale
                 if skip_bad or not bad:
                     writer.add(read.rows, read.images)
                 progress(len(read.rows) + len(read.faults))
@@ -155,6 +161,7 @@ class _Writer:
         self.waiting: list[tuple[int, np.ndarray]] = []
         self.written: list[StoredObject] = []
         self.rows = 0
+        self.scale: float | None = None
         self._places: list[pa.Table] = []
         self._notes: list[str] = []
 
@@ -189,7 +196,11 @@ class _Writer:
         rows = [row for row, _ in part]
         objects, name = self._objects, f"{len(self.written) + 1}{self._suffix}"
         data = partition_bytes(
-            np.stack([image for _, image in part]), objects.magnitudes[rows], objects.redshifts[rows], self._suffix
+            np.stack([image for _, image in part]),
+            objects.magnitudes[rows],
+            objects.redshifts[rows],
+            self._suffix,
+            SurveyFacts.of_sdss_bands(self.scale),
         )
         key = self._target.key(name)
         self.written.append(StoredObject(key, len(data), ""))  # so that it is removed if its writing fails half way

@@ -179,7 +179,7 @@ def write_partitions(
     """
     written = []
     for number, part in enumerate(survey.batches(each), start=1):
-        data = partition_bytes(part.images, part.magnitudes, part.redshifts, suffix)
+        data = partition_bytes(part.images, part.magnitudes, part.redshifts, suffix, survey.facts)
         key = target.key(f"{number}{suffix}")
         target.store.write(target.bucket, key, data)
         stored = target.store.head(target.bucket, key)

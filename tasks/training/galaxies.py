@@ -43,6 +43,7 @@ class GalaxySet:
     Attributes:
         magnitudes: (N, 5), float64, finite as float32.
         redshifts: (N,), float64, NaN where unknown.
+        pixel_scales: arcseconds a pixel, of those partitions that say it, each once.
 
     Args:
         partitions: at least one.
@@ -58,6 +59,8 @@ class GalaxySet:
         for part, values in zip(self._partitions, magnitudes, strict=True):
             check_plausible(part.name, 0, magnitudes=values)
         self.magnitudes = np.concatenate(magnitudes)
+        scales = {part.facts.pixel_scale for part in self._partitions if part.facts is not None}
+        self.pixel_scales = sorted(scale for scale in scales if scale is not None)
         nothing = [
             np.full(len(part), np.nan) if part.redshifts is None else np.asarray(part.redshifts, np.float64)
             for part in self._partitions

@@ -249,3 +249,13 @@ class TestTheFlow:
         assert again["sha256"] != ""
         assert again["metrics"] == pytest.approx(whole["metrics"], rel=1e-3)
         assert not (tmp_path / "out/state").exists()
+
+
+def test_with_pixel_scale_takes_the_galaxies_scale():
+    assert steps.with_pixel_scale(Recipe(), [0.262]).data.pixel_scale == 0.262
+    assert steps.with_pixel_scale(Recipe(), []) == Recipe()
+
+
+def test_with_pixel_scale_refuses_galaxies_of_two_scales():
+    with pytest.raises(BadInput, match=r"0\.262 and of 0\.396 arcseconds"):
+        steps.with_pixel_scale(Recipe(), [0.262, 0.396])

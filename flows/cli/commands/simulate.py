@@ -34,6 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Simulate and write."""
+    from inference.contract.survey_facts import SurveyFacts
     from inference.partitions.partition import write_partition
     from inference.runs.plan import SUFFIXES
     from inference.storage.store import Store, check_writable
@@ -56,7 +57,8 @@ def main(args: argparse.Namespace) -> int:
 
         survey = simulate(args.samples, args.seed, args.workers, progress, conditions)
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    write_partition(args.out, survey.images, survey.magnitudes, survey.redshifts)
+    facts = SurveyFacts.of_sdss_bands(conditions.pixel)
+    write_partition(args.out, survey.images, survey.magnitudes, survey.redshifts, facts)
     if not args.no_page:
         prefect_api.hush(verbose=False)
         from tasks.simulation.report import survey_page

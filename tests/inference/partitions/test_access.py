@@ -15,10 +15,11 @@ from safetensors.numpy import save
 from torch.utils.data import TensorDataset
 
 from benchmarks.support.slow_s3 import CUT, ENVIRONMENT, SlowS3
+from inference.contract.survey_facts import SurveyFacts
 from inference.engines.load import open_engine
 from inference.errors import BadInput, BadPartition, StoreError
 from inference.partitions import access as stream
-from inference.partitions.access import ACCESS, default_access, open_access
+from inference.partitions.access import ACCESS, default_access, open_access, read_facts
 from inference.partitions.partition import open_partition, partition_bytes
 from inference.resource_usage import peak_memory_mb, reset_peak_memory
 from inference.storage.store import Store
@@ -495,3 +496,15 @@ def test_a_large_partition_is_not_in_memory_as_a_whole(s3, access):
     before = reset_peak_memory()
     assert sum(len(batch.images) for batch in opened(access).batches(128)) == 10_000
     assert peak_memory_mb() - before < 100, "of 205 MB"
+
+
+@FORMATS
+def test_read_facts_reads_the_ends_of_a_remote_partition_alone(s3, monkeypatch, suffix):
+    shorten(monkeypatch)
+    facts = SurveyFacts.of_sdss_bands(0.262)
+    data = partition_bytes(*random_survey(40), suffix, facts)
+    s3.put(data)
+    store = Store("s3://")
+    store.requests = []
+    assert read_facts(store, BUCKET, KEY, store.head(BUCKET, KEY)) == facts
+    assert sum(request.bytes_read for request in store.requests) < len(data) // 10

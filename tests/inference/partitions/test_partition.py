@@ -13,6 +13,7 @@ from safetensors.numpy import load_file, save
 from torch.utils.data import TensorDataset
 
 from inference.contract.sample import BITS_PER_SAMPLE, samples_of_size
+from inference.contract.survey_facts import SurveyFacts
 from inference.errors import BadInput, BadPartition, StoreError
 from inference.partitions.partition import Partition, open_partition, partition_bytes, split, write_partition
 from inference.resource_usage import peak_memory_mb, reset_peak_memory
@@ -457,3 +458,19 @@ def test_a_size_that_is_none_is_refused(size):
 @given(st.floats(0.02, 10_000))
 def test_a_larger_size_never_holds_fewer_galaxies(size):
     assert samples_of_size(size) <= samples_of_size(size * 1.5)
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
+def test_write_partition_keeps_the_facts_and_torch_reads_on(tmp_path, suffix):
+    facts = SurveyFacts.of_sdss_bands(0.262)
+    with_facts, without = tmp_path / f"1{suffix}", tmp_path / f"2{suffix}"
+    survey = galaxies(3)
+    write_partition(with_facts, *survey, facts)
+    write_partition(without, *survey)
+    assert open_partition(with_facts, "1").facts == facts
+    assert open_partition(without, "2").facts is None
+    np.testing.assert_array_equal(open_partition(with_facts, "1").images, survey[0])
+    if suffix == ".pt":
+        with torch.serialization.safe_globals([TensorDataset]):
+            read = torch.load(with_facts, weights_only=True, mmap=True)
+        np.testing.assert_array_equal(read.tensors[0].numpy(), survey[0])

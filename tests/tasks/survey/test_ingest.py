@@ -3,6 +3,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
+from inference.contract.survey_facts import SurveyFacts
 from inference.errors import BadInput, StoreError
 from inference.partitions.partition import open_partition
 from inference.storage.store import Store
@@ -138,3 +139,14 @@ def test_a_target_that_cannot_be_written_is_named(tmp_path, survey):
     (tmp_path / "store").write_text("a file is in the way")
     with pytest.raises(StoreError, match="cosmicai-test"):
         ingest(objects_of(folder), 2, target_of(tmp_path), workers=1)
+
+
+@pytest.mark.parametrize(("cards", "scale"), [({"CD1_1": -0.396 / 3600, "CD2_2": 0.396 / 3600}, 0.396), ({}, None)])
+def test_partitions_keep_the_scale_that_cutouts_say(tmp_path, cards, scale):
+    images, _ = write_survey(tmp_path / "raw", 3)
+    for path, image in zip(sorted((tmp_path / "raw").rglob("*.fits")), images, strict=False):
+        if path.name != "objects.fits":
+            write_cube(path, image, **cards)
+    ingest(objects_of(tmp_path / "raw"), 4, target_of(tmp_path), workers=1)
+    facts = open_partition(tmp_path / "store/cosmicai-test/survey/1.pt", "1").facts
+    assert facts == SurveyFacts.of_sdss_bands(scale)
