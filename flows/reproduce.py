@@ -1,6 +1,5 @@
 """The reproduction: model, survey, five sweeps, and a page that sets the class report's tables beside ours."""
 
-import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +13,7 @@ from flows.benchmark import benchmark
 from flows.parameters import DEFAULT_STORE, store_root
 from inference.errors import BadInput, CosmicError
 from inference.storage.store import S3_ROOT, Store, check_writable
-from tasks.aws.emulator import emulated, environment, inherited
+from tasks.aws.emulator import emulated_here
 from tasks.aws.stack import install
 from tasks.executors.base import cores
 from tasks.prefect_support.tags import tag_flow_run
@@ -128,16 +127,7 @@ class _Clock:
 @contextmanager
 def _on_the_emulator(weights: bytes) -> Iterator[None]:
     """AWS clients of this process talk to the emulator, where the stack and the model are."""
-    before = dict(os.environ)
-    with emulated() as endpoint:
-        try:
-            os.environ.update(environment(endpoint))
-            for name in set(os.environ) - set(inherited(os.environ)) - set(environment(endpoint)):
-                del os.environ[name]
-            install("cosmic-flows", BUCKET, {})
-            Store(S3_ROOT).write(BUCKET, MODEL, weights)
-            yield
-        finally:
-            for name in set(os.environ) - set(before):
-                del os.environ[name]
-            os.environ.update(before)
+    with emulated_here():
+        install("cosmic-flows", BUCKET, {})
+        Store(S3_ROOT).write(BUCKET, MODEL, weights)
+        yield

@@ -98,7 +98,7 @@ def lambda_handler(event: object, context: Any) -> dict[str, Any]:
         started_at=clock.started_at,
         ended_at=time.time(),
         **timing,
-        peak_rss_mb=peak_memory_mb(),
+        peak_rss_mb=max(peak_memory_mb(), idle_mb),  # the kernel counts the two apart, and the peak may lag
         idle_rss_mb=idle_mb,
         cold=cold,
         request_id=str(getattr(context, "aws_request_id", "")),

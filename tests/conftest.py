@@ -83,6 +83,18 @@ def prefect_api(prefect_server):
         yield prefect_server
 
 
+@pytest.fixture(autouse=True)
+def no_aws_setting_is_left_behind():
+    """What a test sets for AWS clients of this process, later tests do not find."""
+    before = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
+    yield
+    after = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
+    for name in after:
+        del os.environ[name]
+    os.environ.update(before)
+    assert after == before, "the test left settings of AWS clients in the environment"
+
+
 @pytest.fixture(scope="session")
 def emulator_url():
     """Address of an AWS emulator, started once."""

@@ -325,8 +325,6 @@ def json_schema() -> str:
 
 
 ENGINES = ("onnxruntime", "torch")
-
-
 PRECISIONS = {"onnxruntime": ("float32", "int8"), "torch": ("float32", "tf32", "bf16")}
 
 

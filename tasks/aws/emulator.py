@@ -103,6 +103,29 @@ def emulated(port: int | None = None) -> Iterator[str]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
+@contextmanager
+def emulated_here(port: int | None = None) -> Iterator[str]:
+    """Run the emulator as `emulated` does, and let this process and those that it starts talk to it until the end.
+
+    Raises:
+        BadInput: as `emulated`.
+    """
+    before = dict(os.environ)
+    with emulated(port) as endpoint:
+        wanted = inherited(os.environ) | environment(endpoint)
+        try:
+            _set_environment(wanted)
+            yield endpoint
+        finally:
+            _set_environment(before)
+
+
+def _set_environment(variables: Mapping[str, str]) -> None:
+    for name in set(os.environ) - set(variables):
+        del os.environ[name]
+    os.environ.update(variables)
+
+
 def _free_port(wanted: int) -> int:
     """The port that is wanted, or any (0), if nothing listens there: what did would be taken for the emulator."""
     with socket.socket() as probe:

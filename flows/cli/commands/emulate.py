@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Start, upload, deploy, run; leave nothing behind."""
-    from tasks.aws.emulator import emulated, environment, inherited
+    from tasks.aws.emulator import emulated_here
     from tasks.aws.stack import install
 
     command = args.command[1:] if args.command[:1] == ["--"] else args.command
@@ -49,10 +49,7 @@ def main(args: argparse.Namespace) -> int:
     buckets = needed(there, command)
     if args.port is not None and not 1 <= args.port <= 65_535:
         raise BadInput(f"--port must lie between 1 and 65535, not {args.port}")
-    with terminated_like_interrupted(), emulated(args.port) as endpoint:
-        os.environ.update(environment(endpoint))
-        for name in set(os.environ) - set(inherited(os.environ)) - set(environment(endpoint)):
-            del os.environ[name]
+    with terminated_like_interrupted(), emulated_here(args.port) as endpoint:
         if buckets:
             upload(args.folder, buckets)
         install("cosmic-flows", (buckets or [_BUCKET])[0], {})

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from inference.errors import BadInput
-from tasks.aws.emulator import emulated, environment, inherited, is_emulated
+from tasks.aws.emulator import emulated, emulated_here, environment, inherited, is_emulated
 from tests.flows.cli.commands.test_emulate import gone, marked
 
 WORK = """
@@ -48,6 +48,14 @@ def test_emulator_is_known_by_its_own_mark_and_not_by_an_endpoint(monkeypatch):
     assert is_emulated()
     monkeypatch.setenv("AWS_ENDPOINT_URL", "https://elsewhere")
     assert not is_emulated()
+
+
+def test_emulator_here_leaves_the_environment_as_it_was(monkeypatch):
+    monkeypatch.setenv("AWS_PROFILE", "work")
+    before = dict(os.environ)
+    with emulated_here() as endpoint:
+        assert (os.environ["AWS_ENDPOINT_URL"], "AWS_PROFILE" in os.environ) == (endpoint, False)
+    assert dict(os.environ) == before
 
 
 def test_emulator_is_exempt_from_the_proxy_beside_other_exceptions(monkeypatch):
