@@ -7,6 +7,7 @@ in the replaced system's shapes besides, so that its machines run with these fun
 import json
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 from inference.contract.rank_event import RankEvent
@@ -61,16 +62,18 @@ def initialize(event: object, context: Any) -> dict[str, Any]:
     store = _store()
     workload = staged(store, request)
     run_id = str(event.get("run_id") or "")
-    if run_id:
-        held = _of_flow(store, request, run_id)
-    else:
-        run_id = str(getattr(context, "aws_request_id", "") or "by hand")
-        seconds = float(os.environ.get("RUN_TIMEOUT") or _RUN_TIMEOUT_S) + _MARGIN_S
-        held = [lease.take(seconds) for lease in leases_of(store, request, run_id)]
-    start = start_run(store, request, workload, held[0])
-    todo = [event.to_wire() for event in start.plan.events if event.rank not in start.resumed]
-    key = f"{request.result_path}/{ITEMS}"
-    store.write(request.bucket, key, json.dumps(todo).encode())
+    with ExitStack() as on_failure:
+        if run_id:
+            held = _of_flow(store, request, run_id)
+        else:
+            run_id = str(getattr(context, "aws_request_id", "") or "by hand")
+            held = _by_hand(store, request, run_id, on_failure)
+        start = start_run(store, request, workload, held[0])
+        todo = [event.to_wire() for event in start.plan.events if event.rank not in start.resumed]
+        key = f"{request.result_path}/{ITEMS}"
+        store.write(request.bucket, key, json.dumps(todo).encode())
+        answered = answer(form, request.bucket, key, todo)
+        on_failure.pop_all()  # from here on, the summary releases the leases
     return {
         "bucket": request.bucket,
         "result_path": request.result_path,
@@ -80,7 +83,7 @@ def initialize(event: object, context: Any) -> dict[str, Any]:
         "max_concurrency": request.max_concurrency or 0,
         "run_id": run_id,
         "by_hand": not event.get("run_id"),
-        **answer(form, request.bucket, key, todo),
+        **answered,
     }
 
 
@@ -96,11 +99,22 @@ def _of_flow(store: Store, request: RunRequest, run_id: str) -> list[HeldLease]:
     return found
 
 
+def _by_hand(store: Store, request: RunRequest, run_id: str, on_failure: ExitStack) -> list[HeldLease]:
+    """Leases for as long as the machine may run; `on_failure` releases them, as no summary would."""
+    seconds = float(os.environ.get("RUN_TIMEOUT") or _RUN_TIMEOUT_S) + _MARGIN_S
+    held = []
+    for lease in leases_of(store, request, run_id):
+        held.append(lease.take(seconds))
+        on_failure.callback(lease.release)
+    return held
+
+
 def summarize(event: object, context: Any) -> dict[str, Any]:
     """Compare ranks found with ranks planned and write combined_data.json.
 
     A run that was started by hand, or whose flow is not there any more, ends here: its leases are released, also where
-    it fails.
+    it fails. The machine calls it after a map that failed, too; for an execution that was stopped, a person does, with
+    `bucket` and `result_path` alone.
 
     Args:
         event: `bucket` and `result_path`, `run_id` and `by_hand`, as `initialize` returned them; or the answer of the

@@ -257,9 +257,10 @@ class Lease:
 
     def _refusal(self, entry: Entry, left: float) -> str:
         lives = ", and longer while it lives" if entry.process else ""
+        stopped = "" if entry.process else '; after an execution that was stopped, see docs/aws.md, "Which executor"'
         return (
             f"{self.place} is held by run {shorten(entry.holder, 80)[1:-1]}{_machine(entry)}, for {left:.0f} s"
-            f" more{lives}; nothing was written: wait for it, or stop it"
+            f" more{lives}; nothing was written: wait for it, or stop it{stopped}"
         )
 
 

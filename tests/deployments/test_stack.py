@@ -144,10 +144,19 @@ def test_the_machine_is_initialize_a_distributed_map_and_summarize(machine):
     assert list(processor["States"]) == ["Model Inference"]
 
 
+def test_map_that_fails_is_summarized_and_fails_with_its_own_error(machine):
+    states = machine["States"]
+    (caught,) = states["Map"]["Catch"]
+    assert (caught["ErrorEquals"], caught["Next"]) == (["States.ALL"], "Release")
+    assert states["Release"]["Parameters"] == states["Summarize"]["Parameters"]
+    assert {states["Release"]["Next"], *(each["Next"] for each in states["Release"]["Catch"])} == {"Failed"}
+    assert states["Failed"]["ErrorPath"] == f"{caught['ResultPath']}.Error"
+
+
 def test_calls_are_retried_with_jitter_on_429_and_service_errors_alone(machine):
     tasks = [state for state in machine["States"].values() if state["Type"] == "Task"]
     tasks += machine["States"]["Map"]["ItemProcessor"]["States"].values()
-    assert len(tasks) == 3
+    assert len(tasks) == 4
     for task in tasks:
         throttled, service = task["Retry"]
         assert throttled["ErrorEquals"] == ["Lambda.TooManyRequestsException"]

@@ -1,6 +1,7 @@
 """The same request on every executor: the same redshifts, the same ranks, the same tables."""
 
 import io
+import json
 import re
 
 import pandas as pd
@@ -9,12 +10,14 @@ import pytest
 from flows.run import run
 from inference.contract.run_request import RunRequest
 from inference.errors import BadInput, RunIncomplete
+from inference.rank_results.publish_summary import run_lease
 from inference.runs.begin import root_lease
 from inference.storage.store import Store
 from tasks.aws.session import client
 from tasks.executors.aws_lambda import LambdaExecutor
 from tasks.invocations.stored import load_invocations
 from tests.conftest import point_at
+from tests.support.prefect_command import wait_for
 from tests.support.staged_scripts import ANOMALY, ENTRY, NAME
 from tests.support.surveys import SIZES, request_of
 
@@ -179,6 +182,21 @@ class TestThroughTheStateMachine:
         assert execution["state_transitions"] >= 3
         items = {item["name"]: item["quantity"] for item in runs["step-functions"][0]["cost"]["items"]}
         assert items["state transitions"] >= 3
+
+    def test_execution_by_hand_whose_map_fails_leaves_its_path_free(self, stack):
+        store, path = Store("s3://"), "results/by-hand"
+        for stored in store.list(BUCKET, "survey"):
+            data = store.read(BUCKET, stored.key)
+            store.write(
+                BUCKET, stored.key.replace("survey/", "halved/"), data[: len(data) // (1 + ("2.pt" in stored.key))]
+            )
+        asked, states = request(data_prefix="halved", result_path=path), client("stepfunctions")
+        arn = states.start_execution(stateMachineArn=stack["StateMachineArn"], input=json.dumps(asked))["executionArn"]
+        wait_for(lambda: states.describe_execution(executionArn=arn)["status"] != "RUNNING")
+        ended = states.describe_execution(executionArn=arn)
+        assert (ended["status"], ended["error"]) == ("FAILED", "States.ExceedToleratedFailureThreshold")
+        assert len(store.read_json(BUCKET, f"{path}/combined_data.partial.json")) == 3
+        run_lease(store, BUCKET, path, "the next one").take(1)  # or it would be refused
 
     def test_missing_state_machine_is_refused_before_the_first_write(self):
         arn = "arn:aws:states:us-east-1:000000000000:stateMachine:none"

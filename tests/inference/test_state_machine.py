@@ -23,6 +23,7 @@ from tests.support.surveys import SIZES, read_json, request_of, snapshot
 
 BUCKET = "cosmicai-test"
 MODEL = "models/tiny.safetensors"
+SCRIPTED = {"model": None, "script": "/tmp/A B/run.py", "S3_object_name": "A B"}
 pytestmark = pytest.mark.slow  # the model's graph is exported once a session
 
 
@@ -212,6 +213,32 @@ def test_weights_without_their_graph_are_refused(root):
         graph.unlink()
     with pytest.raises(BadInput, match="no exported float32 graph"):
         initialize(request_of(), LocalContext())
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"data_prefix": "none"}, {"items": "inline", "exec_args": "x" * 100_000, **SCRIPTED}],
+    ids=["plan", "answer"],
+)
+def test_initialize_that_fails_leaves_the_result_path_free(root, changes):
+    script = root / BUCKET / "A B" / "run.py"
+    script.parent.mkdir()
+    script.write_text("pass\n")
+    with pytest.raises(BadInput):
+        initialize(request_of(**changes), LocalContext(aws_request_id="one"))
+    assert initialize(request_of(), LocalContext(aws_request_id="two"))["ranks"] == 4
+    assert initialize(request_of(result_path="results/script", **SCRIPTED), LocalContext(aws_request_id="three"))
+
+
+def test_summary_by_hand_frees_the_path_of_a_stopped_execution(root, results):
+    output = initialize(request_of(), LocalContext(aws_request_id="one"))
+    lambda_handler(items_of(root, output)[0], LocalContext())
+    with pytest.raises(LeaseHeldError, match=r"after an execution that was stopped, see docs/aws\.md"):
+        initialize(request_of(), LocalContext(aws_request_id="two"))
+    with pytest.raises(RankFailed, match="3 of 4 ranks are missing"):
+        summarize({"bucket": BUCKET, "result_path": "results/test"}, LocalContext())
+    assert len(read_json(results / "combined_data.partial.json")) == 1
+    assert initialize(request_of(), LocalContext(aws_request_id="two"))["ranks"] == 3
 
 
 @pytest.mark.parametrize("event", [None, [], {}, {"bucket": 3}])
