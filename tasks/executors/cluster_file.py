@@ -2,6 +2,9 @@
 
 import importlib
 import inspect
+import math
+import re
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -10,8 +13,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from inference.contract.validation import shorten
 from inference.errors import BadInput
+from tasks.executors.cluster_rules import check_arguments, check_growth
 from tasks.input_files.yaml_text import read_yaml
 
+# Dask's protocols; the host may be a name, an address or an IPv6 address in brackets.
+_ADDRESS = re.compile(r"(tcp|tls|ucx|ucxx|ws|wss)://(\[[0-9a-fA-F:.%]+\]|[^\s/:@]+):\d{1,5}(/\S*)?")
 _NEEDS_DASK = "the dask executor needs Dask: pip install 'cosmic-flows[dask]'"
 
 
@@ -36,7 +42,7 @@ class Cluster(BaseModel):
     cluster_class: str | None = None
     cluster_kwargs: dict[str, Any] = Field(default_factory=dict)
     adapt_kwargs: dict[str, Any] = Field(default_factory=dict)
-    usd_per_core_hour: Annotated[float, Field(ge=0)] | None = None
+    usd_per_core_hour: Annotated[float, Field(ge=0, le=1e6)] | None = None
     wait_for_workers: Annotated[float, Field(gt=0, le=7 * 86_400)] = 3600.0
 
     @model_validator(mode="after")
@@ -45,7 +51,7 @@ class Cluster(BaseModel):
             raise BadInput("cluster: name either a scheduler or a cluster_class")
         if self.scheduler is not None and (self.cluster_kwargs or self.adapt_kwargs):
             raise BadInput("cluster: cluster_kwargs and adapt_kwargs go with a cluster_class, not with a scheduler")
-        if self.scheduler is not None and "://" not in self.scheduler:
+        if self.scheduler is not None and not _ADDRESS.fullmatch(self.scheduler):
             raise BadInput(f"cluster: scheduler is written tcp://host:8786, not {shorten(self.scheduler, 120)}")
         return self
 
@@ -57,7 +63,7 @@ class Cluster(BaseModel):
             BadInput: one sentence naming the key that is unknown, missing or wrong, or the file that cannot be read.
         """
         if isinstance(value, str):
-            return cls(scheduler=value) if "://" in value else cls._load(Path(value).expanduser())
+            return cls.read({"scheduler": value}) if "://" in value else cls._load(Path(value).expanduser())
         if not isinstance(value, Mapping):
             raise BadInput(f"cluster: it must be an object, an address or a file, not {shorten(value, 120)}")
         try:
@@ -95,9 +101,12 @@ class Cluster(BaseModel):
         try:
             found = getattr(importlib.import_module(module), name)
         except (ImportError, AttributeError, ValueError) as error:
+            package = module.partition(".")[0]
+            way = "is its name right?"
+            if isinstance(error, ModuleNotFoundError) and error.name == package:
+                way = f"is its package here? `pip install {package.replace('_', '-')}` beside cosmic-flows"
             raise BadInput(
-                f"cluster_class: there is no {shorten(str(self.cluster_class), 120)} here ({error});"
-                " install the package that holds it beside cosmic-flows"
+                f"cluster_class: there is no {shorten(str(self.cluster_class), 120)} here ({error}); {way}"
             ) from None
         if not (inspect.isclass(found) and issubclass(found, DaskCluster)):
             raise BadInput(f"cluster_class: {shorten(str(self.cluster_class), 120)} is no cluster of Dask's")
@@ -121,21 +130,32 @@ class Cluster(BaseModel):
         try:
             return make(**(self.cluster_kwargs | more))
         except Exception as error:  # noqa: BLE001 - whatever the class raises, the file is to be changed
-            raise BadInput(f"cluster_kwargs: {self.cluster_class} refuses them: {shorten(str(error), 300)}") from None
+            raise BadInput(f"cluster_kwargs: {self.cluster_class} refuses them: {_one_line(error)}") from None
 
-    def check(self) -> None:
+    def check(self, *, submits: bool = False) -> None:
         """Look whether the cluster could be started, and start none of its workers.
+
+        Args:
+            submits: jobs are to be submitted from this machine, so that the batch system's command must be here.
 
         Raises:
             BadInput: the class does not exist, refuses its arguments, or would never have a worker.
         """
         make = self.imported()
+        check_arguments(make, self.cluster_kwargs, grows=bool(self.adapt_kwargs))
+        check_growth(self.adapt_kwargs, jobs=self.is_job_queue)
         if self.is_job_queue:
             if not (self.adapt_kwargs or self.cluster_kwargs.get("n_workers") or self.cluster_kwargs.get("n_jobs")):
                 raise BadInput(
                     "cluster: no job would start: set n_workers in cluster_kwargs, or maximum in adapt_kwargs"
                 )
             self.job_script()
+            command = str(make.job_cls.submit_command).split()[0]
+            if submits and shutil.which(command) is None:
+                raise BadInput(
+                    f"cluster: {command} is not on this machine, so that no job of {make.__name__} can be submitted:"
+                    " start the run where the batch system is, as on a login node"
+                )
             return
         try:
             inspect.signature(make).bind(**self.cluster_kwargs)
@@ -164,9 +184,13 @@ class Cluster(BaseModel):
             if (jobs := self.adapt_kwargs.get("maximum_jobs")) is not None:
                 return int(jobs) * each
             maximum = self.adapt_kwargs.get("maximum")
-            return None if maximum is None else int(maximum)
+            return None if maximum in (None, math.inf) else int(maximum)
         wanted = self.cluster_kwargs.get("n_workers")
         return None if wanted is None else int(wanted)
+
+
+def _one_line(error: Exception) -> str:
+    return shorten(" ".join(str(error).split()), 300)
 
 
 def needs_dask() -> None:

@@ -95,7 +95,7 @@ class DaskExecutor(Executor):
             with Connection(self._cluster) as found:
                 self._able = len(found.workers())
         else:
-            self._cluster.check()
+            self._cluster.check(submits=True)
             self._able = self._cluster.most_workers or 1
 
     def start(self) -> None:
