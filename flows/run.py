@@ -125,8 +125,8 @@ def run(
 
             announce("Combining results, computing the bill, drawing the report")
             facts = {"run_id": run_id, "executor": executor, "store": root} | pool.facts()
-            if prepared.pixel_note is not None:
-                facts["notes"] = [*facts.get("notes", ()), prepared.pixel_note]
+            if prepared.survey_note is not None:
+                facts["notes"] = [*facts.get("notes", ()), prepared.survey_note]
             facts["prediction"] = None if prepared.prediction is None else kept(prepared.prediction)
             try:
                 executions = [*facts.pop("abandoned", []), facts.get("execution", {})]

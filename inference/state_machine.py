@@ -18,9 +18,10 @@ from inference.rank_results.as_written import collect, write_as_combined
 from inference.rank_results.gather import gather, write_combined
 from inference.rank_results.publish_summary import generation_folder, publish_summary, run_lease
 from inference.runs.begin import leases_of, start_run
+from inference.runs.known_survey import check_facts, read_some_facts
 from inference.runs.map_items import answer, checked_form, items_of
-from inference.runs.plan import events_of, read_payload
-from inference.runs.staged import staged
+from inference.runs.plan import Model, events_of, read_payload
+from inference.runs.staged import staged, trained_on
 from inference.storage.lease import HeldLease, LeaseHeldError
 from inference.storage.store import S3_ROOT, Store
 
@@ -62,6 +63,9 @@ def initialize(event: object, context: Any) -> dict[str, Any]:
     store = _store()
     workload = staged(store, request)
     run_id = str(event.get("run_id") or "")
+    if not run_id and isinstance(workload, Model):  # a flow has looked before it began
+        facts = read_some_facts(store, request, store.list(request.data_bucket, request.data_prefix))
+        check_facts(request, facts, trained_on(store, request))
     with ExitStack() as on_failure:
         if run_id:
             held = _of_flow(store, request, run_id)

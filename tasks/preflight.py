@@ -16,7 +16,7 @@ from tasks.executors.base import Executor
 from tasks.executors.select import executor_of, placed
 from tasks.planning.foretold import foretell
 from tasks.planning.prediction import Prediction
-from tasks.staging.pixel_scale import check_pixel_scale
+from tasks.staging.known_survey import check_survey
 from tasks.staging.scripts import find_script
 from tasks.staging.weights import Weights, find_weights
 from tasks.survey.partitions import made_before
@@ -35,7 +35,7 @@ class Prepared:
         weights: of the built-in engine; None for a script.
         script_source: a script's folder or file that is to be staged; None where it is staged already.
         prediction: what the run is expected to take; None where nothing tells.
-        pixel_note: what the report says of the pixels' scale, where it is not the model's or not known.
+        survey_note: what the report says of pixels, bands and units that are not the model's, or not known.
     """
 
     request: RunRequest
@@ -46,7 +46,7 @@ class Prepared:
     weights: Weights | None
     script_source: Path | None
     prediction: Prediction | None
-    pixel_note: str | None = None
+    survey_note: str | None = None
 
     def answers(self, request: RunRequest, store_root: str, executor: str, workers: int | None) -> bool:
         """Whether this is what was found for the same run."""
@@ -106,7 +106,7 @@ def _look(request: RunRequest, root: str, executor: str, workers: int | None) ->
             listing = store.list(request.data_bucket, request.data_prefix)
             select_files(listing, request)
         weights = find_weights(request, store) if request.script is None else None
-        note = check_pixel_scale(request, store, listing, weights)
+        note = check_survey(request, store, listing, weights)
         script_source = None if request.script is None else find_script(request, store)
         if executor == "local":
             interpreter(request.python)

@@ -105,7 +105,7 @@ class RunRequest(BaseModel):
             all three report their error.
         access: how a rank reads its partitions: `download` whole first, `stream`, or `memory-map` a file; default by
             the store. It changes no redshift, so it is not part of the fingerprint.
-        take_other_pixels: run although the partitions' pixels are of another scale than those the model was trained on.
+        take_other_pixels: run although the partitions' pixel scale, bands or units are not the model's.
         partition: make the partitions first.
         max_concurrency: ranks in flight at most.
         ranks_per_task: ranks that one Prefect task run runs; default 1 up to 256 ranks.

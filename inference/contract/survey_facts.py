@@ -10,6 +10,7 @@ from inference.contract.validation import is_number, shorten
 from inference.errors import BadInput, BadPartition
 
 _SCALES_ALIKE = 0.03  # relative difference of scales that a model does not notice
+_NANOMAGGY = {"nanomaggy", "nanomaggies", "nmgy"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +77,42 @@ class SurveyFacts:
             raise BadPartition(f"{name}: {error}") from None
 
 
+@dataclass(frozen=True)
+class Difference:
+    """In what galaxies are not as a model knows them, in words.
+
+    Attributes:
+        found: what the galaxies have, as "pixels of 0.262 arcseconds".
+        trained: what the model was trained on.
+        way: what can be done.
+    """
+
+    found: str
+    trained: str
+    way: str
+
+
+def difference(found: SurveyFacts, trained: SurveyFacts) -> Difference | None:
+    """The first difference between the facts that both galaxies and model state; None where there is none.
+
+    >>> difference(SurveyFacts(bands=tuple("grizy")), SurveyFacts(bands=tuple("ugriz"))).found
+    'the bands g r i z y'
+    """
+    scale, wanted = found.pixel_scale, trained.pixel_scale
+    if scale is not None and wanted is not None and differing_scales(scale, wanted):
+        way = "resample the images, choose a model of that scale"
+        return Difference(f"pixels of {scale:.4g} arcseconds", f"{wanted:.4g}", way)
+    if found.bands and trained.bands and found.bands != trained.bands:
+        way = "choose a model of those bands"
+        return Difference(f"the bands {' '.join(found.bands)}", " ".join(trained.bands), way)
+    if not _same_unit(found.pixel_unit, trained.pixel_unit):
+        way = "cut them anew with cosmic partition, which converts units of flux"
+        return Difference(f"pixels in {found.pixel_unit}", str(trained.pixel_unit), way)
+    if not _same_unit(found.magnitude_system, trained.magnitude_system):
+        return Difference(f"{found.magnitude_system} magnitudes", str(trained.magnitude_system), "convert them")
+    return None
+
+
 def differing_scales(one: float | None, other: float | None) -> bool:
     """Whether two pixel scales, both known, differ by more than a model does not notice.
 
@@ -83,6 +120,13 @@ def differing_scales(one: float | None, other: float | None) -> bool:
     (False, True, False)
     """
     return one is not None and other is not None and abs(one - other) > _SCALES_ALIKE * max(one, other)
+
+
+def _same_unit(one: str | None, other: str | None) -> bool:
+    """Whether two units are one, or one of them is not known."""
+    if one is None or other is None:
+        return True
+    return one.casefold() == other.casefold() or {one.casefold(), other.casefold()} <= _NANOMAGGY
 
 
 def _is_name(value: object) -> bool:

@@ -1,12 +1,15 @@
 """What a request runs, as it lies staged in its bucket."""
 
 import hashlib
+from pathlib import Path
+from tempfile import NamedTemporaryFile
 
 from inference.contract.run_request import RunRequest
 from inference.contract.script import Script
 from inference.errors import BadInput
-from inference.model.checkpoint import graph_name
+from inference.model.checkpoint import graph_name, read_header
 from inference.model.onnx_file import is_onnx_file
+from inference.model.training_data import TrainingData
 from inference.runs.manifest import read_manifest
 from inference.runs.plan import Model
 from inference.scripts.run_script import script_hash
@@ -47,6 +50,22 @@ def staged(store: Store, request: RunRequest) -> Model | Script:
     if noted is not None and noted.sha256 != graph_sha256:
         raise BadInput(f"model: the graph {graph} in {request.bucket} has changed: `cosmic run` stages it again")
     return Model(request.model, sha256, graph, graph_sha256)
+
+
+def trained_on(store: Store, request: RunRequest) -> TrainingData | None:
+    """What the request's staged model was trained on; None where it does not say, or is no checkpoint of ours.
+
+    Raises:
+        BadCheckpoint: its header is damaged.
+    """
+    if request.model is None or is_onnx_file(request.model):
+        return None
+    local = store.local_path(request.bucket, request.model)
+    if local is not None:
+        return read_header(local)[1]
+    with NamedTemporaryFile(prefix="cosmic-model-") as copy:
+        store.download(request.bucket, request.model, Path(copy.name))
+        return read_header(Path(copy.name))[1]
 
 
 def _sha256(store: Store, bucket: str, key: str) -> str:

@@ -2,7 +2,7 @@
 
 import math
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,17 +10,19 @@ from typing import Any
 import numpy as np
 
 from inference.contract.json_text import parse_json
+from inference.contract.sample import BAND_NAMES
 from inference.contract.survey_facts import SurveyFacts
 from inference.contract.tensor_layout import count_elements
 from inference.errors import BadInput, BadPartition
-from inference.partitions.partition import open_partition
+from inference.partitions.partition import Partition, open_partition
+from inference.partitions.safetensors_file import read_facts
 from tasks.survey.columns import ColumnOptions
 from tasks.survey.cutouts import PixelOptions
 from tasks.survey.fits_images import band_of
-from tasks.survey.galaxies import ROLES, Galaxies, Values, assemble
+from tasks.survey.galaxies import ROLES, Galaxies, Values, assemble, order_of
 from tasks.survey.object_table import TableReader
 from tasks.survey.saved_objects import is_saved_object, read_saved, stated_beside
-from tasks.survey.sky import same_scale
+from tasks.survey.sky import SCALE, same_scale
 from tasks.survey.table_file import TableFile, first_line, read_table_file
 from tasks.survey.units import nanomaggies
 
@@ -52,26 +54,16 @@ def open_galaxies(
     wrong = [role for role in given if role not in ROLES]
     if wrong:
         raise BadInput(f"--map knows images, magnitudes and redshifts, not {wrong[0]!r:.40}")
-    factor = 1.0 if pixels.unit is None else nanomaggies(pixels.unit, "--unit")
     bands = None if pixels.bands is None else list(pixels.bands.replace(",", "").replace(" ", ""))
+    partition: Partition | None = None
     try:
         partition = open_partition(path, str(path))
     except BadPartition as error:
         plain = str(error)
-    else:
-        if not given and bands is None:
-            release = partition.release_pages
-            return Galaxies(
-                str(path),
-                partition.images,
-                partition.magnitudes,
-                partition.redshifts,
-                factor=factor,
-                facts=partition.facts,
-                release=release,
-            )
+    if partition is not None and not given:
+        return _plain(path, partition, pixels, bands)
     try:
-        opened = _other(path, given, pixels, columns, factor, bands)
+        opened = _other(path, given, pixels, columns, bands, partition)
     except BadInput:
         raise
     except Exception as error:  # noqa: BLE001 - each library has errors of its own
@@ -81,42 +73,101 @@ def open_galaxies(
     return opened
 
 
+def check_scale(galaxies: Galaxies, pixels: PixelOptions) -> None:
+    """Refuse galaxies whose pixels are not as large as the model's.
+
+    Raises:
+        BadInput: naming the file and both scales.
+    """
+    scale = None if galaxies.facts is None else galaxies.facts.pixel_scale
+    if scale is not None and not same_scale(scale, pixels.scale):
+        raise BadInput(
+            f"{galaxies.name} has pixels of {scale:.4g} arcseconds and the model's are {pixels.scale:.4g}: resample"
+            f" the images, or say --scale {scale:.4g} for a model that was trained on such pixels"
+        )
+
+
+def _plain(path: Path, partition: Partition, pixels: PixelOptions, bands: list[str] | None) -> Galaxies:
+    """A partition, or a survey of its form."""
+    stated = partition.facts or SurveyFacts()
+    factor, unit = _unit(path, pixels, stated.pixel_unit)
+    own = None
+    if stated.bands is not None and sorted(stated.bands) == sorted(BAND_NAMES):
+        own = order_of(str(path), stated.bands)
+    order = own if bands is None else order_of(str(path), bands)
+    facts = _facts(stated, pixels, bands=stated.bands if order is None else BAND_NAMES, unit=unit)
+    return Galaxies(
+        str(path),
+        partition.images,
+        partition.magnitudes,
+        partition.redshifts,
+        order=order or tuple(range(len(BAND_NAMES))),
+        magnitude_order=own or tuple(range(len(BAND_NAMES))),
+        factor=factor,
+        facts=facts,
+        release=partition.release_pages,
+    )
+
+
+def _unit(path: Path, pixels: PixelOptions, stated: str | None) -> tuple[float, str | None]:
+    """Nanomaggies in a unit of the pixels, and the unit that they have then; None where it is not known."""
+    if pixels.unit is not None:
+        return nanomaggies(pixels.unit, "--unit"), "nanomaggy"
+    return (nanomaggies(stated, path), "nanomaggy") if stated else (1.0, None)
+
+
+def _facts(
+    stated: SurveyFacts, pixels: PixelOptions, bands: Sequence[str] | None, unit: str | None
+) -> SurveyFacts | None:
+    """What is known of galaxies once their bands and unit are as a partition has them; None where that is nothing."""
+    said = pixels.scale if pixels.scale != SCALE else None
+    known = replace(
+        stated,
+        bands=None if bands is None else tuple(bands),
+        pixel_scale=stated.pixel_scale or said,
+        pixel_unit=unit,
+    )
+    return None if known == SurveyFacts() else known
+
+
 def _other(
-    path: Path, mapping: _Mapping, pixels: PixelOptions, columns: ColumnOptions, factor: float, bands: list[str] | None
+    path: Path,
+    mapping: _Mapping,
+    pixels: PixelOptions,
+    columns: ColumnOptions,
+    bands: list[str] | None,
+    partition: Partition | None,
 ) -> Galaxies | None:
     with path.open("rb") as file:
         start = file.read(16)
     is_table = start.startswith((b"\x89HDF\r\n\x1a\n", b"PAR1"))
     stated: dict[str, Any] = {}
+    facts = partition.facts if partition is not None else None
     if start.startswith(b"PK") and any(entry.endswith(".npy") for entry in zipfile.ZipFile(path).namelist()):
         found = _npz(path)
         stated = stated_beside({key: each if each.ndim else each[()] for key, each in found.items()})
     elif is_saved_object(path):
         found, stated = read_saved(path)
     elif start[8:9] == b"{":
-        found = _safetensors(path)
+        found, facts = _safetensors(path)
     elif is_table:
         from tasks.survey.image_tables import read_hdf5_images, read_parquet_images
 
         found, stated = (read_parquet_images if start.startswith(b"PAR1") else read_hdf5_images)(path)
     else:
         return None
-    if bands is None and "bands" in stated:
-        bands = [band_of({"BAND": band}) or band for band in stated["bands"]]
-    scale = stated.get("scale")
-    if scale is not None and not same_scale(scale, pixels.scale):
-        raise BadInput(
-            f"{path} has pixels of {scale:.4g} arcseconds and the model's are {pixels.scale:.4g}: resample the images,"
-            f" or say --scale {scale:.4g} for a model that was trained on such pixels"
-        )
-    if pixels.unit is None and stated.get("unit"):
-        factor = nanomaggies(stated["unit"], path)
+    facts = facts or SurveyFacts()
+    stated_bands = stated.get("bands", facts.bands)
+    if bands is None and stated_bands is not None:
+        bands = [band_of({"BAND": band}) or band for band in stated_bands]
+    factor, unit = _unit(path, pixels, stated.get("unit") or facts.pixel_unit)
     notes: list[str] = []
     if is_table:
         found, mapping, notes = _with_columns(path, found, dict(mapping), columns)
     galaxies = assemble(str(path), found, mapping, bands, factor)
-    facts = None if scale is None else SurveyFacts.of_sdss_bands(scale)
-    return replace(galaxies, notes=(*galaxies.notes, *notes), facts=facts)
+    facts = replace(facts, pixel_scale=stated.get("scale", facts.pixel_scale))
+    facts_now = _facts(facts, pixels, None if bands is None else BAND_NAMES, unit)
+    return replace(galaxies, notes=(*galaxies.notes, *notes), facts=facts_now)
 
 
 def _with_columns(
@@ -164,7 +215,8 @@ class _BFloat16:
         return (self._halves[part].astype(np.uint32) << 16).view(np.float32)
 
 
-def _safetensors(path: Path) -> dict[str, Values]:
+def _safetensors(path: Path) -> tuple[dict[str, Values], SurveyFacts | None]:
+    """The tensors of a safetensors file, and the facts of the survey in its metadata."""
     data = np.memmap(path, np.uint8, "r")
     start = 8 + int.from_bytes(bytes(data[:8]), "little")
     if start > min(8 + _MAX_HEADER, len(data)):
@@ -182,4 +234,5 @@ def _safetensors(path: Path) -> dict[str, Values]:
             raise BadInput(f"{path}: tensor {key!r:.60} claims another size than its shape has")
         values = np.frombuffer(data, dtype, count, start + begin).reshape(entry["shape"])
         found[key] = _BFloat16(values) if entry["dtype"] == "BF16" else values
-    return found
+    note = read_facts(bytes(data[:start]), str(path))
+    return found, None if note is None else SurveyFacts.read(note, str(path))

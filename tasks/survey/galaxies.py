@@ -23,6 +23,7 @@ ROLES = {
     "redshifts": ("redshifts", "redshift", "z_spec", "zspec", "spec_z", "specz", "z", "labels", "label", "targets"),
 }
 _BANDS = len(BAND_NAMES)
+_AS_THEY_ARE = tuple(range(_BANDS))
 _STEP = 512  # galaxies that are looked at together
 _NAMED = 5  # bad galaxies that an error names; the others it counts
 
@@ -45,11 +46,12 @@ class Galaxies:
         images: (N, bands, S, S), or (N, S, S, bands) where `channels_last`.
         magnitudes: (N, 5).
         redshifts: (N,) or (N, 1), or None.
-        order: where u, g, r, i and z stand among the bands.
+        order: where u, g, r, i and z stand among the images' bands.
+        magnitude_order: where they stand among the magnitudes.
         factor: nanomaggies in a unit of the pixels.
         notes: what a person should know.
         rows: those that are used, ascending; None for all.
-        facts: of the survey, as the file says them; None where it says nothing.
+        facts: of the survey, of images in `order` and magnitudes in `magnitude_order`; None where nothing is known.
         release: called after each batch, to let go of pages of a mapped file.
     """
 
@@ -58,7 +60,8 @@ class Galaxies:
     magnitudes: Values
     redshifts: Values | None
     channels_last: bool = False
-    order: tuple[int, ...] = (0, 1, 2, 3, 4)
+    order: tuple[int, ...] = _AS_THEY_ARE
+    magnitude_order: tuple[int, ...] = _AS_THEY_ARE
     factor: float = 1.0
     notes: tuple[str, ...] = ()
     rows: np.ndarray | None = None
@@ -81,13 +84,16 @@ class Galaxies:
             images = np.asarray(self.images[part])[within]
             if self.channels_last:
                 images = np.moveaxis(images, -1, 1)
-            if images.shape[1] != _BANDS or self.order != tuple(range(_BANDS)):
+            if images.shape[1] != _BANDS or self.order != _AS_THEY_ARE:
                 images = images[:, list(self.order)]
             pixels = crop(images, self.name).astype(np.float32)
             if self.factor != 1:
                 pixels *= np.float32(self.factor)
             redshifts = None if self.redshifts is None else _floats(self.redshifts[part])[within].reshape(-1)
-            yield Batch(start, np.ascontiguousarray(pixels), _floats(self.magnitudes[part])[within], redshifts)
+            magnitudes = _floats(self.magnitudes[part])[within]
+            if self.magnitude_order != _AS_THEY_ARE:
+                magnitudes = np.ascontiguousarray(magnitudes[:, list(self.magnitude_order)])
+            yield Batch(start, np.ascontiguousarray(pixels), magnitudes, redshifts)
             self.release()
 
     def usable(self, *, skip_bad: bool = False, take_blank: bool = False) -> tuple["Galaxies", dict[int, str]]:
@@ -153,13 +159,9 @@ def assemble(
     last = shape[1] != planes and shape[3] == planes
     if not last and shape[1] != planes:
         raise BadInput(f"{name}: images must have {planes} bands, as (N, {planes}, S, S), not the shape {shape}")
-    order = tuple(range(_BANDS))
-    if bands is not None:
-        letters = [band.strip().lower() for band in bands]
-        lacking = [band for band in BAND_NAMES if letters.count(band) != 1]
-        if lacking:
-            raise BadInput(f"{name} has images in {' '.join(letters)}; the model takes u g r i z, {lacking[0]} once")
-        order = tuple(letters.index(band) for band in BAND_NAMES)
+    order = _AS_THEY_ARE if bands is None else order_of(name, bands)
+    if order != _AS_THEY_ARE:
+        notes.append("the images' bands are put in the order u g r i z; the magnitudes are taken to be in it already")
     if last:
         notes.append("the bands come last in the images and are put first")
     side = shape[1] if last else shape[2]
@@ -177,7 +179,29 @@ def assemble(
             raise BadInput(f"{name}: {role} hold {kind}, which are no numbers")
         if kind is not None and role == "images" and kind != np.float32:
             notes.append(f"images are {kind} and become float32")
-    return Galaxies(name, images, magnitudes, redshifts, last, order, factor, tuple(notes))
+    return Galaxies(
+        name,
+        images,
+        magnitudes,
+        redshifts,
+        channels_last=last,
+        order=order,
+        factor=factor,
+        notes=tuple(notes),
+    )
+
+
+def order_of(name: str, bands: Sequence[str]) -> tuple[int, ...]:
+    """Where u, g, r, i and z stand among the bands of a file.
+
+    Raises:
+        BadInput: naming the file: one is missing, or there twice.
+    """
+    letters = [band.strip().lower() for band in bands]
+    lacking = [band for band in BAND_NAMES if letters.count(band) != 1]
+    if lacking:
+        raise BadInput(f"{name} has images in {' '.join(letters)}; the model takes u g r i z, {lacking[0]} once")
+    return tuple(letters.index(band) for band in BAND_NAMES)
 
 
 def by_shape(name: str, arrays: Sequence[Values]) -> dict[str, Values]:

@@ -9,9 +9,10 @@ import numpy as np
 
 from inference.contract.plausible import MAGNITUDE, PREDICTION, REDSHIFT
 from inference.contract.sample import BAND_NAMES
+from inference.contract.survey_facts import SurveyFacts
 from inference.errors import BadInput
 from tasks.survey import columns
-from tasks.survey.array_files import open_galaxies
+from tasks.survey.array_files import check_scale, open_galaxies
 from tasks.survey.blank_bands import find_blank_bands
 from tasks.survey.columns import ColumnOptions
 from tasks.survey.cutouts import PixelOptions, read_cutout
@@ -97,7 +98,12 @@ def _arrays(path: Path, options: ColumnOptions, pixels: PixelOptions, mapping: d
     shapes = {"images": galaxies.images, "magnitudes": galaxies.magnitudes, "redshifts": galaxies.redshifts}
     found.facts = {name: str(tuple(each.shape)) for name, each in shapes.items() if each is not None}
     found.taken = {name: name for name in found.facts}
+    found.facts |= _survey_facts(galaxies.facts or SurveyFacts())
     found.doubts += galaxies.notes
+    try:
+        check_scale(galaxies, pixels)
+    except BadInput as error:
+        found.doubts.append(str(error))
     try:
         galaxies.usable(take_blank=pixels.take_blank)
     except BadInput as error:
@@ -106,6 +112,18 @@ def _arrays(path: Path, options: ColumnOptions, pixels: PixelOptions, mapping: d
         unknown = int((~REDSHIFT.measured(np.asarray(galaxies.redshifts[0 : len(galaxies)]))).sum())
         found.facts["unknown redshifts"] = f"{unknown:,}"
     return found
+
+
+def _survey_facts(facts: SurveyFacts) -> dict[str, str]:
+    """What a partition of the galaxies would say of them."""
+    scale = facts.pixel_scale
+    known = {
+        "bands": " ".join(facts.bands or ()),
+        "pixel scale": "" if scale is None else f"{scale:.4g} arcseconds",
+        "pixel unit": facts.pixel_unit or "",
+        "magnitude system": facts.magnitude_system or "",
+    }
+    return {what: value or "not stated" for what, value in known.items()}
 
 
 def _table(path: Path, options: ColumnOptions) -> Inspection:

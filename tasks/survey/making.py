@@ -15,7 +15,7 @@ from inference.errors import BadInput
 from inference.runs.plan import SUFFIXES
 from inference.storage.store import S3_ROOT, Store, StoredObject, check_writable
 from tasks.reporting.terminal import bar
-from tasks.survey.array_files import open_galaxies
+from tasks.survey.array_files import check_scale, open_galaxies
 from tasks.survey.columns import ColumnOptions
 from tasks.survey.cutouts import PixelOptions
 from tasks.survey.ingest import SKIPPED, ingest, skipped_table
@@ -90,6 +90,7 @@ def cut_file(
     check_source(path)
     options = _options(PixelOptions, pixels, "pixels")
     found = open_galaxies(path, arrays, options, _options(ColumnOptions, columns, "columns"))
+    check_scale(found, options)
     target = empty_target(to)
     survey, bad = found.usable(skip_bad=skip_bad, take_blank=options.take_blank)
     skipped = tuple((row + 1, why) for row, why in bad.items())

@@ -1,13 +1,16 @@
 import dataclasses
 import json
+from pathlib import Path
 
 import pytest
 
 from inference.contract.rank_event import RankEvent
 from inference.contract.run_request import RunRequest
+from inference.contract.survey_facts import SurveyFacts
 from inference.errors import BadInput, RankFailed, StoreError
 from inference.handler import lambda_handler
 from inference.model.checkpoint import content_hash, export_onnx
+from inference.partitions.partition import write_partition
 from inference.rank_results.predictions import decode
 from inference.rank_results.publish_summary import run_lease
 from inference.runs.begin import run_leases
@@ -19,7 +22,7 @@ from inference.storage.store import Store
 from inference.worker import LocalContext
 from tasks.staging.weights import find_weights, put_weights
 from tests.support.own_models import OwnModel, exported
-from tests.support.surveys import SIZES, read_json, request_of, snapshot
+from tests.support.surveys import SIZES, random_survey, read_json, request_of, snapshot
 
 BUCKET = "cosmicai-test"
 MODEL = "models/tiny.safetensors"
@@ -173,6 +176,19 @@ def test_what_cannot_run_is_refused_before_the_first_write(root, results, change
     with pytest.raises(BadInput, match=expected):
         initialize(request_of(**changes), LocalContext())
     assert not results.exists()
+
+
+def test_initialize_refuses_galaxies_that_the_model_does_not_know(root, results):
+    weights = Path("inference/weights/demo.safetensors").resolve()
+    store, request = Store(root), RunRequest.read(request_of(model=str(weights)))
+    model, _ = put_weights(find_weights(request, store), BUCKET, store)
+    facts = SurveyFacts.of_sdss_bands(0.262)
+    write_partition(root / BUCKET / "wide" / "1.pt", *random_survey(3), facts)
+    event = request_of(model=model.key, data_prefix="wide")
+    with pytest.raises(BadInput, match=r"wide/1.pt has pixels of 0.262 arcseconds .* trained on 0.396"):
+        initialize(event, LocalContext())
+    assert not results.exists()
+    assert initialize(event | {"take_other_pixels": True}, LocalContext())["ranks"] == 1
 
 
 def test_initialize_takes_an_onnx_model_as_it_lies_in_the_bucket(root):

@@ -1,5 +1,6 @@
 """Every form of a survey in one file that docs/inputs.md lists, written by its own library and compared in numbers."""
 
+import dataclasses
 import os
 import pickle
 
@@ -13,9 +14,14 @@ import safetensors.torch
 import torch
 from torch.utils.data import Subset, TensorDataset
 
+from inference.contract.survey_facts import SurveyFacts
 from inference.errors import BadInput
-from tasks.survey.array_files import open_galaxies
+from inference.partitions.partition import write_partition
+from tasks.survey.array_files import check_scale, open_galaxies
+from tasks.survey.columns import ColumnOptions
 from tasks.survey.cutouts import PixelOptions
+from tasks.survey.inspect_file import inspect_file
+from tasks.survey.units import nanomaggies
 from tests.support.surveys import random_survey
 
 N = 12
@@ -145,9 +151,65 @@ def test_the_order_of_bands_that_stands_beside_the_arrays_counts(tmp_path, write
 
 def test_the_scale_that_stands_beside_the_arrays_is_compared(tmp_path):
     torch.save({"images": IMAGES, "magnitudes": MAGNITUDES, "pixel_scale": 0.262}, tmp_path / "s.pt")
-    with pytest.raises(BadInput, match=r"has pixels of 0.262 arcseconds and the model's are 0.396"):
-        open_galaxies(tmp_path / "s.pt")
-    assert len(open_galaxies(tmp_path / "s.pt", pixels=PixelOptions(scale=0.262))) == N
+    mmu(tmp_path / "s.hdf5", scale=0.262)
+    write_partition(tmp_path / "s.safetensors", *ARRAYS.values(), SurveyFacts(pixel_scale=0.262))
+    for name in ("s.pt", "s.hdf5", "s.safetensors"):
+        galaxies = open_galaxies(tmp_path / name)
+        with pytest.raises(BadInput, match=r"has pixels of 0.262 arcseconds and the model's are 0.396"):
+            check_scale(galaxies, PixelOptions())
+        check_scale(galaxies, PixelOptions(scale=0.262))
+        assert galaxies.facts.pixel_scale == 0.262
+
+
+class TestFacts:
+    """What a file says of its survey stays true of what is made of it."""
+
+    FACTS = SurveyFacts(bands=tuple("ugriz"), pixel_scale=0.396, pixel_unit="uJy", magnitude_system="AB")
+    MADE = dataclasses.replace(FACTS, pixel_unit="nanomaggy")
+
+    @pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
+    @pytest.mark.parametrize(
+        ("mapping", "options"),
+        [({}, {}), ({}, {"unit": "uJy"}), ({}, {"bands": "ugriz"}), ({"images": "images"}, {"unit": "uJy"})],
+    )
+    def test_facts_stay_with_whatever_option(self, tmp_path, suffix, mapping, options):
+        path = tmp_path / f"s{suffix}"
+        write_partition(path, *ARRAYS.values(), self.FACTS)
+        galaxies = open_galaxies(path, mapping, PixelOptions(**options))
+        assert galaxies.facts == self.MADE
+        found = next(galaxies.batches(N)).images
+        np.testing.assert_allclose(found, IMAGES * np.float32(nanomaggies("uJy", "")), rtol=1e-6)
+
+    def test_facts_of_tensors_under_other_names_stay(self, tmp_path):
+        metadata = {"cosmic": self.FACTS.to_json()}
+        safetensors.numpy.save_file({"a": IMAGES, "magnitudes": MAGNITUDES}, tmp_path / "s", metadata)
+        assert open_galaxies(tmp_path / "s", {"images": "a"}).facts == self.MADE
+
+    @pytest.mark.parametrize(("asked", "order"), [(None, [4, 3, 2, 1, 0]), ("ugriz", [0, 1, 2, 3, 4])])
+    def test_bands_in_another_order_are_put_right(self, tmp_path, asked, order):
+        facts = dataclasses.replace(self.FACTS, bands=tuple("zirgu"), pixel_unit=None)
+        write_partition(tmp_path / "s.pt", *ARRAYS.values(), facts)
+        galaxies = open_galaxies(tmp_path / "s.pt", pixels=PixelOptions(bands=asked))
+        batch = next(galaxies.batches(N))
+        np.testing.assert_array_equal(batch.images, IMAGES[:, order])
+        np.testing.assert_array_equal(batch.magnitudes, MAGNITUDES[:, ::-1])
+        assert galaxies.facts.bands == tuple("ugriz")
+
+    def test_bands_that_no_model_of_ours_takes_stay_named(self, tmp_path):
+        write_partition(tmp_path / "s.pt", *ARRAYS.values(), SurveyFacts(bands=tuple("grizy")))
+        assert open_galaxies(tmp_path / "s.pt").facts.bands == tuple("grizy")
+
+    def test_nothing_is_said_where_nothing_is_known(self, tmp_path):
+        write_partition(tmp_path / "s.pt", *ARRAYS.values())
+        assert open_galaxies(tmp_path / "s.pt").facts is None
+        assert open_galaxies(tmp_path / "s.pt", pixels=PixelOptions(unit="nanomaggy")).facts.pixel_unit == "nanomaggy"
+
+    def test_inspect_shows_them(self, tmp_path):
+        write_partition(tmp_path / "s.pt", *ARRAYS.values(), dataclasses.replace(self.FACTS, pixel_scale=0.262))
+        found = inspect_file(tmp_path / "s.pt", ColumnOptions(), PixelOptions(), {})
+        assert found.facts["bands"] == "u g r i z"
+        assert found.facts["pixel scale"] == "0.262 arcseconds"
+        assert any("has pixels of 0.262 arcseconds" in doubt for doubt in found.doubts)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
@@ -205,7 +267,6 @@ def test_names_given_count_before_customary_ones(tmp_path):
         (saved(torch.nn.Linear(2, 2)), {}, r"wants torch.nn.modules.linear.Linear, which is refused and was not run"),
         (hdf5(a=IMAGES, b=IMAGES), {}, "holds a, b: name the images with --map"),
         (hdf5(a=REDSHIFTS), {}, "holds no data set of four axes"),
-        (lambda p: mmu(p, scale=0.262), {}, "has pixels of 0.262 arcseconds and the model's are 0.396"),
         (lambda p: mmu(p, bands=("g", "r", "i", "z", "z")), {}, "has images in g r i z z; the model takes u g r i z"),
         (lambda p: p.write_bytes(b"neither"), {}, "is neither .*; cosmic inspect .* says what it is"),
     ],
