@@ -11,6 +11,7 @@ from flows.cli.terminal import print_json, say, show_table
 from inference.errors import BadInput
 
 if TYPE_CHECKING:
+    from inference.contract.run_request import RunRequest
     from tasks.planning.prediction import Prediction, Range
 
 
@@ -24,6 +25,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", metavar="SIZE", help='plan for so much data on paper, "12.6GB", by partition.size')
     parser.add_argument("--deadline", metavar="TIME", help='find the cheapest way to be done by then, "60s" or "5min"')
     parser.add_argument("--budget", type=float, metavar="USD", help="find the fastest way for so much money")
+    parser.add_argument(
+        "--probe",
+        type=float,
+        nargs="?",
+        const=5.0,
+        metavar="CENTS",
+        help="run a handful of ranks first, on AWS for so many cents at most (default 5), and predict from them",
+    )
     parser.add_argument("--out", type=Path, metavar="REQUEST.json", help="write the request of the way that was found")
     parser.add_argument("--plot", type=Path, metavar="FILE.png", help="draw every way that was tried")
     parser.add_argument(
@@ -39,6 +48,8 @@ def main(args: argparse.Namespace) -> int:
 
     if args.workers is not None and not 1 <= args.workers <= 1024:
         raise BadInput(f"--workers must lie between 1 and 1024, not {args.workers}")
+    if args.probe is not None and (args.score is not None or not 0 < args.probe <= 1e6):
+        raise BadInput("--probe goes with a request, and names a sum of US cents above 0")
     if (args.score is None) == (args.request is None):
         raise BadInput("name a request to plan, or --score BUCKET to see how good earlier predictions were")
     if args.score is not None:
@@ -46,6 +57,8 @@ def main(args: argparse.Namespace) -> int:
 
         return show_score(args.score, args.store, as_json=args.json)
     request = RunRequest.load(args.request)
+    if args.probe is not None:
+        run_probe(request, args)
     if args.deadline is not None or args.budget is not None:
         from flows.cli.plan_tables import show_best
 
@@ -59,6 +72,26 @@ def main(args: argparse.Namespace) -> int:
     else:
         show(prediction)
     return 0 if all(check.ok for check in prediction.checks) else 1
+
+
+def run_probe(request: "RunRequest", args: argparse.Namespace) -> None:
+    """Say what the probe costs, run it, and leave its results where the prediction finds them.
+
+    Raises:
+        BadInput: it would cost more than it may.
+        RunIncomplete: a rank of the probe failed.
+    """
+    from flows.cli import prefect_server
+    from tasks.planning.probe import probe_of
+
+    probe = probe_of(request, args.store, args.executor, args.workers, args.probe)
+    say(probe.sentence(args.executor), "dim", stderr=True)
+    with prefect_server.connected(verbose=False) as ready:
+        from flows.run import run
+
+        ready()
+        for each in probe.requests:
+            prefect_server.call(run, each.as_given(), args.store, args.executor, args.workers, True, None)
 
 
 def show(prediction: "Prediction") -> None:
@@ -86,9 +119,7 @@ def show(prediction: "Prediction") -> None:
     say(prediction.limit)
     for check in prediction.checks:
         say(f"{check.name}: {check.says}", "" if check.ok else "red")
-    say(
-        f"The times are {prediction.source}; {prediction.runs} runs were simulated with the dispatcher that will run.",
-        "dim",
-    )
+    simulated = "1 run was" if prediction.runs == 1 else f"{prediction.runs} runs were"
+    say(f"The times are {prediction.source}; {simulated} simulated with the dispatcher that will run.", "dim")
     for note in prediction.notes:
         say(f"note: {note}", "dim")

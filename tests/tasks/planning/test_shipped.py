@@ -1,5 +1,6 @@
 import pytest
 
+from tasks.planning.published_series import score, series
 from tasks.planning.shipped import MEASURED, PUBLISHED, shipped
 from tasks.sweeps.local_rates import LOCAL_RATE
 
@@ -24,3 +25,11 @@ def test_a_model_between_the_two_takes_a_time_between_theirs():
 
 def test_what_is_shipped_for_aws_is_of_the_published_size():
     assert shipped("lambda", parameters=MEASURED) == shipped("lambda", parameters=None)
+
+
+def test_what_is_shipped_for_aws_agrees_with_the_published_runs():
+    found = score(series(runs=12))
+    assert found["map: median error"] < 0.10
+    assert found["end to end: median error"] < 0.15
+    assert abs(found["map: bias"]) < 0.08 and abs(found["end to end: bias"]) < 0.08
+    assert found["end to end: coverage"] > 0.75
