@@ -2,10 +2,8 @@
 
 import json
 import re
-import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from inference.contract.json_text import parse_json
 from inference.contract.object_keys import natural_order
@@ -15,6 +13,7 @@ from inference.contract.script import SCRIPT_ENGINE
 from inference.errors import BadInput
 from inference.storage.prefetch import prefetch
 from inference.storage.store import Store
+from inference.storage.temporary import temporary_folder
 
 # What `inference.handler` calls a rank's redshifts, and nothing that a run below this folder could write.
 _PREDICTIONS = re.compile(r"([0-9]{1,7})\.[0-9]{1,7}-[0-9a-f]{8}\.safetensors")
@@ -114,8 +113,8 @@ def write_combined(store: Store, bucket: str, folder: str, found: Gathered) -> s
         StoreError: the store refuses.
     """
     key = f"{folder}/combined_data{'.partial' if found.missing else ''}.json"
-    with tempfile.TemporaryDirectory(prefix="cosmic-") as scratch:
-        path = Path(scratch) / "combined_data.json"
+    with temporary_folder("combine") as scratch:
+        path = scratch / "combined_data.json"
         with path.open("w") as file:  # record by record: ten thousand at once would take ten times their size
             file.write("[")
             for number, result in enumerate(found.results):

@@ -132,12 +132,11 @@ def run_process(command: Sequence[str], folder: Path, environment: Mapping[str, 
     """
     started = time.perf_counter()
     late, high_water_mb = False, 0.0
-    token = secrets.token_hex(16)
-    with _guard(f"{_MARK}={token}") as watch:
+    with guard() as (mark, watch):
         process = _start(
             command,
             cwd=folder,
-            env={**environment, _MARK: token},
+            env={**environment, **mark},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -190,12 +189,11 @@ def background(
     Raises:
         RankFailed: it cannot be started.
     """
-    token = secrets.token_hex(16)
-    with log.open("wb") as output, _guard(f"{_MARK}={token}") as watch:
+    with log.open("wb") as output, guard() as (mark, watch):
         process = _start(
             command,
             cwd=folder,
-            env={**environment, _MARK: token},
+            env={**environment, **mark},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -218,28 +216,34 @@ def _high_water_mb(process: int) -> float:
 
 
 @contextmanager
-def _guard(mark: str) -> Iterator[Callable[[int], None]]:
+def guard() -> Iterator[tuple[dict[str, str], Callable[[int], None]]]:
     """Kill the group that is handed over when the block is left, and when this process dies before that.
 
     The guard is a shell that waits on a pipe from this process: no other way reaches a whole group, and every Unix.
 
-    Args:
-        mark: `NAME=value` in the environment of the group's processes, by which those that left it are found.
+    Yields:
+        What the group's processes shall have in their environment, by which those that left it are found; and the
+        function that takes the number of the group's leader.
+
+    Raises:
+        RankFailed: there is no shell.
     """
     leaders: list[int] = []
+    token = secrets.token_hex(16)
+    mark = f"{_MARK}={token}"
     command = ["/bin/sh", "-c", _AT_DEATH, "guard", mark]
     nowhere = subprocess.DEVNULL
-    with _start(command, stdin=subprocess.PIPE, stdout=nowhere, stderr=nowhere) as guard:
+    with _start(command, stdin=subprocess.PIPE, stdout=nowhere, stderr=nowhere) as shell:
 
         def watch(leader: int) -> None:
-            assert guard.stdin is not None  # noqa: S101 - opened as a pipe
+            assert shell.stdin is not None  # noqa: S101 - opened as a pipe
             leaders.append(leader)
-            guard.stdin.write(b"%d\n" % leader)
+            shell.stdin.write(b"%d\n" % leader)
 
         try:
-            yield watch
+            yield {_MARK: token}, watch
         finally:
-            guard.kill()
+            shell.kill()
             for leader in leaders:
                 _kill_group(leader)
             _kill_marked(mark.encode())

@@ -2,12 +2,12 @@
 
 import os
 import shutil
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from inference.errors import StoreError
+from inference.storage.temporary import partial_of, remove_abandoned
 
 
 @contextmanager
@@ -15,7 +15,8 @@ def atomic_write(path: Path, *, durable: bool = True) -> Iterator[Path]:
     """Yield a new file's path beside `path`; when the block ends well, that file takes the place of `path`.
 
     Its name is unique to the writer, so that any number of processes may write the same file: readers see one whole
-    content or another, and the last writer's stays. A block that fails leaves nothing behind.
+    content or another, and the last writer's stays. A block that fails leaves nothing behind; what a killed process
+    left, the next writer into the same folder removes.
 
     Args:
         path: the file; folders above it are made.
@@ -33,7 +34,8 @@ def atomic_write(path: Path, *, durable: bool = True) -> Iterator[Path]:
         ...     print(*os.listdir(folder), Path(folder, "a.txt").read_text())
         a.txt whole
     """
-    partial = _partial(path)
+    partial = partial_of(path)
+    remove_abandoned(path.parent)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield partial
@@ -60,7 +62,8 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     Raises:
         StoreError: the folder cannot be written, or is there; names it.
     """
-    partial = _partial(path)
+    partial = partial_of(path)
+    remove_abandoned(path.parent)
     try:
         partial.mkdir(parents=True)
         yield partial
@@ -69,8 +72,3 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         raise StoreError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-
-
-def _partial(path: Path) -> Path:
-    """A name beside `path` that no other writer takes."""
-    return path.with_name(f".{path.name[:200]}.{os.getpid()}-{uuid.uuid4().hex[:12]}.partial")

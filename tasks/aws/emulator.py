@@ -2,21 +2,21 @@
 
 import importlib.util
 import os
-import shutil
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from inference.errors import BadInput
+from inference.scripts.process import guard
+from inference.storage.temporary import temporary_folder
 
 REGION = "us-east-1"
 _HOST = "127.0.0.1"
@@ -64,7 +64,7 @@ def emulated(port: int | None = None) -> Iterator[str]:
     """Run the emulator; yield its address.
 
     It and the function processes that it starts are one process group with a temporary folder of its own; both are gone
-    at the end, however it comes.
+    at the end, however it comes: where this process is killed, the group goes with it, and the folder with the next.
 
     Raises:
         BadInput: the emulator is not installed, does not start, or the port is taken.
@@ -72,35 +72,38 @@ def emulated(port: int | None = None) -> Iterator[str]:
     if importlib.util.find_spec("ministack") is None:
         raise BadInput("the emulator is not installed: pip install 'cosmic-flows[emulator]'")
     port = _free_port(port or 0)
-    folder = Path(tempfile.mkdtemp(prefix="cosmic-emulator-"))
-    endpoint = f"http://{_HOST}:{port}"
-    settings = environment(endpoint) | {
-        "GATEWAY_PORT": str(port),
-        "BIND_HOST": _HOST,
-        "TMPDIR": str(folder),
-        "S3_DATA_DIR": str(folder / "s3"),
-        "STATE_DIR": str(folder / "state"),
-        "LOG_LEVEL": "ERROR",
-        "LAMBDA_WARM_TTL_SECONDS": "300",
-    }
-    log = folder / "emulator.log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "ministack"],
-            env=inherited(os.environ) | settings,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            cwd=folder,
-        )
-    try:
-        _wait_for(endpoint, process, log)
-        yield endpoint
-    finally:
-        with _undisturbed():
-            _end(process)
-            shutil.rmtree(folder, ignore_errors=True)
+    with ExitStack() as closing:
+        folder = closing.enter_context(temporary_folder("emulator"))
+        mark, watch = closing.enter_context(guard())
+        endpoint = f"http://{_HOST}:{port}"
+        settings = environment(endpoint) | {
+            "GATEWAY_PORT": str(port),
+            "BIND_HOST": _HOST,
+            "TMPDIR": str(folder),
+            "S3_DATA_DIR": str(folder / "s3"),
+            "STATE_DIR": str(folder / "state"),
+            "LOG_LEVEL": "ERROR",
+            "LAMBDA_WARM_TTL_SECONDS": "300",
+        }
+        log = folder / "emulator.log"
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "ministack"],
+                env=inherited(os.environ) | settings | mark,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                cwd=folder,
+            )
+        watch(process.pid)
+        try:
+            _wait_for(endpoint, process, log)
+            yield endpoint
+        finally:
+            with _undisturbed():
+                _end(process)
+                closing.close()
 
 
 @contextmanager

@@ -3,13 +3,13 @@
 import io
 import subprocess
 import sys
-import tempfile
 import zipfile
 from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path, PurePath
 
 from inference.errors import BadInput
+from inference.storage.temporary import temporary_folder
 
 LIMIT_MB = 250.0  # MB of 1,048,576 bytes, unzipped (Lambda quotas, "Deployment package size")
 # The first of Lambda's Pythons whose Linux has a libc that numpy and onnxruntime load with: they want 2.28, Lambda's
@@ -95,6 +95,6 @@ def build(place: Path, architecture: str) -> bytes:
     requirements, constraints = place / "requirements.txt", place.parent / "constraints.txt"
     if not requirements.exists() or not constraints.exists():
         raise BadInput(f"{place.parent} lacks aws/requirements.txt or constraints.txt: install the package anew")
-    with tempfile.TemporaryDirectory(prefix="cosmic-package-") as folder:
-        install_libraries(Path(folder), requirements, constraints, architecture)
-        return zip_package(Path(folder))
+    with temporary_folder("package") as folder:
+        install_libraries(folder, requirements, constraints, architecture)
+        return zip_package(folder)

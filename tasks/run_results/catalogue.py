@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from inference.contract.validation import sanitize_text, shorten
 from inference.errors import BadInput, StoreError
 from inference.rank_results.publish_summary import committed_folder
 from inference.storage.store import Store
+from inference.storage.temporary import temporary_folder
 from tasks.photoz.calibration import BOUNDS, Calibration
 from tasks.photoz.metrics import OUTLIER
 from tasks.reporting.formatting import spans
@@ -131,11 +131,11 @@ def open_catalogue(
     key = f"{folder}/predictions{'.partial' if missing else ''}.parquet"
     prefix = str(_of(_of(summary, "request", dict, where), "data_prefix", str, where))
     etags = _of(plan, "data_etags", dict, where)
-    with tempfile.TemporaryDirectory(prefix="cosmic-") as scratch:
+    with temporary_folder("catalogue") as scratch:
         if store.head(bucket, key) is None:
             raise BadInput(f"{bucket}/{key} is not there: a run of a script has no redshifts, or the file was removed")
-        path = _on_disk(store, bucket, key, Path(scratch))
-        listed = _objects(store, summary["request"], objects, columns or {}, prefix, Path(scratch))
+        path = _on_disk(store, bucket, key, scratch)
+        listed = _objects(store, summary["request"], objects, columns or {}, prefix, scratch)
         counts = _rows_of_files(path, f"{bucket}/{key}")
 
         def parts() -> Iterator[pd.DataFrame]:

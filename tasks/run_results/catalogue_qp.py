@@ -5,13 +5,12 @@ qp (Malz et al. 2018, AJ 156, 35; the library `qp-prob`) is what RAIL's stages p
 `redshift` (NaN where it is not).
 """
 
-import tempfile
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from inference.errors import BadInput
+from inference.storage.temporary import temporary_folder
 from tasks.photoz.calibration import Calibration
 from tasks.run_results.catalogue import Catalogue
 
@@ -53,7 +52,7 @@ def qp_bytes(catalogue: Catalogue, calibration: Calibration | None) -> bytes:
     if rows["z_spec"].notna().any():
         ancil["redshift"] = rows["z_spec"].to_numpy(np.float64)
     ensemble = qp.Ensemble(qp.quant, data={"quants": levels, "locs": locations}, ancil=ancil)
-    with tempfile.TemporaryDirectory() as folder:  # qp writes by path, and tells the format from the name
-        path = Path(folder) / "ensemble.hdf5"
+    with temporary_folder("qp") as folder:  # qp writes by path, and tells the format from the name
+        path = folder / "ensemble.hdf5"
         ensemble.write_to(str(path))
         return path.read_bytes()

@@ -1,9 +1,7 @@
 """The redshifts of all ranks as one Parquet file."""
 
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -16,6 +14,7 @@ from inference.errors import BadInput
 from inference.rank_results.predictions import COLUMNS, decode
 from inference.storage.prefetch import prefetch
 from inference.storage.store import Store
+from inference.storage.temporary import temporary_folder
 from tasks.photoz.calibration import BOUNDS, Calibration
 from tasks.run_results.worst_objects import WorstObjects
 
@@ -63,8 +62,8 @@ def write_predictions(
     """
     kept = ("z_pred", "z_spec", "mag_r", *(BOUNDS if calibration is not None else ()))
     once: dict[str, list[np.ndarray]] = {name: [] for name in kept}
-    with tempfile.TemporaryDirectory(prefix="cosmic-") as scratch:
-        path = Path(scratch) / "predictions.parquet"
+    with temporary_folder("combine") as scratch:
+        path = scratch / "predictions.parquet"
         with ExitStack() as closing:
             writer: pq.ParquetWriter | None = None
             for table in _row_groups(_tables(store, bucket, results, calibration)):

@@ -134,3 +134,14 @@ def test_ctrl_c_again_and_again_leaves_nothing_behind_either(tmp_path):
         process.send_signal(signal.SIGINT)
     assert gone(marker)
     assert list((tmp_path / "tmp").iterdir()) == []
+
+
+@pytest.mark.slow
+def test_emulator_of_a_killed_process_ends_with_it(tmp_path):
+    marker, environ = marked(tmp_path)
+    ready = tmp_path / "ready"
+    with subprocess.Popen([sys.executable, "-c", WORK, ready], env=environ) as process:
+        while not ready.exists():
+            assert process.poll() is None
+        process.kill()
+    assert gone(marker)
