@@ -1,14 +1,16 @@
-"""Where a script finds its folder: at `/tmp/<key>`, as the replaced function had it, whatever the scratch folder is.
+"""Where a script finds its folder, and what else it takes /tmp for: at `/tmp/<key>`, as the replaced function had it.
 
-A function owns its /tmp. Elsewhere several ranks share a machine, so that each script gets a mount namespace in which
-`/tmp/<key>` is its worker's own copy. Where the machine allows none, a link stands there, for one rank at a time.
+A function owns its /tmp, and scripts keep what they like there: payload.json, partitions, results. Elsewhere several
+ranks share a machine, so that each script gets a /tmp of its own in a mount namespace; its worker's copy of the folder
+is mounted in it, and the folders of the machine's /tmp are seen. Where the machine allows no namespace, one rank at a
+time has /tmp.
 """
 
 import fcntl
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cache
 from itertools import count
@@ -19,46 +21,65 @@ from inference.errors import RankFailed
 
 TMP = Path("/tmp")  # noqa: S108 - the contract's name for the place, on every machine
 _LOCK = ".cosmic-scripts.lock"
-_MOUNT = 'mount --bind -- "$1" "$2" && shift 2 && exec "$@"'
+_FUNCTION = "AWS_LAMBDA_FUNCTION_NAME"  # set where this process is a function, which shares its /tmp with nobody
+_OWN, _BEFORE = ".cosmic-tmp", ".cosmic-before"  # a script's /tmp; in it, the machine's
+_MOUNT = (
+    'mount --rbind -- /tmp "$1/$4" && mount --bind -- "$2/$3" "$1/$3" && mount --rbind -- "$1" /tmp'
+    ' && cd /tmp && shift 4 && exec "$@"'
+)
 
 
 @contextmanager
 def own_scratch() -> Iterator[Path]:
     """A folder for copies that no other process uses in the meantime: the scratch folder itself if that is free.
 
+    Where scripts cannot have a /tmp each, it is waited for.
+
     Raises:
         RankFailed: nothing can be written there.
     """
     base = Path(gettempdir())
+    if base.resolve() == TMP.resolve() and _FUNCTION not in os.environ:
+        base = _of_user()
     for number in count():
         folder = base / f"cosmic-scripts-{number}" if number else base
-        with _locked(folder, wait=False) as ours:
+        with _locked(folder, wait=not namespace()) as ours:
             if ours:
                 yield folder
                 return
 
 
 @contextmanager
-def at_tmp(scratch: Path, key: str) -> Iterator[list[str]]:
+def at_tmp(scratch: Path, key: str, environment: Mapping[str, str] = os.environ) -> Iterator[list[str]]:
     """Make `/tmp/<key>` what `scratch/<key>` is, for a command with the words that are yielded before it.
+
+    What such a command writes to /tmp is its own, and is gone when the block is left.
 
     Args:
         scratch: the folder of the copies.
         key: of the script's folder, or of its only file; what stands first in it is what the script sees as its own.
+        environment: the script's; files of the machine's /tmp that it names are seen, too.
 
     Raises:
         RankFailed: the place is taken by something that is not ours, and this machine allows no private one.
     """
     top = key.partition("/")[0]
-    copy, place = scratch / top, TMP / top
-    if scratch.resolve() == TMP.resolve():
+    if words := namespace():
+        own = scratch / _OWN
+        _make_own(own, scratch / top, environment)
+        try:
+            yield [*words, "sh", "-c", _MOUNT, "sh", str(own), str(scratch), top, _BEFORE]
+        finally:
+            shutil.rmtree(own, ignore_errors=True)
+    elif scratch.resolve() == TMP.resolve():
         yield []
-    elif words := namespace():
-        _make_mount_point(copy, place)
-        yield [*words, "sh", "-c", _MOUNT, "sh", str(copy), str(place)]
     else:
-        with _locked(TMP / f".cosmic-{top}"), _linked(copy, place):
+        with _locked(_of_user()), _linked(scratch / top, TMP / top):
             yield []
+
+
+def _of_user() -> Path:
+    return TMP / f"cosmic-scripts-of-{os.geteuid()}"
 
 
 @cache
@@ -67,26 +88,34 @@ def namespace() -> tuple[str, ...]:
     words = ("unshare", "--mount") if os.geteuid() == 0 else ("unshare", "--map-root-user", "--mount")
     if shutil.which(words[0]) is None:
         return ()
-    tried = [*words, "sh", "-c", _MOUNT, "sh", str(TMP), str(TMP), "true"]
+    tried = [*words, "sh", "-c", "mount --rbind /tmp /tmp"]
     return words if subprocess.run(tried, capture_output=True, check=False).returncode == 0 else ()
 
 
-def _make_mount_point(copy: Path, place: Path) -> None:
-    """Something to mount upon: it stays empty, and it is not removed, since another rank may stand on it."""
+def _make_own(own: Path, copy: Path, environment: Mapping[str, str]) -> None:
+    """A folder to be a script's /tmp: a place for the copy, and links to what is seen of the machine's /tmp."""
+    named = "\0".join(environment.values())
     try:
+        if own.exists():  # of a worker that was killed
+            shutil.rmtree(own)
+        (own / _BEFORE).mkdir(parents=True)
         if copy.is_dir():
-            place.mkdir(exist_ok=True)
-        elif not place.is_file():
-            place.touch()
+            (own / copy.name).mkdir()
+        else:
+            (own / copy.name).touch()
+        for path in TMP.iterdir():
+            seen = path.is_dir() or path.is_socket() or str(path) in named
+            if seen and path.name not in (copy.name, _OWN, _BEFORE):
+                (own / path.name).symlink_to(Path(_BEFORE) / path.name)
     except OSError as error:
-        raise RankFailed(f"the script's folder cannot be put at {place}: {error.strerror}") from None
+        raise RankFailed(f"the script's own /tmp cannot be made in {own}: {error.strerror}") from None
 
 
 @contextmanager
 def _linked(copy: Path, place: Path) -> Iterator[None]:
-    note = TMP / f".cosmic-{place.name}" / _LOCK  # says which link a process that was killed has left
+    note = _of_user() / f"{place.name}.link"  # says which link a process that was killed has left
     try:
-        if place.is_symlink() and str(place.readlink()) == note.read_text():
+        if place.is_symlink() and note.exists() and str(place.readlink()) == note.read_text():
             place.unlink()
         note.write_text(str(copy))
         place.symlink_to(copy)

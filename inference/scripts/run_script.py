@@ -108,8 +108,9 @@ def _run(store: Store, event: RankEvent, wire: Mapping[str, Any], context: Any, 
         fetch_started = time.perf_counter()
         fetch(store, event.bucket, script.folder, listing, scratch)
         fetch_s = time.perf_counter() - fetch_started
-        waited = scratch / f".cosmic-waited-{event.rank}"
+        waited = scratch / ".cosmic-waited" / str(event.rank)
         if event.messages is not None:
+            waited.parent.mkdir(exist_ok=True)
             waited.unlink(missing_ok=True)
             environment |= event.messages.environment(event.bucket, event.attempt, str(waited))
         copy = scratch / script.folder
@@ -117,7 +118,7 @@ def _run(store: Store, event: RankEvent, wire: Mapping[str, Any], context: Any, 
         served: AbstractContextManager[dict[str, str]] = nullcontext({})
         if lacks_s3 and is_installed():
             served = loopback_s3(store, event, copy)
-        with at_tmp(scratch, script.folder) as before, served as endpoint:
+        with at_tmp(scratch, script.folder, environment) as before, served as endpoint:
             if endpoint:
                 environment = {name: value for name, value in environment.items() if not name.startswith("AWS_")}
             limit_s = time_limit(context)

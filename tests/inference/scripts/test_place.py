@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 import uuid
@@ -22,11 +23,8 @@ def key():
         folder.unlink()
     elif folder.is_dir():
         folder.rmdir()
-    notes = TMP / f".cosmic-{name}"
-    for note in notes.glob(".*"):
+    for note in TMP.glob(f"cosmic-scripts-of-*/{name}.link"):
         note.unlink()
-    if notes.is_dir():
-        notes.rmdir()
 
 
 def copy_of(folder, key, text):
@@ -35,9 +33,12 @@ def copy_of(folder, key, text):
     return folder
 
 
+def printed(before, *command):
+    return subprocess.run([*before, *command], capture_output=True, text=True, check=True).stdout.strip()
+
+
 def seen_at(key, before):
-    command = [*before, sys.executable, "-c", SHOWS, str(TMP / key / "file"), "$(x) 'y'"]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    return printed(before, sys.executable, "-c", SHOWS, str(TMP / key / "file"), "$(x) 'y'")
 
 
 needs_namespaces = pytest.mark.skipif(not place.namespace(), reason="this machine allows no mount namespaces")
@@ -61,6 +62,44 @@ def test_what_another_has_at_the_place_is_neither_seen_nor_changed(tmp_path, key
     finally:
         theirs.unlink()
         theirs.parent.rmdir()
+
+
+@needs_namespaces
+def test_what_a_script_writes_to_tmp_is_its_own(tmp_path, key):
+    one, two = (copy_of(tmp_path / name, key, name) for name in ("one", "two"))
+    name = f"{key.partition('/')[0]}.json"
+    appends = ("sh", "-c", f"echo $0 >> '/tmp/{name}'; echo $0 >> '{name}'; cat '/tmp/{name}'")
+    for _ in range(2):
+        with at_tmp(one, key) as in_one, at_tmp(two, key) as in_two:
+            assert printed(in_one, *appends, "one") == "one\none"
+            assert printed(in_two, *appends, "two") == "two\ntwo"
+    assert not (TMP / name).exists()
+    assert not list((TMP / key).parent.parent.glob(name))
+    assert sorted(path.name for path in one.iterdir()) == [key.partition("/")[0]]
+
+
+@needs_namespaces
+def test_files_at_tmp_are_seen_where_an_environment_names_them(tmp_path, key):
+    theirs = TMP / f"{key.partition('/')[0]}.pem"
+    theirs.write_text("certificate")
+    try:
+        copy = copy_of(tmp_path, key, "ours")
+        with at_tmp(copy, key, {"AWS_CA_BUNDLE": str(theirs)}) as before:
+            assert printed(before, "cat", str(theirs)) == "certificate"
+        with at_tmp(copy, key, {}) as before:
+            assert printed(before, "sh", "-c", 'ls "$0" || true', str(theirs)) == ""
+            assert printed(before, "cat", str(copy / key / "file")) == "ours", "folders of /tmp are seen"
+    finally:
+        theirs.unlink()
+
+
+@needs_namespaces
+def test_what_a_killed_worker_left_of_a_scripts_tmp_is_not_seen(tmp_path, key):
+    copy = copy_of(tmp_path, key, "ours")
+    (copy / ".cosmic-tmp").mkdir()
+    (copy / ".cosmic-tmp" / "data.pt").write_text("stale")
+    with at_tmp(copy, key) as before:
+        assert printed(before, "sh", "-c", "ls data.pt || true") == ""
 
 
 @pytest.fixture
@@ -96,8 +135,18 @@ class TestWithoutNamespaces:
         assert (TMP / key).parent.readlink() == tmp_path / "theirs"
 
 
+def test_copies_at_tmp_lie_in_a_folder_of_the_user_but_for_functions(monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(TMP))
+    with own_scratch() as scratch:
+        assert scratch.is_relative_to(TMP / f"cosmic-scripts-of-{os.geteuid()}")
+    monkeypatch.setenv("AWS_LAMBDA_FUNCTION_NAME", "cosmic-executor")
+    with own_scratch() as scratch:
+        assert not scratch.is_relative_to(TMP / f"cosmic-scripts-of-{os.geteuid()}")
+
+
 def test_two_processes_at_once_keep_their_copies_apart(tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr(place, "namespace", lambda: ("unshare",))
     with own_scratch() as one, own_scratch() as two:
         assert (one, two) == (tmp_path, tmp_path / "cosmic-scripts-1")
     with own_scratch() as again:
