@@ -143,7 +143,7 @@ class Cluster(BaseModel):
         """
         make = self.imported()
         check_arguments(make, self.cluster_kwargs, grows=bool(self.adapt_kwargs))
-        check_growth(self.adapt_kwargs, jobs=self.is_job_queue)
+        check_growth(make, self.adapt_kwargs)
         if self.is_job_queue:
             if not (self.adapt_kwargs or self.cluster_kwargs.get("n_workers") or self.cluster_kwargs.get("n_jobs")):
                 raise BadInput(

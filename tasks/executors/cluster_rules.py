@@ -112,20 +112,23 @@ def _check_names(make: type, arguments: Mapping[str, Any]) -> None:
             raise BadInput(f"cluster_kwargs: {make.__name__} has no argument {shorten(name, 60)}{hint}")
 
 
-def check_growth(limits: Mapping[str, Any], *, jobs: bool) -> None:
+def check_growth(make: Any, limits: Mapping[str, Any]) -> None:
     """Check `adapt_kwargs`: known names, counts that are counts, no minimum above its maximum.
 
     Args:
+        make: the class, whose `adapt` says which limits it knows.
         limits: of the cluster's size; empty for a cluster that does not grow.
-        jobs: its workers are jobs of a batch system, which may be counted as such.
 
     Raises:
         BadInput: naming the limit that is of no use.
     """
-    known = [name for name in _LIMITS if jobs or not name.endswith("_jobs")]
+    parameters = inspect.signature(make.adapt).parameters
+    # Dask's own policy takes all but jobs, which a batch system's class counts by itself.
+    policy = any(each.name == "Adaptive" or each.kind is each.VAR_KEYWORD for each in parameters.values())
+    known = [name for name in _LIMITS if name in parameters or (policy and not name.endswith("_jobs"))]
     for name, value in limits.items():
-        if name not in (*known, *_MEMORY_LIMITS, *_RHYTHM):
-            why = "counts jobs of a batch system, and this cluster has none" if name in _LIMITS else "is unknown"
+        if name not in known and not (policy and name in (*_MEMORY_LIMITS, *_RHYTHM)):
+            why = "counts jobs of a batch system, and this cluster has none" if name.endswith("_jobs") else "is unknown"
             raise BadInput(f"adapt_kwargs: {shorten(name, 60)} {why}; there are {', '.join(known[:4])}")
         if name in _LIMITS and not _is_limit(name, value):
             raise BadInput(f"adapt_kwargs: {name} must be a whole number, not {shorten(value, 40)}")

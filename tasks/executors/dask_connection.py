@@ -10,6 +10,7 @@ from typing import Any, Self
 from inference.contract.validation import shorten
 from inference.errors import BadInput
 from tasks.executors.cluster_file import Cluster
+from tasks.executors.dask_growth import grow
 
 _CONNECT_S = 10.0
 _CLOSE_S = 15.0
@@ -33,10 +34,11 @@ class Connection:
         # A rank that dies with its worker comes back at once: to run it again is the dispatcher's decision.
         dask.config.set({"distributed.scheduler.allowed-failures": 0, "distributed.admin.log-format": "%(message)s"})
         self._cluster: Any = None
+        self._ended = threading.Event()
         if spec.scheduler is None:
             self._cluster = spec.started()
             if spec.adapt_kwargs:
-                self._cluster.adapt(Adaptive=_adaptive(demand), **spec.adapt_kwargs)
+                grow(self._cluster, spec.adapt_kwargs, demand, self._ended)
         try:
             target = spec.scheduler if self._cluster is None else self._cluster
             self._client = Client(target, timeout=_CONNECT_S, set_as_default=False, name="cosmic-flows")
@@ -110,6 +112,7 @@ class Connection:
         self._close_cluster()
 
     def _close_cluster(self) -> None:
+        self._ended.set()
         if self._cluster is not None:
             with suppress(Exception):
                 self._cluster.close(timeout=_CLOSE_S)
@@ -119,17 +122,3 @@ class Connection:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def _adaptive(demand: Callable[[], int]) -> type:
-    """Dask's policy for growing and shrinking, with the ranks of the run as the demand.
-
-    Ranks wait here and not in the scheduler, where Dask's own measure of the demand would not see them.
-    """
-    from distributed.deploy.adaptive import Adaptive
-
-    class RanksWanted(Adaptive):  # type: ignore[misc]
-        async def target(self) -> int:
-            return demand()
-
-    return RanksWanted

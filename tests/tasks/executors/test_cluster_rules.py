@@ -58,6 +58,11 @@ def test_check_growth_refuses_jobs_where_there_are_none():
         check(LOCAL, {}, {"maximum_jobs": 3})
 
 
+def test_check_growth_refuses_limits_that_its_class_does_not_know():
+    with pytest.raises(BadInput, match="'maximum_cores' is unknown; there are minimum, maximum$"):
+        check("tests.support.own_clusters.GrowsWithoutAPolicy", {}, {"maximum_cores": 3})
+
+
 @pytest.mark.parametrize(
     ("system", "walltime"),
     [

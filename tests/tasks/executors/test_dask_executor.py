@@ -144,12 +144,17 @@ def test_a_refused_worker_ends_no_run_before_the_others_answer(scheduler, answer
     assert run(executor, events_of(2)).done == {0, 1}
 
 
-def test_an_adaptive_cluster_grows_for_its_ranks_and_loses_none(answers, executor_at, monkeypatch, script):
+@pytest.mark.parametrize(
+    "cluster_class", ["distributed.LocalCluster", "tests.support.own_clusters.GrowsWithoutAPolicy"]
+)
+def test_an_adaptive_cluster_grows_for_its_ranks_and_loses_none(
+    cluster_class, answers, executor_at, monkeypatch, script
+):
     monkeypatch.setenv("COSMIC_SCRIPT", str(script))
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     answers({})
     cluster = {
-        "cluster_class": "distributed.LocalCluster",
+        "cluster_class": cluster_class,
         "cluster_kwargs": {"n_workers": 0, "threads_per_worker": 1, "dashboard_address": ":0"},
         "adapt_kwargs": {"minimum": 0, "maximum": 2},
     }
