@@ -59,7 +59,7 @@ def test_check_growth_refuses_jobs_where_there_are_none():
 
 
 def test_check_growth_refuses_limits_that_its_class_does_not_know():
-    with pytest.raises(BadInput, match="'maximum_cores' is unknown; there are minimum, maximum$"):
+    with pytest.raises(BadInput, match=r"'maximum_cores' is unknown; there are minimum, maximum$"):
         check("tests.support.own_clusters.GrowsWithoutAPolicy", {}, {"maximum_cores": 3})
 
 
