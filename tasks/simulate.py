@@ -6,7 +6,8 @@ from inference.contract.survey_facts import SurveyFacts
 from inference.partitions.partition import write_partition
 from tasks.prefect_support.step import step
 from tasks.reporting.terminal import bar
-from tasks.simulation.survey import PIXEL, simulate
+from tasks.simulation.drawing import PIXEL
+from tasks.simulation.survey import simulate
 
 # In the home, not in the working folder: a worker runs each flow run in a folder of its own, and partitions know the
 # file that they were made from by its path.

@@ -103,7 +103,8 @@ def fluxes(kind: float, redshift: float, absolute_magnitude: float) -> Floats:
     template = min(int(kind), len(TEMPLATES) - 2)
     column = min(int(redshift / _REDSHIFTS[1]), len(_REDSHIFTS) - 2)
     share = redshift / _REDSHIFTS[1] - column
-    nearer, farther = np.moveaxis(_template_fluxes()[template : template + 2, column : column + 2], 1, 0)
+    tabulated = _template_fluxes()[template : template + 2]
+    nearer, farther = tabulated[:, column], tabulated[:, column + 1]
     earlier, later = nearer + share * (farther - nearer)
     modulus = 5.0 * math.log10((1.0 + redshift) * _comoving_distance(redshift)) + 25.0
     scale = 10.0 ** (-0.4 * (absolute_magnitude + modulus - ZERO_POINT))

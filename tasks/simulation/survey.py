@@ -12,18 +12,13 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from functools import lru_cache
 
-import galsim
 import numpy as np
 import numpy.typing as npt
 
 from inference.errors import BadInput, CosmicError
-from tasks.simulation.population import BANDS, ZERO_POINT, Floats, Galaxy, bandpasses, draw_galaxy
-
-SIDE = 32  # pixels
-PIXEL = 0.396  # arcseconds: the SDSS camera
-
+from tasks.simulation.drawing import PIXEL, SIDE, render, seeing_ratios
+from tasks.simulation.population import BANDS, ZERO_POINT, Floats, Galaxy, draw_galaxy
 
 # Stripe 82 co-added: median FWHM in r from Annis et al. (2014, ApJ 794, 120), five-sigma depths for point sources from
 # Jiang et al. (2014, ApJS 213, 12). Single SDSS exposures, two magnitudes shallower, hold too little about redshift.
@@ -36,8 +31,8 @@ CALIBRATION_ERROR = 0.02  # magnitudes: the error that no brightness overcomes
 MAX_SAMPLES = 2_000_000  # 41 GB of pixels, three times the SDSS set
 MAX_SEED = 2**32 - 1  # one word of the generator's key, so that no two (seed, galaxy) share a key
 
-_GRID = 128  # pixels a side while drawing: what wraps around at 51 arcseconds is lost in the noise
 _CHUNK = 32  # galaxies a worker draws between two reports of progress
+_WORTH_A_PROCESS = 1000  # galaxies that take about as long as a process's start
 
 
 @dataclass(frozen=True)
@@ -97,7 +92,8 @@ def simulate(
     Args:
         samples: how many galaxies, 1 to MAX_SAMPLES.
         seed: 0 to MAX_SEED.
-        workers: processes to draw with, by default one a CPU; with 1 this process draws.
+        workers: processes to draw with, by default one a CPU, and no more than the survey is worth; with 1 this
+            process draws.
         progress: called with the number of galaxies newly finished.
         conditions: what they are observed with.
 
@@ -105,8 +101,9 @@ def simulate(
         BadInput: an argument is no number within its limits.
         CosmicError: a worker process died.
     """
-    workers = os.cpu_count() or 1 if workers is None else workers
-    check(samples, seed, workers, conditions)
+    check(samples, seed, 1 if workers is None else workers, conditions)
+    if workers is None:
+        workers = min(os.cpu_count() or 1, -(-samples // _WORTH_A_PROCESS))
     chunks = [(seed, conditions, start, min(start + _CHUNK, samples)) for start in range(0, samples, _CHUNK)]
     survey = Survey(np.empty((samples, len(BANDS), SIDE, SIDE), np.float32), np.empty((samples, 5)), np.empty(samples))
 
@@ -131,40 +128,13 @@ def simulate(
     return survey
 
 
-def render(galaxy: Galaxy, seeing: float, pixel: float = PIXEL) -> Floats:
-    """Draw the galaxy without noise: (5, 32, 32), nanomaggies a pixel.
-
-    A sheared Sersic profile, the same in all bands, under a Moffat PSF (beta 2.5) and integrated over pixels. The
-    profile is transformed once and multiplied with each band's PSF, all on one Fourier grid of fixed size.
-
-    Args:
-        galaxy: what to draw.
-        seeing: FWHM of the PSF in the r band, arcseconds.
-        pixel: side of a pixel, arcseconds.
-    """
-    half = _GRID // 2
-    half_plane = galsim.BoundsI(0, half, -half, half - 1)  # the other half is its complex conjugate
-    modes = galsim.ImageCD(half_plane, scale=2.0 * math.pi / (_GRID * pixel))
-    centre = [pixel * ((SIDE - 1) / 2.0 + offset) for offset in galaxy.offset]
-    shape = galsim.Shear(q=galaxy.axis_ratio, beta=galaxy.angle * galsim.radians)
-    profile = galsim.Sersic(galaxy.sersic_index, half_light_radius=galaxy.radius).shear(shape).shift(*centre)
-    source = galsim.Convolve(profile, galsim.Pixel(pixel)).drawKImage(modes, recenter=False).array.copy()
-    # GalSim has the transform of a Moffat in closed form for this beta.
-    psfs = (galsim.Moffat(beta=2.5, fwhm=width) for width in seeing * _seeing_ratios())
-    seen = np.stack([source * psf.drawKImage(modes, recenter=False).array for psf in psfs])
-    rows = np.fft.ifft(np.fft.ifftshift(seen, axes=1), axis=1)[:, :SIDE]  # the stamp's corner is the grid's
-    stamps = np.fft.irfft(rows, n=_GRID)[..., :SIDE]
-    drawn: Floats = galaxy.fluxes[:, None, None] * stamps
-    return drawn
-
-
 def sky_noise(conditions: Conditions = AS_TRAINED) -> Floats:
     """Standard deviation of a pixel's sky in each band, (5,), nanomaggies.
 
     Gaussian, as the Poisson noise of so many sky photons is, and such that a point source of the limiting magnitude,
     weighted by a Gaussian PSF in median seeing, stands out five-fold.
     """
-    sigma = conditions.seeing * _seeing_ratios() / math.sqrt(8.0 * math.log(2.0)) / conditions.pixel
+    sigma = conditions.seeing * seeing_ratios() / math.sqrt(8.0 * math.log(2.0)) / conditions.pixel
     noise: Floats = conditions.point_source_noise / np.sqrt(4.0 * math.pi * sigma**2)
     return noise
 
@@ -178,7 +148,7 @@ def measure_magnitudes(
     are Gaussian in flux: the sky under the galaxy, which grows with its seeing-smeared radius, and CALIBRATION_ERROR.
     They are independent of the image's noise, as if measured on another exposure.
     """
-    ratios = _seeing_ratios()
+    ratios = seeing_ratios()
     limit = conditions.point_source_noise
     sky = limit * np.hypot(galaxy.radius, seeing * ratios / 2.0) / (conditions.seeing * ratios / 2.0)
     pogson = 2.5 / math.log(10.0)
@@ -203,14 +173,6 @@ def _observe(chunk: _Chunk) -> Survey:
         images.append((image + noise * rng.standard_normal(image.shape)).astype(np.float32))
         redshifts.append(galaxy.redshift)
     return Survey(np.stack(images), np.stack(magnitudes), np.array(redshifts))
-
-
-@lru_cache(maxsize=1)
-def _seeing_ratios() -> Floats:
-    """Width of the PSF in each band, relative to r: it falls as wavelength^-0.3 (Xin et al. 2018, AJ 156, 222)."""
-    wavelengths = np.array([band.effective_wavelength for band in bandpasses()])
-    ratios: Floats = (wavelengths / wavelengths[BANDS.index("r")]) ** -0.3
-    return ratios
 
 
 def check(samples: object, seed: object, workers: object, conditions: Conditions = AS_TRAINED) -> None:

@@ -16,7 +16,8 @@ from inference.model.config import SMALL, AstroMAEConfig
 from inference.partitions.partition import Partition
 from inference.storage.atomic_write import atomic_write
 from tasks.photoz.metrics import OUTLIER
-from tasks.simulation.survey import PIXEL, simulate
+from tasks.simulation.drawing import PIXEL
+from tasks.simulation.survey import simulate
 from tasks.training.galaxies import GalaxySet, Split
 from tasks.training.loop import train
 from tasks.training.recipe import SDSS, Recipe

@@ -1,7 +1,6 @@
 import multiprocessing
 from dataclasses import replace
 
-import galsim
 import numpy as np
 import pytest
 
@@ -10,11 +9,9 @@ from tasks.simulation.population import ZERO_POINT, Galaxy, draw_galaxy
 from tasks.simulation.survey import (
     MAX_SAMPLES,
     MAX_SEED,
-    PIXEL,
     SEEING,
     Conditions,
     measure_magnitudes,
-    render,
     simulate,
     sky_noise,
 )
@@ -117,20 +114,6 @@ def test_a_worker_that_dies_ends_the_survey_with_one_sentence():
         simulate(2000, workers=2, progress=kill_the_workers)
 
 
-@pytest.mark.parametrize("kind", [0.0, 0.7, 2.0])
-def test_a_drawn_galaxy_agrees_with_galsim_s_own_drawing(kind):
-    galaxy = replace(COMPACT_DISK, kind=kind)
-    shape = galsim.Shear(q=galaxy.axis_ratio, beta=galaxy.angle * galsim.radians)
-    profile = galsim.Sersic(galaxy.sersic_index, half_light_radius=galaxy.radius, flux=galaxy.fluxes[2]).shear(shape)
-    seen = galsim.Convolve(profile, galsim.Moffat(beta=2.5, fwhm=1.2))
-    expected = seen.drawImage(nx=32, ny=32, scale=PIXEL, offset=galaxy.offset, dtype=float).array
-    assert render(galaxy, 1.2)[2] == pytest.approx(expected, abs=0.005 * expected.max())
-
-
-def test_a_stamp_s_pixels_sum_to_the_flux_of_a_compact_galaxy():
-    assert render(COMPACT_DISK, 1.0).sum(axis=(1, 2)) == pytest.approx(COMPACT_DISK.fluxes, rel=0.03)
-
-
 def test_images_and_magnitudes_share_their_zero_point(survey):
     stamp_noise = 32.0 * sky_noise()
     galaxies = [draw_galaxy(np.random.default_rng([3, index])) for index in range(len(survey.redshifts))]
@@ -146,17 +129,6 @@ def test_the_sky_of_an_image_is_as_noisy_as_said(survey):
     corners = np.concatenate([survey.images[:, :, :3, :3], survey.images[:, :, -3:, -3:]], axis=-1)
     spread = 1.4826 * np.median(np.abs(corners - np.median(corners, axis=(2, 3), keepdims=True)), axis=(2, 3))
     assert np.median(spread, axis=0) == pytest.approx(sky_noise(), rel=0.15)
-
-
-def test_worse_seeing_broadens_a_galaxy_and_keeps_its_light():
-    sharp, blurred = render(COMPACT_DISK, 0.8)[2], render(COMPACT_DISK, 2.0)[2]
-    assert blurred.max() < 0.6 * sharp.max()
-    assert blurred.sum() == pytest.approx(sharp.sum(), rel=0.05)
-
-
-def test_the_psf_is_wider_in_bluer_bands():
-    peaks = render(COMPACT_DISK, SEEING).max(axis=(1, 2)) / COMPACT_DISK.fluxes
-    assert np.all(np.diff(peaks) > 0.0)
 
 
 def test_bright_magnitudes_scatter_by_calibration_faint_ones_by_the_sky():
@@ -183,10 +155,6 @@ class TestConditions:
             seen = simulate(3, 1, 1, conditions=conditions)
             assert (seen.redshifts == usual.redshifts).all()
             assert (seen.images != usual.images).any()
-
-    def test_smaller_pixels_hold_less_light_each(self):
-        coarse, fine = render(COMPACT_DISK, 1.1, 0.4)[2], render(COMPACT_DISK, 1.1, 0.2)[2]
-        assert fine.max() == pytest.approx(coarse.max() / 4, rel=0.1)
 
     def test_two_and_a_half_magnitudes_shallower_are_ten_times_the_noise(self):
         assert sky_noise(Conditions(shallower=2.5)) == pytest.approx(10 * sky_noise())
