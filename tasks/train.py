@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from inference.contract.json_text import parse_json
 from inference.contract.object_keys import calibration_key
 from inference.contract.survey_facts import differing_scales
 from inference.errors import BadInput, BadPartition
@@ -119,6 +120,8 @@ def publish_model(trained: Trained, facts: dict[str, Any], folder: Path, half: b
         StoreError: the folder cannot be written.
     """
     files = {WEIGHTS: folder / WEIGHTS} | ({HALF: folder / HALF} if half else {})
+    for name in (FACTS, HALF, calibration_key(HALF)):
+        (folder / name).unlink(missing_ok=True)  # of an earlier training into this folder
     noted = {key: facts[key] for key in ("recipe", "data", "metrics")}
     calibrations = {}
     for name, path in files.items():
@@ -142,8 +145,24 @@ def publish_model(trained: Trained, facts: dict[str, Any], folder: Path, half: b
     publish_link(address_of(folder / PAGE), "cosmic-training-page", text, "the training as a page")
     rows = [{"phase": phase} | entry for phase, entries in trained.history.items() for entry in entries]
     create_table_artifact(rows, key="cosmic-training", description="an entry an epoch")
-    return document | {
-        "files": {name: str(folder / name) for name in (*files, *calibrations)},
-        "page": str(folder / PAGE),
-        "card": str(folder / CARD),
-    }
+    return document | _places(folder)
+
+
+def published(folder: Path) -> dict[str, Any] | None:
+    """What `publish_model` returned for a folder, read from it; None where no training has ended.
+
+    Raises:
+        BadInput: its JSON is damaged.
+    """
+    folder = folder.expanduser().resolve()
+    try:
+        document: dict[str, Any] = parse_json((folder / FACTS).read_bytes(), str(folder / FACTS))
+    except OSError:
+        return None
+    return document | _places(folder)
+
+
+def _places(folder: Path) -> dict[str, Any]:
+    names = (WEIGHTS, HALF, calibration_key(WEIGHTS), calibration_key(HALF))
+    files = {name: str(folder / name) for name in names if (folder / name).exists()}
+    return {"files": files, "page": str(folder / PAGE), "card": str(folder / CARD)}

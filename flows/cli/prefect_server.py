@@ -41,14 +41,19 @@ def hush(*, verbose: bool) -> None:
 
 
 @contextmanager
-def connected(*, verbose: bool) -> Iterator[Callable[[], None]]:
+def connected(*, verbose: bool, left: str) -> Iterator[Callable[[], None]]:
     """Choose the server; import flows and tasks inside, while a temporary one is coming up.
+
+    Args:
+        verbose: show Prefect's own log.
+        left: what is left to the user when the server goes away on the way, for the message that says so.
 
     Yields:
         What to call before the first flow starts: it waits until the server answers.
 
     Raises:
         BadInput: the configured server does not answer, refuses the credentials, or is no Prefect server.
+        CosmicError: the server went away.
     """
     hush(verbose=verbose)
     configured = bool(os.environ.get("PREFECT_API_URL"))
@@ -68,12 +73,14 @@ def connected(*, verbose: bool) -> Iterator[Callable[[], None]]:
             if temporary is not None:
                 temporary.kill()
             _wait_for(url)
-            yield lambda: None
+            with _outlived(left):
+                yield lambda: None
         elif shared is not None:
             say(f"Using the Prefect server of `cosmic ui` at {shared.api}", "dim", stderr=True)
             with temporary_settings({PREFECT_API_URL: shared.api}):
                 _wait_for(shared.api)
-                yield lambda: None
+                with _outlived(left):
+                    yield lambda: None
         elif temporary is not None:
             say(
                 "No Prefect server is configured: starting a temporary one (about 5 seconds, longer the first time)."
@@ -87,7 +94,7 @@ def connected(*, verbose: bool) -> Iterator[Callable[[], None]]:
                 PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None,
                 PREFECT_SERVER_UI_ENABLED: False,  # so that no address is shown that nobody answers
             }
-            with temporary_settings(changes):
+            with temporary_settings(changes), _outlived(left):
                 yield temporary.wait
     finally:
         if temporary is not None:
@@ -108,7 +115,6 @@ def reporting() -> Iterator[bool]:
         yield False
         return
     hush(verbose=False)
-    from httpx import HTTPError
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
     url = PREFECT_API_URL.value() or (shared and shared.api)
@@ -117,15 +123,24 @@ def reporting() -> Iterator[bool]:
         return
     with temporary_settings({PREFECT_API_URL: url}):
         _wait_for(url)
-        try:
+        with _outlived("call the command again, which says whether all is there"):
             yield True
-        except HTTPError as error:
-            from tasks.prefect_support.artifacts import give_up
 
-            give_up()
-            raise CosmicError(
-                f"the Prefect server went away ({error}): call the command again, which says whether all is there"
-            ) from None
+
+@contextmanager
+def _outlived(left: str) -> Iterator[None]:
+    """An error of Prefect's client, which has asked again and again, becomes a sentence."""
+    from httpx import HTTPError
+    from prefect.exceptions import ObjectNotFound
+
+    from tasks.prefect_support.artifacts import give_up
+
+    try:
+        yield
+    except (HTTPError, ObjectNotFound) as error:  # the second of a server that came back and knows of no such run
+        give_up()
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise CosmicError(f"the Prefect server went away ({reason}): {left}") from None
 
 
 def _may_name_a_server() -> bool:
@@ -163,9 +178,13 @@ def call(flow: "Flow[..., _R]", *args: Any, **named: Any) -> _R:
         try:
             result: _R = watched(*args, **named)
             return result
-        except HTTPError as error:
-            if began or not _is_busy(error) or not patience.wait():
+        except (HTTPError, RuntimeError) as raised:
+            # The first call of Prefect's client, which asks for the server's version, wraps what went wrong.
+            error = raised if isinstance(raised, HTTPError) else raised.__cause__
+            if not isinstance(error, HTTPError):
                 raise
+            if began or not _is_busy(error) or not patience.wait():
+                raise error from None
 
 
 def _say_where_shown(flow_run: Any) -> None:

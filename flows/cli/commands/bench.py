@@ -53,7 +53,9 @@ def main(args: argparse.Namespace) -> int:
         return 0
     if not args.json:
         say(_time(sweep, expected), stderr=True)
-    with prefect_api.connected(verbose=args.verbose) as ready:
+    with prefect_api.connected(
+        verbose=args.verbose, left="finished runs are kept, and the same command goes on from there"
+    ) as ready:
         from flows.benchmark import benchmark
 
         ready()

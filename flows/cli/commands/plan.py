@@ -86,7 +86,7 @@ def run_probe(request: "RunRequest", args: argparse.Namespace) -> None:
 
     probe = probe_of(request, args.store, args.executor, args.workers, args.probe)
     say(probe.sentence(args.executor), "dim", stderr=True)
-    with prefect_server.connected(verbose=False) as ready:
+    with prefect_server.connected(verbose=False, left="call the command again") as ready:
         from flows.run import run
 
         ready()

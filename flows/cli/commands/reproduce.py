@@ -29,7 +29,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Check, run, say where the page is."""
-    with prefect_api.connected(verbose=args.verbose) as ready:
+    with prefect_api.connected(
+        verbose=args.verbose, left="finished local runs are kept, and the same command goes on from there"
+    ) as ready:
         from flows.reproduce import check_reproduction, reproduce
         from tasks.reporting.formatting import duration
 

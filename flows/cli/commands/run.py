@@ -10,7 +10,7 @@ from rich.table import Table
 from flows.cli import prefect_server as prefect_api
 from flows.cli.options import add_aws_credentials, add_json, add_store
 from flows.cli.terminal import print_json, say, show_table
-from inference.errors import BadInput, CosmicError, RunIncomplete
+from inference.errors import BadInput, RunIncomplete
 
 if TYPE_CHECKING:
     from inference.contract.run_request import RunRequest
@@ -61,7 +61,9 @@ def main(args: argparse.Namespace) -> int:
         say("Every rank is done, from these partitions, model and settings; this is their summary.", "dim", stderr=True)
         print_json(known) if args.json else show(known)
         return 0
-    with prefect_api.connected(verbose=args.verbose) as ready:
+    with prefect_api.connected(
+        verbose=args.verbose, left="finished ranks are kept, and the same request goes on from there"
+    ) as ready:
         from httpx import HTTPError
 
         from flows.run import run
@@ -86,14 +88,11 @@ def main(args: argparse.Namespace) -> int:
                     )
         except RunIncomplete as error:
             incomplete, document = error, error.document
-        except HTTPError as error:  # of Prefect's client, which has asked again and again
-            give_up()
+        except HTTPError:  # of Prefect's client, which has asked again and again
             document = stored_summary(request, args.store) or {}
             if document in ({}, known):
-                raise CosmicError(
-                    f"the Prefect server went away during the run ({error}); finished ranks are kept, and the same"
-                    " request goes on from there"
-                ) from None
+                raise
+            give_up()
             say("The Prefect server went away at the end of the run, which is done all the same.", stderr=True)
     if args.json:
         print_json(document)

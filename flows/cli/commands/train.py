@@ -48,11 +48,27 @@ def main(args: argparse.Namespace) -> int:
 
         if not torch.cuda.is_available():
             raise BadInput("--device cuda: torch finds no CUDA device here")
-    with prefect_api.connected(verbose=args.verbose) as ready:
+    with prefect_api.connected(
+        verbose=args.verbose, left="finished epochs are kept, and the same command goes on from there"
+    ) as ready:
+        from httpx import HTTPError
+
         from flows.train import train
+        from tasks.prefect_support.artifacts import give_up
+        from tasks.train import published
 
         ready()
-        document = prefect_api.call(train, args.data, args.to, recipe, args.store, args.half, args.fresh, args.device)
+        known = published(Path(args.to))
+        order = (args.data, args.to, recipe, args.store, args.half, args.fresh, args.device)
+        try:
+            document = prefect_api.call(train, *order)
+        except HTTPError:
+            made = published(Path(args.to))
+            if made is None or made == known:
+                raise
+            document = made
+            give_up()
+            say("The Prefect server went away at the end of the training, which is done all the same.", stderr=True)
     if args.json:
         print_json(document)
         return 0

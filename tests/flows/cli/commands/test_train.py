@@ -1,11 +1,16 @@
 import json
+import threading
+import time
 
 import pytest
 import torch
+from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
 from flows.cli import main
 from tests.support.models import TINY
+from tests.support.prefect_command import reporting_to
 from tests.support.surveys import snapshot, write_survey
+from tests.support.tcp_proxy import tcp_proxy
 
 
 @pytest.fixture
@@ -35,6 +40,30 @@ def test_a_recipe_with_changes_is_trained_and_shown(place, capsys):
     document = json.loads(capsys.readouterr().out)
     assert document["recipe"]["pretraining"] is None
     assert len(document["history"]["training"]) == 1
+
+
+@pytest.mark.slow
+def test_a_training_outlives_a_server_that_goes_away(place, capsys, prefect_server, monkeypatch):
+    words = ["train", "survey", "--to", "out", "--recipe", "recipe.json", "--set", "epochs=3", "--device", "cpu"]
+    with (
+        tcp_proxy(prefect_server) as (proxy, url),
+        reporting_to(url),
+        temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}),
+    ):
+        monkeypatch.setenv("PREFECT_API_URL", url)
+
+        def cut_once_it_trains():
+            while not list((place / "out").glob("state/*")):
+                time.sleep(0.01)
+            proxy.cut()
+
+        threading.Thread(target=cut_once_it_trains, daemon=True).start()
+        assert main([*words, "--json"]) == 0
+    shown = capsys.readouterr()
+    assert "went away at the end of the training, which is done all the same" in shown.err
+    document = json.loads(shown.out)
+    assert len(document["history"]["training"]) == 3
+    assert (place / "out" / "model.safetensors").exists()
 
 
 @pytest.mark.parametrize(
