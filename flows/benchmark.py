@@ -1,5 +1,6 @@
 """The benchmark: a sweep's cells as runs of their own, and what their numbers say together."""
 
+import uuid
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC
@@ -11,9 +12,11 @@ from prefect.runtime import flow_run
 
 from flows.parameters import DEFAULT_STORE, store_root
 from flows.run import run
+from inference.contract.object_keys import RESERVED
 from inference.contract.run_request import RunRequest
 from inference.errors import BadInput, CosmicError, RunIncomplete
 from inference.rank_results.publish_summary import summary_key
+from inference.storage.lease import HeldLease, Lease
 from inference.storage.store import Store
 from tasks.check_sweep import check_sweep
 from tasks.compare import compare_with_last_good
@@ -74,6 +77,7 @@ def benchmark(
     Raises:
         BadInput: the sweep or the gate is wrong, the sweep is too expensive, or it varies the memory of a function
             that is not there.
+        LeaseHeldError: another process measures this sweep into the same results.
         CosmicError: every run failed; the report is published before.
     """
     tag_flow_run("benchmark")
@@ -87,7 +91,7 @@ def benchmark(
         check_budget(expect(loaded, root), max_cost)
     with credentials(aws_credentials):
         check_sweep(loaded, root)
-    with credentials(aws_credentials), _memory_given_back(loaded):
+    with credentials(aws_credentials), _held(loaded, root), _memory_given_back(loaded):
         source = None
         if loaded.survey is not None and loaded.survey.samples is not None:
             source = simulate_survey(loaded.survey.samples, loaded.survey.seed)
@@ -102,6 +106,14 @@ def benchmark(
     if len(document["failed"]) == document["runs"]:
         raise CosmicError(f"every run of the sweep failed, the first because {document['failed'][0]['error']}")
     return document
+
+
+def _held(sweep: Sweep, root: str) -> AbstractContextManager[HeldLease]:
+    """The sweep's results, which two processes at once would take from one another, cell by cell."""
+    bucket, place = str(sweep.request["bucket"]), f"{sweep.results}/{sweep.name}"
+    holder = f"cosmic bench {uuid.uuid4().hex[:8]}"
+    what = f"the sweep {sweep.name} in {bucket}/{sweep.results}"
+    return Lease(Store(root), bucket, f"{RESERVED}/sweeps/{place}", holder, what).keep(temporary=True)
 
 
 def _sets_memory(sweep: Sweep, cell: PlannedCell) -> bool:

@@ -12,6 +12,7 @@ from prefect import flow
 from flows.benchmark import benchmark
 from flows.parameters import DEFAULT_STORE, store_root
 from inference.errors import BadInput, CosmicError
+from inference.storage.lease import lease_beside
 from inference.storage.store import S3_ROOT, Store, check_writable
 from tasks.aws.emulator import emulated_here
 from tasks.aws.stack import install
@@ -68,10 +69,17 @@ def reproduce(scale: str = "small", store: str = DEFAULT_STORE, folder: str = "r
 
     Raises:
         BadInput: something was wrong before the first galaxy was simulated.
+        LeaseHeldError: another process makes this reproduction.
         CosmicError: a run of a sweep failed; the page is written all the same, and says so.
     """
     check_reproduction(scale, store, folder)
     tag_flow_run("reproduce")
+    place = Path(folder).expanduser().resolve()
+    with lease_beside(place, "cosmic reproduce", f"the reproduction in {folder}").keep(temporary=True):
+        return _reproduce(scale, store, folder)
+
+
+def _reproduce(scale: str, store: str, folder: str) -> dict[str, Any]:
     wanted, root, there = SCALES[scale], store_root(store), cores()
     sweeps = sweeps_of(wanted, there)
     expected = {name: expected_s(sweep, there) for name, sweep in sweeps.items()}

@@ -6,6 +6,7 @@ from flows import benchmark as module
 from flows.benchmark import benchmark
 from inference.errors import BadInput, CosmicError
 from inference.partitions.partition import write_partition
+from inference.storage.lease import LeaseHeldError
 from tasks.aws.function_configuration import memory_of
 from tasks.compare import LAST_GOOD
 from tests.support.surveys import random_survey
@@ -47,6 +48,13 @@ def test_sweep_started_again_runs_no_finished_cell(sweep, store, monkeypatch):
     assert [run["document"]["run_id"] for run in again["measurements"]] == [
         run["document"]["run_id"] for run in first["measurements"]
     ]
+
+
+def test_sweep_that_another_process_measures_is_refused(sweep, store):
+    loaded = module.load_sweep(sweep, None)
+    with module._held(loaded, str(store)), pytest.raises(LeaseHeldError, match=r"the sweep tiny in .* is held by run"):
+        benchmark(sweep, None, str(store))
+    assert not (store / BUCKET / "results").exists()
 
 
 @pytest.mark.parametrize("content", ["{", "[" * 100_000, '{"missing_ranks": [], "ranks_resumed": 0}'])

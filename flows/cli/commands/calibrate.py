@@ -5,7 +5,7 @@ from pathlib import Path
 
 from flows.cli.options import add_json, add_store, bucket_and_path
 from flows.cli.terminal import print_json, say
-from inference.errors import StoreError
+from inference.storage.atomic_write import atomic_write
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,10 +31,8 @@ def main(args: argparse.Namespace) -> int:
     key, calibration = calibrate_run(store, bucket, path, partial=args.partial)
     store.write(bucket, key, calibration.to_json())
     if args.to is not None:
-        try:
-            args.to.write_bytes(calibration.to_json())
-        except OSError as error:
-            raise StoreError(f"cannot write {args.to}: {error.strerror}") from None
+        with atomic_write(args.to) as partial:
+            partial.write_bytes(calibration.to_json())
     facts = dict(calibration.made)
     if args.json:
         print_json({"key": f"{bucket}/{key}", "sha256": calibration.sha256, **facts})

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flows.cli.options import add_json, add_store, bucket_and_path
+from flows.cli.outputs import held_output
 from flows.cli.terminal import print_json, say
 from inference.errors import BadInput
 from inference.storage.atomic_write import atomic_write
@@ -43,11 +44,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    """Assemble, write."""
-    from inference.storage.store import Store
-    from tasks.run_results.catalogue import open_catalogue, read_catalogue
-    from tasks.run_results.catalogue_formats import SUFFIXES, csv_header
-    from tasks.run_results.catalogue_hats import write_hats
+    """Find the format and the file, then make it."""
+    from tasks.run_results.catalogue_formats import SUFFIXES
 
     suffixes = SUFFIXES | {"qp": ".hdf5", "rubin": ".parquet", "hats": ""}
     by_suffix = {suffix: name for name, suffix in SUFFIXES.items()} | {".xml": "votable", ".hdf5": "qp"}
@@ -56,6 +54,17 @@ def main(args: argparse.Namespace) -> int:
     if form is None:
         raise BadInput(f"{args.to} does not tell the format: name it with --format")
     target = args.to or Path(f"redshifts{suffixes[form]}")
+    with held_output(target, "catalogue"):
+        return _make(args, form, target)
+
+
+def _make(args: argparse.Namespace, form: str, target: Path) -> int:
+    """Assemble, write."""
+    from inference.storage.store import Store
+    from tasks.run_results.catalogue import open_catalogue, read_catalogue
+    from tasks.run_results.catalogue_formats import csv_header
+    from tasks.run_results.catalogue_hats import write_hats
+
     header = target.with_name(f"{target.name}.json") if form == "csv" else None
     for path in (target, header):
         if path is not None and path.exists() and not args.overwrite:

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from flows.cli.options import add_json, bucket_and_path
+from flows.cli.outputs import held_output
 from flows.cli.terminal import print_json, say
 from inference.contract.validation import shorten
 from inference.errors import BadInput, StoreError
@@ -36,10 +37,8 @@ def main(args: argparse.Namespace) -> int:
         raise BadInput(f"OUT must end in .safetensors, not {shorten(args.out, 80)}")
     data = new_model(args.size, args.seed)
     place = _Bucket(args.out) if args.out.startswith(S3_ROOT) else _File(args.out)
-    there = place.content()
-    if there is not None and there != data and not args.overwrite:
+    if not place.write(data, overwrite=args.overwrite):
         raise BadInput(f"{args.out} is another model: name another file, or give --overwrite")
-    place.write(data)
     facts = {
         "model": args.out,
         "size": args.size,
@@ -62,18 +61,17 @@ class _File:
     def __init__(self, out: str) -> None:
         self.path = Path(out).expanduser()
 
-    def content(self) -> bytes | None:
-        """What is there."""
+    def write(self, data: bytes, *, overwrite: bool) -> bool:
+        """Write it; False where another model is there, which stays."""
         try:
-            return self.path.read_bytes()
-        except FileNotFoundError:
-            return None
+            with held_output(self.path, "model"):
+                if not overwrite and self.path.exists() and self.path.read_bytes() != data:
+                    return False
+                with atomic_write(self.path) as partial:
+                    partial.write_bytes(data)
+                return True
         except OSError as error:
             raise BadInput(f"cannot write {self.path}: {error.strerror}") from None
-
-    def write(self, data: bytes) -> None:
-        with atomic_write(self.path) as partial:
-            partial.write_bytes(data)
 
 
 class _Bucket:
@@ -83,15 +81,14 @@ class _Bucket:
         self.store = Store(S3_ROOT)
         self.bucket, self.key = bucket_and_path(out.removeprefix(S3_ROOT), "OUT", "s3://bucket/key")
 
-    def content(self) -> bytes | None:
-        """What is there."""
+    def write(self, data: bytes, *, overwrite: bool) -> bool:
+        """Write it; False where another model is there, which stays."""
         try:
             if not self.store.has_bucket(self.bucket):
                 raise BadInput(f"OUT: there is no bucket {self.bucket}: `cosmic init {self.bucket} --store s3://`")
-            there = self.store.head(self.bucket, self.key)
-            return None if there is None else self.store.read(self.bucket, self.key)
+            if not overwrite:
+                return self.store.create(self.bucket, self.key, data)
         except StoreError as error:  # nothing has been written yet
             raise BadInput(str(error)) from error
-
-    def write(self, data: bytes) -> None:
         self.store.write(self.bucket, self.key, data)
+        return True

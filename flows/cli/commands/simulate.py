@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from flows.cli import prefect_server as prefect_api
+from flows.cli.outputs import held_output
 from flows.cli.terminal import say
 from inference.errors import BadInput
 from inference.storage.atomic_write import atomic_write
@@ -37,7 +38,6 @@ def main(args: argparse.Namespace) -> int:
     from inference.contract.survey_facts import SurveyFacts
     from inference.partitions.partition import write_partition
     from inference.runs.plan import SUFFIXES
-    from inference.storage.store import Store, check_writable
     from tasks.reporting.terminal import bar
     from tasks.simulation.survey import Conditions, check, simulate
 
@@ -46,29 +46,30 @@ def main(args: argparse.Namespace) -> int:
     given = {"pixel": args.pixel_scale, "seeing": args.seeing, "shallower": args.shallower}
     conditions = Conditions(**{name: value for name, value in given.items() if value is not None})
     check(args.samples, args.seed, 1 if args.workers is None else args.workers, conditions)
-    check_writable(Store(args.out.parent))
-    done = 0
-    with bar("galaxies", args.samples) as show:
+    with held_output(args.out, "simulate") as held:
+        done = 0
+        with bar("galaxies", args.samples) as show:
 
-        def progress(count: int) -> None:
-            nonlocal done
-            done += count
-            show(done)
+            def progress(count: int) -> None:
+                nonlocal done
+                done += count
+                show(done)
 
-        survey = simulate(args.samples, args.seed, args.workers, progress, conditions)
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    facts = SurveyFacts.of_sdss_bands(conditions.pixel)
-    write_partition(args.out, survey.images, survey.magnitudes, survey.redshifts, facts)
-    if not args.no_page:
-        prefect_api.hush(verbose=False)
-        from tasks.simulation.report import survey_page
+            survey = simulate(args.samples, args.seed, args.workers, progress, conditions)
+        held.check()
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+        facts = SurveyFacts.of_sdss_bands(conditions.pixel)
+        write_partition(args.out, survey.images, survey.magnitudes, survey.redshifts, facts)
+        if not args.no_page:
+            prefect_api.hush(verbose=False)
+            from tasks.simulation.report import survey_page
 
-        page = args.out.with_suffix(".html")
-        with atomic_write(page) as partial:
-            partial.write_text(survey_page(survey, args.seed, conditions))
-        say(f"{page}: sample cut-outs, colours and noise to look at")
-    say(
-        f"{args.out}: {args.samples:,} galaxies, {args.out.stat().st_size / 1e6:.1f} MB,"
-        f" redshift {survey.redshifts.min():.3f} to {survey.redshifts.max():.3f}"
-    )
+            page = args.out.with_suffix(".html")
+            with atomic_write(page) as partial:
+                partial.write_text(survey_page(survey, args.seed, conditions))
+            say(f"{page}: sample cut-outs, colours and noise to look at")
+        say(
+            f"{args.out}: {args.samples:,} galaxies, {args.out.stat().st_size / 1e6:.1f} MB,"
+            f" redshift {survey.redshifts.min():.3f} to {survey.redshifts.max():.3f}"
+        )
     return 0
