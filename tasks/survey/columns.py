@@ -70,16 +70,33 @@ PREDICTION = Wanted(
 # The five magnitudes are called all alike; the first pattern of which all five are there counts.
 MAGNITUDES = (
     *("mag_{}", "{}_mag", "dered_{}", "dered_mag_{}", "modelMag_{}", "cModelMag_{}", "psfMag_{}", "petroMag_{}"),
+    *("fiberMag_{}", "deVMag_{}", "expMag_{}", "mag_model_{}", "mag_cmodel_{}", "mag_{}_dered", "gaap_mag_{}"),
     *("mag_{}_lsst", "mag_{}_cModel", "{}_cModelMag", "{}_psfMag", "{}_kronMag", "{}_cmodel_mag", "{}cmodel_mag"),
-    *("{}_psfflux_mag", "mag_auto_{}", "MAG_GAAP_{}", "{}_mag_auto", "{}mag", "{}PMag", "{}_lsst", "sdss_{}", "{}"),
+    *(
+        "{}_psfflux_mag",
+        "{}_petro",
+        "{}_psf",
+        "mag_auto_{}",
+        "MAG_GAAP_{}",
+        "{}_mag_auto",
+        "{}mag",
+        "{}PMag",
+        "{}_lsst",
+        "sdss_{}",
+        "{}",
+    ),
 )
 R_MAGNITUDE = Wanted(
     "r magnitude", "--magnitudes", tuple(pattern.format("r") for pattern in MAGNITUDES if pattern != "{}"), ranked=True
 )
 # Columns of several values a row, which `tasks.survey.table_file` calls NAME[0], NAME[1], ...
 VECTORS = ("MODELMAG", "CMODELMAG", "PSFMAG", "PETROMAG", "MAG")
-# Fluxes in nanomaggies, where no magnitudes are found.
-FLUXES = ("flux_{}", "modelFlux_{}", "cModelFlux_{}", "psfFlux_{}")
+# Fluxes, where no magnitudes are found, and their unit where the file states none.
+FLUXES = {
+    **dict.fromkeys(("flux_{}", "modelFlux_{}", "cModelFlux_{}", "psfFlux_{}"), "nanomaggy"),
+    **dict.fromkeys(("{}_cModelFlux", "{}_kronFlux", "{}_psfFlux", "{}_gaap1p0Flux"), "nJy"),  # as Rubin has them
+    "maggies_{}": "maggy",
+}
 FLUX_VECTORS = ("MODELFLUX", "CMODELFLUX", "ELPETRO_FLUX", "SERSIC_FLUX", "PETROFLUX", "NMGY", "PSFFLUX")
 _PLACES = {5: 0, 7: 2}  # in a vector of u g r i z, and of FUV NUV u g r i z: where u is
 
@@ -180,8 +197,8 @@ class Resolver:
                 found = self._use(REDSHIFT.what, self._only(likely, REDSHIFT))
         return self._noted(found, REDSHIFT)
 
-    def magnitudes(self, asked: Sequence[str] | None = None) -> tuple[list[str], bool]:
-        """The five columns of magnitudes, in the order u g r i z, and whether they hold fluxes in nanomaggies instead.
+    def magnitudes(self, asked: Sequence[str] | None = None) -> tuple[list[str], str | None]:
+        """The five columns of magnitudes, u g r i z; or of fluxes, and the unit that they are taken to have.
 
         Args:
             asked: five names, or the one of a column of five or seven values a row.
@@ -196,19 +213,25 @@ class Resolver:
                 raise BadInput(
                     f"--magnitudes must name five columns, in the order u,g,r,i,z, not {','.join(asked)!r:.80}"
                 )
-            return self._use_bands(found), False
+            return self._use_bands(found), None
         sets = [*map(self._five, MAGNITUDES), *map(self._vector, VECTORS)]
         magnitudes = [columns for columns in sets if columns]
-        fluxes = [columns for columns in [*map(self._five, FLUXES), *map(self._vector, FLUX_VECTORS)] if columns]
+        units = dict.fromkeys(FLUX_VECTORS, "nanomaggy") | FLUXES
+        found_fluxes = {
+            name: self._five(name) if "{}" in name else self._vector(name) for name in (*FLUXES, *FLUX_VECTORS)
+        }
+        fluxes = [columns for columns in found_fluxes.values() if columns]
         if not magnitudes and not fluxes:
             raise BadInput(self._no_magnitudes())
         first, *others = magnitudes or fluxes
         if others:
             shown = "; ".join(_range(columns) for columns in others)
             self.notes.append(f"{shown} could be the magnitudes too: --magnitudes takes others")
+        unit = None
         if not magnitudes:
-            self.notes.append(f"magnitudes are computed from {_range(first)}, taken as nanomaggies")
-        return self._use_bands(first), not magnitudes
+            unit = next(units[name] for name, columns in found_fluxes.items() if columns == first)
+            self.notes.append(f"magnitudes are computed from {_range(first)}, taken as {unit} where no unit is stated")
+        return self._use_bands(first), unit
 
     def named(self, asked: str, option: str) -> str:
         """The column of a name that somebody gave: as it is written, or in another case.
@@ -253,7 +276,13 @@ class Resolver:
                 f"{self.table} has {' and '.join(map(_range, whole))}, each of which could be the magnitudes:"
                 " choose with --magnitudes"
             )
-        return whole[0] if whole else None
+        if whole:
+            return whole[0]
+        # Each band in a spelling of its own; a bare letter's case distinguishes a magnitude from a redshift.
+        bands = {band: [found[band] for found in spellings.values() if band in found] for band in BANDS}
+        return (
+            [bands[band][0] for band in BANDS] if pattern != "{}" and all(len(b) == 1 for b in bands.values()) else None
+        )
 
     def _vector(self, name: str) -> list[str] | None:
         """The five columns of a vector column."""

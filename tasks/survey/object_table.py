@@ -1,5 +1,7 @@
 """The table of a survey's objects: ids, magnitudes, cut-outs' names; redshifts and places where known."""
 
+import gzip
+import re
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,17 +12,21 @@ import pandas as pd
 
 from inference.contract.plausible import FLUX, MAGNITUDE, REDSHIFT
 from inference.contract.sample import BAND_NAMES as BANDS
+from inference.contract.validation import shorten
 from inference.errors import BadInput
 from tasks.survey.columns import DEC, OBJECT_ID, RA, ColumnOptions, Resolver
 from tasks.survey.cutout_files import IMAGES, find_cutouts
 from tasks.survey.table_file import TableFile, as_text, numbers, read_table_file
-from tasks.survey.units import DEGREES, MAGNITUDES, NO_UNIT, nanomaggies
+from tasks.survey.units import ANGLES, DEGREES, MAGNITUDES, NO_UNIT, nanomaggies
 
 TABLES = (
     *(".parquet", ".fits", ".fit", ".csv", ".csv.gz", ".tsv", ".ecsv", ".vot", ".xml", ".hdf5", ".h5"),
-    *(".vot.gz", ".tsv.gz", ".ecsv.gz"),
+    *(".vot.gz", ".tsv.gz", ".ecsv.gz", ".fits.gz", ".fit.gz"),
 )
 _ZERO_POINT = 22.5  # AB magnitude of one nanomaggy
+# An integer of 16 digits or more that went through a double, in text.
+_ROUNDED = re.compile(r"\d\.\d{5,}[eE]\+?(?:1[5-9]|2\d)$|\d{16,}\.0+$")
+_SEXAGESIMAL = re.compile(r"[+-]?\d{1,3}(?::|h|d| )\s*\d{1,2}(?::|m| )\s*\d{1,2}(?:\.\d*)?s?$")
 _EXACT = {8: 2**53, 4: 2**24, 2: 2**11}  # beyond it a float of so many bytes cannot hold every whole number
 
 
@@ -89,7 +95,7 @@ def _is_table(path: Path) -> bool:
     from astropy.io import fits
 
     try:
-        with path.open("rb") as start:
+        with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as start:
             header = start.read(2880)  # the first block tells of most cut-outs, of which there may be millions
             if not any(f"NAXIS   = {axes:20d}".encode() in header for axes in (0, 1)):
                 return False
@@ -150,10 +156,16 @@ class TableReader:
 
     def magnitudes(self, asked: Sequence[str] | None) -> np.ndarray:
         """AB magnitudes, (N, 5), NaN where masked; computed from fluxes where there are no magnitudes."""
-        columns, are_fluxes = self.resolver.magnitudes(asked)
-        if not are_fluxes:
+        columns, unit = self.resolver.magnitudes(asked)
+        if unit is None:
+            redshifts = [column for column in columns if asked is None and self.holds_redshifts(column)]
+            if redshifts:
+                raise BadInput(
+                    f"{self.name}: the column {redshifts[0]} holds redshifts, not magnitudes: name five columns with"
+                    " --magnitudes"
+                )
             return np.stack([self.numbers(column, MAGNITUDES) for column in columns], axis=1)
-        fluxes = np.stack([self._fluxes(column) for column in columns], axis=1)
+        fluxes = np.stack([self._fluxes(column, unit) for column in columns], axis=1)
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.where(FLUX.measured(fluxes), _ZERO_POINT - 2.5 * np.log10(fluxes), np.nan)
 
@@ -173,7 +185,10 @@ class TableReader:
         """
         if column is None:
             return np.full(len(self._table.frame), np.nan)
-        values = self.numbers(column, DEGREES)
+        unit = self._table.units.get(column, "").strip().lower()
+        values = _sexagesimal(self._table.frame[column], largest)
+        if values is None:
+            values = self.numbers(column, (*DEGREES, *ANGLES)) * ANGLES.get(unit, 1.0)
         if (np.abs(values[np.isfinite(values)]) > largest).any():
             raise BadInput(f"{self.name}: the column {column} goes beyond {largest:g} degrees")
         return values
@@ -190,12 +205,21 @@ class TableReader:
         try:
             return numbers(self._table.frame[column])
         except ValueError:
-            raise BadInput(f"{self.name}: the column {column} holds something that is no number") from None
+            raise BadInput(
+                f"{self.name}: the column {column} holds something that is no number{self._first_text(column)}"
+            ) from None
 
-    def _fluxes(self, column: str) -> np.ndarray:
-        unit = self._table.units.get(column, "").strip()
-        factor = nanomaggies(unit, f"{self.name}: the column {column}") if unit else 1.0
-        return factor * self.numbers(column, (unit,))
+    def _first_text(self, column: str) -> str:
+        """The first cell that is no number, and its row."""
+        cells = self._table.frame[column]
+        wrong = pd.to_numeric(cells, errors="coerce").isna() & cells.notna()
+        row = int(np.argmax(wrong.to_numpy()))
+        return f", {shorten(str(cells.iloc[row]), 40)} in row {row + 1}" if wrong.any() else ""
+
+    def _fluxes(self, column: str, unit: str) -> np.ndarray:
+        stated = self._table.units.get(column, "").strip()
+        factor = nanomaggies(stated or unit, f"{self.name}: the column {column}")
+        return factor * self.numbers(column, (stated,))
 
     def holds_redshifts(self, column: str) -> bool:
         """Whether a column called `z` holds redshifts and no magnitudes."""
@@ -231,4 +255,26 @@ def object_ids(values: pd.Series, table: str) -> np.ndarray:
                 f" {limit:,} or more, which have lost their last digits: store them as integers or text, or name"
                 " another column with --id"
             )
-    return np.array([as_text(value) for value in values], dtype=object)
+    ids = np.array([as_text(value) for value in values], dtype=object)
+    rounded = [one for one in ids if _ROUNDED.match(one)] if not pd.api.types.is_numeric_dtype(values.dtype) else []
+    if rounded:
+        raise BadInput(
+            f"{table}: the column {values.name} has {len(rounded):,} object ids such as {shorten(rounded[0], 40)},"
+            " which a spreadsheet rounded: export them as text, or name another column with --id"
+        )
+    return ids
+
+
+def _sexagesimal(values: pd.Series, largest: float) -> np.ndarray | None:
+    """Degrees from `12:34:56.7` or `12h34m56.7s`, hours where they go to 360 degrees; None where it is another form."""
+    from astropy import units
+    from astropy.coordinates import Angle
+
+    cells = [] if pd.api.types.is_numeric_dtype(values.dtype) else [as_text(value) for value in values]
+    known = [cell for cell in cells if cell]
+    if not known or not all(_SEXAGESIMAL.match(cell) for cell in known):
+        return None
+    unit = units.hourangle if largest > 180 else units.deg
+    found = np.full(len(cells), np.nan)
+    found[[bool(cell) for cell in cells]] = Angle(known, unit=unit).deg
+    return found

@@ -20,6 +20,7 @@ import pandas as pd
 
 from inference.contract.validation import sanitize_text
 from inference.errors import BadInput
+from tasks.survey.table_text import UTF_16, read_text
 
 MOST_COLUMNS = 10_000
 _MOST_ROWS = 50_000_000
@@ -74,6 +75,8 @@ def _read(path: Path, part: str | None) -> TableFile:
     if start.startswith(_GZIP):
         source = io.BytesIO(_unpacked(path))
         start = source.getvalue()[:2880]
+    if start.startswith(b"PK") and b"[Content_Types].xml" in start:
+        raise BadInput(f"{path} is an Excel workbook: save the sheet as CSV")
     for magic, kind in _PACKED.items():
         if start.startswith(magic):
             raise BadInput(f"{path} is packed with {kind}: unpack it first")
@@ -95,12 +98,12 @@ def _read(path: Path, part: str | None) -> TableFile:
     text = start.removeprefix(b"\xef\xbb\xbf").lstrip()
     if text.startswith(b"<") or path.suffix.lower() in {".vot", ".xml"}:
         return _checked(path, _votable(path, data, part))
-    if b"\0" in start:
+    if b"\0" in start and not start.startswith(UTF_16):
         raise BadInput(f"{path} is no table of FITS, VOTable, Parquet, HDF5, ECSV or text")
     if text.startswith(b"# %ECSV "):
         return _checked(path, _ecsv(data))
-    from tasks.survey.table_text import read_text
-
+    if text.startswith((b"{", b"[")):
+        raise BadInput(f"{path} is JSON, which is not read as a table: save it as CSV or Parquet")
     frame, units = read_text(data, str(path), MOST_COLUMNS)
     return _checked(path, TableFile(frame, "text", units))
 

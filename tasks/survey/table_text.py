@@ -6,6 +6,7 @@ object id keeps its zeros, its `e05` and all its digits.
 
 import csv
 import io
+import re
 import warnings
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,9 @@ from inference.errors import BadInput
 
 _DELIMITERS = ",\t;|"
 _MISSING = ["", "NA", "N/A", "NaN", "nan", "NULL", "null", "None", "--", "..."]
+UTF_16 = (b"\xff\xfe", b"\xfe\xff")  # how text of spreadsheets may begin
+_DECIMAL_COMMA = r"[+-]?\d+(?:,\d+)?(?:[eE][+-]?\d+)?"
+_COUNT = re.compile(r"\(\d+ rows?\)$")
 _HEAD = 1 << 20  # bytes among which the header's lines are looked for
 
 
@@ -41,10 +45,7 @@ def read_text(data: bytes, name: str, most_columns: int) -> tuple[pd.DataFrame, 
     Raises:
         BadInput: naming the file: it has no header, too many columns, or rows of more cells than the header.
     """
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        text = data.decode("latin-1")
+    text = _decoded(data)
     layout = _layout(text[:_HEAD].splitlines(), name)
     if len(layout.names) > most_columns:
         raise BadInput(f"{name} has {len(layout.names):,} columns; {most_columns:,} is the limit")
@@ -70,7 +71,30 @@ def read_text(data: bytes, name: str, most_columns: int) -> tuple[pd.DataFrame, 
     except pd.errors.ParserWarning:
         raise BadInput(f"{name} has rows of more cells than its header, which names {len(layout.names)}") from None
     table.columns = pd.Index(layout.names)
+    if layout.delimiter == "|":
+        table = table.apply(lambda cells: cells.str.strip())
+    if layout.delimiter not in {",", None}:
+        _mend_decimal_commas(table)
+    if len(table) and _COUNT.match(str(table.iloc[-1, 0])):  # `(12 rows)`, with which psql ends
+        table = table.iloc[:-1]
     return table, layout.units
+
+
+def _decoded(data: bytes) -> str:
+    if data.startswith(UTF_16):
+        return data.decode("utf-16", "replace")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return data.decode("latin-1")
+
+
+def _mend_decimal_commas(table: pd.DataFrame) -> None:
+    """Numbers as `20,92`, which spreadsheets write between semicolons, with a decimal point."""
+    for place in range(table.shape[1]):
+        known = table.iloc[:, place].dropna()
+        if len(known) and "," in known.iloc[0] and known.str.fullmatch(_DECIMAL_COMMA).all():
+            table.isetitem(place, table.iloc[:, place].str.replace(",", ".").to_numpy())
 
 
 def _layout(lines: list[str], name: str) -> _Layout:
@@ -90,7 +114,7 @@ def _layout(lines: list[str], name: str) -> _Layout:
     rows = at + 1
     units: dict[str, str] = {}
     for further in range(at + 1, min(at + 4, len(lines))):  # VizieR: names, units, dashes
-        if set("".join(_cells(lines[further], delimiter_or_blanks))) == {"-"}:
+        if set("".join(_cells(lines[further], delimiter_or_blanks))) <= {"-", "+"} and any(cells):
             rows = further + 1
             if further == at + 2:
                 stated = zip(cells, _cells(lines[at + 1], delimiter_or_blanks), strict=False)

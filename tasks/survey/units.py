@@ -1,5 +1,6 @@
 """Units as catalogues and images spell them."""
 
+import math
 import re
 from functools import lru_cache
 from pathlib import Path
@@ -9,6 +10,10 @@ from inference.errors import BadInput
 # The first is what messages call it.
 MAGNITUDES = ("mag", "mags", "magnitude", "magnitudes", "AB", "ABmag", "AB mag", "mag(AB)", "mag (AB)", "mag_AB")
 DEGREES = ("deg", "degree", "degrees")
+ANGLES = {  # degrees in one
+    **dict.fromkeys(("rad", "radian", "radians"), 180 / math.pi),
+    **dict.fromkeys(("hourangle", "hour", "hours", "h"), 15.0),
+}
 NO_UNIT = ("", "dimensionless", "redshift", "none", "-", "---")
 _SPELLINGS = {
     **dict.fromkeys(("nanomaggies", "nanomaggy", "nmgy", "nmaggy", "nmaggies", "nmgys", "nanomgy"), "nmgy"),

@@ -71,7 +71,7 @@ class TestMagnitudes:
     def test_magnitudes_are_found_under_each_pattern_in_any_case(self, pattern):
         for names in (five(pattern), five(pattern.upper()), five(pattern, BANDS.upper())):
             found = resolver("objid", *reversed(names))
-            assert found.magnitudes() == (names, False)
+            assert found.magnitudes() == (names, None)
             assert found.used == {f"{band} magnitude": name for band, name in zip(BANDS, names, strict=True)}
 
     def test_magnitudes_in_the_exact_case_come_before_others(self):
@@ -99,15 +99,17 @@ class TestMagnitudes:
     def test_magnitudes_may_be_a_column_of_vectors(self, length, first):
         names = [f"MODELMAG[{number}]" for number in range(length)]
         wanted = names[first : first + 5]
-        assert resolver("OBJID", *names).magnitudes() == (wanted, False)
+        assert resolver("OBJID", *names).magnitudes() == (wanted, None)
         others = [f"MINE[{number}]" for number in range(length)]
         assert resolver(*others).magnitudes(["mine"])[0] == others[first : first + 5]
 
     def test_magnitudes_are_computed_from_fluxes_where_there_are_none(self):
         found = resolver(*five("flux_{}"))
-        assert found.magnitudes() == (five("flux_{}"), True)
-        assert found.notes == ["magnitudes are computed from flux_u ... flux_z, taken as nanomaggies"]
-        assert resolver(*five("flux_{}"), *five("mag_{}")).magnitudes() == (five("mag_{}"), False)
+        assert found.magnitudes() == (five("flux_{}"), "nanomaggy")
+        assert found.notes == [
+            "magnitudes are computed from flux_u ... flux_z, taken as nanomaggy where no unit is stated"
+        ]
+        assert resolver(*five("flux_{}"), *five("mag_{}")).magnitudes() == (five("mag_{}"), None)
 
     def test_magnitudes_that_lack_a_band_say_which(self):
         with pytest.raises(BadInput, match=r"magnitudes in g r z \(mag_g, ...\) and none in u i: the model takes u g"):

@@ -8,6 +8,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from astropy import units
+from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.table import Table
 
@@ -128,7 +130,45 @@ def hats(path):
     (path / "hats.properties").write_text("obs_collection=mine\n")
 
 
+def bars_of_psql(path):
+    rows = [list(columns()), *map(list, zip(*columns().values(), strict=True))]
+    lines = [" | ".join(f" {cell}" for cell in row) for row in rows]
+    lines.insert(1, "-+-".join("---" for _ in rows[0]))
+    path.write_text("\n".join([*lines, f"({N} rows)", ""]))
+
+
+def decimal_commas(path):
+    text(delimiter=";")(path)
+    path.write_text(path.read_text().replace(".", ","))
+
+
+def sexagesimal(path):
+    place = SkyCoord(RA, DEC, unit="deg")
+    table = columns() | {"ra": place.ra.to_string("hour", sep=":", precision=9), "dec": place.dec.to_string(sep=":")}
+    Table(table).write(path, format="ascii.csv")
+
+
+def radians(path):
+    table = Table(columns(place=("coord_ra", "coord_dec")))
+    for name in ("coord_ra", "coord_dec"):
+        table[name] = np.radians(table[name]) * units.rad
+    table.write(path, format="fits")
+
+
+def fluxes_of_rubin(path):
+    table = columns("{}_cModelFlux", ids="objectId")
+    for band in "ugriz":
+        table[f"{band}_cModelFlux"] = 10 ** (0.4 * (31.4 - table[f"{band}_cModelFlux"])) * 1.0000036
+    pq.write_table(pa.table(table), path)
+
+
 FORMS = {
+    "CSV in UTF-16": text(encoding="utf-16"),
+    "CSV with semicolons and decimal commas": decimal_commas,
+    "CSV with each band in a case of its own": text(
+        pack=lambda data: data.replace(b"u,g", b"Mag_u,MAG_g").replace(b",r,i,z,z_spec", b",mag_r,mag_i,Mag_Z,z_spec")
+    ),
+    "text of psql": bars_of_psql,
     "CSV": text(),
     "CSV of SkyServer": text(head="#Table1\n"),
     "CSV with a byte-order mark": text(encoding="utf-8-sig"),
@@ -159,6 +199,45 @@ FORMS = {
     "Parquet of HSC": parquet,
     "HATS": hats,
 }
+
+
+@pytest.mark.parametrize("write", [sexagesimal, radians], ids=["sexagesimal", "radians"])
+def test_places_in_other_units_become_degrees(tmp_path, write):
+    write(tmp_path / "table")
+    objects = read_objects(tmp_path / "table", tmp_path, ColumnOptions())
+    np.testing.assert_allclose(objects.ra, RA, atol=1e-8)
+    np.testing.assert_allclose(objects.dec, DEC, atol=1e-4)
+
+
+def test_fluxes_without_a_unit_are_in_that_of_their_survey(tmp_path):
+    fluxes_of_rubin(tmp_path / "t.parquet")
+    objects = read_objects(tmp_path / "t.parquet", tmp_path, ColumnOptions())
+    np.testing.assert_allclose(objects.magnitudes, MAGNITUDES, atol=1e-4)
+    assert any("taken as nJy where no unit is stated" in note for note in objects.notes)
+
+
+def test_a_redshift_that_is_called_as_the_last_band_is_not_its_magnitude(tmp_path):
+    table = columns()
+    table["Z"], table["z"] = table["z"], table.pop("z_spec")
+    Table(table).write(tmp_path / "t.fits")
+    with pytest.raises(BadInput, match="the column z holds redshifts, not magnitudes: name five columns with --magn"):
+        read_objects(tmp_path / "t.fits", tmp_path, ColumnOptions())
+    options = ColumnOptions(magnitudes=list("ugriZ"), redshift="z")
+    np.testing.assert_array_equal(read_objects(tmp_path / "t.fits", tmp_path, options).magnitudes, MAGNITUDES)
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b'[{"objid": 1}]', "is JSON, which is not read as a table: save it as CSV or Parquet"),
+        (b"PK\x03\x04 [Content_Types].xml", "is an Excel workbook: save the sheet as CSV"),
+        (b"objid,u,g,r,i,z\n1,20,19,x,17,16\n", "r holds something that is no number, 'x' in row 1"),
+    ],
+)
+def test_what_is_no_table_says_what_it_is(tmp_path, content, why):
+    (tmp_path / "t.csv").write_bytes(content)
+    with pytest.raises(BadInput, match=why):
+        read_objects(tmp_path / "t.csv", tmp_path, ColumnOptions())
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -192,6 +271,12 @@ class TestIds:
         table = pa.table(columns() | {"objid": pa.array([int(IDS[0]), None, int(IDS[2]), int(IDS[3])], pa.int64())})
         pq.write_table(table, tmp_path / "t.parquet")
         assert self.ids(tmp_path / "t.parquet") == [IDS[0], "", IDS[2], IDS[3]]
+
+    @pytest.mark.parametrize("name", ["1.23764872069375e+18", "1.23764872069375E18", "1237648720693755918.0"])
+    def test_of_text_that_was_rounded_are_refused(self, tmp_path, name):
+        (tmp_path / "t.csv").write_text(f"objid,u,g,r,i,z\n{name},20,19,18,17,16")
+        with pytest.raises(BadInput, match=r"objid has 1 object ids such as '1\.?23.*', which a spreadsheet rounded"):
+            self.ids(tmp_path / "t.csv")
 
     @pytest.mark.parametrize(("dtype", "limit"), [(np.float64, "9,007,199,254,740,992"), (np.float32, "16,777,216")])
     def test_of_floating_point_that_lost_digits_are_refused(self, tmp_path, dtype, limit):
