@@ -11,6 +11,7 @@ from tasks.executors.local import LocalExecutor
 from tasks.executors.step_functions import StepFunctionsExecutor
 
 EXECUTORS = ("local", "lambda", "step-functions", "dask")
+ON_AWS = ("lambda", "step-functions")  # those whose ranks are calls of a function
 
 
 def placed(request: RunRequest, executor: Executor) -> RunRequest:
