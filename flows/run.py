@@ -25,7 +25,6 @@ from tasks.fan_out import fan_out
 from tasks.invocations.journal import Journal
 from tasks.invocations.ledger import Ledger
 from tasks.invocations.stored import keep_executions
-from tasks.partition import partition_dataset
 from tasks.plan import plan_ranks
 from tasks.planning.foretold import kept, one_line
 from tasks.prefect_support.assets import file_asset, making, stored_asset
@@ -109,6 +108,8 @@ def run(
             listing, store_of_run = prepared.listing, Store(root)
             data = stored_asset(store_of_run, checked.data_bucket, checked.data_prefix)
             if checked.partition is not None and listing is None:
+                from tasks.partition import partition_dataset  # with pandas, which else comes beside the ranks
+
                 cut = making(partition_dataset, [data], [file_asset(checked.partition.source)])
                 listing = tuple(cut(checked, checked.partition, root, run_id))
             stage = making(stage_scripts, *model_lineage(prepared))

@@ -8,11 +8,9 @@ time has /tmp.
 
 import fcntl
 import os
-import re
 import shutil
 import subprocess
-import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cache
 from itertools import count
@@ -52,7 +50,7 @@ def own_scratch() -> Iterator[Path]:
 
 
 @contextmanager
-def at_tmp(scratch: Path, key: str, named: Iterable[str] = ()) -> Iterator[list[str]]:
+def at_tmp(scratch: Path, key: str, environment: Mapping[str, str] = os.environ) -> Iterator[list[str]]:
     """Make `/tmp/<key>` what `scratch/<key>` is, for a command with the words that are yielded before it.
 
     What such a command writes to /tmp is its own, and is gone when the block is left.
@@ -60,8 +58,7 @@ def at_tmp(scratch: Path, key: str, named: Iterable[str] = ()) -> Iterator[list[
     Args:
         scratch: the folder of the copies.
         key: of the script's folder, or of its only file; what stands first in it is what the script sees as its own.
-        named: texts with paths in them that the script needs; what lies there in the machine's /tmp is seen. Other
-            folders of it are seen unless the script's own text has their name: it makes that one.
+        environment: the script's; files of the machine's /tmp that it names are seen, too.
 
     Raises:
         RankFailed: the place is taken by something that is not ours, and this machine allows no private one.
@@ -69,7 +66,7 @@ def at_tmp(scratch: Path, key: str, named: Iterable[str] = ()) -> Iterator[list[
     top = key.partition("/")[0]
     if words := namespace():
         own = scratch / _OWN
-        _make_own(own, scratch / top, [*named, *sys.path, sys.executable, sys.base_prefix])
+        _make_own(own, scratch / top, environment)
         try:
             yield [*words, "sh", "-c", _MOUNT, "sh", str(own), str(scratch), top, _BEFORE]
         finally:
@@ -95,9 +92,9 @@ def namespace() -> tuple[str, ...]:
     return words if subprocess.run(tried, capture_output=True, check=False).returncode == 0 else ()
 
 
-def _make_own(own: Path, copy: Path, named: Iterable[str]) -> None:
+def _make_own(own: Path, copy: Path, environment: Mapping[str, str]) -> None:
     """A folder to be a script's /tmp: a place for the copy, and links to what is seen of the machine's /tmp."""
-    text, needed = _text_of(copy), "\0".join(named)
+    named = "\0".join(environment.values())
     try:
         if own.exists():  # of a worker that was killed
             shutil.rmtree(own)
@@ -107,20 +104,11 @@ def _make_own(own: Path, copy: Path, named: Iterable[str]) -> None:
         else:
             (own / copy.name).touch()
         for path in TMP.iterdir():
-            seen = str(path) in needed or ((path.is_dir() or path.is_socket()) and not _is_word(path.name, text))
+            seen = path.is_dir() or path.is_socket() or str(path) in named
             if seen and path.name not in (copy.name, _OWN, _BEFORE):
                 (own / path.name).symlink_to(Path(_BEFORE) / path.name)
     except OSError as error:
         raise RankFailed(f"the script's own /tmp cannot be made in {own}: {error.strerror}") from None
-
-
-def _text_of(copy: Path) -> str:
-    sources = copy.rglob("*.py") if copy.is_dir() else [copy]
-    return "\n".join(source.read_text(errors="replace") for source in sources if source.is_file())
-
-
-def _is_word(name: str, text: str) -> bool:
-    return name in text and re.search(rf"(?<![\w.-]){re.escape(name)}(?![\w-])", text) is not None
 
 
 @contextmanager

@@ -21,11 +21,11 @@ from tasks.aws.lambda_errors import HINTS, NO_MEMORY, TIME_OUT, failure_kind
 from tasks.aws.logs import with_billed_durations, with_report
 from tasks.aws.session import client, explain
 from tasks.executors.base import FINAL_ERRORS, Call, Executor, NothingRan, checked_result, measured
-from tasks.executors.lambda_client import MAX_PAYLOAD, LambdaClient, Reply, Timers
+from tasks.executors.lambda_client import LambdaClient, Reply, Timers
+from tasks.executors.lambda_limits import ACCOUNT_CONCURRENCY, MAX_PAYLOAD, full_jitter
 from tasks.executors.threads import DaemonThreads
 from tasks.invocations.invocation import Invocation
 
-ACCOUNT_CONCURRENCY = 1_000  # ranks in flight at most: an account's own limit, unless raised
 _FOLLOW_UPS = 32  # threads that ask the store about calls
 _OVERHEAD_S = 30.0  # above the function's time limit, before this side gives up waiting
 
@@ -245,17 +245,3 @@ def _is_refusal(failure: BaseException) -> bool:
         status = int(failure.response["ResponseMetadata"]["HTTPStatusCode"])
         return status == 429 or status >= 500
     return isinstance(failure, EndpointConnectionError | ConnectTimeoutError)
-
-
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 20.0
-
-
-def full_jitter(refusals: int, uniform: float) -> float:
-    """Seconds to wait after so many refusals in a row: anything up to a bound that doubles, 0.2 s to 20 s.
-
-    Args:
-        refusals: 1 after the first.
-        uniform: 0 to 1, drawn anew each time ("full jitter", AWS Architecture Blog, 2015), so that ranks that were
-            refused together do not come back together.
-    """
-    return uniform * min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(refusals - 1, 30))

@@ -26,8 +26,8 @@ from botocore.utils import get_environ_proxies
 from inference.storage import aws_identity
 from tasks.aws.report_line import Report, report_in
 from tasks.aws.session import client
+from tasks.executors.lambda_limits import MAX_PAYLOAD
 
-MAX_PAYLOAD = 6 * 2**20  # bytes of a synchronous invocation's event, and of its reply (Lambda quotas)
 CONNECT_TIMEOUT_S = 10
 _EVENT_LOOPS = 2  # what runs in them outside C takes turns anyway
 _SWEEP_S = 1.0

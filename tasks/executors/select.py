@@ -3,15 +3,12 @@
 from inference.contract.run_request import RunRequest
 from inference.errors import BadInput
 from inference.storage.store import S3_ROOT
-from tasks.executors.aws_lambda import LambdaExecutor
 from tasks.executors.base import Executor, cores
 from tasks.executors.cluster_file import Cluster
 from tasks.executors.gpus import visible_gpus
 from tasks.executors.local import LocalExecutor
-from tasks.executors.step_functions import StepFunctionsExecutor
 
 EXECUTORS = ("local", "lambda", "step-functions", "dask")
-ON_AWS = ("lambda", "step-functions")  # those whose ranks are calls of a function
 
 
 def placed(request: RunRequest, executor: Executor) -> RunRequest:
@@ -52,7 +49,11 @@ def executor_of(name: str, request: RunRequest, store_root: str, workers: int | 
     if name == "step-functions" and request.hedging:
         raise BadInput("hedging: a state machine calls its ranks itself and makes no backups; use --executor lambda")
     if name == "lambda":
+        from tasks.executors.aws_lambda import LambdaExecutor  # with the AWS clients, which local runs do without
+
         return LambdaExecutor(request.function_name, request.max_concurrency, request.rank_timeout)
+    from tasks.executors.step_functions import StepFunctionsExecutor
+
     return StepFunctionsExecutor(request.state_machine_arn, request.function_name, request.as_given())
 
 

@@ -6,16 +6,15 @@ Stat. Comput. 5, 300), whose slope is the density.
 
 import numpy as np
 
+from tasks.photoz.monotone import MonotoneCubic
+
 # Few, so that the slope between two of them, the density, is smooth with some hundred galaxies in a bin.
 LEVELS = np.array([0, 0.01, 0.025, 0.1, 0.15865525, 0.3, 0.5, 0.7, 0.84134475, 0.9, 0.975, 0.99, 1])
 
 
 def density_of(quantiles: np.ndarray, residuals: np.ndarray) -> np.ndarray:
     """The density of a bin's residuals, of the shape of `residuals`: the slope of a monotone cubic through LEVELS."""
-    from scipy.interpolate import PchipInterpolator
-
-    slope = PchipInterpolator(quantiles, LEVELS, extrapolate=False).derivative()
-    density: np.ndarray = np.nan_to_num(np.maximum(slope(residuals), 0.0), nan=0.0)
+    density: np.ndarray = np.nan_to_num(np.maximum(MonotoneCubic(quantiles, LEVELS).slope(residuals), 0.0), nan=0.0)
     return density
 
 
@@ -31,10 +30,8 @@ def subdivided(values: np.ndarray, parts: int = 4) -> np.ndarray:
 
 def inverse(quantiles: np.ndarray, levels: np.ndarray) -> np.ndarray:
     """The residuals at other levels than LEVELS, by the monotone cubic of `density_of`."""
-    from scipy.interpolate import PchipInterpolator
-
     points = subdivided(quantiles, 200)
-    cumulative = np.maximum.accumulate(PchipInterpolator(quantiles, LEVELS)(points))
+    cumulative = np.maximum.accumulate(MonotoneCubic(quantiles, LEVELS)(points))
     found: np.ndarray = np.interp(levels, cumulative, points)
     return found
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tasks.photoz.metrics import OUTLIER, compared, point_metrics
+from tasks.photoz.metrics import OUTLIER, compared, metrics_of_samples, point_metrics
 from tasks.reporting.formatting import number, percent
 from tasks.reporting.page import Stat
 from tasks.reporting.table import Column, Row, Table
@@ -18,6 +18,7 @@ FEWEST = 10  # galaxies for which an interval says anything
 _MOST, _LEAST = 1000, 200  # resamples
 _LARGEST = 50_000  # galaxies in a resample
 _BIN_RESAMPLES = 200
+_AT_ONCE = 100_000  # galaxies drawn together: what stays in the cache
 _DRAWS = 2e7  # galaxies drawn in all resamples together: a second or two
 BINS = 8
 DELTA = "d = (z_pred - z_spec) / (1 + z_spec)"
@@ -133,14 +134,17 @@ def intervals(
         return {}
     rng = np.random.default_rng(seed)
     size = min(count, _LARGEST)
-    drawn: dict[str, list[float]] = {}
-    for _ in range(resamples_for(size) if resamples is None else resamples):
-        rows = rng.integers(0, count, size)
-        for name, value in point_metrics(pred[rows], spec[rows]).items():
-            if value is not None:
-                drawn.setdefault(name, []).append(value)
+    left = resamples_for(size) if resamples is None else resamples
+    drawn: dict[str, list[np.ndarray]] = {}
+    while left:
+        together = min(left, max(_AT_ONCE // size, 1))  # numpy's calls cost more than a few galaxies
+        left -= together
+        rows = rng.integers(0, count, (together, size))
+        for name, values in metrics_of_samples(pred[rows], spec[rows]).items():
+            drawn.setdefault(name, []).append(values[~np.isnan(values)])
+    found = {name: np.concatenate(parts) for name, parts in drawn.items()}
     tail, scale, centre = (1 - LEVEL) / 2, math.sqrt(size / count), point_metrics(pred, spec)
-    ends = {name: np.quantile(values, [tail, 1 - tail]) for name, values in drawn.items()}
+    ends = {name: np.quantile(values, [tail, 1 - tail]) for name, values in found.items() if len(values)}
     if size < count:
         ends = {name: value + scale * (ends[name] - value) for name, value in centre.items() if value is not None}
     for name in ("outlier_fraction", "outlier_fraction_005", "outlier_fraction_rail"):

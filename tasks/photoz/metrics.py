@@ -78,24 +78,35 @@ def compared(z_pred: np.ndarray, z_spec: np.ndarray) -> tuple[np.ndarray, np.nda
 
 def point_metrics(pred: np.ndarray, spec: np.ndarray) -> dict[str, float | None]:
     """The metrics of `photoz_metrics` but for its counts, of redshifts that are all known: (N,), N at least 1."""
+    metrics = metrics_of_samples(pred[None], spec[None])
+    return {name: None if np.isnan(values[0]) else float(values[0]) for name, values in metrics.items()}
+
+
+def metrics_of_samples(pred: np.ndarray, spec: np.ndarray) -> dict[str, np.ndarray]:
+    """The same of many samples at once: (S, N) each, and (S,) of each metric, NaN where r2 is not known."""
     error = pred - spec
     delta = error / (1 + spec)
-    mse = np.mean(error**2)
-    low, high = np.quantile(delta, _CENTRAL_68, method="averaged_inverted_cdf")  # a galaxy counted twice is no news
-    deviation = np.median(np.abs(delta - np.median(delta)))
-    iqr = np.subtract(*np.quantile(delta, (0.75, 0.25))) / GAUSSIAN_IQR
+    absolute = np.abs(delta)
+    mse = np.mean(error**2, axis=1)
+    # A galaxy counted twice is no news: hence the method.
+    low, high = np.quantile(delta, _CENTRAL_68, method="averaged_inverted_cdf", axis=1)
+    median = np.median(delta, axis=1)
+    deviation = np.median(np.abs(delta - median[:, None]), axis=1)
+    third, first = np.quantile(delta, (0.75, 0.25), axis=1)
+    iqr = (third - first) / GAUSSIAN_IQR
+    alike = np.ptp(spec, axis=1) <= _SAME
     return {
-        "mae": float(np.mean(np.abs(error))),
-        "mse": float(mse),
-        "bias": float(np.mean(delta)),
-        "nmad": float(NMAD_FACTOR * deviation),
-        "nmad_14826": float(EXACT_NMAD_FACTOR * deviation),
-        "sigma68": float((high - low) / 2),
-        "precision": float(NMAD_FACTOR * np.median(np.abs(delta))),
-        "r2": float(1 - mse / np.var(spec)) if np.ptp(spec) > _SAME else None,
-        "outlier_fraction": float(np.mean(np.abs(delta) > OUTLIER)),
-        "outlier_fraction_005": float(np.mean(np.abs(delta) > 0.05)),
-        "bias_median": float(np.median(delta)),
-        "sigma_iqr": float(iqr),
-        "outlier_fraction_rail": float(np.mean(np.abs(delta) > max(0.06, 3 * iqr))),
+        "mae": np.mean(np.abs(error), axis=1),
+        "mse": mse,
+        "bias": np.mean(delta, axis=1),
+        "nmad": NMAD_FACTOR * deviation,
+        "nmad_14826": EXACT_NMAD_FACTOR * deviation,
+        "sigma68": (high - low) / 2,
+        "precision": NMAD_FACTOR * np.median(absolute, axis=1),
+        "r2": np.where(alike, np.nan, 1 - mse / np.where(alike, 1.0, np.var(spec, axis=1))),
+        "outlier_fraction": np.mean(absolute > OUTLIER, axis=1),
+        "outlier_fraction_005": np.mean(absolute > 0.05, axis=1),
+        "bias_median": median,
+        "sigma_iqr": iqr,
+        "outlier_fraction_rail": np.mean(absolute > np.maximum(0.06, 3 * iqr)[:, None], axis=1),
     }

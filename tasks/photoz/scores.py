@@ -11,6 +11,7 @@ from inference.contract.plausible import REDSHIFT
 from tasks.photoz.calibration import BOUNDS, Calibration
 from tasks.photoz.distribution import LEVELS, density_of
 from tasks.photoz.metric_intervals import edges_of
+from tasks.photoz.monotone import MonotoneCubic
 from tasks.reporting.formatting import number, percent
 from tasks.reporting.page import Stat
 from tasks.reporting.table import Column, Row, Table
@@ -59,20 +60,22 @@ def score(calibration: Calibration, z_pred: np.ndarray, z_spec: np.ndarray, mag_
 
 def _of_bin(quantiles: np.ndarray, residuals: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """PIT, CRPS and CDE term of residuals that share one distribution, in units of the residual."""
-    from scipy.integrate import cumulative_trapezoid
-    from scipy.interpolate import PchipInterpolator
-
     low, high = quantiles[0], quantiles[-1]
     grid = np.unique(np.concatenate([np.linspace(low, high, _GRID), quantiles]))
-    cdf = np.clip(PchipInterpolator(quantiles, LEVELS)(grid), 0.0, 1.0)
-    below = cumulative_trapezoid(cdf**2, grid, initial=0.0)
-    above = cumulative_trapezoid((1 - cdf) ** 2, grid, initial=0.0)
+    cdf = np.clip(MonotoneCubic(quantiles, LEVELS)(grid), 0.0, 1.0)
+    below = _summed(cdf**2, grid)
+    above = _summed((1 - cdf) ** 2, grid)
     inside = np.clip(residuals, low, high)
     beyond = np.abs(residuals - inside)
     crps = np.interp(inside, grid, below) + above[-1] - np.interp(inside, grid, above) + beyond
     density = density_of(quantiles, grid)
     squared = float(np.trapezoid(density**2, grid))
     return np.interp(residuals, grid, cdf), crps, squared - 2 * density_of(quantiles, residuals)
+
+
+def _summed(values: np.ndarray, grid: np.ndarray) -> np.ndarray:
+    """The integral up to each point of the grid, by the trapezoidal rule; 0 at the first."""
+    return np.concatenate([[0.0], np.cumsum(np.diff(grid) * (values[1:] + values[:-1]) / 2)])
 
 
 def covered(rows: pd.DataFrame) -> dict[str, np.ndarray]:

@@ -2,8 +2,7 @@
 
 from dataclasses import dataclass
 
-from tasks.executors.aws_lambda import ACCOUNT_CONCURRENCY
-from tasks.executors.lambda_client import MAX_PAYLOAD
+from tasks.executors.lambda_limits import ACCOUNT_CONCURRENCY, MAX_PAYLOAD
 from tasks.planning.simulated_run import Configuration
 from tasks.planning.stages import StageModel
 

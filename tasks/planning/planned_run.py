@@ -13,8 +13,8 @@ from inference.model.onnx_file import is_onnx_file
 from inference.model.tensor_shapes import parameters_of
 from inference.runs.plan import assign, select_files, world_size_of
 from inference.storage.store import Store, StoredObject
-from tasks.executors.aws_lambda import ACCOUNT_CONCURRENCY
 from tasks.executors.base import Executor, cores
+from tasks.executors.lambda_limits import ACCOUNT_CONCURRENCY
 from tasks.planning.fit import comparable, fit
 from tasks.planning.history import PastRun, past_runs
 from tasks.planning.prediction import FEWEST, MOST, RANKS_IN_ALL, RANKS_OF_ONE, Prediction, predict

@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from inference.contract.rank_event import RankEvent
 from inference.contract.rank_result import RankResult
-from tasks.executors.aws_lambda import full_jitter
 from tasks.executors.base import Call, Executor, NothingRan, measured
+from tasks.executors.lambda_limits import full_jitter
 from tasks.planning.stages import Stages
 from tasks.planning.virtual_clock import VirtualClock
 

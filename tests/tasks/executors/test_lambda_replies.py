@@ -8,7 +8,7 @@ import pytest
 
 from inference.storage.store import Store
 from tasks.executors.aws_lambda import LambdaExecutor
-from tasks.executors.lambda_client import MAX_PAYLOAD
+from tasks.executors.lambda_limits import MAX_PAYLOAD
 from tests.support.corruption import corrupted_json
 from tests.support.scripted_lambda import Answer, serving
 from tests.support.wire_examples import EVENT, RESULT
