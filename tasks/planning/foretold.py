@@ -88,7 +88,7 @@ def one_line(prediction: Prediction) -> str:
     parts = [f"makespan {makespan.p50:,.1f} s ({makespan.low:,.1f} to {makespan.high:,.1f})"]
     parts.append(f"end to end {whole.p50:,.1f} s ({whole.low:,.1f} to {whole.high:,.1f})")
     parts.append("bill unknown" if bill is None else f"bill {usd(bill.p50)} ({usd(bill.low)} to {usd(bill.high)})")
-    return f"Expected: {', '.join(parts)} ({prediction.source})"
+    return f"Expected: {', '.join(parts)} ({prediction.source.partition(':')[0]})"
 
 
 def kept(prediction: Prediction) -> dict[str, Any]:

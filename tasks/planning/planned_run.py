@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from statistics import median
 from typing import Any
 
 from inference.contract.run_request import RunRequest
@@ -103,7 +104,12 @@ def parameters_of_model(request: RunRequest, weights: Weights | None = None) -> 
 
 
 def model_of(
-    runs: Sequence[PastRun], wanted: dict[str, Any], place: Place, *, parameters: int | None
+    runs: Sequence[PastRun],
+    wanted: dict[str, Any],
+    place: Place,
+    *,
+    parameters: int | None,
+    samples: Sequence[int] = (),
 ) -> tuple[StageModel, list[str]]:
     """The stage model of a planned run, from earlier ones if any tell of it, else as shipped; and notes.
 
@@ -112,6 +118,7 @@ def model_of(
         wanted: the planned run's kind (`PastRun.kind`).
         place: where it runs.
         parameters: of its model (`parameters_of_model`).
+        samples: galaxies of each planned rank, where a note is wanted if no earlier rank had about as many.
     """
     base = shipped(place.executor, parameters=parameters)
     best, notes = comparable(runs, wanted)
@@ -123,6 +130,13 @@ def model_of(
         processors = float(max(cores() // int(workers), 1))
     elif memory := best[-1].document.get("function_memory_mb"):
         processors = lambda_processors(int(memory))
+    seen = sorted(rank.samples for run in best for rank in run.ranks)
+    if samples and not seen[0] / 2 <= median(samples) <= 2 * seen[-1]:
+        there = f"{seen[0]:,}" if seen[0] == seen[-1] else f"{seen[0]:,} to {seen[-1]:,}"
+        notes.append(
+            f"earlier ranks had {there} galaxies, and this run's have {median(samples):,.0f}:"
+            " the prediction reaches beyond what was measured"
+        )
     count = len(best)
     ranks = sum(len(run.ranks) for run in best)
     source = f"fitted from {count} earlier run{'s' * (count > 1)} of this kind with {ranks:,} ranks"
@@ -186,7 +200,7 @@ def predict_request(
         notes.append(f"earlier runs cannot be read: {error}")
     configuration = Configuration(request, place, samples, executor in {"lambda", "step-functions"})
     kind, parameters = kind_of(request, store, executor, place, weights), parameters_of_model(request, weights)
-    model, more = model_of(runs, kind, place, parameters=parameters)
+    model, more = model_of(runs, kind, place, parameters=parameters, samples=samples)
     fewest = FEWEST if len(samples) <= RANKS_OF_ONE else 1
     simulated = max(min(at_most[0], at_most[1] // len(samples)), fewest)
     return predict(configuration, model, partitions, [*notes, *more], runs=simulated)

@@ -2,8 +2,9 @@ import pytest
 
 from inference.contract.run_request import RunRequest
 from inference.errors import BadInput
-from tasks.planning.planned_run import predict_request
+from tasks.planning.planned_run import model_of, place_of, predict_request
 from tests.support.surveys import SIZES, request_of
+from tests.tasks.planning.test_fit import KIND, past
 
 PAPER = {"model": None, "partition": {"source": "none.pt", "size": "50MB"}}
 
@@ -33,3 +34,12 @@ def test_partitions_too_large_for_the_memory_fail_a_check(store):
 def test_a_request_without_partitions_is_refused(store):
     with pytest.raises(BadInput, match="no partitions"):
         predict_request(RunRequest.read(request_of(data_prefix="none")), str(store), "local", 2)
+
+
+@pytest.mark.parametrize(
+    ("samples", "is_said"), [((100,), False), ((60, 400, 400), False), ((401, 401), True), ((40,), True)]
+)
+def test_ranks_of_another_size_than_any_before_are_said(samples, is_said):
+    place = place_of(RunRequest.read(request_of()), "local", 1)
+    _, notes = model_of([past(samples=(100, 200))], dict(KIND), place, parameters=None, samples=samples)
+    assert any(f"and this run's have {samples[-1]}: the prediction reaches beyond" in note for note in notes) == is_said
