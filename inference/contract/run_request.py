@@ -95,7 +95,7 @@ class RunRequest(BaseModel):
         file_limit: at most so many partitions are used, in `order`.
         batch_size: samples a batch.
         result_path: folder in `bucket` under which everything that the run writes lies.
-        data_bucket, data_prefix: the folder of the partitions; "" is the bucket's root.
+        data_bucket, data_prefix: the folder of the partitions; "" is the bucket's root, without its folders.
         world_size: ranks; default min(file_limit, files there are), and file_limit itself with `script` or a
             lexicographic order, as in the replaced system. More ranks than files reuse files round robin.
         order: of the files: `natural` (2 before 10) or `lexicographic` (as the replaced system listed them).
@@ -188,8 +188,8 @@ class RunRequest(BaseModel):
                 raise BadInput(
                     f"{name} must not go through a folder called {RESERVED}: leases and staged files lie there"
                 )
-        results, data = f"{self.result_path}/", f"{self.data_prefix}/" if self.data_prefix else ""
-        if self.partition is not None and not data:
+        results, data = f"{self.result_path}/", f"{self.data_prefix}/"
+        if self.partition is not None and not self.data_prefix:
             raise BadInput(
                 "data_prefix is empty, and partitions are made in a folder: name one, or leave out partition"
             )

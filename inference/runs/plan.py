@@ -10,6 +10,7 @@ from inference.contract.object_keys import RESERVED, natural_order
 from inference.contract.rank_event import RankEvent
 from inference.contract.run_request import RunRequest
 from inference.contract.script import Script
+from inference.contract.validation import sanitize_text
 from inference.errors import BadInput
 from inference.storage.store import Store, StoredObject
 
@@ -83,13 +84,19 @@ def check_complete(store: Store, bucket: str, prefix: str) -> None:
 def select_files(listing: Sequence[StoredObject], request: RunRequest) -> list[StoredObject]:
     """The partitions among the objects listed, in the request's order, at most `file_limit` of them.
 
+    In a bucket's root these are the files there; models, results and partitions of another size lie in folders. Where
+    it has none, those in its folders are taken, unless it is the bucket of the results.
+
     Raises:
         BadInput: there is none.
     """
     files = [stored for stored in listing if stored.key.endswith(SUFFIXES) and RESERVED not in stored.key.split("/")]
+    if not request.data_prefix:
+        own = [stored for stored in files if "/" not in stored.key]
+        files = own or (files if request.bucket != request.data_bucket else [])
     if not files:
         raise BadInput(
-            f"no partitions (.pt or .safetensors) under {request.data_bucket}/{request.data_prefix}/:"
+            f"no partitions (.pt or .safetensors) under {place_of_data(request)}:"
             " make some with `cosmic partition`, or correct data_bucket and data_prefix"
         )
     if request.order == "lexicographic":
@@ -97,6 +104,11 @@ def select_files(listing: Sequence[StoredObject], request: RunRequest) -> list[S
     else:
         files.sort(key=lambda stored: natural_order(stored.key))
     return files[: request.file_limit]
+
+
+def place_of_data(request: RunRequest) -> str:
+    """Where the partitions lie, as messages say it."""
+    return f"{request.data_bucket}/{request.data_prefix}".rstrip("/") + "/"
 
 
 def assign(files: Sequence[T], world_size: int) -> list[list[T]]:
@@ -181,6 +193,8 @@ def make_plan(request: RunRequest, listing: Sequence[StoredObject], workload: Mo
     ignored = len(listing) - sum(stored.key.endswith(SUFFIXES) for stored in listing)
     if ignored:
         notes.append(f"{ignored} objects under {folder}/ are no partitions and were ignored")
+    if not request.data_prefix and (folders := _folders_of(files)):
+        notes.append(f"data_prefix is empty, and partitions are read from the folders {sanitize_text(folders)[:200]}")
     if world_size > len(files):
         notes.append(f"{world_size} ranks reuse {len(files)} partitions round robin: metrics count each object once")
     model, script = (Model("", ""), workload) if isinstance(workload, Script) else (workload, None)
@@ -205,6 +219,10 @@ def make_plan(request: RunRequest, listing: Sequence[StoredObject], workload: Mo
         for rank, share in enumerate(assign(files, world_size))
     )
     return Plan(events=events, files=tuple(files), notes=tuple(notes))
+
+
+def _folders_of(files: Sequence[StoredObject]) -> str:
+    return ", ".join(dict.fromkeys(stored.key.rpartition("/")[0] for stored in files if "/" in stored.key))
 
 
 def payload(request: RunRequest, plan: Plan, run_id: str) -> dict[str, Any]:

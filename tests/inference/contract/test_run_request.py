@@ -51,10 +51,9 @@ def test_a_key_that_leaves_its_place_is_refused_by_name(key, value):
         RunRequest.read(REQUEST | {key: value})
 
 
-def test_an_empty_data_prefix_is_the_root_of_a_bucket_without_results():
-    assert RunRequest.read(REQUEST | {"data_prefix": "", "data_bucket": "other"}).data_prefix == ""
-    with pytest.raises(BadInput, match="lie in one another"):
-        RunRequest.read(REQUEST | {"data_prefix": ""})
+@pytest.mark.parametrize("bucket", ["other", REQUEST["bucket"]])
+def test_an_empty_data_prefix_is_the_root_of_any_bucket(bucket):
+    assert RunRequest.read(REQUEST | {"data_prefix": "", "data_bucket": bucket}).data_prefix == ""
 
 
 def test_partitions_are_not_made_in_the_root_of_a_bucket():

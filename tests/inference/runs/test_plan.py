@@ -125,10 +125,27 @@ def test_the_payload_keeps_every_key_of_the_request_as_it_was_written():
     assert payload(req, plan(req, listing("1.pt", "2.pt")), "run-1").items() >= written.items()
 
 
-def test_the_root_of_a_bucket_gives_its_partitions_and_nothing_staged():
-    files = [StoredObject(key, 1000, key) for key in ("1.pt", ".cosmic/staged/model.safetensors", "2.pt")]
-    made = plan(request(data_bucket="galaxies", data_prefix=""), files)
-    assert [event.data_paths for event in made.events] == [("1.pt",), ("2.pt",)]
+def in_root(*keys, **changes):
+    change = {"data_bucket": "galaxies", "data_prefix": "", "file_limit": 10} | changes
+    return plan(request(**change), [StoredObject(key, 1000, key) for key in keys])
+
+
+def test_the_root_of_a_bucket_gives_its_files_and_nothing_in_folders():
+    keys = ("1.pt", ".cosmic/staged/model.safetensors", "2.pt", "payload.json", "models/a.safetensors", "50MB/1.pt")
+    for bucket in ("galaxies", request().bucket):
+        made = in_root(*keys, "results/1/predictions.pt", data_bucket=bucket)
+        assert [event.data_paths for event in made.events] == [("1.pt",), ("2.pt",)]
+
+
+def test_a_root_with_folders_alone_gives_their_partitions_and_says_so():
+    made = in_root("50MB/1.pt", "50MB/2.pt", "25MB/1.pt", "payload.json")
+    assert len(made.events) == 3
+    assert "data_prefix is empty, and partitions are read from the folders 25MB, 50MB" in made.notes
+
+
+def test_a_root_with_folders_alone_in_the_bucket_of_results_has_none():
+    with pytest.raises(BadInput, match=rf"no partitions .* under {request().bucket}/:"):
+        in_root("models/a.safetensors", "50MB/1.pt", data_bucket=request().bucket)
 
 
 def test_partitions_being_made_in_a_local_root_are_refused(tmp_path):
