@@ -4,7 +4,7 @@ Every reader of tensors calls it before it allocates, multiplies or reshapes any
 claim thousands of axes, or numbers of thousands of bits.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 MOST_AXES = 8  # images have four, weights of convolutions four
 _LARGEST = 1 << 48  # elements of a shape, its zeros left out; more than any file holds, and safe in 64-bit arithmetic
@@ -60,6 +60,28 @@ def check_layout(shape: object, strides: object, offset: object, available: int)
     if last >= available or start > available:
         raise ValueError("a tensor reaches beyond its data")
     return count
+
+
+def check_apart(spans: Iterable[tuple[int, int]]) -> None:
+    """Refuse tensors of one file that share bytes, where its format keeps them apart.
+
+    Args:
+        spans: first byte and end of each.
+
+    Raises:
+        ValueError: two of them overlap.
+
+    >>> check_apart([(8, 12), (0, 8), (8, 8)])
+    >>> check_apart([(0, 8), (4, 12)])
+    Traceback (most recent call last):
+    ...
+    ValueError: two tensors share bytes
+    """
+    reached = 0
+    for begin, end in sorted(span for span in spans if span[0] < span[1]):
+        if begin < reached:
+            raise ValueError("two tensors share bytes")
+        reached = end
 
 
 def is_contiguous(shape: Sequence[int], strides: Sequence[int]) -> bool:

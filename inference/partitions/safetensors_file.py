@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from inference.contract.json_text import parse_json
-from inference.contract.tensor_layout import count_elements
+from inference.contract.tensor_layout import check_apart, count_elements
 from inference.errors import BadPartition
 from inference.partitions.pt_file import Buffer
 
@@ -37,11 +37,17 @@ def read_tensors(buffer: Buffer, wanted: Iterable[str], name: str) -> dict[str, 
         Read-only views of the buffer, float32 or float64.
 
     Raises:
-        BadPartition: naming the file: truncated, damaged, or a tensor is neither F32 nor F64.
+        BadPartition: naming the file: truncated, damaged, two tensors share bytes, or one is neither F32 nor F64.
     """
     header, start = _header(buffer, name)
     data = np.frombuffer(buffer, np.uint8)[start:]
-    return {tensor: _view(data, header[tensor], f"{name}: tensor {tensor}") for tensor in wanted if tensor in header}
+    there = [tensor for tensor in wanted if tensor in header]
+    views = {tensor: _view(data, header[tensor], f"{name}: tensor {tensor}") for tensor in there}
+    try:
+        check_apart(tuple(header[tensor]["data_offsets"]) for tensor in there)
+    except ValueError as error:
+        raise BadPartition(f"{name}: {error} in the safetensors header") from None
+    return views
 
 
 def read_facts(buffer: Buffer, name: str) -> str | None:

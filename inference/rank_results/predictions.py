@@ -77,7 +77,7 @@ def decode(data: bytes, name: str) -> tuple[list[str], dict[str, np.ndarray]]:
         columns = load(data)
         header = parse_json(data[8 : 8 + int.from_bytes(data[:8], "little")], "its header")
         files = parse_json(header["__metadata__"]["files"], "its list of files")
-    except (SafetensorError, BadInput, KeyError, TypeError) as error:
+    except (SafetensorError, BadInput, KeyError, TypeError, ValueError) as error:
         raise BadInput(f"{name} is not a predictions file: {error}") from None
     if not isinstance(files, list) or not all(isinstance(file, str) and file.isprintable() for file in files):
         raise BadInput(f"{name} holds no list of the files that it is about")

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import safetensors
 
-from inference.contract.tensor_layout import check_layout
+from inference.contract.tensor_layout import check_layout, count_elements
 from inference.errors import BadInput
 from tasks.checkpoint_import.pickled import MAX_PICKLE, Refused, Storage, Weight, read_pickle
 
@@ -128,6 +128,7 @@ class _Safetensors:
             if tensor["dtype"] not in _SAFETENSORS:
                 raise Refused(f"its tensor {name[:60]!a} is of the type {tensor['dtype']}")
             shape = tuple(tensor["shape"])
+            count_elements(shape, len(tensor["data"]))
             strides = tuple(math.prod(shape[place + 1 :]) for place in range(len(shape)))
             weights[name] = Weight(Storage(name, _SAFETENSORS[tensor["dtype"]], 0, math.prod(shape)), 0, shape, strides)
         return cls({name: tensor["data"] for name, tensor in tensors.items()}), weights

@@ -12,7 +12,7 @@ import numpy as np
 from inference.contract.json_text import parse_json
 from inference.contract.sample import BAND_NAMES
 from inference.contract.survey_facts import SurveyFacts
-from inference.contract.tensor_layout import count_elements
+from inference.contract.tensor_layout import check_apart, count_elements
 from inference.errors import BadInput, BadPartition
 from inference.partitions.partition import Partition, open_partition
 from inference.partitions.safetensors_file import read_facts
@@ -223,6 +223,7 @@ def _safetensors(path: Path) -> tuple[dict[str, Values], SurveyFacts | None]:
         raise BadInput(f"{path} claims a safetensors header of {start - 8:,} bytes")
     header = parse_json(bytes(data[8:start]), f"the header of {path}")
     found: dict[str, Values] = {}
+    spans = []
     for key, entry in header.items():
         if key == "__metadata__" or entry["dtype"] not in _DTYPES:
             continue
@@ -232,7 +233,9 @@ def _safetensors(path: Path) -> tuple[dict[str, Values], SurveyFacts | None]:
         count = count_elements(entry["shape"], (end - begin) // dtype.itemsize)
         if count != math.prod(entry["shape"]) or count * dtype.itemsize != end - begin:
             raise BadInput(f"{path}: tensor {key!r:.60} claims another size than its shape has")
+        spans.append((begin, end))
         values = np.frombuffer(data, dtype, count, start + begin).reshape(entry["shape"])
         found[key] = _BFloat16(values) if entry["dtype"] == "BF16" else values
+    check_apart(spans)
     note = read_facts(bytes(data[:start]), str(path))
     return found, None if note is None else SurveyFacts.read(note, str(path))

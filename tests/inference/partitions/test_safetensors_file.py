@@ -75,6 +75,13 @@ def test_an_entry_that_lies_is_refused_by_file_and_tensor(changes):
         read_tensors(made(entry(**changes)), ("a",), "1")
 
 
+@pytest.mark.parametrize("begin", [0, 8, 20])
+def test_tensors_that_share_bytes_are_refused(begin):
+    header = entry() | {"b": {"dtype": "F32", "shape": [1], "data_offsets": [begin, begin + 4]}}
+    with pytest.raises(BadPartition, match=r"^1: two tensors share bytes in the safetensors header"):
+        read_tensors(made(header), ("a", "b"), "1")
+
+
 @pytest.mark.parametrize("value", [None, 7, "text", [], {}])
 def test_an_entry_that_is_none_is_refused(value):
     with pytest.raises(BadPartition, match=r"^1: tensor a "):

@@ -174,3 +174,9 @@ def test_predictions_of_older_versions_have_unknown_magnitudes():
     _, found = decode(save(older, {"files": '["1.pt"]'}), "a file")
     assert np.isnan(found["mag_r"]).all()
     assert found["mag_r"].dtype == np.float32
+
+
+def test_columns_of_thousands_of_axes_are_refused():
+    header = f'{{"z_pred":{{"dtype":"F32","shape":[{",".join(["1"] * 5_000)}],"data_offsets":[0,4]}}}}'.encode()
+    with pytest.raises(BadInput, match="p is not a predictions file"):
+        decode(len(header).to_bytes(8, "little") + header + bytes(4), "p")

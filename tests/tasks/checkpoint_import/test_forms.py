@@ -6,6 +6,7 @@ import datetime
 import io
 import pathlib
 import random
+import time
 
 import numpy as np
 import pytest
@@ -187,6 +188,15 @@ def test_safetensors_cut_short_or_of_other_types_are_refused(trained, tmp_path):
             imported(tmp_path, damaged, heads=3)
     with pytest.raises(BadCheckpoint, match="'a' is of the type F8_E4M3"):
         imported(tmp_path, safetensors_bytes({"a": torch.zeros(2).to(torch.float8_e4m3fn)}), heads=3)
+
+
+def test_safetensors_of_thousands_of_axes_are_refused_at_once(tmp_path):
+    shape = ",".join(["1"] * 200_000)
+    header = f'{{"a":{{"dtype":"F32","shape":[{shape}],"data_offsets":[0,4]}}}}'.encode()
+    began = time.process_time()
+    with pytest.raises(BadCheckpoint, match="damaged"):
+        imported(tmp_path, len(header).to_bytes(8, "little") + header + bytes(4), heads=3)
+    assert time.process_time() - began < 5
 
 
 def with_cells_own_epsilon(config):

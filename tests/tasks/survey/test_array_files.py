@@ -1,6 +1,7 @@
 """Every form of a survey in one file that docs/inputs.md lists, written by its own library and compared in numbers."""
 
 import dataclasses
+import json
 import os
 import pickle
 
@@ -350,3 +351,17 @@ def test_another_unit_of_the_pixels_is_converted(tmp_path):
     np.savez(tmp_path / "s.npz", **ARRAYS)
     found = next(open_galaxies(tmp_path / "s.npz", pixels=PixelOptions(unit="nJy")).batches(N)).images
     np.testing.assert_allclose(found, IMAGES / 3630.78, rtol=1e-5)
+
+
+def test_safetensors_whose_tensors_share_bytes_are_refused(tmp_path):
+    safetensors.numpy.save_file(ARRAYS, tmp_path / "s")
+    data = (tmp_path / "s").read_bytes()
+    length = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + length])
+    for entry in header.values():
+        begin, end = entry["data_offsets"]
+        entry["data_offsets"] = [0, end - begin]
+    text = json.dumps(header).encode()
+    (tmp_path / "s").write_bytes(len(text).to_bytes(8, "little") + text + data[8 + length :])
+    with pytest.raises(BadInput, match="two tensors share bytes"):
+        open_galaxies(tmp_path / "s")
