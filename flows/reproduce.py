@@ -11,6 +11,7 @@ from prefect import flow
 
 from flows.benchmark import benchmark
 from flows.parameters import DEFAULT_STORE, store_root
+from inference.contract.counted import counted
 from inference.errors import BadInput, CosmicError
 from inference.storage.lease import lease_beside
 from inference.storage.store import S3_ROOT, Store, check_writable
@@ -107,7 +108,9 @@ def _reproduce(scale: str, store: str, folder: str) -> dict[str, Any]:
     document = publish_reproduction(scale, documents, clock.elapsed_s, folder)
     failed = [f"{name}: {run['error']}" for name, sweep in documents.items() for run in sweep["failed"]]
     if failed:
-        raise CosmicError(f"{len(failed)} runs failed, and {document['page']} lacks them; the first is {failed[0]}")
+        raise CosmicError(
+            f"{counted(len(failed), 'run')} failed, and {document['page']} lacks them; the first is {failed[0]}"
+        )
     return document
 
 

@@ -11,6 +11,7 @@ from prefect.runtime import task_run
 from prefect.states import Completed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 
+from inference.contract.counted import counted
 from inference.contract.rank_event import RankEvent
 from tasks.dispatch.dispatcher import ATTEMPTS, Dispatcher, Limits
 from tasks.dispatch.grouping import side_by_side
@@ -20,7 +21,6 @@ from tasks.invocations.journal import Journal
 from tasks.invocations.ledger import Ledger
 from tasks.prefect_support.progress import ProgressArtifact
 from tasks.prefect_support.step import step
-from tasks.reporting.formatting import counted
 from tasks.reporting.terminal import bar
 
 
@@ -52,7 +52,7 @@ def _what_was_done(group: RankGroup) -> str:
     calls = reversed(list(group.dispatcher.ledger.invocations))  # of two copies of a rank, the first to end counts
     by_rank = {call.rank: call.result for call in calls if call.result is not None and call.rank in ranks}
     results = list(by_rank.values())
-    galaxies = counted(sum(result.samples for result in results), "galaxy", "galaxies")
+    galaxies = counted(sum(result.samples for result in results), "galaxy")
     seconds = sum(result.wall_total_s for result in results)
     if len(results) == 1:
         return f"{galaxies} in {seconds:.2f} s, attempt {results[0].attempt}, on {results[0].worker}"

@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from typing import Any
 
+from inference.contract.counted import counted
 from inference.contract.run_request import PartitionRequest, RunRequest
 from inference.storage.store import Store, StoredObject
 from tasks.prefect_support.artifacts import create_table_artifact
 from tasks.prefect_support.progress import shown_bar
 from tasks.prefect_support.step import making_step
-from tasks.reporting.formatting import counted, plain
+from tasks.reporting.formatting import plain
 from tasks.survey.making import Made, cut_file
 from tasks.survey.partitions import make_partitions
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from inference.contract.counted import counted
 from inference.contract.run_request import RunRequest
 from inference.contract.script import Script
 from inference.runs.begin import Start, start_run
@@ -50,6 +51,8 @@ def plan_ranks(
             for event in plan.events[:1000]
         ],
         key="cosmic-plan",
-        description=plain("; ".join([f"{plan.world_size} ranks, {len(plan.files)} partitions", *plan.notes])),
+        description=plain(
+            "; ".join([f"{counted(plan.world_size, 'rank')}, {counted(len(plan.files), 'partition')}", *plan.notes])
+        ),
     )
     return start

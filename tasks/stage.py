@@ -4,6 +4,7 @@ from pathlib import Path
 
 from prefect.assets import Asset
 
+from inference.contract.counted import counted
 from inference.contract.run_request import RunRequest
 from inference.contract.script import Script
 from inference.runs.plan import Model
@@ -49,7 +50,7 @@ def _stage_script(request: RunRequest, source: Path | None, store: Store) -> tup
     if source is not None and request.S3_object_name is not None:
         done = stage_folder(store, request.bucket, request.S3_object_name, source)
         text = (
-            f"From {plain(source)}: {done.uploaded} files uploaded ({done.bytes / 1e6:.2f} MB),"
+            f"From {plain(source)}: {counted(done.uploaded, 'file')} uploaded ({done.bytes / 1e6:.2f} MB),"
             f" {done.unchanged} unchanged, {done.removed} removed."
         )
     script = staged(store, request)

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from inference.contract.counted import counted
 from inference.contract.object_keys import calibration_key
 from inference.contract.run_request import RunRequest
 from inference.engines.columns import OUT_OF_DOMAIN
@@ -18,7 +19,6 @@ from tasks.photoz.metrics import photoz_metrics
 from tasks.photoz.scores import has_intervals, interval_scores
 from tasks.prefect_support.artifacts import create_table_artifact
 from tasks.prefect_support.step import step
-from tasks.reporting.formatting import counted
 from tasks.run_results.predictions_table import SCHEMA, write_predictions
 from tasks.run_results.summary import Summary, describe, rank_table
 from tasks.run_results.worst_objects import WorstObjects

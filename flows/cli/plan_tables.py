@@ -80,11 +80,12 @@ def show_best(request: "RunRequest", args: argparse.Namespace) -> int:
 
 def show_score(where: str, store_root: str, *, as_json: bool) -> int:
     """Print how good the predictions of all runs under a bucket were."""
+    from inference.contract.counted import counted
     from inference.contract.object_keys import checked_bucket
     from inference.storage.store import Store
     from tasks.planning.history import past_runs
     from tasks.planning.scoring import outcomes, scores
-    from tasks.reporting.formatting import DASH, counted
+    from tasks.reporting.formatting import DASH
     from tasks.run_results.expected import FIGURES
 
     bucket, _, folder = where.partition("/")

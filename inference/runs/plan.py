@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from inference.contract.counted import counted
 from inference.contract.object_keys import RESERVED, natural_order
 from inference.contract.rank_event import RankEvent
 from inference.contract.run_request import RunRequest
@@ -189,14 +190,19 @@ def make_plan(request: RunRequest, listing: Sequence[StoredObject], workload: Mo
     world_size = world_size_of(request, files)
     notes, folder = [], request.data_prefix or request.data_bucket
     if request.file_limit > len(files):
-        notes.append(f"file_limit is {request.file_limit} but {folder}/ holds {len(files)} partitions: all are used")
+        notes.append(
+            f"file_limit is {request.file_limit} but {folder}/ holds {counted(len(files), 'partition')}: all are used"
+        )
     ignored = len(listing) - sum(stored.key.endswith(SUFFIXES) for stored in listing)
     if ignored:
-        notes.append(f"{ignored} objects under {folder}/ are no partitions and were ignored")
+        verb = "is no partition and was" if ignored == 1 else "are no partitions and were"
+        notes.append(f"{counted(ignored, 'object')} under {folder}/ {verb} ignored")
     if not request.data_prefix and (folders := _folders_of(files)):
         notes.append(f"data_prefix is empty, and partitions are read from the folders {sanitize_text(folders)[:200]}")
     if world_size > len(files):
-        notes.append(f"{world_size} ranks reuse {len(files)} partitions round robin: metrics count each object once")
+        notes.append(
+            f"{world_size} ranks reuse {counted(len(files), 'partition')} round robin: metrics count each object once"
+        )
     model, script = (Model("", ""), workload) if isinstance(workload, Script) else (workload, None)
     events = tuple(
         event_of(

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from inference.contract.counted import counted
 from inference.errors import BadCheckpoint, BadInput
 from inference.model.checkpoint import content_hash, save
 from inference.model.config import AstroMAEConfig
@@ -166,7 +167,9 @@ def _filled(saved: SavedFile, assigned: Assignment, inferred: Inferred) -> tuple
         if narrow:
             weights[ours] = torch.nn.functional.pad(weights[ours], (1, 1, 1, 1))
     model.load_state_dict(weights, assign=True)
-    notes = [f"{count} tensors of {dtype} converted to float32" for dtype, count in sorted(converted.items())]
+    notes = [
+        f"{counted(count, 'tensor')} of {dtype} converted to float32" for dtype, count in sorted(converted.items())
+    ]
     if inferred.convolution_kernel == 1:
         notes.append("the 1x1 convolutions beside attention stored as 3x3 with zeros around, which computes the same")
     return model.eval(), tuple(notes)

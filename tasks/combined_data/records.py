@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+from inference.contract.counted import counted
 from inference.contract.json_text import parse_json
 from inference.contract.sample import BITS_PER_SAMPLE
 from inference.contract.validation import checked_int, is_number, shorten
@@ -199,7 +200,10 @@ def _against(records: Sequence[Record], planned: Planned) -> list[str]:
     warnings = []
     if count != planned.ranks:
         less = "fewer" if count < planned.ranks else "more"
-        warnings.append(f"{count:,} records are {less} than the {about}{planned.ranks:,} planned ({planned.how})")
+        warnings.append(
+            f"{counted(count, 'record is', 'records are')} {less} than the {about}{planned.ranks:,} planned"
+            f" ({planned.how})"
+        )
     if planned.data_paths:
         wanted = Counter(planned.data_paths)
         found = Counter(record.data_paths for record in records)

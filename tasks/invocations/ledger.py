@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
+from inference.contract.counted import counted
 from tasks.invocations.invocation import Invocation
 
 
@@ -76,7 +77,8 @@ class Ledger:
         if not made["invocations"]:
             return []
         return [
-            f"{made['ranks']} late ranks got {made['invocations']} backups, of which {made['faster']} were faster;"
+            f"{counted(made['ranks'], 'late rank')} got {counted(made['invocations'], 'backup')}, of which"
+            f" {made['faster']} {'was' if made['faster'] == 1 else 'were'} faster;"
             f" all are billed, {made['billed_s']:.1f} s of the backups' time"
         ]
 

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from inference.contract.counted import counted
 from inference.contract.json_text import parse_json
 from inference.contract.plausible import MAGNITUDE, PREDICTION, REDSHIFT
 from inference.contract.validation import shorten
@@ -248,7 +249,7 @@ def calibrate(
     pred, spec, mag = pred[whole], spec[whole], mag[whole]
     if len(pred) < FEWEST:
         raise BadInput(
-            f"{len(pred):,} galaxies with a known redshift and an r magnitude are too few to calibrate with:"
+            f"{counted(len(pred), 'galaxy')} with a known redshift and an r magnitude are too few to calibrate with:"
             f" {FEWEST} are needed"
         )
     left_out = int((~whole).sum())

@@ -12,6 +12,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
+from inference.contract.counted import counted
 from inference.contract.plausible import PREDICTION, REDSHIFT
 from tasks.photoz.metric_intervals import edges_of
 from tasks.photoz.metrics import OUTLIER, compared
@@ -68,7 +69,11 @@ def density(predictions: pd.DataFrame, metrics: Mapping[str, float | None]) -> s
         )
         legend_above(figure, *axes.get_legend_handles_labels())
         _colour_bar(figure, axes, cells, shrink=0.8)
-        return svg_of(figure, "density", f"Predicted against spectroscopic redshift of {len(z_spec)} galaxies")
+        return svg_of(
+            figure,
+            "density",
+            f"Predicted against spectroscopic redshift of {counted(len(z_spec), 'galaxy')}",
+        )
 
 
 def _colour_bar(figure: Figure, axes: Axes, cells: PolyCollection, shrink: float) -> None:
@@ -104,7 +109,7 @@ def _corner(metrics: Mapping[str, float | None], count: int, outside: int) -> It
         value = metrics.get(key)
         if value is not None and np.isfinite(value):
             yield f"{label} {form.format(value)}"
-    yield f"{count:,} galaxies"
+    yield f"{counted(count, 'galaxy')}"
     if outside:
         yield f"{outside:,} outside the frame"
 
@@ -148,7 +153,11 @@ def residuals(predictions: pd.DataFrame) -> str:
             axes.text(0.985, 0.03, note, transform=axes.transAxes, ha="right", va="bottom", fontsize=9)
         _colour_bar(figure, axes, cells, shrink=0.9)
         legend_above(figure, *axes.get_legend_handles_labels())
-        return svg_of(figure, "residuals", f"Residuals against spectroscopic redshift of {len(spec)} galaxies")
+        return svg_of(
+            figure,
+            "residuals",
+            f"Residuals against spectroscopic redshift of {counted(len(spec), 'galaxy')}",
+        )
 
 
 def _running(spec: np.ndarray, delta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -202,16 +211,22 @@ def distributions(predictions: pd.DataFrame) -> str:
         axes = figure.add_subplot()
         if len(spec):
             counts, _ = np.histogram(spec, edges)
-            axes.stairs(counts, edges, fill=True, color="#c9d1db", label=f"spectroscopic: {len(spec):,} galaxies")
+            axes.stairs(
+                counts,
+                edges,
+                fill=True,
+                color="#c9d1db",
+                label=f"spectroscopic: {counted(len(spec), 'galaxy')}",
+            )
         counts, _ = np.histogram(pred, edges)
-        axes.stairs(counts, edges, color=WARM, linewidth=1.8, label=f"predicted: {len(pred):,} galaxies")
+        axes.stairs(counts, edges, color=WARM, linewidth=1.8, label=f"predicted: {counted(len(pred), 'galaxy')}")
         axes.set_xlim(low, high)
         axes.set_ylim(0)
         axes.set_xlabel("redshift")
         axes.set_ylabel(f"galaxies in {edges[1] - edges[0]:.2g} of redshift")
         axes.yaxis.set_major_formatter("{x:,.0f}")
         legend_above(figure, *axes.get_legend_handles_labels())
-        return svg_of(figure, "distributions", f"Redshift distributions of {len(pred)} galaxies")
+        return svg_of(figure, "distributions", f"Redshift distributions of {counted(len(pred), 'galaxy')}")
 
 
 PIT_CAPTION = (
@@ -233,7 +248,7 @@ def pit_histogram(pit: np.ndarray) -> str:
         axes.stairs(counts / len(pit) / share, edges, color=WARM, linewidth=1.8)
         axes.axhline(1, color=INK, linewidth=0.9, linestyle=(0, (4, 3)))
         axes.set(xlim=(0, 1), ylim=(0, None), xlabel="PIT", ylabel="density of galaxies")
-        return svg_of(figure, "pit", f"Probability integral transforms of {len(pit)} galaxies")
+        return svg_of(figure, "pit", f"Probability integral transforms of {counted(len(pit), 'galaxy')}")
 
 
 def binned_metrics(rows: Sequence[Row], title: str, name: str) -> str:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from inference.contract.counted import counted
 from inference.contract.run_request import RunRequest
 from inference.errors import BadInput
 from inference.runs.plan import select_files
@@ -35,8 +36,7 @@ class Probe:
         """What is about to happen, for whoever pays."""
         price = "" if self.usd_p90 is None else f", at most {usd(self.usd_p90)} in nine of ten cases"
         where = " and ".join(f"{each.bucket}/{each.result_path}" for each in self.requests)
-        number = "1 rank" if self.ranks == 1 else f"{self.ranks} ranks"
-        return f"Probe: {number}, {TURNS} times, {executor}{price}; results go to {where}"
+        return f"Probe: {counted(self.ranks, 'rank')}, {TURNS} times, {executor}{price}; results go to {where}"
 
 
 def probe_of(request: RunRequest, store_root: str, executor: str, workers: int | None, cents: float = CENTS) -> Probe:
@@ -74,7 +74,7 @@ def probe_of(request: RunRequest, store_root: str, executor: str, workers: int |
     price = TURNS * expected.usd.p90
     if price > cents / 100:
         raise BadInput(
-            f"the probe of {ranks} ranks is expected to cost {usd(price)} ({expected.source}), more than the"
+            f"the probe of {counted(ranks, 'rank')} is expected to cost {usd(price)} ({expected.source}), more than the"
             f" {cents:g} cents that it may: `--probe {price * 100 * 1.05:.2g}` allows it"
         )
     return Probe(requests, ranks, price)

@@ -15,6 +15,8 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from inference.contract.counted import counted
+
 INK, PALE = "#1f2733", "#c9d1db"
 COLD, WARM = "#e69f00", "#0072b2"
 STAGES = {
@@ -62,7 +64,7 @@ def rank_time_histogram(ranks: pd.DataFrame) -> str:
             if not len(times):
                 continue
             counts, _ = np.histogram(times, edges)
-            label = f"{name}: {len(times):,} ranks, median {np.median(times):.3g} s"
+            label = f"{name}: {counted(len(times), 'rank')}, median {np.median(times):.3g} s"
             axes.bar(
                 edges[:-1],
                 counts,
@@ -80,7 +82,7 @@ def rank_time_histogram(ranks: pd.DataFrame) -> str:
         axes.set_xlabel("wall time of a rank in seconds")
         axes.set_ylabel("ranks")
         legend_above(figure, *axes.get_legend_handles_labels())
-        return svg_of(figure, "rank-times", f"Histogram of the wall times of {len(seconds)} ranks")
+        return svg_of(figure, "rank-times", f"Histogram of the wall times of {counted(len(seconds), 'rank')}")
 
 
 def legend_above(figure: Figure, handles: list[Any], labels: list[str], columns: int = 5) -> None:

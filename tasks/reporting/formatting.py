@@ -5,6 +5,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from inference.contract.counted import counted as counted  # for the templates
 from inference.contract.validation import sanitize_text
 
 DASH = "—"  # where a number is not known
@@ -92,15 +93,6 @@ def bit_rate(value: Any) -> str:
     steps = (1e9, "Gbit/s"), (1e6, "Mbit/s"), (1e3, "kbit/s")
     scale, unit = next((step for step in steps if known(value) and value >= step[0]), steps[-1])
     return number(value / scale if known(value) else None, unit)
-
-
-def counted(count: int, noun: str, plural: str = "") -> str:
-    """A count with its noun in singular or plural.
-
-    >>> counted(1, "rank"), counted(1200, "rank"), counted(2, "galaxy", "galaxies")
-    ('1 rank', '1,200 ranks', '2 galaxies')
-    """
-    return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
 
 
 def spans(ranks: Sequence[int]) -> str:

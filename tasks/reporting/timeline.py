@@ -13,8 +13,9 @@ from matplotlib.patches import PathPatch
 from matplotlib.path import Path
 from matplotlib.ticker import MaxNLocator
 
+from inference.contract.counted import counted
 from tasks.reporting.figures import PALE, STAGES, STYLE, WARM, WIDTH, legend_above, svg_of
-from tasks.reporting.formatting import counted, seconds
+from tasks.reporting.formatting import seconds
 
 BY_WORKER = 60  # more ranks than these stand in the rows of their workers, where there are fewer of those
 TITLED = 400  # bars that tell their figures, the longest; more of them would double the page
@@ -31,7 +32,7 @@ class _Drawn(NamedTuple):
 def timeline(ranks: pd.DataFrame, dispatched_at: float | None = None) -> str:
     """Ranks over time as SVG, as `draw_timeline` draws them; each bar tells its figures under the pointer."""
     drawn = _draw(ranks, dispatched_at, whole=True)
-    label = f"Timeline of {len(drawn.shown)} ranks: start, end and stages of each"
+    label = f"Timeline of {counted(len(drawn.shown), 'rank')}: start, end and stages of each"
     svg = svg_of(drawn.figure, "timeline", label)
     return svg.removesuffix("\n").removesuffix("</svg>") + _titles(drawn) + "</svg>"
 
@@ -139,7 +140,7 @@ def _figures(row: Mapping[Any, Any], at: float) -> str:
         f"{label} {seconds(row[column])}" for column, (label, _) in STAGES.items() if row[column] == row[column]
     )
     whole = f"rank {row['rank']}: {seconds(row['ended_at'] - row['started_at'])} s from {seconds(at)} s on ({stages})"
-    galaxies = counted(int(row["samples"]), "galaxy", "galaxies") if "samples" in row else ""
+    galaxies = counted(int(row["samples"]), "galaxy") if "samples" in row else ""
     attempt = f"attempt {row['attempt']}" if "attempt" in row else ""
     return ", ".join(filter(None, (whole, galaxies, attempt, str(row.get("worker") or "")[:80])))
 

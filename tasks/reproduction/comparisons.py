@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from inference.contract.counted import counted
 from inference.contract.sample import BITS_PER_SAMPLE
 from tasks.billing.cost import PRINTED_USD_PER_GB_S
 from tasks.reporting.formatting import DASH, number, usd
@@ -118,7 +119,7 @@ def partition_size(digest: Digest, ours: Ours, scale: Scale) -> Comparison:
                 name,
                 "ranks",
                 f"{jobs} concurrent jobs",
-                f"{run['records']} records" if run else DASH,
+                f"{counted(run['records'], 'record')}" if run else DASH,
                 f"{ours.shown(lambda run: float(run['world_size']), **at)},"
                 f" {ours.shown('concurrent_ranks', **at)} at once",
             ),
@@ -153,7 +154,7 @@ def cost(digest: Digest, ours: Ours, scale: Scale) -> Comparison:
                 name,
                 "invocations",
                 f"{calls}",
-                f"{run['records']} records" if run else DASH,
+                f"{counted(run['records'], 'record')}" if run else DASH,
                 ours.shown(invocations, **at),
             ),
             _row(

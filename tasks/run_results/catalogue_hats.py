@@ -17,6 +17,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from inference.contract.counted import counted
 from inference.errors import BadInput
 from inference.storage.atomic_write import atomic_folder
 from tasks.reporting.terminal import bar
@@ -95,7 +96,8 @@ def _count(catalogue: CatalogueParts, waiting: Path) -> tuple[np.ndarray, Writte
     if lost:
         row = first.iloc[0]
         raise BadInput(
-            f"{lost:,} objects have no place on the sky; the first is {row['object_id']!r:.80} with"
+            f"{counted(lost, 'object has', 'objects have')} no place on the sky; the first is"
+            f" {row['object_id']!r:.80} with"
             f" ra {row['ra']} and dec {row['dec']}, where 0 to 360 and -90 to 90 degrees are possible"
         )
     ids.check(catalogue.parts)

@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
+from inference.contract.counted import counted
 from inference.contract.validation import sanitize_text
-from tasks.reporting.formatting import counted, number, usd
+from tasks.reporting.formatting import number, usd
 
 
 def cluster_use(cluster: Mapping[str, Any]) -> str:

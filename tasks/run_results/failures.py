@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from tasks.reporting.formatting import counted, spans
+from inference.contract.counted import counted
+from tasks.reporting.formatting import spans
 
 
 class Failures(NamedTuple):

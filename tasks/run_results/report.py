@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from inference.contract.counted import counted
 from inference.contract.sample import BITS_PER_SAMPLE
 from tasks.billing.cost import MEANINGS, Cost
 from tasks.photoz.calibration import Calibration
@@ -16,7 +17,6 @@ from tasks.photoz.scores import coverage_in_bins, coverage_table, has_intervals,
 from tasks.reporting.figures import Picture, rank_time_histogram
 from tasks.reporting.formatting import (
     bit_rate,
-    counted,
     markdown_table,
     number,
     percent,

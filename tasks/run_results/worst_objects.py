@@ -10,6 +10,7 @@ import pandas as pd
 import pyarrow as pa
 from matplotlib.figure import Figure
 
+from inference.contract.counted import counted
 from inference.contract.plausible import PREDICTION, REDSHIFT
 from inference.engines.columns import OUT_OF_DOMAIN
 from inference.errors import CosmicError
@@ -79,7 +80,8 @@ def worst_table(worst: Sequence[Mapping[str, Any]]) -> Table:
         }
         for place, row in enumerate(worst, 1)
     ]
-    return Table("worst", f"The {len(worst)} objects that are furthest off", tuple(columns), rows, "")
+    title = f"The {counted(len(worst), 'object that is', 'objects that are')} furthest off"
+    return Table("worst", title, tuple(columns), rows, "")
 
 
 def _interval(row: Mapping[str, Any]) -> str:
@@ -112,7 +114,8 @@ def worst_cutouts(store: Store, bucket: str, worst: Sequence[Mapping[str, Any]])
             axes.set_axis_off()
             if image is not None:
                 draw_colour(axes, image, f"{place}: {row['z_pred']:.2f}, not {row['z_spec']:.2f}", y=1.0, fontsize=11)
-        svg = svg_of(figure, "worst", f"The {len(images)} objects that are furthest off, in colour")
+        title = f"The {counted(len(images), 'object that is', 'objects that are')} furthest off, in colour"
+        svg = svg_of(figure, "worst", title)
     return Picture(svg, f"The same objects: {HOW}. Above each its redshift as predicted, and as measured.")
 
 

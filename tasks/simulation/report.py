@@ -9,6 +9,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
+from inference.contract.counted import counted
 from tasks.reporting.composite import HOW, draw_colour
 from tasks.reporting.figures import INK, PALE, SHADES, STYLE, WARM, WIDTH, Picture, legend_above, svg_of
 from tasks.reporting.page import render_page
@@ -121,7 +122,7 @@ def samples(survey: Survey) -> str:
         for axes, number in zip(panels, chosen, strict=False):
             label = f"z {survey.redshifts[number]:.2f}, r {survey.magnitudes[number, _R]:.1f}"
             draw_colour(axes, survey.images[number], label)
-        return svg_of(figure, "samples", f"{count} galaxies of the survey in colour")
+        return svg_of(figure, "samples", f"{counted(count, 'galaxy')} of the survey in colour")
 
 
 def bands(survey: Survey, conditions: Conditions = AS_TRAINED) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
+from inference.contract.counted import counted
 from inference.contract.object_keys import checked_bucket, checked_key
 from inference.contract.validation import shorten
 from inference.errors import BadInput
@@ -192,7 +193,9 @@ def empty_target(to: str) -> Target:
     check_writable(target.store)
     there = target.partitions()
     if there and not target.is_incomplete():
-        raise BadInput(f"{to} holds {len(there)} partitions already: choose another folder, or empty it first")
+        raise BadInput(
+            f"{to} holds {counted(len(there), 'partition')} already: choose another folder, or empty it first"
+        )
     return target
 
 

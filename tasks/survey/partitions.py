@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from inference.contract.counted import counted
 from inference.contract.run_request import PartitionRequest, RunRequest
 from inference.contract.sample import samples_of_size
 from inference.contract.validation import checked_int
@@ -111,7 +112,9 @@ def making_partitions(target: Target, holder: str) -> Iterator[HeldLease]:
     with target.lease(f"{holder} {uuid.uuid4().hex[:8]}").keep(temporary=True) as held:
         there = target.partitions()
         if there and not target.is_incomplete():
-            raise BadInput(f"{target.place} holds {len(there)} partitions already: choose another folder, or empty it")
+            raise BadInput(
+                f"{target.place} holds {counted(len(there), 'partition')} already: choose another folder, or empty it"
+            )
         target.mark_incomplete()
         target.store.delete(target.bucket, [stored.key for stored in there])
         try:

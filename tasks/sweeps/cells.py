@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Self
 
+from inference.contract.counted import counted
 from inference.contract.sample import SAMPLES_PER_MB, samples_of_size
 from inference.contract.validation import is_number, shorten
 from inference.errors import BadInput
@@ -176,5 +177,7 @@ def format_axis_value(axis: str, value: object) -> str:
     if axis in _SIZES:
         size = str(value)
         return f"{size[:-2].strip()} {size[-2:].upper()}"
-    words = {"batch_size": "batch {}", "world_size": "{} ranks", "memory_mb": "{} MB memory"}
+    if axis == "world_size" and isinstance(value, int):
+        return counted(value, "rank")
+    words = {"batch_size": "batch {}", "memory_mb": "{} MB memory"}
     return words.get(axis, "{}").format(f"{value:,}" if isinstance(value, int) else value)

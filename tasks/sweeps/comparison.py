@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from inference.contract.counted import counted
 from inference.contract.json_text import parse_json
 from inference.contract.object_keys import checked_bucket, checked_key
 from inference.contract.run_request import MEMORY_MB
@@ -201,7 +202,7 @@ def _warnings(a: Side, b: Side, pairs: Sequence[tuple[str, Cell, Cell]]) -> Iter
             yield f"{resumed} of {len(runs)} runs of {letter} were resumed: times are of the ranks that ran last"
         failed = sum(len(cell.failed) for cell in side.cells)
         if failed:
-            yield f"{failed} runs of {letter} failed and count for nothing"
+            yield f"{counted(failed, 'run')} of {letter} failed and count{'s' * (failed == 1)} for nothing"
 
 
 def _said(value: object) -> str:
@@ -211,7 +212,7 @@ def _said(value: object) -> str:
 def _data(document: Mapping[str, Any]) -> str:
     request = document["request"]
     place = f"{request.get('data_bucket')}/{request.get('data_prefix')}"
-    return f"{place}, {request.get('file_limit')} files, {document['samples']:,} samples"
+    return f"{place}, {request.get('file_limit')} files, {counted(document['samples'], 'sample')}"
 
 
 def _model(document: Mapping[str, Any]) -> str | None:

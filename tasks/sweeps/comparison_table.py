@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tasks.reporting.formatting import counted
+from inference.contract.counted import counted
 from tasks.reporting.table import SPREAD, Column, Table, as_text
 
 REGRESSION = "cosmic.comparison.regression"

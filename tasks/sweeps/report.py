@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from inference.contract.counted import counted
 from tasks.reporting.formatting import number, usd
 from tasks.reporting.page import Stat, render_page
 from tasks.reporting.table import Table
@@ -38,7 +39,7 @@ def describe_sweep(name: str, description: str, measured: Sequence[Measurement])
 
 def measured_on(document: dict[str, Any]) -> str:
     """How often, when and on what machine it was measured."""
-    count = f"{document['runs']} runs of {document['cells']} cells"
+    count = f"{counted(document['runs'], 'run')} of {counted(document['cells'], 'cell')}"
     where = f"written {document['created']} on {described(document['machine'])}"
     return f"{count}, {where}. Local ranks ran there, ranks of Lambda in AWS."
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from inference.contract.counted import counted
 from inference.contract.run_request import MEMORY_MB, RunRequest
 from inference.contract.sample import samples_of_size
 from inference.contract.validation import shorten, with_changes
@@ -240,12 +241,16 @@ class Sweep(BaseModel):
             raise BadInput("axes.data_size says how much of a data set is read that the sweep does not simulate itself")
         if there is not None and files > there and not self.reuse:
             raise BadInput(
-                f"data_size {axes['data_size']} needs {files} partitions of {axes['partition_size']}, and the data set"
+                f"data_size {axes['data_size']} needs {counted(files, 'partition')} of"
+                f" {axes['partition_size']}, and the data set"
                 f" holds {there}: set reuse: true, or ask for less"
             )
         ranks = axes["world_size"] or files
         if ranks > files and not self.reuse:
-            raise BadInput(f"world_size {ranks} is more than the {files} partitions that are read: set reuse: true")
+            raise BadInput(
+                f"world_size {ranks} is more than the"
+                f" {counted(files, 'partition that is', 'partitions that are')} read: set reuse: true"
+            )
         prefix = axes["partition_size"] + ("" if axes["format"] == "pt" else f"-{axes['format']}")
         request = {
             **self.request,

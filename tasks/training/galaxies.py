@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from inference.contract.counted import counted
 from inference.contract.object_keys import natural_order
 from inference.contract.plausible import REDSHIFT
 from inference.contract.sample import IMAGE_SHAPE
@@ -95,7 +96,8 @@ class GalaxySet:
         known = np.isfinite(self.redshifts)
         if known.sum() < _FEWEST:
             raise BadInput(
-                f"{known.sum()} galaxies have a spectroscopic redshift; at least {_FEWEST} are needed to train"
+                f"{counted(int(known.sum()), 'galaxy has', 'galaxies have')} a spectroscopic redshift;"
+                f" at least {_FEWEST} are needed to train"
             )
         order = np.random.default_rng(seed).permutation(len(self))
         with_redshift = order[known[order]]

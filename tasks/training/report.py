@@ -10,6 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from inference.contract.counted import counted
 from tasks.photoz.metric_intervals import DELTA, INTERVAL, METRICS, intervals, metric_stats
 from tasks.photoz.plots import redshift_pictures
 from tasks.photoz.scores import interval_stats
@@ -103,8 +104,9 @@ def card(facts: Facts, files: Mapping[str, int]) -> str:
     if how:
         then = "and then kept as it was" if recipe["frozen_encoder"] else "then trained with the rest"
         first = (
-            f"The encoder was pre-trained as a masked autoencoder ({how['epochs']} epochs, {how['mask_ratio']:.0%} of"
-            f" the patches hidden) on {data['pretraining']:,} galaxies, {then}."
+            f"The encoder was pre-trained as a masked autoencoder ({counted(how['epochs'], 'epoch')},"
+            f" {how['mask_ratio']:.0%} of"
+            f" the patches hidden) on {counted(data['pretraining'], 'galaxy')}, {then}."
         )
     rows = []
     for metric in METRICS:
@@ -122,14 +124,16 @@ def card(facts: Facts, files: Mapping[str, int]) -> str:
             "# Model card",
             f"AstroMAE, {facts['parameters']:,} parameters, redshifts from five-band cut-outs (nanomaggies) and AB"
             f" magnitudes. {weights}.",
-            f"**Data.** {data['name']}: {data['galaxies']:,} galaxies, {data['train']:,} of them trained on with their"
+            f"**Data.** {data['name']}: {counted(data['galaxies'], 'galaxy')}, {data['train']:,} of them"
+            f" trained on with their"
             f" redshift, {data['validation']:,} for validation after each epoch, {data['test']:,} for the figures"
             f" below. The split is random, seed {recipe['seed']}.",
-            f"**Training.** {first} {recipe['epochs']} epochs, batches of {recipe['batch_size']}, AdamW with one"
+            f"**Training.** {first} {counted(recipe['epochs'], 'epoch')}, batches of {recipe['batch_size']},"
+            f" AdamW with one"
             f" cycle up to {recipe['learning_rate']:g}, quarter turns and mirroring, a moving average of the weights"
             f" ({recipe['averaging']:g}), {recipe['precision']} arithmetic, on {facts['device']}.",
             markdown_table(("Phase", "Epochs", "Wall time", "Median speed"), speed),
-            f"**Quality** on the {data['test']:,} galaxies that nothing was chosen by. {DELTA}. Intervals are"
+            f"**Quality** on the {counted(data['test'], 'galaxy')} that nothing was chosen by. {DELTA}. Intervals are"
             f" {INTERVAL}.",
             markdown_table(("Metric", "Value", "95 % interval", "What it is"), rows),
             f"**Uncertainty.** {uncertainty_text(facts.get('uncertainty'), data['validation'])}",

@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 
+from inference.contract.counted import counted
 from tasks.photoz.calibration import FEWEST, Calibration, calibrate
 from tasks.photoz.scores import has_intervals, interval_scores
 from tasks.reporting.formatting import number, percent
@@ -52,12 +53,15 @@ def uncertainty_text(uncertainty: Mapping[str, Any] | None, validation: int) -> 
     """
     if uncertainty is None:
         return (
-            f"None: {validation:,} galaxies were kept for validation, and {FEWEST} are needed to calibrate with. A run"
+            f"None: {counted(validation, 'galaxy was', 'galaxies were')} kept for validation, and {FEWEST} are"
+            f" needed to"
+            f" calibrate with. A run"
             " over other galaxies of known redshift gives one (`cosmic calibrate`)."
         )
     z_bins, mag_bins = uncertainty["bins"]
     made = (
-        f"The intervals were calibrated on {uncertainty['galaxies']:,} galaxies kept for validation, in {z_bins} bins"
+        f"The intervals were calibrated on {counted(uncertainty['galaxies'], 'galaxy')} kept for validation, in"
+        f" {z_bins} bins"
         f" of redshift with {mag_bins} of r magnitude each."
     )
     if "coverage_68" not in uncertainty:

@@ -9,6 +9,7 @@ from rich.table import Table
 from flows.cli import prefect_server as prefect_api
 from flows.cli.options import add_aws_credentials, add_explain, add_json, add_store
 from flows.cli.terminal import print_json, say, show_table
+from inference.contract.counted import counted
 from inference.errors import BadInput
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ def show_expected(sweep: "Sweep", expected: "list[Expectation]", *, as_json: boo
             | {"expected_s": _seconds(sweep, expected), "how": sources(expected)}
         )
         return
-    table = Table(title=f"sweep {sweep.name}: {len(expected)} cells")
+    table = Table(title=f"sweep {sweep.name}: {counted(len(expected), 'cell')}")
     table.add_column("cell", overflow="fold")
     table.add_column("executor")
     for name in ("runs", "ranks", "invocations", "rank s", "run s", "USD"):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from flows.cli.options import add_json, add_store, bucket_and_path
 from flows.cli.terminal import print_json, say
+from inference.contract.counted import counted
 from inference.storage.atomic_write import atomic_write
 
 
@@ -40,11 +41,13 @@ def main(args: argparse.Namespace) -> int:
     z_bins, mag_bins = facts["bins"]
     say(f"{bucket}/{key}")
     say(
-        f"{facts['galaxies']:,} galaxies in {z_bins} bins of predicted redshift with {mag_bins} of r magnitude each."
+        f"{counted(facts['galaxies'], 'galaxy')} in {z_bins} bins of predicted redshift"
+        f" with {mag_bins} of r magnitude each."
         " Runs of this model in this bucket now give intervals."
     )
     if facts["left_out"]:
-        say(f"{facts['left_out']:,} galaxies without a known redshift or an r magnitude were left out.")
+        left_out, were = counted(facts["left_out"], "galaxy"), "was" if facts["left_out"] == 1 else "were"
+        say(f"{left_out} without a known redshift or an r magnitude {were} left out.")
     if facts["too_few_galaxies_for"]:
         say(f"Too few galaxies for finer bins ({', '.join(facts['too_few_galaxies_for'])}): coarser ones were taken.")
     return 0

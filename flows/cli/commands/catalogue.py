@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from flows.cli.options import add_json, add_store, bucket_and_path
 from flows.cli.outputs import held_output
 from flows.cli.terminal import print_json, say
+from inference.contract.counted import counted
 from inference.errors import BadInput
 from inference.storage.atomic_write import atomic_write
 
@@ -98,7 +99,7 @@ def _make(args: argparse.Namespace, form: str, target: Path) -> int:
         print_json(facts | {"outliers": outliers, "provenance": provenance})
         return 0
     say(
-        f"{target}: {objects:,} objects, {known:,} with a spectroscopic redshift,"
+        f"{target}: {counted(objects, 'object')}, {known:,} with a spectroscopic redshift,"
         f" {outliers:,} of them outliers; {size / 1e6:.1f} MB"
     )
     if form in {"qp", "rubin"} and without:
@@ -107,7 +108,10 @@ def _make(args: argparse.Namespace, form: str, target: Path) -> int:
     if header is not None:
         say(f"{header}: what the columns are, and where the redshifts come from")
     if provenance["missing_ranks"]:
-        say(f"WARNING the run is incomplete: {provenance['missing_ranks']} ranks are missing", "yellow")
+        say(
+            f"WARNING the run is incomplete: {counted(provenance['missing_ranks'], 'rank is', 'ranks are')} missing",
+            "yellow",
+        )
     return 0
 
 

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from flows.cli.terminal import say
-from tasks.reporting.formatting import counted
+from inference.contract.counted import counted
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

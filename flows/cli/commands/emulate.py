@@ -10,8 +10,8 @@ from pathlib import Path
 from flows.cli.emulated_store import buckets_of, keep, needed, objects_on_s3, upload
 from flows.cli.terminal import say
 from flows.cli.termination import Terminated, terminated_like_interrupted
+from inference.contract.counted import counted
 from inference.errors import BadInput
-from tasks.reporting.formatting import counted
 
 _BUCKET = "cosmicai-emulated"
 _ENDS_BY_ITSELF_S = 5.0

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from flows.cli.options import add_json
 from flows.cli.terminal import print_json, say, show_table
+from inference.contract.counted import counted
 from inference.errors import BadInput
 from tasks.checkpoint_import.convert import Imported, import_checkpoint
 
@@ -82,7 +83,7 @@ def _show(source: Path, out: Path, imported: Imported) -> None:
         "heads of the branches, last head": f"{config.branch_width}, {config.head_width}",
         "parameters": f"{imported.parameters:,}" + (f" ({published})" if published else ""),
         "tensors read": str(imported.tensors_read),
-        **{f"unused: {why}": f"{count} tensors" for why, count in Counter(imported.unused.values()).items()},
+        **{f"unused: {why}": f"{counted(count, 'tensor')}" for why, count in Counter(imported.unused.values()).items()},
         "SHA-256 of the source": imported.source_sha256,
         "SHA-256 of the result": imported.sha256,
     }.items():

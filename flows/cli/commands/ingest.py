@@ -31,8 +31,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Read, write."""
+    from inference.contract.counted import counted
     from inference.contract.sample import samples_of_size
-    from tasks.reporting.formatting import counted
     from tasks.survey.making import ingest_folder
     from tasks.survey.partitions import samples_each
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from flows.cli.options import add_explain, add_json, add_store, bucket_and_path
 from flows.cli.survey_options import add_column_options, column_options
 from flows.cli.terminal import print_json, say, show_table
+from inference.contract.counted import counted
 from inference.errors import BadInput
 
 
@@ -56,7 +57,7 @@ def main(args: argparse.Namespace) -> int:
     if not args.explain:
         say(EXPLAIN, "dim")
     if missing:
-        say(f"WARNING the run is incomplete: {missing} ranks are missing", "yellow")
+        say(f"WARNING the run is incomplete: {counted(missing, 'rank is', 'ranks are')} missing", "yellow")
     if written:
         say(f"page: {written[0]}")
     return 0

@@ -35,8 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Cut and write."""
+    from inference.contract.counted import counted
     from inference.contract.sample import samples_of_size
-    from tasks.reporting.formatting import counted
     from tasks.survey.making import cut_file
     from tasks.survey.partitions import samples_each
 
@@ -64,7 +64,7 @@ def main(args: argparse.Namespace) -> int:
         f" {made.size / 1e6:.1f} MB"
     )
     if made.skipped:
-        say(f"{counted(len(made.skipped), 'galaxy', 'galaxies')} left out, named in {made.skipped_in}", "yellow")
+        say(f"{counted(len(made.skipped), 'galaxy')} left out, named in {made.skipped_in}", "yellow")
     return 0
 
 

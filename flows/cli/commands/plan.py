@@ -8,6 +8,7 @@ from rich.table import Table
 
 from flows.cli.options import add_json, add_store
 from flows.cli.terminal import print_json, say, show_table
+from inference.contract.counted import counted
 from inference.errors import BadInput
 
 if TYPE_CHECKING:
@@ -98,7 +99,9 @@ def show(prediction: "Prediction") -> None:
     """Print a prediction."""
     from tasks.reporting.formatting import DASH, usd
 
-    table = Table(title=f"{prediction.ranks:,} ranks, {prediction.samples:,} galaxies, {prediction.executor}")
+    table = Table(
+        title=f"{counted(prediction.ranks, 'rank')}, {counted(prediction.samples, 'galaxy')}, {prediction.executor}"
+    )
     table.add_column("expected")
     for name in ("P50", "P90", "90 % interval"):
         table.add_column(name, justify="right")

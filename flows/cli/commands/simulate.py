@@ -6,6 +6,7 @@ from pathlib import Path
 from flows.cli import prefect_server as prefect_api
 from flows.cli.outputs import held_output
 from flows.cli.terminal import say
+from inference.contract.counted import counted
 from inference.errors import BadInput
 from inference.storage.atomic_write import atomic_write
 
@@ -69,7 +70,7 @@ def main(args: argparse.Namespace) -> int:
                 partial.write_text(survey_page(survey, args.seed, conditions))
             say(f"{page}: sample cut-outs, colours and noise to look at")
         say(
-            f"{args.out}: {args.samples:,} galaxies, {args.out.stat().st_size / 1e6:.1f} MB,"
+            f"{args.out}: {counted(args.samples, 'galaxy')}, {args.out.stat().st_size / 1e6:.1f} MB,"
             f" redshift {survey.redshifts.min():.3f} to {survey.redshifts.max():.3f}"
         )
     return 0

@@ -8,6 +8,7 @@ from typing import Any
 from flows.cli import prefect_server as prefect_api
 from flows.cli.options import add_json, add_store
 from flows.cli.terminal import print_json, say, show_table
+from inference.contract.counted import counted
 from inference.contract.json_text import parse_json
 from inference.errors import BadInput
 
@@ -87,7 +88,7 @@ def main(args: argparse.Namespace) -> int:
     found = document["metrics"]
     r2 = "unknown" if found["r2"] is None else f"{found['r2']:.3f}"
     say(
-        f"on {found['samples']:,} galaxies kept for this: NMAD {found['nmad']:.4f}, bias {found['bias']:+.4f},"
+        f"on {counted(found['samples'], 'galaxy')} kept for this: NMAD {found['nmad']:.4f}, bias {found['bias']:+.4f},"
         f" R2 {r2}, outliers beyond 0.15 {found['outlier_fraction']:.1%}"
     )
     if (uncertainty := document["uncertainty"]) is None:

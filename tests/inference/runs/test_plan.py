@@ -88,7 +88,7 @@ def test_more_ranks_than_files_reuse_them_round_robin_only_when_asked_for():
 def test_objects_that_are_no_partitions_are_ignored_and_counted():
     made = plan(request(), listing("1.pt", "README.txt", "x.safetensors"))
     assert made.world_size == 2
-    assert any("1 objects" in note for note in made.notes)
+    assert any("1 object under" in note for note in made.notes)
 
 
 def test_no_partitions_is_refused_with_the_prefix_named():

@@ -130,7 +130,7 @@ def test_a_file_that_ranks_reuse_is_no_duplicate():
     planned = read_plan(json.dumps({"data_map": {"0": "25MB/1.pt", "1": "25MB/1.pt"}}).encode(), "payload.json")
     assert shortfalls(parse(old_record(1), old_record(1)), planned) == []
     assert shortfalls(parse(old_record(1)), planned) == [
-        "1 records are fewer than the 2 planned (payload.json)",
+        "1 record is fewer than the 2 planned (payload.json)",
         "the records lack: 25MB/1.pt",
     ]
 

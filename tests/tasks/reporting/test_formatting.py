@@ -5,10 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
+from inference.contract.counted import counted
 from tasks.reporting.formatting import (
     DASH,
     bit_rate,
-    counted,
     markdown_table,
     number,
     percent,

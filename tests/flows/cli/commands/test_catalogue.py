@@ -69,7 +69,7 @@ def test_a_partial_catalogue_says_that_it_is_one(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(["catalogue", RUN]) == 2
     assert main(["catalogue", RUN, "--partial"]) == 0
-    assert "WARNING the run is incomplete: 1 ranks are missing" in capsys.readouterr().out
+    assert "WARNING the run is incomplete: 1 rank is missing" in capsys.readouterr().out
 
 
 def test_a_hats_catalogue_is_a_folder_that_is_never_overwritten(place, capsys):
