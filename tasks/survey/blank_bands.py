@@ -1,10 +1,12 @@
-"""Bands that hold no image: all pixels alike, or an edge that was filled with zeros."""
+"""Bands that hold no image of their own: all pixels alike, an edge that was filled up, another band's pixels."""
+
+from itertools import combinations
 
 import numpy as np
 
 from inference.contract.sample import BAND_NAMES
 
-_FEWEST = 2  # lines of zeros along an edge that make a padding; one may be chance where pixels are whole numbers
+_FEWEST = 2  # lines of one value along an edge that make a padding; one may be chance where pixels are whole numbers
 
 
 def find_blank_bands(images: np.ndarray) -> dict[int, str]:
@@ -21,20 +23,22 @@ def find_blank_bands(images: np.ndarray) -> dict[int, str]:
     found: dict[int, str] = {}
     flat = images.reshape(*images.shape[:2], -1)
     constant = flat.min(axis=-1) == flat.max(axis=-1)
-    zero = images == 0
-    lines = {"row": zero.all(axis=3), "column": zero.all(axis=2)}
-    for row in range(len(images)):
-        for band, name in enumerate(BAND_NAMES):
-            if constant[row, band]:
-                found.setdefault(row, f"its band {name} is {flat[row, band, 0]:g} in every pixel")
-            else:
-                padding = {kind: _at_an_edge(zeros[row, band]) for kind, zeros in lines.items()}
-                kind = max(padding, key=lambda kind: padding[kind])
-                if padding[kind] >= _FEWEST:
-                    found.setdefault(row, f"its band {name} has {padding[kind]} {kind}s of zeros at an edge")
+    turned = images.swapaxes(2, 3)
+    sides = [("row", images), ("row", images[:, :, ::-1]), ("column", turned), ("column", turned[:, :, ::-1])]
+    for row, band in np.argwhere(constant).tolist():
+        found.setdefault(row, f"its band {BAND_NAMES[band]} is {flat[row, band, 0]:g} in every pixel")
+    for kind, side in sides:
+        edge = side[:, :, :_FEWEST]
+        filled = edge.min(axis=(2, 3)) == edge.max(axis=(2, 3))
+        for row, band in np.argwhere(filled & ~constant).tolist():
+            value = side[row, band, 0, 0]
+            lines = int(np.argmin((side[row, band] == value).all(axis=1)))
+            what = "zeros" if value == 0 else f"{value:g}"
+            found.setdefault(row, f"its band {BAND_NAMES[band]} has {lines} {kind}s of {what} at an edge")
+    middle = images.shape[2] // 2
+    for one, other in combinations(range(images.shape[1]), 2):
+        alike = (images[:, one, middle] == images[:, other, middle]).all(axis=1)
+        for row in np.flatnonzero(alike).tolist():
+            if (images[row, one] == images[row, other]).all():
+                found.setdefault(row, f"its bands {BAND_NAMES[one]} and {BAND_NAMES[other]} hold the same pixels")
     return found
-
-
-def _at_an_edge(zeros: np.ndarray) -> int:
-    """How many lines of zeros lie along the longer of the two edges."""
-    return max(int(np.argmin(side)) for side in (zeros, zeros[::-1]))

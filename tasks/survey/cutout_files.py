@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Sequence
+from itertools import product
 from pathlib import Path
 
 import pandas as pd
@@ -11,9 +12,10 @@ from inference.errors import BadInput
 from tasks.survey.columns import Resolver
 from tasks.survey.table_file import as_text
 
-IMAGES = (".fits.gz", ".fits.fz", ".fits", ".fit")
+IMAGES = (".fits.gz", ".fits.fz", ".fits", ".fit", ".fts")  # in any case
 _CUTOUTS = ("cutout", "cutout_file", "image", "file", "filename", "path")
 _BAND_CUTOUTS = ("cutout_{}", "image_{}", "file_{}")
+_BAND_FORMS = tuple(product(("{name}{joint}{band}", "{band}{joint}{name}"), (BANDS, BANDS.upper())))
 # What folders and extensions are called whose pixels are not the sky's light.
 NOT_SCIENCE = re.compile(
     r"(?:^|[^a-z])(?:psfs?|masks?|weights?|wht|wts?|var|vars|variances?|invvars?|inverse_?variances?|ivars?|errs?|errors?"
@@ -29,6 +31,16 @@ def is_science(name: str) -> bool:
     (True, False, False, False)
     """
     return NOT_SCIENCE.search(name.lower()) is None
+
+
+def band_in(name: str) -> str | None:
+    """The one band of u g r i z that stands in a name as a word of its own.
+
+    >>> band_in("sdss_g"), band_in("r DECam SDSS c0002"), band_in("gri"), band_in("Ks")
+    ('g', 'r', None, None)
+    """
+    found = set(re.split(r"[^a-z0-9]+", name.lower())) & set(BANDS)
+    return found.pop() if len(found) == 1 else None
 
 
 def find_cutouts(table: pd.DataFrame, columns: Resolver, folder: Path, ids: Sequence[str]) -> list[tuple[Path, ...]]:
@@ -49,29 +61,33 @@ def find_cutouts(table: pd.DataFrame, columns: Resolver, folder: Path, ids: Sequ
         columns.used["cut-outs"] = one
         return [(folder / word,) if word else () for word in map(as_text, table[one])]
     columns.used["cut-outs"] = f"files of {folder} that are called as the object id"
-    there = _by_stem(path for path in sorted(folder.rglob("*")) if path.name.endswith(IMAGES))
+    there = _by_stem(path for path in sorted(folder.rglob("*")) if path.name.lower().endswith(IMAGES))
     return [_named(there, folder, name) for name in ids]
 
 
 def _by_stem(paths: Iterable[Path]) -> dict[str, list[Path]]:
     there: dict[str, list[Path]] = {}
     for path in paths:
-        end = next(end for end in IMAGES if path.name.endswith(end))
-        there.setdefault(path.name.removesuffix(end), []).append(path)
+        end = next(end for end in IMAGES if path.name.lower().endswith(end))
+        there.setdefault(path.name[: -len(end)], []).append(path)
     return there
 
 
 def _named(there: dict[str, list[Path]], folder: Path, name: str) -> tuple[Path, ...]:
-    whole = _only(there.get(name, []), folder, name)
+    same = there.get(name, [])
+    folders = {band: [path for path in same if band_in(path.parent.name) == band] for band in BANDS}
+    if len(same) >= len(BANDS) and all(folders.values()):  # `g/NAME.fits`, `r/NAME.fits`, ...
+        found = [_only(paths, folder, name) for paths in folders.values()]
+        return tuple(path for path in found if path is not None)
+    whole = _only(same, folder, name)
     if whole is not None:
         return (whole,)
-    for joint in "_-.":
-        parts = [_only(there.get(f"{name}{joint}{band}", []), folder, name) for band in BANDS]
+    for joint, (form, bands) in product("_-.", _BAND_FORMS):
+        stems = [form.format(name=name, joint=joint, band=band) for band in bands]
+        parts = [_only(there.get(stem, []), folder, name) for stem in stems]
         some = next((part for part in parts if part is not None), None)
         if some is not None:  # a band that is missing is named when it is read
-            return tuple(
-                part or some.with_name(f"{name}{joint}{band}.fits") for part, band in zip(parts, BANDS, strict=True)
-            )
+            return tuple(part or some.with_name(f"{stem}.fits") for part, stem in zip(parts, stems, strict=True))
     return ()
 
 

@@ -5,7 +5,7 @@ about their centre, as the published set was (contract, "Data").
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,16 @@ from inference.contract.sample import BAND_NAMES as BANDS
 from inference.contract.sample import IMAGE_SHAPE
 from inference.errors import BadInput
 from tasks.survey.blank_bands import find_blank_bands
-from tasks.survey.fits_images import band_of, by_band, open_images, plane_order, science_images, shape_of, the_one
+from tasks.survey.fits_images import (
+    band_of,
+    by_band,
+    open_images,
+    plane_order,
+    science_images,
+    shape_of,
+    stated_order,
+    the_one,
+)
 from tasks.survey.sky import SCALE, Sky, disagreement, mismatch, sky_of
 from tasks.survey.units import nanomaggies
 
@@ -57,17 +66,19 @@ class Cutouts:
 
     Attributes:
         without_scale: how many images do not say how large their pixels are.
+        without_bands: how many do not say in which order their bands are.
     """
 
     rows: list[int]
     images: np.ndarray
     faults: list[tuple[int, str]]
     without_scale: int
+    without_bands: int = 0
 
 
 def read_cutouts(chunk: Chunk, options: PixelOptions) -> Cutouts:
     """Read some rows, and hold each image against what the table and the model say."""
-    rows, images, faults, without_scale = [], [], [], 0
+    rows, images, faults, without_scale, without_bands = [], [], [], 0, 0
     for row, paths, place in zip(chunk.rows, chunk.paths, chunk.places, strict=True):
         try:
             image, sky = read_cutout(paths, options)
@@ -81,10 +92,11 @@ def read_cutouts(chunk: Chunk, options: PixelOptions) -> Cutouts:
             images.append(image)
             rows.append(row)
             without_scale += sky.scale is None
+            without_bands += not sky.names_bands
         except BadInput as error:
             faults.append((row, str(error)))
     stacked = np.stack(images) if images else np.empty((0, *IMAGE_SHAPE), np.float32)
-    return Cutouts(rows, stacked, faults, without_scale)
+    return Cutouts(rows, stacked, faults, without_scale, without_bands)
 
 
 def read_cutout(paths: Sequence[Path], options: PixelOptions) -> tuple[np.ndarray, Sky]:
@@ -119,17 +131,21 @@ def _one_file(path: Path, options: PixelOptions) -> tuple[np.ndarray, list[Sky]]
     with open_images(path) as images:
         science = science_images(path, images, options.ext)
         if science[0].header["NAXIS"] == 2 and len(science) >= len(BANDS):
-            named = by_band(path, science)
+            named = by_band(path, science, options.bands)
             read = [_flat(path, named[band], options.unit) for band in BANDS]
             if len({plane.shape for plane, _ in read}) > 1:
                 raise BadInput(f"{path}: its bands differ in shape")
             return np.stack([plane for plane, _ in read]), [sky for _, sky in read]
         hdu = the_one(path, science)
         shape = shape_of(path, hdu)
+        if len(shape) == 4 and shape[0] == 1:
+            shape = shape[1:]
         if len(shape) != 3:
             raise BadInput(f"{path} holds one image of shape {shape}; five bands are needed, a cube (5, height, width)")
         order = plane_order(path, hdu.header, options.bands, shape)
-        return _pixels(path, hdu, options.unit)[order], [sky_of(hdu.header, *shape[1:])]
+        named_bands = options.bands is not None or stated_order(path, hdu.header, shape) is not None
+        sky = replace(sky_of(hdu.header, *shape[1:]), names_bands=named_bands)
+        return _pixels(path, hdu, options.unit).reshape(shape)[order], [sky]
 
 
 def _plane(path: Path, band: str, options: PixelOptions) -> tuple[np.ndarray, Sky]:

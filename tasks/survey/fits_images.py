@@ -11,13 +11,13 @@ import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import islice, takewhile
+from itertools import islice, product, takewhile
 from pathlib import Path
 from typing import Any
 
 from inference.contract.sample import BAND_NAMES as BANDS
 from inference.errors import BadInput
-from tasks.survey.cutout_files import is_science
+from tasks.survey.cutout_files import band_in, is_science
 from tasks.survey.table_file import first_line
 
 # A cut-out is small, and a header may claim anything.
@@ -27,6 +27,9 @@ _MOST_EXTENSIONS = 100
 _GZIP = b"\x1f\x8b"
 _KIND_CARDS = ("EXTNAME", "EXTTYPE", "HDUCLAS2", "HDUCLAS3", "IMAGETYP")
 _BAND_CARDS = ("EXTNAME", "FILTER", "BAND", "FILTNAM", "FILTER1", "FILTERS")
+_OF_BANDS = ("BANDS", "FILTERS")
+_LISTS = (*_OF_BANDS, "BAND", "FILTER", "FILTNAM", "BANDNAME")
+_NUMBERED = ("BAND", "FILTER", "FILT", "CHANNEL", "CHAN", "PLANE", "LAYER", "SLICE")
 
 
 @contextmanager
@@ -87,20 +90,19 @@ def band_of(header: Mapping[str, Any]) -> str | None:
     >>> band_of({"FILTER": "r DECam SDSS c0002 6415.0"}), band_of({"EXTNAME": "SDSS_G"}), band_of({"FILTER": "Ks"})
     ('r', 'g', None)
     """
-    for word in _words(header, _BAND_CARDS):
-        named = {part for part in re.split(r"[^a-z0-9]+", word) if part in set(BANDS)}
-        if len(named) == 1:
-            return named.pop()
-    return None
+    return next((band for word in _words(header, _BAND_CARDS) if (band := band_in(word))), None)
 
 
-def by_band(path: Path, images: Sequence[Any]) -> dict[str, Any]:
-    """The images of the five bands.
+def by_band(path: Path, images: Sequence[Any], bands: str | None = None) -> dict[str, Any]:
+    """The images of the five bands, by what they say, or else in the order `bands`.
 
     Raises:
         BadInput: one is missing, or there twice.
     """
     named: dict[str, Any] = {}
+    letters = None if bands is None else _letters(bands)
+    if letters is not None and len(letters) == len(images) and not any(band_of(hdu.header) for hdu in images):
+        return dict(zip(letters, images, strict=True))
     for hdu in images:
         band = band_of(hdu.header)
         if band in named:
@@ -109,7 +111,8 @@ def by_band(path: Path, images: Sequence[Any]) -> dict[str, Any]:
             named[band] = hdu
     missing = [band for band in BANDS if band not in named]
     if missing:
-        raise BadInput(f"{path} has no extension for the band{'s' * (len(missing) > 1)} {' '.join(missing)}")
+        unsaid = "; its images name no bands: say their order with --bands" if not named else ""
+        raise BadInput(f"{path} has no extension for the band{'s' * (len(missing) > 1)} {' '.join(missing)}{unsaid}")
     return named
 
 
@@ -138,16 +141,7 @@ def plane_order(path: Path, header: Mapping[str, Any], bands: str | None, shape:
     Raises:
         BadInput: a band is missing or there twice, two cards contradict each other, or the names do not fit the shape.
     """
-    names = None if bands is None else _letters(bands)
-    if names is None:
-        numbered = _numbered_bands(header)
-        listed = _letters(str(header["BANDS"])) if "BANDS" in header else None
-        if numbered and listed and numbered != listed:
-            raise BadInput(
-                f"{path} contradicts itself: BANDS is {''.join(listed)!r:.40} and its cards BAND0, BAND1, ... are"
-                f" {' '.join(numbered)!r:.40}: say the order with --bands"
-            )
-        names = listed or numbered
+    names = _letters(bands) if bands is not None else stated_order(path, header, shape)
     turned = " (its axes are turned: the bands come first)"
     if names is None:
         if shape[0] != len(BANDS):
@@ -179,14 +173,51 @@ def shape_of(path: Path, hdu: Any) -> tuple[int, ...]:
     return shape
 
 
+def stated_order(path: Path, header: Mapping[str, Any], shape: tuple[int, ...]) -> list[str] | None:
+    """The bands of a cube's planes as its header names them; None where it does not.
+
+    Raises:
+        BadInput: two cards contradict each other, it names one band, or its planes run from red to blue.
+    """
+    numbered = _numbered_bands(header)
+    listed = next((bands for card in _LISTS if (bands := _listed(card, header))), None)
+    if numbered and listed and numbered != listed:
+        raise BadInput(
+            f"{path} contradicts itself: one card says {''.join(listed)!r:.40} and its cards BAND0, BAND1, ... are"
+            f" {' '.join(numbered)!r:.40}: say the order with --bands"
+        )
+    names = listed or numbered
+    if names is None and shape[0] == len(BANDS):
+        one = band_of(header)
+        if one is not None:
+            raise BadInput(f"{path} says that it is of the band {one} and has {shape[0]} planes: say --bands")
+        kind, step = str(header.get("CTYPE3", ""))[:4], float(header.get("CDELT3", header.get("CD3_3", 0)) or 0)
+        if (kind in {"WAVE", "AWAV"} and step < 0) or (kind in {"FREQ", "ENER", "WAVN"} and step > 0):
+            raise BadInput(
+                f"{path} has its planes from long to short wavelengths (CTYPE3): say their order with --bands"
+            )
+    return names
+
+
 def _numbered_bands(header: Mapping[str, Any]) -> list[str] | None:
-    """What BAND0, BAND1, ... or BAND1, BAND2, ... call the planes, a letter each where they say one."""
-    for stem in ("BAND", "FILTER", "FILT"):
-        for first in (0, 1):
-            cards = [f"{stem}{number}" for number in range(first, first + 100)]
-            there = [str(header[card]) for card in takewhile(header.__contains__, cards)]
-            if len(there) > 1:
-                return [band_of({"BAND": word}) or word.strip().lower() for word in there]
+    """What BAND0, BAND1, ... or BAND_1, BAND_2, ... call the planes, a letter each where they say one."""
+    for stem, joint, first in product(_NUMBERED, ("", "_"), (0, 1)):
+        cards = [f"{stem}{joint}{number}" for number in range(first, first + 100)]
+        there = [str(header[card]) for card in takewhile(header.__contains__, cards)]
+        if len(there) > 1:
+            return [band_in(word) or word.strip().lower() for word in there]
+    return None
+
+
+def _listed(card: str, header: Mapping[str, Any]) -> list[str] | None:
+    """The bands that one card lists, as "zirgu", "z,i,r,g,u" or "sdss_z sdss_i ..."; None where it does not."""
+    text = str(header.get(card, "")).strip()
+    words = [word for word in re.split(r"[,;/|\s]+", text) if word]
+    named = [band_in(word) or word.lower() for word in words]
+    if len(words) > 1 and (card in _OF_BANDS or set(BANDS) <= set(named)):
+        return named
+    if text and (card in _OF_BANDS or set(text.lower()) >= set(BANDS)):
+        return _letters(text)
     return None
 
 

@@ -16,6 +16,7 @@ from inference.partitions.faults import find_faults
 from inference.partitions.partition import Batch
 from tasks.survey.blank_bands import find_blank_bands
 from tasks.survey.cutouts import crop
+from tasks.survey.photometry import Photometry
 
 ROLES = {
     "images": ("images", "image", "image_array", "imgs", "img", "cutouts", "cutout", "stamps", "pixels", "flux_images"),
@@ -99,16 +100,22 @@ class Galaxies:
     def usable(self, *, skip_bad: bool = False, take_blank: bool = False) -> tuple["Galaxies", dict[int, str]]:
         """These galaxies without those that no model can take, and what is wrong with each of those, by its row.
 
+        Where images and magnitudes do not fit one another, the galaxies' notes say so.
+
         Raises:
             BadInput: there are some and `skip_bad` is not set, or no other galaxies are left.
         """
         bad: dict[int, str] = {}
+        photometry = Photometry()
         for batch in self.batches(_STEP):
             faults = {} if take_blank else find_blank_bands(batch.images)
             faults |= find_faults(batch.images, batch.magnitudes)
             bad |= {batch.start + row: why for row, why in sorted(faults.items())}
+            good = np.setdiff1d(np.arange(len(batch.images)), list(faults))
+            photometry.add(batch.images[good], batch.magnitudes[good])
+        noted = replace(self, notes=(*self.notes, *photometry.notes()))
         if not bad:
-            return self, bad
+            return noted, bad
         named = "; ".join(f"sample {row}: {why}" for row, why in list(bad.items())[:_NAMED])
         named += f"; and {len(bad) - _NAMED:,} more" if len(bad) > _NAMED else ""
         if not skip_bad or len(bad) == len(self):
@@ -116,7 +123,7 @@ class Galaxies:
             blank = " (--take-blank takes blank bands)" if any("its band" in why for why in bad.values()) else ""
             count = f"{len(bad):,} of {len(self):,} galaxies of {self.name} cannot be used"
             raise BadInput(f"{count}: {named}; {way}{blank}")
-        return replace(self, rows=np.setdiff1d(np.arange(len(self)), list(bad))), bad
+        return replace(noted, rows=np.setdiff1d(np.arange(len(self)), list(bad))), bad
 
 
 def _floats(values: Any) -> np.ndarray:

@@ -25,6 +25,7 @@ from tasks.survey.cutouts import Chunk, Cutouts, PixelOptions, read_cutouts
 from tasks.survey.object_index import OBJECT_SCHEMA, OBJECTS
 from tasks.survey.object_table import Objects
 from tasks.survey.partitions import Target
+from tasks.survey.photometry import Photometry
 from tasks.survey.sky import SCALE
 
 SKIPPED = ".skipped.csv"  # beside the partitions: the rows that were left out, and why
@@ -87,12 +88,15 @@ def ingest(
     writer = _Writer(objects, each, target, suffix)
     if pixels.scale != SCALE:
         writer.scale = pixels.scale
-    without_scale = 0
+    without_scale = without_bands = 0
+    photometry = Photometry()
     try:
         with _pool(workers) as pool:
             for read in _in_order(pool, partial(read_cutouts, options=pixels), chunks, 3 * workers):
                 bad |= dict(read.faults)
                 without_scale += read.without_scale
+                without_bands += read.without_bands
+                photometry.add(read.images, objects.magnitudes[read.rows])
                 if read.without_scale < len(read.rows):  # those that say it were found to be alike
                     writer.scale = pixels.scale
                 if skip_bad or not bad:
@@ -110,11 +114,13 @@ def ingest(
     except BaseException:
         writer.undo()
         raise
-    notes = []
+    notes = photometry.notes()
     if without_scale:
         notes.append(
             f"{without_scale:,} cut-outs do not say how large their pixels are: taken as {pixels.scale:g} arcseconds"
         )
+    if without_bands:
+        notes.append(f"{without_bands:,} cut-outs do not say in which order their bands are: taken as u g r i z")
     return Ingested(tuple(writer.written), writer.rows, skipped, tuple(notes))
 
 

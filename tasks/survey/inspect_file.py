@@ -99,15 +99,16 @@ def _arrays(path: Path, options: ColumnOptions, pixels: PixelOptions, mapping: d
     found.facts = {name: str(tuple(each.shape)) for name, each in shapes.items() if each is not None}
     found.taken = {name: name for name in found.facts}
     found.facts |= _survey_facts(galaxies.facts or SurveyFacts())
-    found.doubts += galaxies.notes
     try:
         check_scale(galaxies, pixels)
     except BadInput as error:
         found.doubts.append(str(error))
+    notes = galaxies.notes
     try:
-        galaxies.usable(take_blank=pixels.take_blank)
+        notes = galaxies.usable(take_blank=pixels.take_blank)[0].notes
     except BadInput as error:
         found.doubts.append(str(error))
+    found.doubts += notes
     if galaxies.redshifts is not None:
         unknown = int((~REDSHIFT.measured(np.asarray(galaxies.redshifts[0 : len(galaxies)]))).sum())
         found.facts["unknown redshifts"] = f"{unknown:,}"

@@ -107,7 +107,7 @@ def cut_file(
         written = write_partitions(survey, each, target, suffix, progress)
         if skipped:
             target.write_beside(SKIPPED, skipped_table(skipped))
-    return Made(to, tuple(written), each, len(survey), skipped, str(target.beside(SKIPPED)), {}, tuple(found.notes))
+    return Made(to, tuple(written), each, len(survey), skipped, str(target.beside(SKIPPED)), {}, survey.notes)
 
 
 def ingest_folder(

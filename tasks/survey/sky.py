@@ -17,13 +17,15 @@ class Sky:
 
     Attributes:
         scale: arcseconds a pixel.
-        centre: right ascension and declination of the image's centre, degrees.
-        frame: reference system and equinox, as "FK5 2000".
+        centre: right ascension and declination of the image's centre, degrees, ICRS.
+        frame: reference system and equinox of its header, as "FK5 2000".
+        names_bands: whether it says of which bands it is.
     """
 
     scale: float | None = None
     centre: tuple[float, float] | None = None
     frame: str | None = None
+    names_bands: bool = True
 
 
 def sky_of(header: Mapping[str, Any], height: int, width: int) -> Sky:
@@ -40,7 +42,8 @@ def sky_of(header: Mapping[str, Any], height: int, width: int) -> Sky:
         scale = 3600 * math.sqrt(abs(a * d - b * c))
         if not (math.isfinite(scale) and scale > 0):
             return Sky()
-        return Sky(scale, _centre(header, matrix, height, width), _frame(header))
+        frame = _frame(header)
+        return Sky(scale, _icrs(_centre(header, matrix, height, width), frame), frame)
     except (TypeError, ValueError, KeyError, OverflowError, ZeroDivisionError):
         return Sky()
 
@@ -65,16 +68,41 @@ def _matrix(header: Mapping[str, Any]) -> list[list[float]] | None:
 
 
 def _centre(header: Mapping[str, Any], matrix: Sequence[Sequence[float]], height: int, width: int) -> Any:
-    if not (str(header.get("CTYPE1", "")).startswith("RA") and str(header.get("CTYPE2", "")).startswith("DEC")):
+    """Longitude and latitude of the image's centre, in its own frame."""
+    kinds = (str(header.get("CTYPE1", ""))[:4].strip("-"), str(header.get("CTYPE2", ""))[:4].strip("-"))
+    if kinds not in {("RA", "DEC"), ("GLON", "GLAT")}:
         return None
     x, y = ((side + 1) / 2 - float(header[f"CRPIX{axis}"]) for axis, side in ((1, width), (2, height)))
     east, north = (row[0] * x + row[1] * y for row in matrix)
-    dec = float(header["CRVAL2"]) + north
-    ra = (float(header["CRVAL1"]) + east / math.cos(math.radians(dec))) % 360
-    return (ra, dec) if math.isfinite(ra) and abs(dec) <= 90 else None
+    latitude = float(header["CRVAL2"]) + north
+    longitude = (float(header["CRVAL1"]) + east / math.cos(math.radians(latitude))) % 360
+    return (longitude, latitude) if math.isfinite(longitude) and abs(latitude) <= 90 else None
+
+
+def _icrs(place: tuple[float, float] | None, frame: str | None) -> tuple[float, float] | None:
+    """A place of a frame in ICRS, which tables are taken to be in; None where the frame is not known."""
+    if place is None or frame in {None, "ICRS"}:
+        return place
+    from astropy import units
+    from astropy.coordinates import FK4, FK5, Galactic, SkyCoord
+    from astropy.time import Time
+
+    name, _, equinox = str(frame).partition(" ")
+    if name == "FK4":
+        system: Any = FK4(equinox=Time(float(equinox or 1950), format="byear"))
+    elif name == "FK5":
+        system = FK5(equinox=Time(float(equinox or 2000), format="jyear"))
+    elif name == "galactic":
+        system = Galactic()
+    else:
+        return None
+    found = SkyCoord(*place, unit=units.deg, frame=system).icrs
+    return (float(found.ra.deg), float(found.dec.deg))
 
 
 def _frame(header: Mapping[str, Any]) -> str | None:
+    if str(header.get("CTYPE1", "")).startswith("GLON"):
+        return "galactic"
     equinox = header.get("EQUINOX", header.get("EPOCH"))
     system = str(header.get("RADESYS", header.get("RADECSYS", ""))).strip().upper()
     if not system and equinox is None:
@@ -140,7 +168,7 @@ def mismatch(sky: Sky, scale: float, place: tuple[float, float] | None, side: in
         apart = separation(sky.centre, place)
         reach = side / 2 * (sky.scale or scale)
         if apart > reach:
-            frame = f" ({sky.frame})" if sky.frame not in {None, "ICRS"} else ""
+            frame = f" (from {sky.frame})" if sky.frame not in {None, "ICRS"} else ""
             return (
                 f"it is centred on {sky.centre[0]:.5f} {sky.centre[1]:+.5f}{frame}, {apart:.1f} arcseconds from the"
                 f" table's {place[0]:.5f} {place[1]:+.5f}"

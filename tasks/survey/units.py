@@ -23,6 +23,8 @@ _SPELLINGS = {
     **dict.fromkeys(("jansky", "janskys", "jy"), "Jy"),
     "mjy": "mJy",
 }
+# Counts by the AB magnitude of one, as `zp=25.0`.
+_ZERO_POINT = re.compile(r"(?:zp|zero_?point)\s*[= ]\s*(\d{1,2}(?:\.\d+)?)", re.IGNORECASE)
 _A_PIXEL = re.compile(r"\s*(?:/|\bper\b)\s*(?:pix|pixel|pixels)\s*$|\s+pix(?:el)?-1\s*$", re.IGNORECASE)
 
 
@@ -37,13 +39,19 @@ def nanomaggies(unit: str, where: Path | str) -> float:
     """
     factor = _factor(unit)
     if factor is None:
-        raise BadInput(f"{where} has pixels in {unit!r:.40}, which is no unit of flux: nanomaggies or janskys are")
+        raise BadInput(
+            f"{where} has pixels in {unit!r:.40}, which is no unit of flux: nanomaggies or janskys are, or"
+            " the AB magnitude of one count, as --unit zp=25"
+        )
     return factor
 
 
 @lru_cache(maxsize=64)
 def _factor(text: str) -> float | None:
     """Nanomaggies in one of the unit; None where it is no unit of flux density."""
+    zero_point = _ZERO_POINT.fullmatch(text.strip())
+    if zero_point is not None:
+        return float(10 ** (0.4 * (22.5 - float(zero_point[1]))))
     from astropy import units
     from astropy.units import photometric
 

@@ -171,11 +171,6 @@ class TestTheHeader:
         ((_, why),) = read_cutouts(chunk_of(path, place=(150.01, 2.0)), PixelOptions()).faults
         assert "it is centred on 150.00000 +2.00000, 36.0 arcseconds from the table's 150.01000 +2.00000" in why
 
-    def test_of_an_older_equinox_is_named_with_it(self, path):
-        write_cube(path, IMAGE, **wcs(EQUINOX=1950.0))
-        ((_, why),) = read_cutouts(chunk_of(path, place=(150.64, 1.76)), PixelOptions()).faults
-        assert "(FK4 1950.0)" in why
-
     @pytest.mark.parametrize(
         ("changes", "why"),
         [
@@ -197,6 +192,8 @@ class TestBlankBands:
         ("spoil", "why"),
         [
             (lambda image: image[0].fill(0), "its band u is 0 in every pixel"),
+            (lambda image: image[2, -19:].fill(-0.5), "its band r has 3 rows of -0.5 at an edge"),
+            (lambda image: image.__setitem__(3, image[1]), "its bands g and i hold the same pixels"),
             (lambda image: image[3].fill(7), "its band i is 7 in every pixel"),
             (lambda image: image[2, :20].fill(0), "its band r has 4 rows of zeros at an edge"),
             (lambda image: image[4, :, 44:].fill(0), "its band z has 4 columns of zeros at an edge"),
@@ -261,7 +258,7 @@ class TestIsRefusedInOneSentence:
             (IMAGE[0], r"holds one image of shape \(64, 64\); five bands are needed"),
             (IMAGE[:, :, :50], r"is 64 x 50 pixels: a cut-out that is not square is not centred on its galaxy"),
             (IMAGE[:, :31, :31], r"is 31 x 31 pixels; 32 x 32 are needed"),
-            (IMAGE[None], r"holds one image of shape"),
+            (np.stack([IMAGE, IMAGE]), r"holds one image of shape"),
         ],
     )
     def test_a_cube_of_another_shape(self, path, image, message):
@@ -384,3 +381,73 @@ def test_a_damaged_file_is_read_or_refused_but_never_worse(tmp_path_factory, dat
         assert np.isfinite(read_cutout([path])).all()
     except BadInput as error:
         assert "\n" not in str(error)
+
+
+class TestHowBandsAreNamed:
+    @pytest.mark.parametrize(
+        "cards",
+        [
+            {f"BAND_{number}": band for number, band in enumerate("zirgu")},
+            {f"CHANNEL{number}": f"sdss_{band}" for number, band in enumerate("zirgu")},
+            {f"PLANE{number}": band.upper() for number, band in enumerate("zirgu", 1)},
+            {"FILTERS": "z,i,r,g,u"},
+            {"FILTER": "zirgu"},
+            {"BAND": "z i r g u"},
+            {"BANDS": "sdss_z;sdss_i;sdss_r;sdss_g;sdss_u"},
+        ],
+        ids=lambda cards: next(iter(cards)),
+    )
+    def test_a_cube_has_its_planes_put_in_order(self, path, cards):
+        write_cube(path, IMAGE[::-1], **cards)
+        np.testing.assert_array_equal(read_cutout([path]), MIDDLE)
+        assert read_cutouts(chunk_of(path), PixelOptions()).without_bands == 0
+
+    def test_a_cube_that_names_none_is_counted(self, path):
+        write_cube(path, IMAGE, FILTER="clear")
+        assert read_cutouts(chunk_of(path), PixelOptions()).without_bands == 1
+        assert read_cutouts(chunk_of(path), PixelOptions(bands="ugriz")).without_bands == 0
+
+    @pytest.mark.parametrize(
+        ("cards", "why"),
+        [
+            ({"CTYPE3": "WAVE", "CDELT3": -1400.0}, "has its planes from long to short wavelengths"),
+            ({"FILTER": "r DECam SDSS c0002"}, "says that it is of the band r and has 5 planes: say --bands"),
+        ],
+    )
+    def test_a_cube_that_cannot_be_in_order_is_refused(self, path, cards, why):
+        write_cube(path, IMAGE, **cards)
+        with pytest.raises(BadInput, match=why):
+            read_cutout([path])
+        np.testing.assert_array_equal(read_cutout([path], bands="ugriz"), MIDDLE)
+
+    def test_extensions_without_names_are_taken_in_the_order_given(self, path):
+        write_extensions(path, IMAGE[::-1], "OBJECT")
+        with pytest.raises(BadInput, match="its images name no bands: say their order with --bands"):
+            read_cutout([path])
+        np.testing.assert_array_equal(read_cutout([path], bands="zirgu"), MIDDLE)
+
+    def test_a_cube_may_have_an_axis_of_one_more(self, path):
+        write_cube(path, IMAGE[None])
+        np.testing.assert_array_equal(read_cutout([path]), MIDDLE)
+
+
+def test_counts_become_nanomaggies_by_their_zero_point(path):
+    write_cube(path, IMAGE, BUNIT="adu")
+    np.testing.assert_allclose(read_cutout([path], unit="zp=25.0"), MIDDLE * 0.1, rtol=1e-6)
+    np.testing.assert_allclose(read_cutout([path], unit="ZEROPOINT 22.5"), MIDDLE, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("cards", "place"),
+    [
+        ({"EQUINOX": 1950.0}, (150.64512, 1.75813)),
+        ({"RADESYS": "FK5", "EQUINOX": 1975.0}, (150.3226, 1.87927)),
+        ({"CTYPE1": "GLON-TAN", "CTYPE2": "GLAT-TAN"}, (63.37103, 53.8947)),
+    ],
+    ids=["B1950", "J1975", "galactic"],
+)
+def test_a_centre_in_another_frame_is_compared_in_that_of_the_table(path, cards, place):
+    write_cube(path, IMAGE, **wcs(**cards))
+    assert read_cutouts(chunk_of(path, place=place), PixelOptions()).rows == [3]
+    ((_, why),) = read_cutouts(chunk_of(path, place=(150.0, 2.0)), PixelOptions()).faults
+    assert "(from " in why

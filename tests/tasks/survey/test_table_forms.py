@@ -341,3 +341,26 @@ def test_files_of_one_object_in_two_folders_are_a_choice(tmp_path):
     (tmp_path / "more" / f"{IDS[0]}.fits").write_bytes(b"")
     with pytest.raises(BadInput, match=r"several files of the object .*images/.* and more/.*: name the folder"):
         read_objects(tmp_path / "t.csv", tmp_path, ColumnOptions())
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        "{name}_{band}.fits",
+        "{name}-{BAND}.FITS",
+        "{band}_{name}.fits.gz",
+        "{band}/{name}.fits",
+        "sdss_{band}/{name}.fts",
+    ],
+)
+def test_files_of_bands_are_found_however_they_are_called(tmp_path, form):
+    FORMS["CSV"](tmp_path / "t.csv")
+    for name in IDS[:2]:
+        for band in "zirgu":
+            path = tmp_path / "images" / form.format(name=name, band=band, BAND=band.upper())
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(b"")
+    objects = read_objects(tmp_path / "t.csv", tmp_path / "images", ColumnOptions())
+    wanted = [form.format(name=IDS[0], band=band, BAND=band.upper()) for band in "ugriz"]
+    assert objects.cutouts[0] == tuple(tmp_path / "images" / name for name in wanted)
+    assert objects.cutouts[2] == ()
