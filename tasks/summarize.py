@@ -74,6 +74,11 @@ def summarize(request: RunRequest, start: Start, ledger: Ledger, store_root: str
         document["calibration"] = {"key": calibration_key(model.model), "sha256": calibration.sha256}
         document["calibration"] |= {"made": dict(calibration.made)}
         document["interval_scores"] = interval_scores(predictions, calibration) if has_intervals(predictions) else None
+        if calibration.own and not calibration.made["galaxies"]:
+            document["notes"].append(
+                "the intervals are the model's own uncertainty, taken as a normal distribution, and nobody has checked"
+                " them: cosmic calibrate does, on galaxies of known redshift"
+            )
         outside = int(predictions["z_err68_low"].isna().sum())
         if outside:
             document["notes"].append(

@@ -17,6 +17,7 @@ class Engine(Protocol):
         precision: of its arithmetic.
         precision_error: largest difference from float32's redshifts that was seen.
         training_data: what the model was trained on, None where that is not known.
+        gives_uncertainty: the model says by itself how uncertain its redshifts are.
     """
 
     name: str
@@ -24,6 +25,7 @@ class Engine(Protocol):
     precision: str
     precision_error: float
     training_data: TrainingData | None
+    gives_uncertainty: bool
 
     def predict(self, images: np.ndarray, magnitudes: np.ndarray) -> np.ndarray:
         """Redshifts of a batch of any size.
@@ -47,6 +49,8 @@ class Engine(Protocol):
 
 class RedshiftsOnly:
     """An engine whose model gives nothing but redshifts."""
+
+    gives_uncertainty = False
 
     def predict_columns(self: Engine, images: np.ndarray, magnitudes: np.ndarray) -> dict[str, np.ndarray]:
         """See `Engine`."""

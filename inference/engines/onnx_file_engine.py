@@ -1,7 +1,8 @@
 """The engine `onnxruntime` for a model of somebody's own: an `.onnx` file.
 
 Which input is the image and which the magnitudes, and which output is the redshift, is decided by name or else by
-shape; where neither decides, the file is refused.
+shape; where neither decides, the file is refused. Quantiles whose levels are known give the columns `z_q16` and
+`z_q84`, and their median the redshift where no output is one.
 """
 
 import re
@@ -15,8 +16,9 @@ from inference.contract.json_text import parse_json
 from inference.contract.sample import BANDS, IMAGE_SHAPE
 from inference.contract.validation import shorten
 from inference.engines.base import check_galaxies
-from inference.engines.columns import ERROR, OUT_OF_DOMAIN, REDSHIFT
+from inference.engines.columns import ERROR, LOWER, OUT_OF_DOMAIN, REDSHIFT, UPPER
 from inference.engines.onnx_session import open_session, parts_of
+from inference.engines.quantiles import LEVELS_KEY, column_of_quantile, is_quantiles, quantile_at, read_levels
 from inference.errors import BadCheckpoint, BadInput
 from inference.model.training_data import TrainingData
 
@@ -26,6 +28,8 @@ _REDSHIFTS = {"redshift", "redshifts", "z", REDSHIFT, "z_phot", "zphot", "photoz
 _ERRORS = {ERROR, "sigma", "z_sigma", "sigma_z", "std", "z_std", "uncertainty"}
 _TAKEN = {"rank", "file", "index", "z_spec", "repeat", "mag_r", OUT_OF_DOMAIN}
 _TAKEN |= {f"z_err{level}_{end}" for level in ("68", "95") for end in ("low", "high")}
+_DERIVED = {REDSHIFT: 0.5, LOWER: 0.16, UPPER: 0.84}  # from quantiles
+_ONE_NUMBER = {REDSHIFT, ERROR, LOWER, UPPER}
 _FLOATS = {"tensor(float)": np.float32, "tensor(double)": np.float64, "tensor(float16)": np.float16}
 _NUMBERS = {*_FLOATS, "tensor(int32)", "tensor(int64)", "tensor(bool)"}
 _MOST_COLUMNS, _MOST_VALUES = 100, 4096  # outputs of a model, and values of one for a galaxy
@@ -35,6 +39,7 @@ class OnnxFileEngine:
     """Any model in onnxruntime that takes cut-outs, with or without magnitudes, and gives a redshift a galaxy.
 
     Attributes:
+        gives_uncertainty: an output is a standard deviation, or quantiles are.
         training_data: of the file's metadata `training_data`, None where it has none.
 
     Args:
@@ -59,9 +64,13 @@ class OnnxFileEngine:
         for output in outputs:
             if output.type not in _NUMBERS:
                 raise BadCheckpoint(f"{path}: its output {shorten(output.name)} is {output.type}, not numbers")
-        self._columns = self._name_columns([output.name for output in outputs])
+        metadata = self._session.get_modelmeta().custom_metadata_map
+        names = [output.name for output in outputs]
+        self._levels = self._match_quantiles(names, metadata.get(LEVELS_KEY))
+        self._columns = self._name_columns(names)
         self._try()
-        facts = self._session.get_modelmeta().custom_metadata_map.get("training_data")
+        self.gives_uncertainty = bool(self._levels) or ERROR in self._columns or {LOWER, UPPER} <= set(self._columns)
+        facts = metadata.get("training_data")
         try:
             self.training_data = None if facts is None else TrainingData.from_dict(parse_json(facts, "its metadata"))
         except BadInput as error:
@@ -85,10 +94,10 @@ class OnnxFileEngine:
         columns = {
             name: np.concatenate(values) for name, values in zip(self._columns, zip(*found, strict=True), strict=True)
         }
-        for name in (REDSHIFT, ERROR):
-            if name in columns:
-                columns[name] = columns[name].astype(np.float32)
-        return columns
+        for quantiles, levels in self._levels.items():
+            at = {column: level for column, level in _DERIVED.items() if column not in columns}
+            columns |= {column: quantile_at(level, columns[quantiles], levels) for column, level in at.items()}
+        return columns | {name: columns[name].astype(np.float32) for name in columns.keys() & _ONE_NUMBER}
 
     def _run(self, images: np.ndarray, magnitudes: np.ndarray) -> list[np.ndarray]:
         given = {"images": images, "magnitudes": magnitudes}
@@ -122,19 +131,33 @@ class OnnxFileEngine:
             raise BadCheckpoint(f"{self._path} takes {taken}: one image input is needed, and at most one of magnitudes")
         return matched
 
+    def _match_quantiles(self, names: list[str], levels: str | None) -> dict[str, tuple[float, ...]]:
+        """The column of the quantiles, with the level of each; none where the file does not say the levels."""
+        found = [name for name in names if is_quantiles(name)]
+        if levels is None and found == names:
+            raise BadCheckpoint(
+                f"{self._path} gives quantiles and does not say which: its metadata need {LEVELS_KEY}, a JSON list such"
+                " as [0.16, 0.5, 0.84]"
+            )
+        if levels is None:
+            return {}
+        if len(found) != 1:
+            raise BadCheckpoint(f"{self._path} has {LEVELS_KEY}, but not one output called quantiles")
+        return {_plain(found[0]): read_levels(levels, self._path)}
+
     def _name_columns(self, names: list[str]) -> list[str]:
         """A column's name for each output; exactly one is the redshift."""
         redshifts = [name for name in names if name.lower() in _REDSHIFTS]
-        if not redshifts and len(names) == 1:
+        if not redshifts and len(names) == 1 and not self._levels:
             redshifts = names
-        if len(redshifts) != 1:
+        if len(redshifts) != 1 and not (self._levels and not redshifts):
             raise BadCheckpoint(
                 f"{self._path} has the outputs {', '.join(map(shorten, names[:10]))}: one must be called redshift"
             )
         columns = []
         for name in names:
-            plain = re.sub(r"\W+", "_", name, flags=re.ASCII)[:60]
-            column = REDSHIFT if name in redshifts else ERROR if name.lower() in _ERRORS else plain
+            column = column_of_quantile(name) or (ERROR if name.lower() in _ERRORS else _plain(name))
+            column = REDSHIFT if name in redshifts else column
             if column in _TAKEN or column in columns or not column.strip("_"):
                 raise BadCheckpoint(f"{self._path}: rename its output {shorten(name)}, which cannot be a column's name")
             columns.append(column)
@@ -151,12 +174,21 @@ class OnnxFileEngine:
                 reason = str(error).split("\n", 1)[0]
                 raise BadCheckpoint(f"{self._path} fails on a batch of {count} galaxies: {reason:.200}") from None
             for column, values in zip(self._columns, found, strict=True):
-                many = 0 if column in {REDSHIFT, ERROR} else 1
+                many = 0 if column in _ONE_NUMBER else 1
                 if values.ndim not in {1, 1 + many} or values.shape[0] != count or values.size > count * _MOST_VALUES:
                     raise BadCheckpoint(
                         f"{self._path}: its output for the column {column!r} has the shape {list(values.shape)} for"
                         f" {count} galaxies, not {'a number or a row' if many else 'one number'} for each"
                     )
+                levels = self._levels.get(column)
+                if levels is not None and values.shape != (count, len(levels)):
+                    raise BadCheckpoint(
+                        f"{self._path} has {len(levels)} {LEVELS_KEY}, but quantiles {values.shape[1:]}"
+                    )
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"\W+", "_", name, flags=re.ASCII)[:60]
 
 
 def _fits(shape: list[Any], wanted: tuple[int | None, ...]) -> bool:

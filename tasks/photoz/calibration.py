@@ -8,13 +8,18 @@ then, within each of these, by r magnitude. A bin keeps quantiles of its residua
 at positions tau * (n + 1) among its n residuals, so that the next galaxy of the bin lies below the quantile tau with
 probability tau, whatever the distribution is (Vovk, Gammerman & Shafer 2005, "Algorithmic Learning in a Random World":
 a Mondrian conformal predictor). Outside the range that was calibrated there is no interval.
+
+A model that gives an uncertainty of its own (`tasks.photoz.spread`) may have residuals in units of that instead of
+1 + z_pred, where that covers better: its intervals keep the model's own widths, scaled so that they hold (Lei et al.
+2018, JASA 113, 1094; for quantiles, Romano, Patterson & Candes 2019, NeurIPS 32).
 """
 
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from statistics import NormalDist
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -23,7 +28,9 @@ from inference.contract.json_text import parse_json
 from inference.contract.plausible import MAGNITUDE, PREDICTION, REDSHIFT
 from inference.contract.validation import shorten
 from inference.errors import BadInput
-from tasks.photoz.distribution import LEVELS, density_of, inverse, mode_and_mean, subdivided
+from tasks.photoz.bins import binned, deciles, place_of
+from tasks.photoz.distribution import LEVELS, density_of, halves, inverse, subdivided
+from tasks.photoz.spread import residuals_of, usable, widened
 
 BOUNDS = {
     "z_err68_low": 0.15865525,
@@ -34,9 +41,9 @@ BOUNDS = {
 FEWEST = 200  # galaxies in a bin: of fewer, the position of a 2.5 % quantile is a guess
 # Bins of predicted redshift, and of magnitude in each of them; the first is one global interval.
 SHAPES = ((1, 1), (4, 1), (4, 2), (8, 2), (10, 3), (12, 4), (16, 3), (20, 3), (10, 8), (20, 5), (30, 4), (20, 8))
-_FORMAT = 1
+_FORMAT, _FORMAT_OWN = 1, 3  # the second: residuals in units of the model's own uncertainty
 _FOLDS = 2
-_SMALLEST = 1e-9  # between two quantiles, so that the distribution has a density
+_NORMAL = NormalDist()
 
 
 @dataclass(frozen=True)
@@ -50,6 +57,10 @@ class Calibration:
         quantiles: of the residuals of each bin at LEVELS, (Z, M, L), strictly ascending along the last axis.
         galaxies: how many were in each bin, (Z, M).
         made: plain facts about how it was made, by name.
+        own: the residuals are in units of the model's own uncertainty.
+
+    Where a method takes `spread`, that is `tasks.photoz.spread.own_spread` of the galaxies, (N, 2); it counts only if
+    `own`, and a galaxy without one has no interval. Without it, they raise BadInput.
     """
 
     model_sha256: str
@@ -58,96 +69,124 @@ class Calibration:
     quantiles: np.ndarray
     galaxies: np.ndarray
     made: Mapping[str, Any]
+    own: bool = False
 
-    def bins(self, z_pred: np.ndarray, mag_r: np.ndarray) -> np.ndarray:
+    @classmethod
+    def normal(cls, model_sha256: str) -> "Calibration":
+        """What stands for a calibration that is yet to be made: the model's own uncertainty, as a normal one."""
+        quantiles = np.clip([_NORMAL.inv_cdf(min(max(level, 1e-9), 1 - 1e-9)) for level in LEVELS], -5, 5)
+        made = {"galaxies": 0, "bins": [1, 1], "method": "the model's own uncertainty, not calibrated"}
+        z_edges, mag_edges = np.array([PREDICTION.low, PREDICTION.high]), np.array([[MAGNITUDE.low, MAGNITUDE.high]])
+        return cls(model_sha256, z_edges, mag_edges, quantiles[None, None], np.zeros((1, 1), int), made, own=True)
+
+    def bins(self, z_pred: np.ndarray, mag_r: np.ndarray, spread: np.ndarray | None = None) -> np.ndarray:
         """Number of each galaxy's bin, (N,), counting through z first; -1 outside the range that was calibrated."""
         z_pred, mag_r = np.asarray(z_pred, np.float64), np.asarray(mag_r, np.float64)
-        z_bin = _place(z_pred, self.z_edges)
+        z_bin = place_of(z_pred, self.z_edges)
         mag_bin = np.full(len(z_pred), -1)
         for number, edges in enumerate(self.mag_edges):
             inside = z_bin == number
-            mag_bin[inside] = _place(mag_r[inside], edges)
+            mag_bin[inside] = place_of(mag_r[inside], edges)
         count = self.mag_edges.shape[1] - 1
-        return np.where((z_bin >= 0) & (mag_bin >= 0), z_bin * count + mag_bin, -1)
+        known = (z_bin >= 0) & (mag_bin >= 0) & usable(self.scale(z_pred, spread))
+        return np.where(known, z_bin * count + mag_bin, -1)
 
-    def bounds(self, z_pred: np.ndarray, mag_r: np.ndarray) -> dict[str, np.ndarray]:
+    def scale(self, z_pred: np.ndarray, spread: np.ndarray | None) -> np.ndarray:
+        """What one unit of residual is in redshift, below and above the prediction, (N, 2)."""
+        if not self.own:
+            return np.repeat(1 + np.asarray(z_pred, np.float64)[:, None], 2, axis=1)
+        if spread is None:
+            raise BadInput(
+                "the calibration is in units of the model's own uncertainty, and these galaxies have none (the column"
+                " z_err, or z_q16 and z_q84)"
+            )
+        return np.asarray(spread, np.float64)
+
+    def bounds(self, z_pred: np.ndarray, mag_r: np.ndarray, spread: np.ndarray | None = None) -> dict[str, np.ndarray]:
         """The ends of the 68 and 95 % intervals, absolute redshifts, (N,) each; NaN outside the calibrated range.
 
         Args:
             z_pred: predicted redshifts, (N,).
             mag_r: r magnitudes, AB, (N,).
+            spread: the model's own, (N, 2).
         """
         places = [int(np.flatnonzero(np.isclose(LEVELS, level))[0]) for level in BOUNDS.values()]
-        scale = 1 + np.asarray(z_pred, np.float64)
-        found = self._of_each(z_pred, mag_r, places)
-        return {name: z_pred + scale * found[:, column] for column, name in enumerate(BOUNDS)}
+        found = self._absolute(z_pred, mag_r, self.flat[:, places], spread)
+        return {name: found[:, column] for column, name in enumerate(BOUNDS)}
 
-    def residual_quantiles(self, z_pred: np.ndarray, mag_r: np.ndarray) -> np.ndarray:
-        """The quantiles of r at LEVELS for each galaxy, (N, L); NaN outside the calibrated range."""
-        return self._of_each(z_pred, mag_r, slice(None))
-
-    def pdf(self, z_pred: np.ndarray, mag_r: np.ndarray, grid: np.ndarray) -> np.ndarray:
+    def pdf(
+        self, z_pred: np.ndarray, mag_r: np.ndarray, grid: np.ndarray, spread: np.ndarray | None = None
+    ) -> np.ndarray:
         """The probability density of the redshift at each point of a grid, (N, G); NaN outside the calibrated range.
 
         Args:
             z_pred: predicted redshifts, (N,).
             mag_r: r magnitudes, AB, (N,).
             grid: redshifts, (G,).
+            spread: the model's own, (N, 2).
         """
         z_pred = np.asarray(z_pred, np.float64)
         density = np.full((len(z_pred), len(grid)), np.nan)
-        bins = self.bins(z_pred, mag_r)
+        bins, scales = self.bins(z_pred, mag_r, spread), self.scale(z_pred, spread)
         for number in np.unique(bins[bins >= 0]):
             rows = np.flatnonzero(bins == number)
-            scale = 1 + z_pred[rows, None]
-            density[rows] = density_of(self.flat[number], (grid - z_pred[rows, None]) / scale) / scale
+            away = grid - z_pred[rows, None]
+            scale = np.where(away < 0, scales[rows, :1], scales[rows, 1:])
+            density[rows] = density_of(self.flat[number], away / scale) / scale
         return density
 
-    def fine_quantiles(self, z_pred: np.ndarray, mag_r: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def fine_quantiles(
+        self, z_pred: np.ndarray, mag_r: np.ndarray, spread: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
         """More quantiles of p(z) than are kept, for libraries that interpolate between them more coarsely.
 
         Args:
             z_pred: predicted redshifts, (N,).
             mag_r: r magnitudes, AB, (N,).
+            spread: the model's own, (N, 2).
 
         Returns:
             Levels from 0 to 1, (F,), and the redshifts there, (N, F); NaN outside the calibrated range.
         """
         levels = subdivided(LEVELS)
         residuals = np.array([inverse(quantiles, levels) for quantiles in self.flat])
-        return levels, self._absolute(z_pred, mag_r, residuals)
+        return levels, self._absolute(z_pred, mag_r, residuals, spread)
 
-    def point_estimates(self, z_pred: np.ndarray, mag_r: np.ndarray) -> dict[str, np.ndarray]:
+    def point_estimates(
+        self, z_pred: np.ndarray, mag_r: np.ndarray, spread: np.ndarray | None = None
+    ) -> dict[str, np.ndarray]:
         """The mode, mean and median of p(z), (N,) each, by these names; NaN outside the calibrated range.
 
         Args:
             z_pred: predicted redshifts, (N,).
             mag_r: r magnitudes, AB, (N,).
+            spread: the model's own, (N, 2).
         """
-        median = int(np.flatnonzero(LEVELS == 0.5)[0])
-        points = np.array([(*mode_and_mean(quantiles), quantiles[median]) for quantiles in self.flat])
-        found = self._absolute(z_pred, mag_r, points)
-        return {name: found[:, column] for column, name in enumerate(("mode", "mean", "median"))}
+        bins, scale = self.bins(z_pred, mag_r, spread), self.scale(z_pred, spread)
+        modes, heights, means = map(np.array, zip(*map(halves, self.flat), strict=True))
+        higher = (heights[bins] / scale).argmax(axis=1)[:, None]
+        mode = np.take_along_axis(self._absolute(z_pred, mag_r, modes, spread), higher, 1)[:, 0]
+        mean = np.where(bins >= 0, np.asarray(z_pred, np.float64) + (means[bins] * scale).sum(axis=1), np.nan)
+        median = self._absolute(z_pred, mag_r, self.flat[:, LEVELS == 0.5], spread)[:, 0]
+        return {"mode": mode, "mean": mean, "median": median}
 
-    def _absolute(self, z_pred: np.ndarray, mag_r: np.ndarray, residuals: np.ndarray) -> np.ndarray:
+    def _absolute(
+        self, z_pred: np.ndarray, mag_r: np.ndarray, residuals: np.ndarray, spread: np.ndarray | None
+    ) -> np.ndarray:
         """Redshifts (N, K) for residuals (Z M, K) of each bin; NaN outside the calibrated range."""
-        z_pred, bins = np.asarray(z_pred, np.float64)[:, None], self.bins(z_pred, mag_r)
-        found: np.ndarray = np.where((bins >= 0)[:, None], z_pred + (1 + z_pred) * residuals[bins], np.nan)
-        return found
+        z_pred, bins = np.asarray(z_pred, np.float64), self.bins(z_pred, mag_r, spread)
+        found: np.ndarray = z_pred[:, None] + widened(residuals[bins], self.scale(z_pred, spread))
+        return np.where((bins >= 0)[:, None], found, np.nan)
 
     @property
     def flat(self) -> np.ndarray:
         """The quantiles by number of the bin, (Z M, L)."""
         return self.quantiles.reshape(-1, len(LEVELS))
 
-    def _of_each(self, z_pred: np.ndarray, mag_r: np.ndarray, levels: Any) -> np.ndarray:
-        bins = self.bins(z_pred, mag_r)
-        return np.where((bins >= 0)[:, None], self.flat[:, levels][bins], np.nan)
-
     def to_json(self) -> bytes:
         """The file's bytes; the same calibration gives the same bytes."""
         document = {
-            "format": _FORMAT,
+            "format": _FORMAT_OWN if self.own else _FORMAT,
             "model_sha256": self.model_sha256,
             "made": dict(self.made),
             "levels": LEVELS.tolist(),
@@ -185,7 +224,7 @@ class Calibration:
             levels = np.array(document["levels"], np.float64)
         except (ValueError, TypeError, KeyError, OverflowError):
             raise BadInput(f"{where} is no calibration: it is damaged; make it again with cosmic calibrate") from None
-        if form != _FORMAT or not np.array_equal(levels, LEVELS):
+        if form not in {_FORMAT, _FORMAT_OWN} or not np.array_equal(levels, LEVELS):
             raise BadInput(f"{where} is a calibration of another version: make it again with cosmic calibrate")
         _check(where, z_edges, mag_edges, quantiles, galaxies, model, made)
         if model_sha256 not in {None, model}:
@@ -193,7 +232,7 @@ class Calibration:
                 f"{where} was made for another model (SHA-256 {shorten(model, 14)} instead of {model_sha256[:12]}):"
                 " remove it, or make one for this model with cosmic calibrate"
             )
-        return cls(model, z_edges, mag_edges, quantiles, galaxies, made)
+        return cls(model, z_edges, mag_edges, quantiles, galaxies, made, form == _FORMAT_OWN)
 
 
 def _check(where: str, z_edges: Any, mag_edges: Any, quantiles: Any, galaxies: Any, model: Any, made: Any) -> None:
@@ -211,14 +250,6 @@ def _check(where: str, z_edges: Any, mag_edges: Any, quantiles: Any, galaxies: A
         raise BadInput(f"{where} is no calibration: its bins do not fit together; make it again with cosmic calibrate")
 
 
-def _place(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
-    """Number of the bin of each value, the last one closed; -1 outside or where there is no value."""
-    place: np.ndarray = np.searchsorted(edges, values, side="right") - 1
-    place[values == edges[-1]] = len(edges) - 2
-    found: np.ndarray = np.where((values >= edges[0]) & (values <= edges[-1]), place, -1)
-    return found
-
-
 def calibrate(
     z_pred: np.ndarray,
     z_spec: np.ndarray,
@@ -226,12 +257,14 @@ def calibrate(
     model_sha256: str,
     made: Mapping[str, Any],
     shapes: Sequence[tuple[int, int]] = SHAPES,
+    spread: np.ndarray | None = None,
 ) -> Calibration:
     """Calibrate a model on galaxies that it was not trained on.
 
     The number of bins is chosen by coverage: of `shapes` the one whose 68 and 95 % intervals, made on one half of the
     galaxies, deviate least on the other half from what they promise, over deciles of predicted redshift and of
-    magnitude.
+    magnitude. Where the model gives an uncertainty of its own, deciles of that count, too, and whether the residuals
+    are in its units is chosen in the same way.
 
     Args:
         z_pred: predicted redshifts, (N,).
@@ -240,85 +273,74 @@ def calibrate(
         model_sha256: hash of the weights.
         made: facts to be kept with the calibration.
         shapes: numbers of bins in redshift and magnitude to choose from, the first of them (1, 1).
+        spread: the model's own uncertainty below and above, (N, 2); one that most galaxies lack is left out.
 
     Raises:
-        BadInput: fewer than FEWEST galaxies have all three values.
+        BadInput: fewer than FEWEST galaxies have all values.
     """
     pred, spec, mag = (np.asarray(values, np.float64).reshape(-1) for values in (z_pred, z_spec, mag_r))
     whole = PREDICTION.measured(pred) & REDSHIFT.measured(spec) & MAGNITUDE.measured(mag)
-    pred, spec, mag = pred[whole], spec[whole], mag[whole]
-    if len(pred) < FEWEST:
+    with_own = spread is not None and (whole & usable(spread)).sum() >= max(FEWEST, whole.sum() / 2)
+    own = np.asarray(spread, np.float64) if spread is not None and with_own else np.zeros((len(pred), 0))
+    whole &= usable(own)
+    rows = _Galaxies(pred[whole], spec[whole], mag[whole], own[whole])
+    if len(rows.pred) < FEWEST:
         raise BadInput(
-            f"{counted(len(pred), 'galaxy')} with a known redshift and an r magnitude are too few to calibrate with:"
+            f"{counted(len(rows.pred), 'galaxy')} with a known redshift and an r magnitude are too few to calibrate with:"
             f" {FEWEST} are needed"
         )
-    left_out = int((~whole).sum())
     scores = {
-        shape: deviation
+        (shape, scaled): deviation
+        for scaled in ((False, True) if with_own else (False,))
         for shape in shapes
-        if len(pred) >= FEWEST * shape[0] * shape[1] and (deviation := _deviation(pred, spec, mag, shape)) is not None
+        if len(rows.pred) >= FEWEST * shape[0] * shape[1] and (deviation := _deviation(rows, shape, scaled)) is not None
     }
-    z_edges, mag_edges, quantiles, galaxies = _binned(pred, spec, mag, min(scores, key=lambda shape: scores[shape]))
+    shape, scaled = min(scores, key=lambda choice: scores[choice])
+    tried = {shape for shape, _ in scores}
     facts = {
-        "galaxies": len(pred),
-        "left_out": left_out,
-        "bins": [len(z_edges) - 1, mag_edges.shape[1] - 1],
-        "coverage_deviation": {f"{z} x {m}": round(score, 6) for (z, m), score in scores.items()},
-        "too_few_galaxies_for": [f"{z} x {m}" for z, m in shapes if (z, m) not in scores],
+        "galaxies": len(rows.pred),
+        "left_out": int((~whole).sum()),
+        "coverage_deviation": {
+            f"{z} x {m}{', own' if scaled else ''}": round(score, 6) for ((z, m), scaled), score in scores.items()
+        },
+        "too_few_galaxies_for": [f"{z} x {m}" for z, m in shapes if (z, m) not in tried],
     }
-    return Calibration(model_sha256, z_edges, mag_edges, quantiles, galaxies, dict(made) | facts)
+    found = _made(rows, shape, scaled)
+    bins = list(found.galaxies.shape)
+    return replace(found, model_sha256=model_sha256, made=dict(made) | facts | {"bins": bins})
 
 
-def _deviation(pred: np.ndarray, spec: np.ndarray, mag: np.ndarray, shape: tuple[int, int]) -> float | None:
+class _Galaxies(NamedTuple):
+    """Predicted and spectroscopic redshifts and r magnitudes, (N,); the model's own uncertainty, (N, 2) or (N, 0)."""
+
+    pred: np.ndarray
+    spec: np.ndarray
+    mag: np.ndarray
+    own: np.ndarray
+
+    def of(self, chosen: np.ndarray) -> "_Galaxies":
+        return _Galaxies(*(values[chosen] for values in self))
+
+
+def _made(rows: _Galaxies, shape: tuple[int, int], scaled: bool) -> Calibration:
+    """The calibration with these bins, with residuals in units of the model's own uncertainty or of 1 + z_pred."""
+    scale = rows.own if scaled else np.repeat(1 + rows.pred[:, None], 2, axis=1)
+    residuals = residuals_of(rows.spec - rows.pred, scale)
+    return Calibration("", *binned(rows.pred, residuals, rows.mag, shape), {}, scaled)
+
+
+def _deviation(rows: _Galaxies, shape: tuple[int, int], scaled: bool) -> float | None:
     """Root mean square of coverage minus level, by two-fold cross-validation; None where a bin holds too few."""
-    fold = np.arange(len(pred)) % _FOLDS
+    fold = np.arange(len(rows.pred)) % _FOLDS
     gaps: list[float] = []
     for number in range(_FOLDS):
-        made, held = fold != number, fold == number
-        there = Calibration("", *_binned(pred[made], spec[made], mag[made], shape), {})
+        held, there = rows.of(fold == number), _made(rows.of(fold != number), shape, scaled)
         if shape != (1, 1) and there.galaxies.min() < FEWEST // (2 * _FOLDS):  # many values are alike
             return None
-        ends = there.bounds(pred[held], mag[held])
+        ends = there.bounds(held.pred, held.mag, held.own)
+        quantities = [held.pred, held.mag, *([held.own.sum(axis=1)] if held.own.size else [])]
         for level in ("68", "95"):
-            inside = (spec[held] >= ends[f"z_err{level}_low"]) & (spec[held] <= ends[f"z_err{level}_high"])
+            inside = (held.spec >= ends[f"z_err{level}_low"]) & (held.spec <= ends[f"z_err{level}_high"])
             promised = BOUNDS[f"z_err{level}_high"] - BOUNDS[f"z_err{level}_low"]
-            gaps += [inside[part].mean() - promised for values in (pred, mag) for part in deciles(values[held])]
+            gaps += [inside[part].mean() - promised for values in quantities for part in deciles(values)]
     return float(np.sqrt(np.mean(np.square(gaps))))
-
-
-def deciles(values: np.ndarray) -> list[np.ndarray]:
-    """The rows of each tenth of the galaxies, in the order of a quantity."""
-    return [part for part in np.array_split(np.argsort(values, kind="stable"), 10) if len(part)]
-
-
-def _binned(
-    pred: np.ndarray, spec: np.ndarray, mag: np.ndarray, shape: tuple[int, int]
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Edges in redshift and magnitude, quantiles of the residuals and galaxies of each bin."""
-    residuals = (spec - pred) / (1 + pred)
-    z_edges = _edges(pred, shape[0])
-    z_bin = _place(pred, z_edges)
-    mag_edges, quantiles, galaxies = [], [], []
-    for number in range(len(z_edges) - 1):
-        inside = z_bin == number
-        edges = _edges(mag[inside] if inside.any() else mag, shape[1])
-        edges[0], edges[-1] = mag.min(), max(mag.max(), np.nextafter(mag.min(), np.inf))
-        mag_bin = _place(mag[inside], edges)
-        mag_edges.append(edges)
-        parts = [residuals[inside][mag_bin == place] for place in range(len(edges) - 1)]
-        quantiles.append([_quantiles(part) for part in parts])
-        galaxies.append([len(part) for part in parts])
-    return z_edges, np.array(mag_edges), np.array(quantiles), np.array(galaxies)
-
-
-def _edges(values: np.ndarray, bins: int) -> np.ndarray:
-    """Edges of bins that hold as many values each."""
-    edges: np.ndarray = np.quantile(values, np.linspace(0, 1, bins + 1))
-    for number in range(1, len(edges)):  # equal values would leave a bin without width
-        edges[number] = max(edges[number], np.nextafter(edges[number - 1], np.inf))
-    return edges
-
-
-def _quantiles(residuals: np.ndarray) -> np.ndarray:
-    steps: np.ndarray = _SMALLEST * np.arange(len(LEVELS))  # so that equal quantiles ascend
-    return steps if not len(residuals) else steps + np.quantile(residuals, LEVELS, method="weibull")

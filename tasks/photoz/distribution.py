@@ -36,9 +36,14 @@ def inverse(quantiles: np.ndarray, levels: np.ndarray) -> np.ndarray:
     return found
 
 
-def mode_and_mean(quantiles: np.ndarray) -> tuple[float, float]:
-    """The mode and the mean of a bin's residuals."""
-    points = subdivided(quantiles, 200)
+def halves(quantiles: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of a bin's residuals below 0 and above it, (2,) each: the mode, the density there, the share of the mean."""
+    points = np.unique(np.append(subdivided(quantiles, 200), 0.0))
     density = density_of(quantiles, points)
-    mean = np.trapezoid(density * points, points) / np.trapezoid(density, points)
-    return float(points[density.argmax()]), float(mean)
+    whole = np.trapezoid(density, points)
+    modes, heights, means = np.zeros(2), np.zeros(2), np.zeros(2)
+    for side, part in enumerate((points <= 0, points >= 0)):
+        peak = int(density[part].argmax())
+        modes[side], heights[side] = points[part][peak], density[part][peak]
+        means[side] = np.trapezoid(density[part] * points[part], points[part]) / whole
+    return modes, heights, means

@@ -33,6 +33,7 @@ from tasks.photoz.scores import (
     score,
     scores_table,
 )
+from tasks.photoz.spread import own_spread
 from tasks.reporting.figures import Picture
 from tasks.reporting.page import render_page
 from tasks.reporting.table import Row, Table
@@ -139,7 +140,9 @@ def quality_of(rows: pd.DataFrame, of: str, bins: int = BINS, calibration: Calib
         {name: found for name, values in there.items() if (found := binned(values, pred, spec, bins))},
         interval_scores(rows, calibration) if scored else {},
         {name: found for name, values in there.items() if scored and (found := coverage_in_bins(values, rows, bins))},
-        score(calibration, pred, spec, there[MAGNITUDE]).pit if scored and calibration is not None else None,
+        score(calibration, pred, spec, there[MAGNITUDE], own_spread(rows)).pit
+        if scored and calibration is not None
+        else None,
     )
 
 

@@ -22,6 +22,7 @@ from inference.engines.load import open_engine
 from inference.errors import BadInput
 from inference.model.checkpoint import content_hash
 from tasks.photoz.calibration import Calibration
+from tasks.photoz.spread import own_spread
 
 
 class CosmicFlowsEstimator(CatEstimator):  # type: ignore[misc]
@@ -89,11 +90,12 @@ class CosmicFlowsEstimator(CatEstimator):  # type: ignore[misc]
         )
         columns = predict_columns(self.model, images, magnitudes)
         z_pred, mag_r = columns[REDSHIFT].astype(np.float64), magnitudes[:, R_BAND]
-        calibrated = self._calibration.bins(z_pred, mag_r) >= 0
-        levels, locations = self._calibration.fine_quantiles(z_pred, mag_r)
+        spread = own_spread(columns)
+        calibrated = self._calibration.bins(z_pred, mag_r, spread) >= 0
+        levels, locations = self._calibration.fine_quantiles(z_pred, mag_r, spread)
         unknown = self.config.zmin + levels * (self.config.zmax - self.config.zmin)
         ancil = {"z_pred": z_pred, "calibrated": calibrated}
-        for name, values in self._calibration.point_estimates(z_pred, mag_r).items():
+        for name, values in self._calibration.point_estimates(z_pred, mag_r, spread).items():
             ancil[f"z{name}"] = np.where(calibrated, values, z_pred)
         if OUT_OF_DOMAIN in columns:
             ancil[OUT_OF_DOMAIN] = columns[OUT_OF_DOMAIN]

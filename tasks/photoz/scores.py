@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -12,6 +12,7 @@ from tasks.photoz.calibration import BOUNDS, Calibration
 from tasks.photoz.distribution import LEVELS, density_of
 from tasks.photoz.metric_intervals import edges_of
 from tasks.photoz.monotone import MonotoneCubic
+from tasks.photoz.spread import own_spread, residuals_of
 from tasks.reporting.formatting import number, percent
 from tasks.reporting.page import Stat
 from tasks.reporting.table import Column, Row, Table
@@ -37,7 +38,13 @@ class Scores(NamedTuple):
     cde: np.ndarray
 
 
-def score(calibration: Calibration, z_pred: np.ndarray, z_spec: np.ndarray, mag_r: np.ndarray) -> Scores:
+def score(
+    calibration: Calibration,
+    z_pred: np.ndarray,
+    z_spec: np.ndarray,
+    mag_r: np.ndarray,
+    spread: np.ndarray | None = None,
+) -> Scores:
     """Score p(z) of each galaxy by its spectroscopic redshift.
 
     Args:
@@ -45,32 +52,47 @@ def score(calibration: Calibration, z_pred: np.ndarray, z_spec: np.ndarray, mag_
         z_pred: predicted redshifts, (N,).
         z_spec: spectroscopic redshifts, (N,), those that are not known are left out.
         mag_r: r magnitudes, AB, (N,).
+        spread: the model's own uncertainty (`tasks.photoz.spread.own_spread`), (N, 2).
     """
     pred, spec = np.asarray(z_pred, np.float64), np.asarray(z_spec, np.float64)
-    bins = np.where(REDSHIFT.measured(spec), calibration.bins(pred, mag_r), -1)
+    bins = np.where(REDSHIFT.measured(spec), calibration.bins(pred, mag_r, spread), -1)
     rows = np.flatnonzero(bins >= 0)
-    residuals = (spec[rows] - pred[rows]) / (1 + pred[rows])
+    scale = calibration.scale(pred, spread)[rows]
+    residuals = residuals_of(spec[rows] - pred[rows], scale)
     pit, crps, cde = (np.empty(len(rows)) for _ in range(3))
     for each in np.unique(bins[rows]):
         inside = bins[rows] == each
-        pit[inside], crps[inside], cde[inside] = _of_bin(calibration.flat[each], residuals[inside])
-    scale = 1 + pred[rows]
-    return Scores(rows, pit, crps * scale, cde / scale)
+        pit[inside], crps[inside], cde[inside] = _of_bin(calibration.flat[each], residuals[inside], scale[inside])
+    return Scores(rows, pit, crps, cde)
 
 
-def _of_bin(quantiles: np.ndarray, residuals: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """PIT, CRPS and CDE term of residuals that share one distribution, in units of the residual."""
+def _of_bin(
+    quantiles: np.ndarray, residuals: np.ndarray, scale: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """PIT, CRPS and CDE term of residuals that share one distribution; a unit of it is `scale`, below and above 0."""
     low, high = quantiles[0], quantiles[-1]
     grid = np.unique(np.concatenate([np.linspace(low, high, _GRID), quantiles]))
     cdf = np.clip(MonotoneCubic(quantiles, LEVELS)(grid), 0.0, 1.0)
-    below = _summed(cdf**2, grid)
-    above = _summed((1 - cdf) ** 2, grid)
-    inside = np.clip(residuals, low, high)
-    beyond = np.abs(residuals - inside)
-    crps = np.interp(inside, grid, below) + above[-1] - np.interp(inside, grid, above) + beyond
     density = density_of(quantiles, grid)
-    squared = float(np.trapezoid(density**2, grid))
-    return np.interp(residuals, grid, cdf), crps, squared - 2 * density_of(quantiles, residuals)
+
+    def each_side(integrand: np.ndarray, start: Any, end: Any) -> np.ndarray:
+        """The integral from start to end over redshift: what lies below 0 and above it, each in its unit."""
+        summed = _summed(integrand, grid)
+        below, above = (
+            np.interp(clip(end, 0), grid, summed) - np.interp(clip(start, 0), grid, summed)
+            for clip in (np.minimum, np.maximum)
+        )
+        whole: np.ndarray = below * scale[:, 0] + above * scale[:, 1]
+        return whole
+
+    inside = np.clip(residuals, low, high)
+    beyond = np.abs(residuals - inside) * np.where(residuals < 0, scale[:, 0], scale[:, 1])
+    crps = each_side(cdf**2, low, inside) + each_side((1 - cdf) ** 2, inside, high) + beyond
+    scale = 1 / scale
+    cde = each_side(density**2, low, high) - 2 * density_of(quantiles, residuals) * np.where(
+        residuals < 0, scale[:, 0], scale[:, 1]
+    )
+    return np.interp(residuals, grid, cdf), crps, cde
 
 
 def _summed(values: np.ndarray, grid: np.ndarray) -> np.ndarray:
@@ -108,7 +130,8 @@ def interval_scores(rows: pd.DataFrame, calibration: Calibration | None = None) 
         found |= {f"coverage_{level}": float(inside[known].mean()), f"width_{level}": float(np.median(width))}
     found["with_interval"] = int(np.isfinite(covered(rows)["68"]).sum())
     if calibration is not None:
-        scores = score(calibration, *(rows[name].to_numpy(np.float64) for name in ("z_pred", "z_spec", "mag_r")))
+        z_pred, z_spec, mag_r = (rows[name].to_numpy(np.float64) for name in ("z_pred", "z_spec", "mag_r"))
+        scores = score(calibration, z_pred, z_spec, mag_r, own_spread(rows))
         sorted_pit = np.sort(scores.pit)
         steps = np.arange(len(sorted_pit) + 1) / len(sorted_pit)
         found |= {

@@ -4,6 +4,7 @@ from inference.contract.object_keys import calibration_key
 from inference.errors import BadInput
 from inference.storage.store import Store
 from tasks.photoz.calibration import Calibration, calibrate
+from tasks.photoz.spread import own_spread
 from tasks.run_results.catalogue import read_catalogue
 
 
@@ -31,4 +32,4 @@ def calibrate_run(store: Store, bucket: str, result_path: str, *, partial: bool 
     rows = catalogue.rows
     made = {name: facts[name] for name in ("run_id", "result_path", "created", "data", "data_etag", "precision")}
     z_pred, z_spec, mag_r = (rows[name].to_numpy() for name in ("z_pred", "z_spec", "mag_r"))
-    return calibration_key(model), calibrate(z_pred, z_spec, mag_r, sha256, made)
+    return calibration_key(model), calibrate(z_pred, z_spec, mag_r, sha256, made, spread=own_spread(rows))

@@ -22,6 +22,7 @@ from inference.storage.store import Store
 from inference.storage.temporary import temporary_folder
 from tasks.photoz.calibration import BOUNDS, Calibration
 from tasks.photoz.metrics import OUTLIER
+from tasks.photoz.spread import OWN
 from tasks.reporting.formatting import spans
 from tasks.run_results.catalogue_objects import ObjectTable
 from tasks.run_results.predictions_table import SCHEMA
@@ -37,8 +38,8 @@ class Catalogue:
 
     Attributes:
         rows: object_id, ra and dec (degrees, where known), z_pred, the columns of BOUNDS (where the model has a
-            calibration; NaN where there is no interval), z_spec (NaN where unknown), delta (NaN where unknown),
-            outlier (nullable boolean), mag_r, partition, row; each object once.
+            calibration; NaN where there is no interval), those of OWN (where the model gives them), z_spec (NaN where
+            unknown), delta (NaN where unknown), outlier (nullable boolean), mag_r, partition, row; each object once.
         provenance: plain facts of the run by name.
         partitions: key, etag and number of rows of each partition that was read.
     """
@@ -158,7 +159,7 @@ def _shown(named: pd.DataFrame) -> pd.DataFrame:
         "object_id": named["object_id"],
         **{name: named[name] for name in ("ra", "dec") if name in named},
         "z_pred": named["z_pred"],
-        **{name: named[name] for name in BOUNDS if name in named},
+        **{name: named[name] for name in (*BOUNDS, *OWN) if name in named},
         "z_spec": named["z_spec"].where(known),
         "delta": delta.where(known),
         "outlier": outlier,
@@ -221,7 +222,7 @@ def _predictions(path: Path, name: str) -> Iterator[pd.DataFrame]:
             f"{name} is not a table of redshifts of this version: its columns are not"
             f" {', '.join(SCHEMA.names)}; run the same request again, which writes it anew"
         )
-    for rows in _batches(path, name, [*SCHEMA.names, *(bound for bound in BOUNDS if bound in schema.names)]):
+    for rows in _batches(path, name, [*SCHEMA.names, *(name for name in (*BOUNDS, *OWN) if name in schema.names)]):
         if rows[["rank", "file", "index", "z_pred", "repeat"]].isna().to_numpy().any():
             raise BadInput(f"{name} is damaged: a value is missing")
         if not rows["repeat"].all():

@@ -53,6 +53,12 @@ FIELDS = {
     "partition": Field("Partition that held the cut-out", "meta.id;meta.file"),
     "row": Field("Row in the partition, from 0", "meta.record"),
 }
+OWN_FIELDS = {  # where the model gives them
+    "z_err": Field("Standard deviation of the redshift, as the model gives it", "stat.stdev;src.redshift.phot"),
+    "z_q16": Field("16 % quantile of the redshift, as the model gives it", "stat.rank;src.redshift.phot"),
+    "z_q84": Field("84 % quantile of the redshift, as the model gives it", "stat.rank;src.redshift.phot"),
+}
+ABOUT = FIELDS | OWN_FIELDS
 PARTITION_FIELDS = {
     "key": Field("Key of the partition", "meta.id;meta.file"),
     "etag": Field("ETag of the partition when it was read", "meta.code"),
@@ -95,7 +101,7 @@ def parquet_table(catalogue: Catalogue) -> pa.Table:
     fields = [
         field.with_metadata({"description": about.description, "ucd": about.ucd, "unit": about.unit})
         for field in table.schema
-        for about in [FIELDS[field.name]]
+        for about in [ABOUT[field.name]]
     ]
     return pa.table(table.columns, schema=pa.schema(fields, metadata=file_metadata(catalogue)))
 
@@ -117,7 +123,7 @@ def _fits(catalogue: Catalogue) -> bytes:
 
     primary = fits.PrimaryHDU()
     tables = [
-        _fits_table(_table(catalogue), FIELDS, "REDSHIFTS"),
+        _fits_table(_table(catalogue), ABOUT, "REDSHIFTS"),
         _fits_table(_partitions(catalogue), None, "PARTITIONS"),
     ]
     for name, value in catalogue.provenance.items():
@@ -173,7 +179,7 @@ def _votable(catalogue: Catalogue) -> bytes:
     element = tree.TableElement.from_table(file, _table(catalogue))
     element.name = element.ID = "redshifts"
     for field in element.fields:
-        about = FIELDS[field.name]
+        about = ABOUT[field.name]
         field.ucd, field.description = about.ucd, about.description
     element.format = "binary2"
     resource.tables.append(element)
@@ -209,7 +215,7 @@ def _csv(catalogue: Catalogue) -> bytes:
 
 def csv_header(catalogue: Catalogue) -> bytes:
     """What a CSV file cannot say of itself, as JSON: provenance, partitions, and what each column is."""
-    columns = {str(name): FIELDS[str(name)]._asdict() for name in catalogue.rows.columns}
+    columns = {str(name): ABOUT[str(name)]._asdict() for name in catalogue.rows.columns}
     partitions = catalogue.partitions.to_dict("records")
     document = {"columns": columns, "provenance": catalogue.provenance, "partitions": partitions}
     return (json.dumps(document, indent=1) + "\n").encode()
@@ -224,7 +230,7 @@ def _inert(catalogue: Catalogue) -> Catalogue:
 def _ecsv(catalogue: Catalogue) -> bytes:
     table = _table(_inert(catalogue))
     for name in table.colnames:
-        table[name].meta["ucd"] = FIELDS[name].ucd
+        table[name].meta["ucd"] = ABOUT[name].ucd
     table.meta = {name: value for name, value in catalogue.provenance.items() if value is not None}
     table.meta["partitions"] = catalogue.partitions.to_dict("records")
     out = io.StringIO()
@@ -238,7 +244,7 @@ def _table(catalogue: Catalogue) -> Any:
 
     table = Table()
     for name, values in catalogue.rows.items():
-        about = FIELDS[str(name)]
+        about = ABOUT[str(name)]
         facts = {"name": name, "description": about.description, "unit": about.unit or None}
         if name == "outlier":
             flags = values.astype("Int16").fillna(_UNKNOWN).to_numpy(np.int16)

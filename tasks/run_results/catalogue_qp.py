@@ -12,6 +12,7 @@ import numpy as np
 from inference.errors import BadInput
 from inference.storage.temporary import temporary_folder
 from tasks.photoz.calibration import Calibration
+from tasks.photoz.spread import own_spread
 from tasks.run_results.catalogue import Catalogue
 
 
@@ -26,7 +27,7 @@ def has_p_of_z(catalogue: Catalogue, calibration: Calibration | None) -> np.ndar
             "the run has no p(z), because its model has no calibration: make one with cosmic calibrate, and run again"
         )
     rows = catalogue.rows
-    inside = calibration.bins(rows["z_pred"].to_numpy(), rows["mag_r"].to_numpy()) >= 0
+    inside = calibration.bins(rows["z_pred"].to_numpy(), rows["mag_r"].to_numpy(), own_spread(rows)) >= 0
     if not inside.any():
         raise BadInput("no object of the run lies in the range that was calibrated, so none has a p(z)")
     return np.asarray(inside)
@@ -46,9 +47,10 @@ def qp_bytes(catalogue: Catalogue, calibration: Calibration | None) -> bytes:
         raise BadInput("the format qp needs the library qp: pip install 'cosmic-flows[formats]'") from None
     rows = catalogue.rows[inside]
     z_pred, mag_r = rows["z_pred"].to_numpy(np.float64), rows["mag_r"].to_numpy()
-    levels, locations = calibration.fine_quantiles(z_pred, mag_r)
+    spread = own_spread(rows)
+    levels, locations = calibration.fine_quantiles(z_pred, mag_r, spread)
     ancil: dict[str, Any] = {"object_id": rows["object_id"].to_numpy(dtype=str)}
-    ancil |= {f"z{name}": values for name, values in calibration.point_estimates(z_pred, mag_r).items()}
+    ancil |= {f"z{name}": values for name, values in calibration.point_estimates(z_pred, mag_r, spread).items()}
     if rows["z_spec"].notna().any():
         ancil["redshift"] = rows["z_spec"].to_numpy(np.float64)
     ensemble = qp.Ensemble(qp.quant, data={"quants": levels, "locs": locations}, ancil=ancil)

@@ -16,6 +16,7 @@ from inference.storage.prefetch import prefetch
 from inference.storage.store import Store
 from inference.storage.temporary import temporary_folder
 from tasks.photoz.calibration import BOUNDS, Calibration
+from tasks.photoz.spread import OWN, own_spread
 from tasks.run_results.worst_objects import WorstObjects
 
 SCHEMA = pa.schema(
@@ -53,14 +54,15 @@ def write_predictions(
         worst: gets to see each object once.
 
     Returns:
-        z_pred, z_spec, mag_r, the intervals and, where the model knows its training's ranges, out_of_domain of each
-        object once: files that several ranks read count under the first.
+        z_pred, z_spec, mag_r, the intervals, the model's own uncertainty where it gives one and, where it knows its
+        training's ranges, out_of_domain of each object once: files that several ranks read count under the first.
 
     Raises:
         BadInput: a predictions file is broken.
         StoreError: it is missing, or the Parquet file cannot be written.
     """
     kept = ("z_pred", "z_spec", "mag_r", *(BOUNDS if calibration is not None else ()))
+    found_only = (OUT_OF_DOMAIN, *OWN)
     once: dict[str, list[np.ndarray]] = {name: [] for name in kept}
     with temporary_folder("combine") as scratch:
         path = scratch / "predictions.parquet"
@@ -69,8 +71,9 @@ def write_predictions(
             for table in _row_groups(_tables(store, bucket, results, calibration)):
                 writer = writer or closing.enter_context(pq.ParquetWriter(path, table.schema))
                 writer.write_table(table)
-                if OUT_OF_DOMAIN in table.schema.names:
-                    once.setdefault(OUT_OF_DOMAIN, [])
+                for name in found_only:
+                    if name in table.schema.names:
+                        once.setdefault(name, [])
                 counted = table.filter(pa.compute.invert(table["repeat"]))
                 if worst is not None:
                     worst.look_at(counted)
@@ -95,7 +98,7 @@ def _tables(
         seen.update(files)
         more = {name: _arrow(values) for name, values in sorted(columns.items()) if name not in COLUMNS}
         if calibration is not None:
-            bounds = calibration.bounds(columns["z_pred"], columns["mag_r"])
+            bounds = calibration.bounds(columns["z_pred"], columns["mag_r"], own_spread(columns))
             more = {name: pa.array(values, from_pandas=True) for name, values in bounds.items()} | more
         schema = schema or pa.schema([*SCHEMA, *(pa.field(name, values.type) for name, values in more.items())])
         if [*SCHEMA.names, *more] != schema.names:

@@ -14,6 +14,7 @@ from tasks.photoz.calibration import Calibration
 from tasks.photoz.metric_intervals import BINS, DELTA, metric_stats
 from tasks.photoz.plots import PIT_CAPTION, pit_histogram, redshift_pictures
 from tasks.photoz.scores import coverage_in_bins, coverage_table, has_intervals, interval_stats, score
+from tasks.photoz.spread import own_spread
 from tasks.reporting.figures import Picture, rank_time_histogram
 from tasks.reporting.formatting import (
     bit_rate,
@@ -251,7 +252,7 @@ def _pit(predictions: pd.DataFrame | None, calibration: Calibration | None) -> l
     if predictions is None or calibration is None or not has_intervals(predictions):
         return []
     z_pred, z_spec, mag_r = (predictions[name].to_numpy() for name in ("z_pred", "z_spec", "mag_r"))
-    return [Picture(pit_histogram(score(calibration, z_pred, z_spec, mag_r).pit), PIT_CAPTION)]
+    return [Picture(pit_histogram(score(calibration, z_pred, z_spec, mag_r, own_spread(predictions)).pit), PIT_CAPTION)]
 
 
 def _coverage(predictions: pd.DataFrame | None) -> list[Table]:

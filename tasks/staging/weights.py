@@ -34,7 +34,8 @@ class Weights:
         graph: the exported graph, None for the torch engine and for an `.onnx` model; `precision` is its own.
         in_bucket: the request names a key in the bucket, so that the weights are staged already.
         training_data: what they were trained on, None where they do not say.
-        calibration: the file of their uncertainty, beside the weights; None where there is none.
+        calibration: the bytes of their uncertainty: of the file beside the weights, or what stands for it where a model
+            gives its own; None where there is neither.
     """
 
     path: Path
@@ -43,7 +44,7 @@ class Weights:
     graph: Path | None
     precision: str = "float32"
     in_bucket: bool = False
-    calibration: Path | None = None
+    calibration: bytes | None = None
     training_data: TrainingData | None = None
 
 
@@ -62,19 +63,26 @@ def find_weights(request: RunRequest, store: Store) -> Weights:
             raise BadInput(f"model: there is neither a key {request.model!r} in {request.bucket} nor such a file")
         path, key = found
     if is_onnx_file(path):
-        return _own_model(path, key, request)
+        return _own_model(path, key, request, store)
     _check_shape(path)
     if request.engine == "torch":
         load(path)  # the export for the other engine looks at every tensor, too
     sha256 = content_hash(path)
     graph = _graph(path, request.precision) if request.engine == "onnxruntime" else None
     place = key or f"models/{path.stem}-{sha256[:16]}.safetensors"
-    beside = path.with_name(calibration_key(path.name))
-    calibration = beside if beside.is_file() else None
-    if calibration is not None:
-        Calibration.read(calibration.read_bytes(), str(calibration), sha256)
+    calibration = _calibration_beside(path, sha256)
     stored_calibration(store, request.bucket, place, sha256)
     return Weights(path, place, sha256, graph, request.precision, key is not None, calibration, read_header(path)[1])
+
+
+def _calibration_beside(path: Path, sha256: str) -> bytes | None:
+    """The calibration in the folder of the weights, which must be theirs."""
+    beside = path.with_name(calibration_key(path.name))
+    if not beside.is_file():
+        return None
+    content = beside.read_bytes()
+    Calibration.read(content, str(beside), sha256)
+    return content
 
 
 def look_at_model(request: RunRequest, store: Store) -> bool:
@@ -118,20 +126,17 @@ def stored_calibration(store: Store, bucket: str, model: str, sha256: str) -> Ca
     return Calibration.read(store.read(bucket, key), f"{bucket}/{key}", sha256)
 
 
-def _own_model(path: Path, key: str | None, request: RunRequest) -> Weights:
+def _own_model(path: Path, key: str | None, request: RunRequest, store: Store) -> Weights:
     """A model of the user's own, which is its own graph."""
     check_onnx_file(path)
     engine = open_engine(request.engine, path, precision=request.precision)  # looks at inputs and outputs, and tries it
     sha256 = content_hash(path)
-    return Weights(
-        path,
-        key or f"models/{path.stem}-{sha256[:16]}.onnx",
-        sha256,
-        None,
-        request.precision,
-        key is not None,
-        training_data=engine.training_data,
-    )
+    place = key or f"models/{path.stem}-{sha256[:16]}.onnx"
+    calibration = _calibration_beside(path, sha256)
+    if calibration is None and engine.gives_uncertainty:
+        calibration = Calibration.normal(sha256).to_json()
+    stored_calibration(store, request.bucket, place, sha256)
+    return Weights(path, place, sha256, None, request.precision, key is not None, calibration, engine.training_data)
 
 
 def _graph(path: Path, precision: str) -> Path:

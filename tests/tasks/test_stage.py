@@ -1,3 +1,4 @@
+import dataclasses
 import pickle
 import shutil
 
@@ -9,7 +10,9 @@ from inference.contract.run_request import RunRequest
 from inference.errors import BadCheckpoint, BadInput, StoreError
 from inference.model.checkpoint import content_hash, export_onnx, onnx_path, save
 from inference.storage.store import Store
+from tasks.photoz.calibration import Calibration
 from tasks.staging.weights import DEMO_WEIGHTS, Weights, find_weights, put_weights
+from tests.inference.engines.test_quantiles import model as quantile_model
 from tests.support.models import KINDS, TINY, random_model
 from tests.support.surveys import request_of, snapshot
 
@@ -194,3 +197,17 @@ class TestPuttingWeights:
         (tmp_path / "file").write_text("")
         with pytest.raises(StoreError, match=BUCKET):
             put_weights(weights, BUCKET, Store(tmp_path / "file" / "store"))
+
+
+def test_own_models_uncertainty_stands_in_for_its_calibration(store, tmp_path):
+    path = quantile_model(tmp_path / "own.onnx")
+    weights = find(store, str(path), "onnxruntime")
+    put_weights(weights, BUCKET, store)
+    stored = Calibration.read(store.read(BUCKET, calibration_key(weights.key)), "it", weights.sha256)
+    assert stored.own and stored.made["galaxies"] == 0
+    made = dataclasses.replace(stored, made={"galaxies": 700, "bins": [1, 1]}).to_json()
+    path.with_name("own.onnx.calibration.json").write_bytes(made)
+    assert find(store, str(path), "onnxruntime").calibration == made, "one beside the file is the better one"
+    store.write(BUCKET, calibration_key(weights.key), made)
+    put_weights(weights, BUCKET, store)
+    assert store.read(BUCKET, calibration_key(weights.key)) == made, "a calibration that is there stays"

@@ -45,6 +45,8 @@ def main(args: argparse.Namespace) -> int:
         f" with {mag_bins} of r magnitude each."
         " Runs of this model in this bucket now give intervals."
     )
+    if calibration.own:
+        say("The intervals keep the widths that the model gives, scaled so that they hold.")
     if facts["left_out"]:
         left_out, were = counted(facts["left_out"], "galaxy"), "was" if facts["left_out"] == 1 else "were"
         say(f"{left_out} without a known redshift or an r magnitude {were} left out.")

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inference.errors import BadInput
-from tasks.photoz.calibration import BOUNDS, FEWEST, SHAPES, Calibration, calibrate, deciles
+from tasks.photoz.bins import deciles
+from tasks.photoz.calibration import BOUNDS, FEWEST, SHAPES, Calibration, calibrate
 from tasks.photoz.distribution import LEVELS
 
 SHA = "ab" * 32
