@@ -284,9 +284,9 @@ def calibrate(
     own = np.asarray(spread, np.float64) if spread is not None and with_own else np.zeros((len(pred), 0))
     whole &= usable(own)
     rows = _Galaxies(pred[whole], spec[whole], mag[whole], own[whole])
-    if len(rows.pred) < FEWEST:
+    if (left := len(rows.pred)) < FEWEST:
         raise BadInput(
-            f"{counted(len(rows.pred), 'galaxy')} with a known redshift and an r magnitude are too few to calibrate with:"
+            f"{counted(left, 'galaxy')} with a known redshift and an r magnitude are too few to calibrate with:"
             f" {FEWEST} are needed"
         )
     scores = {

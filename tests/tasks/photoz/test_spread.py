@@ -58,7 +58,7 @@ def test_calibration_leaves_own_widths_that_mean_nothing():
     assert not calibrate(z_pred, z_spec, mag_r, SHA, {}, spread=lacking).own
 
 
-def test_density_of_own_widths_has_the_quantiles_mean_and_mode_that_are_given(calibrated):
+def test_density_of_own_widths_fits_its_quantiles_mean_and_mode(calibrated):
     sides, calibration = calibrated
     z_pred, _, mag_r, own = (values[:50] for values in galaxies(50, seed=3, sides=sides))
     grid = np.linspace(-0.5, 1, 60_001)
