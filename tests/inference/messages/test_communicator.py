@@ -1,6 +1,7 @@
 """`fmi` over each way of messages: every rank is a thread with a communicator of its own."""
 
 import dataclasses
+import functools
 import socket
 import threading
 import time
@@ -67,6 +68,56 @@ def test_operations_over_values_and_lists(meeting):
         return found + [comm.allreduce(value, fmi.func(each), pairs) for each in (fmi.op.max, fmi.op.min)]
 
     assert on_ranks(meeting, 3, do) == [[[7.5, -3.0], [13.125, -0.0], [3.5, 0.0], [1.5, -2.0]]] * 3
+
+
+TYPES = {"int": 1, "double": 1, "int_list": 2, "double_list": 2}
+OPERATIONS = {
+    "sum": lambda a, b: a + b,
+    "prod": lambda a, b: a * b,
+    "min": min,
+    "max": max,
+    "custom": lambda a, b: 2 * a - b,
+}
+
+
+def of_rank(name, rank):
+    """What a rank puts in, and what it is made of."""
+    number = rank + 2 if name.startswith("int") else rank + 2.5
+    return [number, -number] if name.endswith("list") else number
+
+
+def folded(name, function, ranks):
+    """What Python makes of the ranks' values, in order."""
+    values = [of_rank(name, rank) for rank in range(ranks)]
+    if name.endswith("list"):
+        return [functools.reduce(function, column) for column in zip(*values, strict=True)]
+    return functools.reduce(function, values)
+
+
+@pytest.mark.parametrize("name", TYPES)
+def test_every_operation_over_every_type_is_as_python_has_it(meeting, name):
+    kind, ranks = fmi.types(fmi.datatypes[name], TYPES[name]), 3
+
+    def do(comm, rank):
+        found = {}
+        for operation, function in OPERATIONS.items():
+            applied = fmi.func(fmi.op[operation], *([function, False, False] if operation == "custom" else []))
+            mine = of_rank(name, rank)
+            every = comm.allreduce(mine, applied, kind)
+            found[operation] = every, comm.reduce(mine, 1, applied, kind), comm.scan(mine, applied, kind)
+        comm.barrier()
+        passed = comm.recv(rank - 1, kind) if rank else of_rank(name, 0)
+        if rank + 1 < ranks:
+            comm.send(passed, rank + 1, kind)
+        found["sent"] = passed, comm.bcast(of_rank(name, 2) if rank == 2 else None, 2, kind)
+        return found
+
+    for rank, found in enumerate(on_ranks(meeting, ranks, do)):
+        assert found.pop("sent") == (of_rank(name, 0), of_rank(name, 2))
+        for operation, function in OPERATIONS.items():
+            whole = folded(name, function, ranks)
+            on_root = whole if rank == 1 else None
+            assert found[operation] == (whole, on_root, folded(name, function, rank + 1)), operation
 
 
 def test_function_that_is_not_associative_is_applied_in_the_order_of_ranks(meeting):
