@@ -134,7 +134,11 @@ def publish_model(trained: Trained, facts: dict[str, Any], folder: Path, half: b
     text = card(facts, {name: path.stat().st_size for name, path in files.items()})
     document = facts | {"history": trained.history, "sha256": content_hash(folder / WEIGHTS)}
     pictures = {f"curve-{phase}.svg": svg for phase, svg in curves(trained.history).items()}
-    texts = {CARD: text, PAGE: page(trained, facts), FACTS: json.dumps(document, indent=1)} | pictures
+    texts = {
+        CARD: text,
+        PAGE: page(trained, facts, str(folder / WEIGHTS)),
+        FACTS: json.dumps(document, indent=1),
+    } | pictures
     texts |= {name: made.to_json().decode() for name, made in calibrations.items()}
     for name, content in texts.items():
         with atomic_write(folder / name) as partial:

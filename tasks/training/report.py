@@ -144,8 +144,14 @@ def card(facts: Facts, files: Mapping[str, int]) -> str:
     )
 
 
-def page(trained: Trained, facts: Facts) -> str:
-    """Quality, intervals, galaxies, curves and recipe as one HTML document without scripts or outside resources."""
+def page(trained: Trained, facts: Facts, weights: str = "model.safetensors") -> str:
+    """Quality, galaxies, curves, limits and use as one HTML document without scripts or outside resources.
+
+    Args:
+        trained: the outcome.
+        facts: `facts_of`.
+        weights: where they lie.
+    """
     rows = pd.DataFrame(trained.test._asdict())
     return render_page(
         "training.html",
@@ -157,6 +163,8 @@ def page(trained: Trained, facts: Facts) -> str:
         phases=list(_phases(trained, facts)),
         model=_model(facts),
         recipe=json.dumps({"model": facts["config"], **facts["recipe"]}, indent=2),
+        limits=_limits(trained, facts),
+        use=json.dumps({"model": weights}, indent=2),
     )
 
 
@@ -194,6 +202,17 @@ def _phases(trained: Trained, facts: Facts) -> Iterator[dict[str, Any]]:
                 ("Arithmetic", f"{recipe['precision']} on {facts['device']}"),
             ],
         }
+
+
+def _limits(trained: Trained, facts: Facts) -> list[tuple[str, str]]:
+    """For which galaxies the figures hold."""
+    z_spec, scale = trained.test.z_spec, facts["recipe"]["data"].get("pixel_scale")
+    return [
+        ("Only for", "galaxies like those it saw: of the same bands, depth and seeing"),
+        ("Redshifts", f"{z_spec.min():.3g} to {z_spec.max():.3g} among the galaxies that the figures are of"),
+        ("Pixels", "of a scale that is not known" if scale is None else f"of {scale:.4g} arcseconds"),
+        ("Figures", f"of {counted(facts['data']['test'], 'galaxy')}, which set the width of their intervals"),
+    ]
 
 
 def _model(facts: Facts) -> list[tuple[str, str]]:

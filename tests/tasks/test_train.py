@@ -143,7 +143,7 @@ def test_the_page_gives_each_figure_with_its_interval(outcome):
 def test_the_page_has_a_section_for_each_matter(outcome):
     sections = re.findall("<h2>(.*?)</h2>", page(*outcome))
     assert sections[0] == "Quality on galaxies that were not trained on"
-    assert sections[-4:] == ["Galaxies", "Pre-training", "Training", "Model"]
+    assert sections[-6:] == ["Limits", "How to use it", "Galaxies", "Pre-training", "Training", "Model"]
 
 
 def test_the_page_escapes_what_it_shows_and_needs_nothing_else(outcome):
