@@ -4,8 +4,8 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from inference.contract.object_keys import RESERVED, checked_bucket
-from inference.errors import StoreError
+from inference.contract.object_keys import RESERVED, checked_bucket, checked_key
+from inference.errors import CosmicError, StoreError
 from inference.storage.store import S3_ROOT, Store
 from tasks.reporting.terminal import bar
 
@@ -66,19 +66,26 @@ def upload(folder: Path, buckets: Sequence[str]) -> None:
 
 
 def objects_on_s3() -> Objects:
-    """All objects that a run reads or writes; the code of functions is none."""
+    """All objects that a run reads or writes; the code of functions is none.
+
+    Keys are as S3 has them, which may be no path: the store lists nothing of a bucket with such a one.
+    """
     from tasks.aws.session import client
 
-    store = Store(S3_ROOT)
-    names = [bucket["Name"] for bucket in client("s3").list_buckets()["Buckets"]]
-    ours = [name for name in names if not name.startswith("cosmic-flows-code-")]
+    s3 = client("s3")
+    names = [bucket["Name"] for bucket in s3.list_buckets()["Buckets"]]
     return {
-        (name, stored.key): stored.etag for name in ours for stored in store.list(name, "") if _is_copied(stored.key)
+        (name, stored["Key"]): stored["ETag"]
+        for name in names
+        if not name.startswith("cosmic-flows-code-")
+        for page in s3.get_paginator("list_objects_v2").paginate(Bucket=name)
+        for stored in page.get("Contents", [])
+        if _is_copied(stored["Key"]) and not stored["Key"].endswith("/")
     }
 
 
 def keep(before: Objects, folder: Path) -> int:
-    """Copy what was made or changed since into a local store.
+    """Copy what was made or changed since into a local store; what cannot be copied keeps nothing else back.
 
     Args:
         before: the objects that were there before.
@@ -86,14 +93,26 @@ def keep(before: Objects, folder: Path) -> int:
 
     Returns:
         How many objects were copied.
+
+    Raises:
+        StoreError: some could not be copied; all others were.
     """
     source, target = Store(S3_ROOT), Store(folder)
     made = [each for each, etag in objects_on_s3().items() if before.get(each) != etag]
+    left: list[str] = []
     with bar("keeping", len(made)) as show:
         for done, (bucket, key) in enumerate(made, 1):
-            (folder / bucket).mkdir(parents=True, exist_ok=True)
-            target.write(bucket, key, source.read(bucket, key))
+            try:
+                checked_key(key, f"the key in {bucket}")
+                (folder / bucket).mkdir(parents=True, exist_ok=True)
+                target.write(bucket, key, source.read(bucket, key))
+            except (CosmicError, OSError) as error:
+                left.append(str(error))
             show(done)
+    if left:
+        raise StoreError(
+            f"--keep: {len(left):,} of {len(made):,} objects could not be kept in {folder}, the first because {left[0]}"
+        )
     return len(made)
 
 

@@ -12,6 +12,7 @@ from flows.cli.terminal import say
 from flows.cli.termination import Terminated, terminated_like_interrupted
 from inference.contract.counted import counted
 from inference.errors import BadInput
+from inference.storage.store import Store, check_writable
 
 _BUCKET = "cosmicai-emulated"
 _ENDS_BY_ITSELF_S = 5.0
@@ -45,6 +46,8 @@ def main(args: argparse.Namespace) -> int:
         raise BadInput(f"--with: there is no folder {args.folder}")
     if args.keep is not None and args.keep.exists() and not args.keep.is_dir():
         raise BadInput(f"--keep: {args.keep} is a file: name a folder")
+    if args.keep is not None:
+        check_writable(Store(args.keep))  # at the end it would be too late
     there = buckets_of(args.folder) if args.folder is not None else []
     buckets = needed(there, command)
     if args.port is not None and not 1 <= args.port <= 65_535:

@@ -3,9 +3,11 @@ from contextlib import contextmanager
 import pytest
 
 from flows.cli import emulated_store
-from flows.cli.emulated_store import needed, upload
+from flows.cli.emulated_store import keep, needed, objects_on_s3, upload
+from inference.errors import StoreError
 from inference.rank_results.publish_summary import run_lease
 from inference.storage.store import Store
+from tasks.aws.session import client
 
 
 def test_needed_are_the_buckets_that_the_command_or_its_files_name(tmp_path):
@@ -36,3 +38,20 @@ def test_upload_leaves_leases_behind_and_skips_files_that_vanish(aws, tmp_path, 
     upload(tmp_path, [bucket])
     copied = [stored.key for stored in Store("s3://").list(bucket, "")]
     assert copied == ["results/test/0.json", "survey.cosmic/incomplete", "survey/1.pt"]
+
+
+@pytest.mark.slow
+def test_keep_copies_all_that_can_be_kept_and_names_the_first_that_cannot(aws, tmp_path):
+    bucket, s3 = "cosmicai-odd-keys", client("s3")
+    s3.create_bucket(Bucket=bucket)
+    for key in ("../../a", "/b", "c/./d", "linked/e", "results/0.json", "results/0.json/f", "z", "folder/"):
+        s3.put_object(Bucket=bucket, Key=key, Body=b"{}")
+    others = {each: etag for each, etag in objects_on_s3().items() if each[0] != bucket}
+    kept, outside = tmp_path / "kept", tmp_path / "outside"
+    (kept / bucket).mkdir(parents=True)
+    outside.mkdir()
+    (kept / bucket / "linked").symlink_to(outside)
+    with pytest.raises(StoreError, match=r"--keep: 5 of 7 objects could not be kept in .*, the first because .*'\.\.'"):
+        keep(others, kept)
+    assert sorted(path.name for path in (kept / bucket).rglob("*") if path.is_file()) == ["0.json", "z"]
+    assert list(outside.iterdir()) == []

@@ -114,6 +114,7 @@ def test_a_folder_that_can_be_no_bucket_is_told_before_anything_is_started(tmp_p
         (["--"], "name the command"),
         (["--with", "/nowhere", "--", "true"], "no folder /nowhere"),
         (["--port", "0", "--", "true"], "--port"),
+        (["--keep", "/proc/nowhere", "--", "true"], "the store /proc/nowhere cannot be written"),
         (["--", "no-such-command-here"], "no-such-command-here"),
     ],
 )
