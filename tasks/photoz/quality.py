@@ -1,9 +1,10 @@
 """How good redshifts are, from a run or any catalogue: the tables, the pictures and a page of both."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -24,7 +25,6 @@ from tasks.photoz.metric_intervals import (
     resamples_for,
 )
 from tasks.photoz.metrics import photoz_metrics
-from tasks.photoz.plots import PIT_CAPTION, binned_metrics, pit_histogram, redshift_pictures
 from tasks.photoz.scores import (
     coverage_in_bins,
     coverage_table,
@@ -34,13 +34,15 @@ from tasks.photoz.scores import (
     scores_table,
 )
 from tasks.photoz.spread import own_spread
-from tasks.reporting.figures import Picture
 from tasks.reporting.page import render_page
 from tasks.reporting.table import Row, Table
 from tasks.survey.columns import PREDICTION, R_MAGNITUDE, REDSHIFT, ColumnOptions, Resolver
 from tasks.survey.object_table import TableReader
 from tasks.survey.table_file import read_table_file
 from tasks.survey.units import MAGNITUDES, NO_UNIT
+
+if TYPE_CHECKING:
+    from tasks.reporting.figures import Picture
 
 MAGNITUDE = "mag_r"
 QUANTITIES = {"z_spec": "spectroscopic redshift", "z_pred": "predicted redshift", MAGNITUDE: "r magnitude"}
@@ -81,8 +83,11 @@ class Quality:
             tables.append(bins_table(name.replace("_", "-"), QUANTITIES[name], rows))
         return tables
 
-    def pictures(self) -> dict[str, Picture]:
+    def pictures(self) -> "dict[str, Picture]":
         """SVG and caption by name."""
+        from tasks.photoz.plots import PIT_CAPTION, binned_metrics, pit_histogram, redshift_pictures
+        from tasks.reporting.figures import Picture
+
         names = ("density", "residuals", "distributions")
         drawn = dict(zip(names, redshift_pictures(self.rows, self.metrics), strict=True))
         if self.pit is not None:
@@ -176,11 +181,15 @@ def read_table(path: Path, options: ColumnOptions) -> tuple[pd.DataFrame, Resolv
     return pd.DataFrame(rows), found
 
 
-def page(quality: Quality) -> str:
-    """All of it as one HTML document without scripts or outside resources."""
-    return render_page(
-        "photoz.html", of=quality.of, tables=quality.tables(), pictures=list(quality.pictures().values())
-    )
+def page(quality: Quality, pictures: "Mapping[str, Picture] | None" = None) -> str:
+    """All of it as one HTML document without scripts or outside resources.
+
+    Args:
+        quality: what was measured.
+        pictures: of it, where they have been drawn already.
+    """
+    drawn = quality.pictures() if pictures is None else pictures
+    return render_page("photoz.html", of=quality.of, tables=quality.tables(), pictures=list(drawn.values()))
 
 
 def write(quality: Quality, folder: Path) -> list[Path]:
@@ -189,7 +198,11 @@ def write(quality: Quality, folder: Path) -> list[Path]:
     Raises:
         BadInput: the folder cannot be written.
     """
-    files: dict[str, str] = {"metrics.html": page(quality), "metrics.json": json.dumps(quality.to_dict(), indent=1)}
+    pictures = quality.pictures()
+    files: dict[str, str] = {
+        "metrics.html": page(quality, pictures),
+        "metrics.json": json.dumps(quality.to_dict(), indent=1),
+    }
     ends = {name: quality.spread.get(name, (None, None)) for name in quality.metrics}
     plain = [
         {"metric": name, "value": value, "low": ends[name][0], "high": ends[name][1]}
@@ -199,7 +212,7 @@ def write(quality: Quality, folder: Path) -> list[Path]:
     for kind, tables in (("bins", quality.bins), ("coverage", quality.coverage)):
         for name, rows in tables.items():
             files[f"{kind}-{name.replace('_', '-')}.csv"] = pd.DataFrame(rows).to_csv(index=False)
-    files |= {f"{name}.svg": svg for name, (svg, _) in quality.pictures().items()}
+    files |= {f"{name}.svg": svg for name, (svg, _) in pictures.items()}
     try:
         for name, text in files.items():
             with atomic_write(folder / name) as partial:

@@ -2,13 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from itertools import zip_longest
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-from matplotlib.figure import Figure
 
 from inference.contract.counted import counted
 from inference.contract.plausible import PREDICTION, REDSHIFT
@@ -17,10 +15,11 @@ from inference.errors import CosmicError
 from inference.partitions.access import open_access
 from inference.storage.store import Store
 from tasks.photoz.calibration import BOUNDS
-from tasks.reporting.composite import HOW, draw_colour
-from tasks.reporting.figures import STYLE, WIDTH, Picture, svg_of
 from tasks.reporting.formatting import number
 from tasks.reporting.table import Column, Row, Table
+
+if TYPE_CHECKING:
+    from tasks.reporting.figures import Picture
 
 WORST = 10
 _MOST_BYTES = 256 << 20  # of partitions that are fetched from a remote store for their cut-outs
@@ -89,7 +88,7 @@ def _interval(row: Mapping[str, Any]) -> str:
     return "none" if low is None or high is None else f"{low:.3f} to {high:.3f}"
 
 
-def worst_cutouts(store: Store, bucket: str, worst: Sequence[Mapping[str, Any]]) -> Picture | None:
+def worst_cutouts(store: Store, bucket: str, worst: Sequence[Mapping[str, Any]]) -> "Picture | None":
     """The objects in colour, numbered as in the table.
 
     Args:
@@ -106,6 +105,13 @@ def worst_cutouts(store: Store, bucket: str, worst: Sequence[Mapping[str, Any]])
         return None  # a report without cut-outs is better than none
     if not images:
         return None
+    # Here, because a catalogue needs the objects and no picture.
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    from tasks.reporting.composite import HOW, draw_colour
+    from tasks.reporting.figures import STYLE, WIDTH, Picture, svg_of
+
     rows = -(-len(images) // _COLUMNS)
     figure = Figure(figsize=(WIDTH * 1.6, WIDTH * 1.6 * 1.16 * rows / _COLUMNS), layout="constrained")
     with mpl.rc_context(STYLE):

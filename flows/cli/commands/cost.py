@@ -8,7 +8,7 @@ from flows.cli.options import add_json, add_store, bucket_and_path
 from flows.cli.terminal import print_json, say, show_table
 from tasks.reporting.formatting import number, unit_price, usd
 
-METHODS = ("billed", "used-memory", "as-printed")  # tasks.bill's, which takes seconds to import
+METHODS = ("billed", "used-memory", "as-printed")  # tasks.billing.cost's, whose import takes pydantic's time
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Read the run's invocations, print the bill."""
-    from tasks.bill import cost_of_run
+    from tasks.billing.bill_of_run import cost_of_run
 
     cost = cost_of_run(args.store, *bucket_and_path(args.result_path), args.method, free_tier=args.free_tier)
     if args.json:
