@@ -52,17 +52,26 @@ class Connection:
         found: Mapping[str, Mapping[str, Any]] = self._client.scheduler_info(n_workers=-1)["workers"]
         return found
 
-    def send(self, function: Callable[..., Any], arguments: Sequence[Any], worker: str, kind: str) -> Any:
-        """Run a function on one worker; Dask's future."""
-        return self._client.submit(
-            function,
-            *arguments,
-            key=f"cosmic-{kind}-{uuid.uuid4().hex}",
-            workers=[worker],
-            allow_other_workers=False,
-            pure=False,
-            retries=0,
-        )
+    def send(self, function: Callable[..., Any], calls: Sequence[tuple[Sequence[Any], str]], kind: str) -> list[Any]:
+        """Run a function once for each call, in one message to the scheduler.
+
+        Args:
+            function: to run.
+            calls: its arguments and the worker that runs it.
+            kind: of call, in its name.
+
+        Returns:
+            Dask's futures, in order.
+        """
+        import dask
+
+        if not calls:
+            return []
+        keys = [f"cosmic-{kind}-{uuid.uuid4().hex}" for _ in calls]
+        place = {key: worker for key, (_, worker) in zip(keys, calls, strict=True)}
+        columns = list(zip(*(arguments for arguments, _ in calls), strict=True))
+        with dask.annotate(workers=place.__getitem__, allow_other_workers=False):
+            return list(self._client.map(function, *columns, key=keys, pure=False, retries=0))
 
     def gather(self, futures: Sequence[Any]) -> list[Any]:
         """The values of futures that are finished, in one request; None where a value was lost with its worker."""

@@ -256,8 +256,8 @@ class DaskExecutor(Executor):
         assert self._connection is not None  # noqa: S101 - since start
         fresh, gone = self._workers.update(self._connection.workers())
         where = (self._store_root, self._request.bucket, self._payload)
-        for worker in fresh:
-            future = self._connection.send(describe_worker, where, worker.address, "look")
+        looks = self._connection.send(describe_worker, [(where, worker.address) for worker in fresh], "look")
+        for future, worker in zip(looks, fresh, strict=True):
             self._looks[future] = worker
             future.add_done_callback(self._inbox.put)
         lost = {worker.address for worker in gone}
@@ -288,12 +288,11 @@ class DaskExecutor(Executor):
             return
         taken = {placed.worker for placed in self._placed.values()}
         free = [worker for worker in self._workers.able() if worker.address not in taken]
-        for worker in free[: max(self._most - len(taken), 0)]:
-            if not self._pending or self._stopped:
-                return
-            call = self._pending.popleft()
-            wire = call.event.to_wire()
-            future = self._connection.send(run_rank, (wire, self._request.rank_timeout), worker.address, "rank")
+        chosen = list(zip(self._pending, free[: max(self._most - len(taken), 0)], strict=False))
+        limit = self._request.rank_timeout
+        sent = [((call.event.to_wire(), limit), worker.address) for call, worker in chosen]
+        for future, (call, worker) in zip(self._connection.send(run_rank, sent, "rank"), chosen, strict=True):
+            self._pending.popleft()
             call.sent_at = time.monotonic()
             self._placed[future] = _Placed(call, worker.address, worker.threads, time.time(), worker.ends_at)
             future.add_done_callback(self._inbox.put)
