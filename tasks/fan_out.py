@@ -13,13 +13,16 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from inference.contract.counted import counted
 from inference.contract.rank_event import RankEvent
+from inference.errors import BadInput
 from tasks.dispatch.dispatcher import ATTEMPTS, Dispatcher, Limits
 from tasks.dispatch.grouping import side_by_side
 from tasks.dispatch.rank_group import RETRY_DELAYS_S, RankGroup, RanksFailed
+from tasks.dispatch.within_limit import WithinLimit
 from tasks.executors.base import Executor
 from tasks.invocations.journal import Journal
 from tasks.invocations.ledger import Ledger
 from tasks.prefect_support.progress import ProgressArtifact
+from tasks.prefect_support.rank_slots import LIMIT, rank_slots
 from tasks.prefect_support.step import step
 from tasks.reporting.terminal import bar
 
@@ -83,8 +86,19 @@ def fan_out(
     Returns:
         The ledger of all invocations, which says which ranks failed and why the run was stopped (neither is raised),
         and what a later step passes as `wait_for`, so that the UI draws the edges to it.
+
+    Raises:
+        BadInput: the ranks of a gang are more than the server's limit lets run at once.
     """
     ledger = Ledger()
+    slots = None if executor.takes_whole_run else rank_slots()
+    if slots is not None:
+        if limits is not None and limits.gang and slots.limit < len(events):
+            raise BadInput(
+                f"messages: all {len(events)} ranks must run at once, and the Prefect server's limit {LIMIT} is"
+                f" {slots.limit}: raise it (`prefect gcl update {LIMIT} --limit {len(events)}`)"
+            )
+        executor = WithinLimit(executor, slots, len(events))
     dispatcher = Dispatcher(executor, ledger, events, limits, cancelled)
     size = len(events) if executor.takes_whole_run else ranks_per_task
     groups = [RankGroup(events[start : start + size], dispatcher) for start in range(0, len(events), size)]
@@ -92,7 +106,7 @@ def fan_out(
     ended: list[Any] = []
     artifact = ProgressArtifact("ranks", len(events))
     written = nullcontext() if journal is None else journal.of(ledger, dispatcher.open_calls)
-    with written, bar("ranks", len(events)) as show:
+    with written, slots or nullcontext(), bar("ranks", len(events)) as show:
 
         def show_progress() -> None:
             done = len(ledger.done) + executor.seen_done()
