@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from inference.contract.json_text import parse_json
 from inference.contract.sample import BAND_NAMES
@@ -60,7 +61,7 @@ def open_galaxies(
         partition = open_partition(path, str(path))
     except BadPartition as error:
         plain = str(error)
-    if partition is not None and not given:
+    if partition is not None and not given and not _states_more(path, partition):
         return _plain(path, partition, pixels, bands)
     try:
         opened = _other(path, given, pixels, columns, bands, partition)
@@ -85,6 +86,13 @@ def check_scale(galaxies: Galaxies, pixels: PixelOptions) -> None:
             f"{galaxies.name} has pixels of {scale:.4g} arcseconds and the model's are {pixels.scale:.4g}: resample"
             f" the images, or say --scale {scale:.4g} for a model that was trained on such pixels"
         )
+
+
+def _states_more(path: Path, partition: Partition) -> bool:
+    """Whether it is safetensors whose metadata, of somebody else, tell of bands, scale or unit."""
+    with path.open("rb") as file:
+        is_safetensors = file.read(9)[8:] == b"{"
+    return is_safetensors and partition.facts is None and bool(_safetensors(path)[2])
 
 
 def _plain(path: Path, partition: Partition, pixels: PixelOptions, bands: list[str] | None) -> Galaxies:
@@ -145,15 +153,17 @@ def _other(
     facts = partition.facts if partition is not None else None
     if start.startswith(b"PK") and any(entry.endswith(".npy") for entry in zipfile.ZipFile(path).namelist()):
         found = _npz(path)
-        stated = stated_beside({key: each if each.ndim else each[()] for key, each in found.items()})
+        stated = stated_beside(found)
     elif is_saved_object(path):
         found, stated = read_saved(path)
     elif start[8:9] == b"{":
-        found, facts = _safetensors(path)
+        found, facts, stated = _safetensors(path)
     elif is_table:
         from tasks.survey.image_tables import read_hdf5_images, read_parquet_images
 
-        found, stated = (read_parquet_images if start.startswith(b"PAR1") else read_hdf5_images)(path)
+        found, stated = read_parquet_images(path) if start.startswith(b"PAR1") else read_hdf5_images(path, columns.hdu)
+    elif start.startswith(b"SIMPLE  ="):
+        raise BadInput(f"{path} is FITS: cosmic ingest takes cut-outs in FITS and the table of their objects")
     else:
         return None
     facts = facts or SurveyFacts()
@@ -163,46 +173,75 @@ def _other(
     factor, unit = _unit(path, pixels, stated.get("unit") or facts.pixel_unit)
     notes: list[str] = []
     if is_table:
-        found, mapping, notes = _with_columns(path, found, dict(mapping), columns)
+        found, notes = _with_columns(path, found, mapping, columns, None)
+    else:
+        found, notes = _with_columns(path, found, mapping, columns, _columns_of(found))
     galaxies = assemble(str(path), found, mapping, bands, factor)
     facts = replace(facts, pixel_scale=stated.get("scale", facts.pixel_scale))
     facts_now = _facts(facts, pixels, None if bands is None else BAND_NAMES, unit)
     return replace(galaxies, notes=(*galaxies.notes, *notes), facts=facts_now)
 
 
+def _columns_of(found: Mapping[str, Values]) -> TableFile:
+    """The arrays of one number a galaxy, as a table."""
+    flat = {key: np.asarray(each[0 : each.shape[0]]) for key, each in found.items() if len(each.shape) == 1}
+    longest = max(map(len, flat.values()), default=0)
+    return TableFile(pd.DataFrame({key: each for key, each in flat.items() if len(each) == longest}), "arrays")
+
+
 def _with_columns(
-    path: Path, found: dict[str, Values], mapping: dict[str, str], columns: ColumnOptions
-) -> tuple[dict[str, Values], dict[str, str], list[str]]:
-    """Magnitudes and redshifts from the columns beside the images."""
-    if {"magnitudes", "redshifts"} <= mapping.keys() | found.keys():
-        return found, mapping, []
-    table: TableFile = read_table_file(path, columns.hdu)
-    reader = TableReader(str(path), table)
-    if "magnitudes" not in mapping.keys() | found.keys():
-        found["magnitudes"] = reader.magnitudes(columns.magnitudes)
-    if "redshifts" not in mapping.keys() | found.keys():
+    path: Path, found: dict[str, Values], mapping: _Mapping, columns: ColumnOptions, table: TableFile | None
+) -> tuple[dict[str, Values], list[str]]:
+    """Magnitudes and redshifts from columns beside the images, where no array holds them.
+
+    Args:
+        path: the file.
+        found: its arrays by name.
+        mapping: names that somebody gave.
+        columns: names of columns.
+        table: the columns; None reads them from the file.
+    """
+    lacking = [role for role in ("magnitudes", "redshifts") if role not in mapping and not _has(role, found)]
+    if not lacking or (table is not None and "magnitudes" not in lacking):
+        return found, []
+    reader = TableReader(str(path), table or read_table_file(path, columns.hdu))
+    if "magnitudes" in lacking:
+        try:
+            found["magnitudes"] = reader.magnitudes(columns.magnitudes)
+        except BadInput:
+            if table is None or columns.magnitudes is not None:
+                raise
+            return found, []  # of plain arrays, what is missing is named with --map
+    if "redshifts" in lacking:
         redshifts = reader.redshifts(columns.redshift)
         if not np.isnan(redshifts).all():
             found["redshifts"] = redshifts
     used = [f"{what} from {name}" for what, name in reader.resolver.used.items()]
-    return found, mapping, [*used, *reader.resolver.notes]
+    return found, [*used, *reader.resolver.notes]
+
+
+def _has(role: str, found: Mapping[str, Values]) -> bool:
+    return any(name.lower() in ROLES[role] for name in found)
 
 
 def _npz(path: Path) -> dict[str, Any]:
     """The arrays of an .npz file; each header is compared with its bytes first."""
     with zipfile.ZipFile(path) as archive:
-        sizes = 0
+        sizes, names = 0, []
         for entry in archive.infolist():
             with archive.open(entry) as member:
                 version = np.lib.format.read_magic(member)
                 read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
                 shape, _, dtype = read(member)
+            if dtype.hasobject:
+                continue  # a pickle, as text is where numpy was not told its length
+            names.append(entry.filename.removesuffix(".npy"))
             count_elements(tuple(map(int, shape)), entry.file_size // max(dtype.itemsize, 1))
             sizes += entry.file_size
         if sizes > _MOST_BYTES:
             raise BadInput(f"{path} unpacks to {sizes:,} bytes, which is more than can be read")
     with np.load(path, allow_pickle=False) as file:
-        return {key: file[key] for key in file.files}
+        return {key: file[key] for key in names if key in file.files}
 
 
 class _BFloat16:
@@ -215,8 +254,8 @@ class _BFloat16:
         return (self._halves[part].astype(np.uint32) << 16).view(np.float32)
 
 
-def _safetensors(path: Path) -> tuple[dict[str, Values], SurveyFacts | None]:
-    """The tensors of a safetensors file, and the facts of the survey in its metadata."""
+def _safetensors(path: Path) -> tuple[dict[str, Values], SurveyFacts | None, dict[str, Any]]:
+    """The tensors of a safetensors file, the facts of the survey in its metadata, and what that states otherwise."""
     data = np.memmap(path, np.uint8, "r")
     start = 8 + int.from_bytes(bytes(data[:8]), "little")
     if start > min(8 + _MAX_HEADER, len(data)):
@@ -238,4 +277,6 @@ def _safetensors(path: Path) -> tuple[dict[str, Values], SurveyFacts | None]:
         found[key] = _BFloat16(values) if entry["dtype"] == "BF16" else values
     check_apart(spans)
     note = read_facts(bytes(data[:start]), str(path))
-    return found, None if note is None else SurveyFacts.read(note, str(path))
+    metadata = header.get("__metadata__")
+    stated = stated_beside(metadata if isinstance(metadata, dict) else {})
+    return found, None if note is None else SurveyFacts.read(note, str(path)), stated

@@ -19,7 +19,20 @@ from tasks.survey.cutouts import crop
 from tasks.survey.photometry import Photometry
 
 ROLES = {
-    "images": ("images", "image", "image_array", "imgs", "img", "cutouts", "cutout", "stamps", "pixels", "flux_images"),
+    "images": (
+        "images",
+        "image",
+        "image_array",
+        "imgs",
+        "img",
+        "cutouts",
+        "cutout",
+        "stamps",
+        "pixels",
+        "flux_images",
+        "cube",
+        "cubes",
+    ),
     "magnitudes": ("magnitudes", "magnitude", "mags", "mag", "photometry"),
     "redshifts": ("redshifts", "redshift", "z_spec", "zspec", "spec_z", "specz", "z", "labels", "label", "targets"),
 }
@@ -184,7 +197,14 @@ def assemble(
         kind = None if values is None else np.asarray(values[:1]).dtype
         if kind is not None and kind.kind not in "fiu":
             raise BadInput(f"{name}: {role} hold {kind}, which are no numbers")
-        if kind is not None and role == "images" and kind != np.float32:
+        if kind == np.uint8 and role == "images":
+            raise BadInput(f"{name}: images hold bytes, as pictures for display do, which are no fluxes")
+        if kind is not None and role == "redshifts" and kind.kind != "f" and role not in mapping:
+            raise BadInput(
+                f"{name}: {chosen[role]} holds whole numbers, which are rather classes than redshifts: name the"
+                " redshifts with --map redshifts=NAME"
+            )
+        if kind is not None and role == "images" and kind.newbyteorder("=") != np.float32:
             notes.append(f"images are {kind} and become float32")
     return Galaxies(
         name,

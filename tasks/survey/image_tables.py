@@ -7,15 +7,19 @@ import numpy as np
 
 from inference.errors import BadInput
 from tasks.survey.galaxies import ROLES, Values
-from tasks.survey.saved_objects import BAND_NAMES, SCALE_NAMES
+from tasks.survey.saved_objects import BAND_NAMES, SCALE_NAMES, stated_beside
 from tasks.survey.table_hdf5 import check_dataset, import_h5py, walk
 
 _REDSHIFTS = ("redshifts", "labels", "label", "targets")  # other names are columns of a table beside the images
 _MOST_BYTES = 16 << 30
 
 
-def read_hdf5_images(path: Path) -> tuple[dict[str, Values], dict[str, Any]]:
+def read_hdf5_images(path: Path, part: str | None = None) -> tuple[dict[str, Values], dict[str, Any]]:
     """Images and other arrays of an HDF5 file, and what it says of bands, scale and unit.
+
+    Args:
+        path: the file.
+        part: the group in which they lie; None looks everywhere.
 
     Raises:
         BadInput: naming it: no images, several, or data elsewhere.
@@ -24,23 +28,30 @@ def read_hdf5_images(path: Path) -> tuple[dict[str, Values], dict[str, Any]]:
     file = h5py.File(path, "r")  # stays open: images are read when they are sliced
     found: dict[str, Values] = {}
     beside: dict[str, Any] = {}
+    twins: dict[str, list[str]] = {}
     for name, node in walk(file, path):
         if isinstance(node, h5py.Dataset):
             check_dataset(node, path)
+            if part is not None and not name.startswith(f"{part.strip('/')}/"):
+                continue
             last = name.rpartition("/")[2]
             is_array = node.ndim >= 2 or last.lower() in _REDSHIFTS
             if is_array and node.dtype.kind in "fiu":
-                found[last if last not in found else name] = node
-            if last in BAND_NAMES or last in SCALE_NAMES:
+                twins.setdefault(last, []).append(name)
+                found[name] = node
+            names_bands = last in BAND_NAMES and node.ndim > 0 and node.dtype.kind in "SO"
+            if names_bands or (last in SCALE_NAMES and node.dtype.kind in "fiu"):
                 beside[last] = node[()]
+    found = {last if len(names) == 1 else name: found[name] for last, names in twins.items() for name in names}
     images = [name for name in found if len(found[name].shape) == 4]
-    named = [name for name in images if name.lower() in ROLES["images"]] or images
+    named = [name for name in images if name.lower().rpartition("/")[2] in ROLES["images"]] or images
     if len(named) != 1:
-        shown = ", ".join(images[:5]) or "no data set of four axes"
-        raise BadInput(f"{path} holds {shown}: name the images with --map images=NAME")
+        shown = ", ".join(named[:5]) or "no data set of four axes"
+        way = "choose a group with --hdu, or" if len({*(name.rpartition("/")[0] for name in named)}) > 1 else ""
+        raise BadInput(f"{path} holds {shown}: {way} name the images with --map images=NAME".replace(":  ", ": "))
     images_of: Any = found.pop(named[0])
     found["images"] = images_of
-    stated: dict[str, Any] = {"unit": _text(images_of.attrs.get("unit", images_of.attrs.get("units", "")))}
+    stated = stated_beside(dict(file.attrs) | dict(images_of.attrs))
     bands = next((beside[key] for key in BAND_NAMES if key in beside), None)
     if bands is not None:
         stated["bands"] = _same(path, "bands", np.asarray(bands))
@@ -63,7 +74,7 @@ def read_parquet_images(path: Path) -> tuple[dict[str, Values], dict[str, Any]]:
         if file.metadata.num_rows * 5 * 32 * 32 * 4 > _MOST_BYTES:
             raise BadInput(f"{path} has {file.metadata.num_rows:,} images, which is more than can be read at once")
         schema = file.schema_arrow
-        nested = [each for each in schema if pa.types.is_nested(each.type) and _depth(each.type) >= 3]
+        nested = [each for each in schema if _depth(each.type) >= 3]
         named = [each for each in nested if each.name.lower() in ROLES["images"]] or nested
         structures = [each for each in schema if pa.types.is_struct(each.type)]
         pictures = [each.name for each in structures if {"bytes", "path"} <= {part.name for part in each.type}]
@@ -74,8 +85,16 @@ def read_parquet_images(path: Path) -> tuple[dict[str, Values], dict[str, Any]]:
             raise BadInput(f"{path} holds {shown}: a column of images (5, S, S) is needed")
         column = file.read(columns=[named[0].name]).column(0).combine_chunks()
     stated: dict[str, Any] = {}
+    if isinstance(column, pa.FixedShapeTensorArray):
+        return {"images": column.to_numpy_ndarray()}, stated
     if isinstance(column, pa.ExtensionArray):
         column = column.storage
+    each = 1
+    if pa.types.is_list(column.type) and pa.types.is_struct(column.type.value_type):  # a structure a band
+        each, rest = divmod(len(column.flatten()), max(len(column), 1))
+        if column.null_count or rest or len(np.unique(np.diff(column.offsets.to_numpy()))) != 1:
+            raise BadInput(f"{path} has images of different shapes")
+        column = column.flatten()
     values = column
     if pa.types.is_struct(column.type):
         parts = {each.name: number for number, each in enumerate(column.type)}
@@ -85,18 +104,22 @@ def read_parquet_images(path: Path) -> tuple[dict[str, Values], dict[str, Any]]:
         values = column.field(parts[pixels])
         bands = next((column.field(parts[name]) for name in ("band", *BAND_NAMES) if name in parts), None)
         if bands is not None:
-            stated["bands"] = _same(path, "bands", np.array(bands.to_pylist(), dtype=object))
+            names = np.array(bands.to_pylist(), dtype=object)
+            stated["bands"] = _same(path, "bands", names if each == 1 else names.reshape(-1, each))
         scale = next((column.field(parts[name]) for name in SCALE_NAMES if name in parts), None)
         if scale is not None:
             stated["scale"] = _one_scale(path, _dense(path, scale))
-    return {"images": _dense(path, values)}, stated
+    images = _dense(path, values)
+    return {"images": images if each == 1 else images.reshape(-1, each, *images.shape[1:])}, stated
 
 
 def _depth(kind: Any) -> int:
     """How deep lists are nested, through structures."""
     import pyarrow as pa
 
-    if isinstance(kind, pa.ExtensionType):
+    if isinstance(kind, pa.FixedShapeTensorType):
+        return len(kind.shape)
+    if isinstance(kind, pa.BaseExtensionType):
         return _depth(kind.storage_type)
     if pa.types.is_struct(kind):
         return max((_depth(each.type) for each in kind), default=0)

@@ -145,6 +145,8 @@ def check_source(source: Path) -> None:
     Raises:
         BadInput: there is no such file.
     """
+    if os.path.isdir(source):  # noqa: PTH112 - as below
+        raise BadInput(f"{source} is a folder: name the one file that holds the survey, or cosmic ingest for cut-outs")
     if not os.path.isfile(source):  # noqa: PTH113 - Path's raises where the name is too long
         raise BadInput(f"there is no survey file {source}")
 

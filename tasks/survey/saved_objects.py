@@ -7,6 +7,7 @@ here; the plain form, which partitions have, is read without torch (`inference.p
 import contextlib
 import pickle
 import re
+import warnings
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,8 +21,12 @@ from inference.model.require_torch import require_torch
 from tasks.survey.galaxies import Values, by_shape
 from tasks.survey.table_file import first_line
 
-BAND_NAMES = ("image_band", "image_bands", "bands", "band", "filters")
-SCALE_NAMES = ("image_scale", "pixel_scale", "pixscale", "scale")
+BAND_NAMES = (
+    *("image_band", "image_bands", "bands", "band", "band_names", "filters", "filter_names", "filter", "channels"),
+    "channel_names",
+)
+SCALE_NAMES = ("image_scale", "pixel_scale", "pixscale", "pixel_scale_arcsec", "pixel_size", "pixsize", "scale")
+UNIT_NAMES = ("unit", "units", "pixel_unit", "image_unit", "image_units", "flux_unit", "bunit")
 _MOST_SAMPLES = 10_000_000
 
 
@@ -37,7 +42,8 @@ def read_saved(path: Path) -> tuple[dict[str, Values], dict[str, Any]]:
     is_zip = zipfile.is_zipfile(path)
     if is_zip:
         _refuse_packed(path)
-    with torch.serialization.safe_globals(_allowed()):
+    with torch.serialization.safe_globals(_allowed()), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of protocols of pickle that torch itself does not write
         try:
             root = torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip or None)
         except pickle.UnpicklingError as error:
@@ -55,21 +61,29 @@ def read_saved(path: Path) -> tuple[dict[str, Values], dict[str, Any]]:
 
 
 def stated_beside(things: Mapping[Any, Any]) -> dict[str, Any]:
-    """The bands' order and the pixel scale, where a file states them beside its arrays.
+    """The bands' order, the pixel scale and the unit, where a file states them beside its arrays, in any case.
 
-    >>> stated_beside({"bands": "zirgu", "pixel_scale": 0.262, "epoch": 3})
+    >>> stated_beside({"bands": "zirgu", "Pixel_Scale": "0.262", "epoch": 3})
     {'bands': ['z', 'i', 'r', 'g', 'u'], 'scale': 0.262}
     """
+    named = {str(name).lower(): value for name, value in things.items()}
     stated: dict[str, Any] = {}
-    for name in BAND_NAMES:
-        value = things.get(name)
+    for value in (named[name] for name in BAND_NAMES if name in named):
         words = value.tolist() if isinstance(value, np.ndarray) else value
-        if isinstance(words, str | list | tuple) and words and all(isinstance(word, str) for word in words):
-            stated.setdefault("bands", list(words))
-    for name in SCALE_NAMES:
-        value = things.get(name)
-        if isinstance(value, int | float | np.number) and not isinstance(value, bool) and 0 < float(value) < 3600:
-            stated.setdefault("scale", float(value))
+        if isinstance(words, str) and re.search(r"[,;\s]", words.strip()):
+            words = [word for word in re.split(r"[,;\s]+", words) if word]
+        if isinstance(words, str | list | tuple) and words and all(isinstance(word, str | bytes) for word in words):
+            stated.setdefault("bands", [word.decode() if isinstance(word, bytes) else word for word in words])
+    for value in (named[name] for name in SCALE_NAMES if name in named):
+        if isinstance(value, bool) or (hasattr(value, "ndim") and value.ndim):
+            continue
+        with contextlib.suppress(TypeError, ValueError):
+            if 0 < (scale := float(value)) < 3600:
+                stated.setdefault("scale", scale)
+    for value in (named[name] for name in UNIT_NAMES if name in named):
+        text = value.item() if isinstance(value, np.ndarray) and value.ndim == 0 else value
+        if isinstance(text, str) and text.strip():
+            stated.setdefault("unit", text.strip())
     return stated
 
 
@@ -115,7 +129,7 @@ def _arrays(path: Path, root: Any) -> dict[str, Values]:
     named: dict[str, Values]
     if isinstance(root, Mapping):
         arrays = {str(key): _array(value) for key, value in root.items() if _is_array(value)}
-        nested = [value for value in root.values() if isinstance(value, Mapping | TensorDataset | Subset)]
+        nested = [value for value in root.values() if _may_hold_arrays(value)]
         if not arrays and len(nested) == 1:
             return _arrays(path, nested[0])
         named = arrays
@@ -153,6 +167,14 @@ def _is_array(value: object) -> bool:
     import torch
 
     return isinstance(value, torch.Tensor | np.ndarray | np.generic)
+
+
+def _may_hold_arrays(value: object) -> bool:
+    from torch.utils.data import Subset, TensorDataset
+
+    return isinstance(value, TensorDataset | Subset) or (
+        isinstance(value, Mapping) and any(_is_array(each) or _may_hold_arrays(each) for each in value.values())
+    )
 
 
 def _dims(value: Any) -> int:

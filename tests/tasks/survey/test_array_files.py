@@ -213,6 +213,101 @@ class TestFacts:
         assert any("has pixels of 0.262 arcseconds" in doubt for doubt in found.doubts)
 
 
+REVERSED = ARRAYS | {"images": IMAGES[:, ::-1].copy()}
+
+
+class TestStated:
+    """What a file states beside its arrays, by whatever customary name, counts."""
+
+    @pytest.mark.parametrize(
+        "beside",
+        [
+            {"bands": "zirgu"},
+            {"band_names": list("zirgu")},
+            {"Filters": "sdss_z, sdss_i, sdss_r, sdss_g, sdss_u"},
+            {"channels": np.array(list("zirgu"), dtype="S1")},
+        ],
+        ids=lambda beside: next(iter(beside)),
+    )
+    @pytest.mark.parametrize("form", ["pt", "npz", "hdf5"])
+    def test_bands_are_put_in_order(self, tmp_path, beside, form):
+        path = tmp_path / f"s.{form}"
+        if form == "pt":
+            beside = {
+                key: value.astype(str) if isinstance(value, np.ndarray) else value for key, value in beside.items()
+            }
+            beside = {key: value.tolist() if isinstance(value, np.ndarray) else value for key, value in beside.items()}
+            torch.save(REVERSED | beside, path)
+        elif form == "npz":
+            np.savez(path, **REVERSED, **beside)
+        else:
+            with h5py.File(path, "w") as file:
+                for name, values in REVERSED.items():
+                    file[name] = values
+                file.attrs.update(beside)
+        galaxies = open_galaxies(path)
+        np.testing.assert_array_equal(next(galaxies.batches(N)).images, IMAGES)
+        assert galaxies.facts.bands == tuple("ugriz")
+
+    def test_metadata_of_safetensors_count(self, tmp_path):
+        metadata = {"bands": "zirgu", "pixel_scale": "0.262", "unit": "uJy"}
+        safetensors.numpy.save_file(REVERSED, tmp_path / "s", metadata)
+        galaxies = open_galaxies(tmp_path / "s")
+        assert galaxies.facts == SurveyFacts(bands=tuple("ugriz"), pixel_scale=0.262, pixel_unit="nanomaggy")
+        expected = IMAGES * np.float32(nanomaggies("uJy", ""))
+        np.testing.assert_allclose(next(galaxies.batches(N)).images, expected, rtol=1e-6)
+
+    @pytest.mark.parametrize("name", ["unit", "pixel_unit", "BUNIT"])
+    def test_the_unit_is_converted(self, tmp_path, name):
+        torch.save({"images": IMAGES, "magnitudes": MAGNITUDES, name: "uJy"}, tmp_path / "s")
+        assert open_galaxies(tmp_path / "s").factor == pytest.approx(nanomaggies("uJy", ""))
+
+    @pytest.mark.parametrize("scale", [0.262, np.float64(0.262), torch.tensor(0.262), "0.262"])
+    def test_the_scale_may_be_any_number(self, tmp_path, scale):
+        torch.save({"images": IMAGES, "magnitudes": MAGNITUDES, "pixel_scale": scale}, tmp_path / "s")
+        assert open_galaxies(tmp_path / "s").facts.pixel_scale == pytest.approx(0.262)
+
+
+def test_magnitudes_may_be_arrays_of_a_band_each(tmp_path):
+    columns = {f"mag_{band}": MAGNITUDES[:, place] for place, band in enumerate("ugriz")}
+    ids = np.array(["a"] * N, dtype=object)
+    np.savez(tmp_path / "s.npz", images=IMAGES, redshift=REDSHIFTS, ids=ids, **columns)
+    batch = next(open_galaxies(tmp_path / "s.npz").batches(N))
+    np.testing.assert_array_equal(batch.magnitudes, MAGNITUDES)
+    np.testing.assert_array_equal(batch.redshifts, REDSHIFTS)
+
+
+def test_arrays_may_lie_one_dict_deeper(tmp_path):
+    torch.save({"data": dict(zip(ARRAYS, TENSORS, strict=True)), "config": {"seed": 1}}, tmp_path / "s")
+    np.testing.assert_array_equal(next(open_galaxies(tmp_path / "s").batches(N)).images, IMAGES)
+
+
+def test_groups_of_hdf5_are_a_choice(tmp_path):
+    with h5py.File(tmp_path / "s", "w") as file:
+        for group, shift in (("train", 0), ("test", 1)):
+            for name, values in ARRAYS.items():
+                file[f"{group}/{name}"] = values + np.float32(shift)
+    with pytest.raises(BadInput, match=r"holds test/images, train/images: choose a group with --hdu"):
+        open_galaxies(tmp_path / "s")
+    galaxies = open_galaxies(tmp_path / "s", columns=ColumnOptions(hdu="test"))
+    np.testing.assert_array_equal(next(galaxies.batches(N)).images, IMAGES + 1)
+
+
+def test_a_structure_of_each_band_is_read(tmp_path):
+    image = [
+        [{"band": f"sdss-{b}", "flux": IMAGES[n][k].tolist()} for k, b in enumerate("ugriz")][::-1] for n in range(N)
+    ]
+    flat = {f"mag_{band}": MAGNITUDES[:, place] for place, band in enumerate("ugriz")} | {"redshift": REDSHIFTS}
+    pq.write_table(pa.table(flat | {"image": pa.array(image)}), tmp_path / "s")
+    np.testing.assert_array_equal(next(open_galaxies(tmp_path / "s").batches(N)).images, IMAGES)
+
+
+def test_tensors_of_one_shape_in_a_column_are_read(tmp_path):
+    flat = {f"mag_{band}": MAGNITUDES[:, place] for place, band in enumerate("ugriz")} | {"redshift": REDSHIFTS}
+    pq.write_table(pa.table(flat | {"image": pa.FixedShapeTensorArray.from_numpy_ndarray(IMAGES)}), tmp_path / "s")
+    np.testing.assert_array_equal(next(open_galaxies(tmp_path / "s").batches(N)).images, IMAGES)
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 @pytest.mark.parametrize("form", ["pt", "safetensors"])
 def test_half_precision_is_read_within_its_rounding(tmp_path, dtype, form):
@@ -264,6 +359,9 @@ def test_names_given_count_before_customary_ones(tmp_path):
         (saved({"images": IMAGES, "magnitudes": MAGNITUDES[:5]}), {}, r"magnitudes must have the shape \(12, 5\)"),
         (lambda p: np.savez(p.open("wb"), images=IMAGES, mag=MAGNITUDES > 1), {}, "magnitudes hold bool, which are no"),
         (saved([torch.zeros(3, 3)]), {}, "holds arrays of the shapes"),
+        (saved({"images": IMAGES, "mags": MAGNITUDES, "labels": torch.arange(N)}), {}, "rather classes than redshifts"),
+        (saved({"images": TENSORS[0].byte(), "mags": MAGNITUDES}), {}, "images hold bytes, as pictures for display do"),
+        (lambda p: p.write_bytes(b"SIMPLE  = T"), {}, "is FITS: cosmic ingest takes cut-outs in FITS"),
         (saved("text"), {}, "holds str, and no arrays of galaxies"),
         (saved(torch.nn.Linear(2, 2)), {}, r"wants torch.nn.modules.linear.Linear, which is refused and was not run"),
         (hdf5(a=IMAGES, b=IMAGES), {}, "holds a, b: name the images with --map"),

@@ -77,7 +77,11 @@ class TestWritingPartitions:
 
 
 class TestASurvey:
-    @pytest.mark.parametrize("name", ["nowhere.pt", "", "a" * 300, "a\0b"])
+    def test_that_is_a_folder_is_named(self, tmp_path):
+        with pytest.raises(BadInput, match="is a folder: name the one file that holds the survey"):
+            open_survey(tmp_path)
+
+    @pytest.mark.parametrize("name", ["nowhere.pt", "a" * 300, "a\0b"])
     def test_that_is_not_there_is_named(self, tmp_path, name):
         with pytest.raises(BadInput, match="there is no survey file"):
             open_survey(tmp_path / name)
