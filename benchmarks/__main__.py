@@ -6,7 +6,6 @@ A part is a module of this folder with `measure()`, run in a process of its own:
 
 import dataclasses
 import json
-import subprocess
 import sys
 import time
 from datetime import UTC, datetime
@@ -16,6 +15,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.committed import alike, file_of
+from benchmarks.committed import committed as result_of
 from benchmarks.ratio import NotHere, Target, worse
 from benchmarks.support.quiet_machine import alone, measured
 from tasks.reporting.terminal_table import print_table
@@ -31,19 +32,8 @@ def parts() -> list[str]:
 
 
 def committed(name: str) -> dict[str, Any]:
-    """The part's result as it was committed last, or as it lies here where there is no git; {} if there is none."""
-    path = RESULTS / f"{name}.json"
-    shown = subprocess.run(
-        ["git", "show", f"HEAD:./{path.relative_to(HERE.parent)}"],  # noqa: S607 - git is where the user has it
-        cwd=HERE.parent,
-        capture_output=True,
-        check=False,
-    )
-    try:
-        document = json.loads(shown.stdout if shown.returncode == 0 else path.read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return document if isinstance(document, dict) else {}
+    """The part's result on a machine of this one's class, as it was committed last; {} if there is none."""
+    return result_of(file_of(RESULTS, name, describe()))
 
 
 def targets_of(document: dict[str, Any]) -> list[Target]:
@@ -92,13 +82,17 @@ def main() -> int:
             continue
         machine = describe()
         document = {"benchmark": name, "date": datetime.now(UTC).date().isoformat(), "machine": machine, **found_out}
-        (RESULTS / f"{name}.json").write_text(json.dumps(document, indent=2) + "\n")
-        print(f"written: benchmarks/results/{name}.json ({time.monotonic() - began:.0f} s)")
+        file = file_of(RESULTS, name, machine)
+        file.write_text(json.dumps(document, indent=2) + "\n")
+        print(f"written: benchmarks/results/{file.name} ({time.monotonic() - began:.0f} s)")
         targets = targets_of(document)
         found += targets
+        if not alike(before, machine) or (not before and file.name != f"{name}.json"):
+            messages.append(f"{name}: not compared: the committed result is of another class of machine")
+            continue
         messages += worse(targets_of(before), targets)
         if before and before.get("machine") != machine:
-            messages.append(f"{name}: the committed result is of another machine, or of other versions")
+            messages.append(f"{name}: the committed result is of another machine of this class, or of other versions")
     if found:
         _show(found)
     print(f"machine: {described(describe())}")

@@ -8,6 +8,8 @@ from benchmarks import __main__ as bench
 from benchmarks.ratio import NotHere
 from tests.benchmarks.test_ratio import TIME, moved
 
+_committed = bench.committed
+
 
 @pytest.fixture
 def parts(tmp_path, monkeypatch):
@@ -50,6 +52,31 @@ def test_bench_reports_a_regression_without_failing(parts, capsys, monkeypatch):
     assert "WORSE than committed: read" in message
     assert "of another machine" in message
     assert "NO" in message
+
+
+def test_bench_across_classes_of_machines_says_nothing_worse(parts, capsys, monkeypatch):
+    parts["read"] = [moved(TIME, 1.0)]
+    elsewhere = {"targets": [dataclasses.asdict(TIME)], "machine": {"cpu": "Another CPU", "cores": 64}}
+    monkeypatch.setattr(bench, "committed", lambda name: elsewhere)
+    assert bench.main() == 0
+    message = capsys.readouterr().out
+    assert "WORSE" not in message
+    assert "read: not compared: the committed result is of another class of machine" in message
+
+
+def test_bench_keeps_a_result_beside_that_of_another_class_of_machine(parts, capsys, monkeypatch, tmp_path):
+    parts["read"] = [TIME]
+    monkeypatch.setattr(bench, "committed", _committed)
+    elsewhere = {"targets": [], "machine": {"cpu": "Another CPU", "cores": 64}}
+    (tmp_path / "read.json").write_text(json.dumps(elsewhere))
+    assert bench.main() == 0
+    assert json.loads((tmp_path / "read.json").read_text()) == elsewhere
+    (beside,) = set(tmp_path.iterdir()) - {tmp_path / "read.json"}
+    assert json.loads(beside.read_text())["targets"]
+    assert "not compared" in capsys.readouterr().out
+    parts["read"] = [moved(TIME, 1.0)]
+    assert bench.main() == 0
+    assert "WORSE than committed: read" in capsys.readouterr().out
 
 
 def test_a_name_that_is_none_is_told_with_those_there_are(parts, capsys, monkeypatch):
