@@ -5,6 +5,7 @@ from typing import Protocol
 import numpy as np
 
 from inference.errors import BadInput
+from inference.model.config import AstroMAEConfig
 from inference.model.training_data import TrainingData
 
 
@@ -17,7 +18,6 @@ class Engine(Protocol):
         precision: of its arithmetic.
         precision_error: largest difference from float32's redshifts that was seen.
         training_data: what the model was trained on, None where that is not known.
-        gives_uncertainty: the model says by itself how uncertain its redshifts are.
     """
 
     name: str
@@ -25,7 +25,11 @@ class Engine(Protocol):
     precision: str
     precision_error: float
     training_data: TrainingData | None
-    gives_uncertainty: bool
+
+    @property
+    def gives_uncertainty(self) -> bool:
+        """Whether the model says by itself how uncertain its redshifts are."""
+        ...
 
     def predict(self, images: np.ndarray, magnitudes: np.ndarray) -> np.ndarray:
         """Redshifts of a batch of any size.
@@ -47,14 +51,32 @@ class Engine(Protocol):
         ...
 
 
-class RedshiftsOnly:
-    """An engine whose model gives nothing but redshifts."""
+class AstroMAEEngine:
+    """An engine of an AstroMAE, whose head gives a redshift, or that and the quantiles beside it.
 
-    gives_uncertainty = False
+    Attributes:
+        config: the model's.
+    """
 
-    def predict_columns(self: Engine, images: np.ndarray, magnitudes: np.ndarray) -> dict[str, np.ndarray]:
+    config: AstroMAEConfig
+
+    @property
+    def gives_uncertainty(self) -> bool:
         """See `Engine`."""
-        return {"z_pred": self.predict(images, magnitudes)}
+        return self.config.head == "quantiles"
+
+    def outputs(self, images: np.ndarray, magnitudes: np.ndarray) -> np.ndarray:
+        """What the head gives for each galaxy, (B, config.outputs) float32; the redshift is the first."""
+        raise NotImplementedError
+
+    def predict(self, images: np.ndarray, magnitudes: np.ndarray) -> np.ndarray:
+        """See `Engine`."""
+        return next(iter(self.predict_columns(images, magnitudes).values()))
+
+    def predict_columns(self, images: np.ndarray, magnitudes: np.ndarray) -> dict[str, np.ndarray]:
+        """See `Engine`."""
+        found = self.outputs(images, magnitudes).reshape(len(images), self.config.outputs)
+        return dict(zip(("z_pred", "z_q16", "z_q84"), found.T, strict=False))
 
 
 def check_galaxies(

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from inference.contract.json_text import parse_json
-from inference.engines.base import RedshiftsOnly, check_galaxies
+from inference.engines.base import AstroMAEEngine, check_galaxies
 from inference.engines.onnx_session import open_session, parts_of
 from inference.errors import BadCheckpoint, BadInput
 from inference.model.config import AstroMAEConfig
@@ -15,7 +15,7 @@ from inference.model.training_data import TrainingData
 _COMPARED = 256  # galaxies computed in float32 too, to measure what a reduced precision costs
 
 
-class OnnxEngine(RedshiftsOnly):
+class OnnxEngine(AstroMAEEngine):
     """AstroMAE in onnxruntime.
 
     Attributes:
@@ -55,8 +55,8 @@ class OnnxEngine(RedshiftsOnly):
         self._compared = precision == "float32"
         self._pool = ThreadPoolExecutor(threads, "cosmic-engine") if threads > 1 else None
 
-    def predict(self, images: np.ndarray, magnitudes: np.ndarray) -> np.ndarray:
-        """See `inference.engines.base.Engine`."""
+    def outputs(self, images: np.ndarray, magnitudes: np.ndarray) -> np.ndarray:
+        """See `inference.engines.base.AstroMAEEngine`."""
         images, magnitudes = check_galaxies(self.config.image_shape, images, magnitudes)
         redshifts = self._run(images, magnitudes, exact=False)
         if not self._compared:
@@ -66,12 +66,12 @@ class OnnxEngine(RedshiftsOnly):
         return redshifts
 
     def _run(self, images: np.ndarray, magnitudes: np.ndarray, *, exact: bool) -> np.ndarray:
-        redshifts = np.empty(len(images), np.float32)
+        redshifts = np.empty((len(images), self.config.outputs), np.float32)
         choice = {"exact": np.array(exact)} if self.precision == "int8" else {}
 
         def compute(part: slice) -> None:
             inputs = {"images": images[part], "magnitudes": magnitudes[part]}
-            redshifts[part] = self._session.run(None, inputs | choice)[0][:, 0]
+            redshifts[part] = self._session.run(None, inputs | choice)[0]
 
         parts = parts_of(len(images))
         for _ in map(compute, parts) if self._pool is None else self._pool.map(compute, parts):

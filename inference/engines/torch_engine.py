@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from inference.engines.base import RedshiftsOnly, check_galaxies
+from inference.engines.base import AstroMAEEngine, check_galaxies
 from inference.errors import BadInput
 from inference.model.checkpoint import load, read_header
 from inference.model.config import AstroMAEConfig
@@ -25,7 +25,7 @@ _PART = 4096  # galaxies of a transfer: 84 MB
 _COMPARED = 256  # galaxies computed in float32 too, to measure what a reduced precision costs
 
 
-class TorchEngine(RedshiftsOnly):
+class TorchEngine(AstroMAEEngine):
     """AstroMAE in torch.
 
     Attributes:
@@ -62,8 +62,8 @@ class TorchEngine(RedshiftsOnly):
                 self._model.add_module(part, _InFloat32(getattr(self._model, part)))
         self._transfers = _Transfers(self.config) if self.device == "cuda" else None
 
-    def predict(self, images: np.ndarray, magnitudes: np.ndarray) -> np.ndarray:
-        """See `inference.engines.base.Engine`."""
+    def outputs(self, images: np.ndarray, magnitudes: np.ndarray) -> np.ndarray:
+        """See `inference.engines.base.AstroMAEEngine`."""
         images, magnitudes = check_galaxies(self.config.image_shape, images, magnitudes)
         redshifts = self._predict(images, magnitudes, self.precision)
         if not self._compared:
@@ -80,7 +80,7 @@ class TorchEngine(RedshiftsOnly):
             if self._transfers is not None:
                 return self._transfers.predict(self._model, images, magnitudes)
             # Copied, because partitions are read-only views of a file and torch warns of such arrays.
-            redshifts = self._model(torch.tensor(images), torch.tensor(magnitudes))[:, 0]
+            redshifts = self._model(torch.tensor(images), torch.tensor(magnitudes))
             array: np.ndarray = redshifts.float().numpy()
             return array
 
@@ -102,6 +102,7 @@ class _Transfers:
     """Two pairs of pinned buffers that take turns, and a stream for copies."""
 
     def __init__(self, config: AstroMAEConfig) -> None:
+        self._outputs = config.outputs
         self._copies: Any = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         image = (config.bands, config.image_size, config.image_size)
         self._slots = []
@@ -114,7 +115,7 @@ class _Transfers:
 
     def predict(self, model: Any, images: np.ndarray, magnitudes: np.ndarray) -> np.ndarray:
         compute = torch.cuda.current_stream()
-        redshifts = torch.empty(len(images), pin_memory=True)
+        redshifts = torch.empty((len(images), self._outputs), pin_memory=True)
         for number, start in enumerate(range(0, len(images), _PART)):
             part = slice(start, start + _PART)
             pinned_images, pinned_magnitudes, free = self._slots[number % 2]
@@ -129,7 +130,7 @@ class _Transfers:
             compute.wait_stream(self._copies)
             for tensor in inputs:
                 tensor.record_stream(compute)  # else their memory might be given away before they are computed with
-            predicted = model(*inputs)[:, 0].float()
+            predicted = model(*inputs).float()
             redshifts[part].copy_(predicted, non_blocking=True)
         compute.synchronize()
         array: np.ndarray = redshifts.numpy().copy()

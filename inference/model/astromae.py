@@ -9,6 +9,8 @@ from torch.nn import functional
 
 from inference.model.config import AstroMAEConfig
 
+_FIRST_WIDTH = -4.0  # softplus of it is 0.018, about how far off redshifts are: from 0 training would begin at 0.7
+
 
 class Attention(nn.Module):
     """Multi-head self-attention, (B, N, C) -> (B, N, C)."""
@@ -140,9 +142,10 @@ class AstroMAE(nn.Module):
         self.inception, inception_out = _inception(config)
         self.inception_head = nn.Sequential(nn.Flatten(), *_branch_head(inception_out, config.branch_width))
         self.magnitudes = _magnitudes(config)
-        self.head = nn.Sequential(
-            nn.Linear(config.features, config.head_width), nn.ReLU(), nn.Linear(config.head_width, 1)
-        )
+        first, last = nn.Linear(config.features, config.head_width), nn.Linear(config.head_width, config.outputs)
+        if config.head == "quantiles":
+            nn.init.constant_(last.bias[1:], _FIRST_WIDTH)
+        self.head = nn.Sequential(first, nn.ReLU(), last)
 
     def features(self, images: Tensor, magnitudes: Tensor) -> Tensor:
         """The three branches joined, encoder, inception, magnitudes: (B, config.features)."""
@@ -161,10 +164,13 @@ class AstroMAE(nn.Module):
             magnitudes: (B, bands), any floating type.
 
         Returns:
-            (B, 1) redshifts.
+            (B, 1) redshifts; (B, 3) with a head of quantiles: those at 50, 16 and 84 %, which never cross.
         """
         redshifts: Tensor = self.head(self.features(images, magnitudes))
-        return redshifts
+        if self.config.head == "point":
+            return redshifts
+        middle, below, above = redshifts.unbind(1)
+        return torch.stack([middle, middle - functional.softplus(below), middle + functional.softplus(above)], 1)
 
 
 def _convolutions(config: AstroMAEConfig) -> nn.Sequential | None:

@@ -12,6 +12,7 @@ from inference.contract.validation import shorten
 from inference.errors import BadInput
 
 QkvBias = Literal["joint", "none", "separate"]
+Head = Literal["point", "quantiles"]
 
 # Far beyond any published model; what is larger is a damaged or hostile header.
 _LARGEST = {"depth": 100, "magnitude_layers": 100, "image_size": 1024, "patch": 1024, "bands": 64, "heads": 256}
@@ -46,6 +47,7 @@ class AstroMAEConfig:
         magnitude_layers: how many there are.
         branch_width: features that the encoder and the inception branch each give.
         head_width: hidden width of the head that joins the branches.
+        head: what it gives: "point", a redshift; or "quantiles", the median with the 16 and 84 % quantiles.
 
     Raises:
         BadInput: naming the field that is wrong.
@@ -70,6 +72,7 @@ class AstroMAEConfig:
     magnitude_layers: int = 5
     branch_width: int = 1096
     head_width: int = 1024
+    head: Head = "point"
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
@@ -77,6 +80,8 @@ class AstroMAEConfig:
                 _whole(field.name, getattr(self, field.name))
         if not isinstance(self.class_token, bool):
             raise BadInput(f"class_token must be true or false, not {shorten(self.class_token)}")
+        if self.head not in get_args(Head):
+            raise BadInput(f"head must be one of {', '.join(get_args(Head))}, not {shorten(self.head)}")
         if self.qkv_bias not in get_args(QkvBias):
             raise BadInput(f"qkv_bias must be one of {', '.join(get_args(QkvBias))}, not {shorten(self.qkv_bias)}")
         _above_zero("norm_eps", self.norm_eps, 0.1)
@@ -139,11 +144,18 @@ class AstroMAEConfig:
         """Width of the three branches joined: 3,216 in the published model."""
         return 2 * self.branch_width + self.magnitude_width
 
+    @property
+    def outputs(self) -> int:
+        """Numbers that the head gives for a galaxy."""
+        return 1 if self.head == "point" else 3
+
     def to_dict(self) -> dict[str, Any]:
         """The config as a JSON object, every field written out that an older version knows too."""
         document = dataclasses.asdict(self)
         if self.head_norm_eps is None:
             del document["head_norm_eps"]
+        if self.head == "point":
+            del document["head"]
         return document
 
     @classmethod

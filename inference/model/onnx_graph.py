@@ -39,7 +39,8 @@ def graph_of(
         int8: the encoder multiplies whole numbers, unless a third input `exact`, one boolean, says not to.
 
     Returns:
-        Inputs `images` (B, bands, S, S) and `magnitudes` (B, bands), float32; output `redshifts` (B, 1).
+        Inputs `images` (B, bands, S, S) and `magnitudes` (B, bands), float32; output `redshifts` (B, 1), or
+        (B, 3) with a head of quantiles.
     """
     tensors = {name: np.asarray(tensor, np.float64) for name, tensor in tensors.items()}
     builder = _AstroMAE(config, tensors)
@@ -77,7 +78,18 @@ class _AstroMAE(GraphBuilder):
         for (values, _), last in zip(branches, lasts, strict=True):
             total = self.add("Gemm", [values, self.constant(last.weight), total])
         hidden = self.add("Relu", [total])
-        self.node("Gemm", [hidden, *map(self.constant, self._linear("head.2"))], ["redshifts"])
+        inputs = [hidden, *map(self.constant, self._linear("head.2"))]
+        if self.config.head == "point":
+            self.node("Gemm", inputs, ["redshifts"])
+            return
+        outputs = self.add("Gemm", inputs)
+        middle, *sides = (
+            self.add("Slice", [outputs, self.numbers(column), self.numbers(column + 1), self.numbers(1)])
+            for column in range(3)
+        )
+        below, above = (self.add("Softplus", [side]) for side in sides)
+        joined = [middle, self.add("Sub", [middle, below]), self.add("Add", [middle, above])]
+        self.node("Concat", joined, ["redshifts"], axis=1)
 
     def encoder_branch(self, mean: str) -> tuple[str, Linear]:
         norm, first = self._linear("encoder_head.0", transposed=False), self._linear("encoder_head.1")
@@ -258,7 +270,7 @@ class _AstroMAE(GraphBuilder):
         inputs = [helper.make_tensor_value_info(name, kind, shape) for name, shape in shapes.items()]
         if with_exact:
             inputs.append(helper.make_tensor_value_info("exact", TensorProto.BOOL, []))
-        output = helper.make_tensor_value_info("redshifts", kind, ["batch", 1])
+        output = helper.make_tensor_value_info("redshifts", kind, ["batch", config.outputs])
         graph = helper.make_graph(self.nodes, "AstroMAE", inputs, [output], self.constants)
         opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(CONTRIB, 1)]
         return helper.make_model(graph, opset_imports=opsets, ir_version=10, producer_name="cosmic-flows")

@@ -30,7 +30,8 @@ def tensor_shapes(config: AstroMAEConfig) -> Shapes:
     for layer in range(config.magnitude_layers):
         inputs = config.bands if layer == 0 else config.magnitude_width
         shapes |= _linear(f"magnitudes.{2 * layer}", inputs, config.magnitude_width)
-    return shapes | _linear("head.0", config.features, config.head_width) | _linear("head.2", config.head_width, 1)
+    shapes |= _linear("head.0", config.features, config.head_width)
+    return shapes | _linear("head.2", config.head_width, config.outputs)
 
 
 def parameters_of(config: AstroMAEConfig) -> int:

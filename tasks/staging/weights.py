@@ -70,16 +70,17 @@ def find_weights(request: RunRequest, store: Store) -> Weights:
     sha256 = content_hash(path)
     graph = _graph(path, request.precision) if request.engine == "onnxruntime" else None
     place = key or f"models/{path.stem}-{sha256[:16]}.safetensors"
-    calibration = _calibration_beside(path, sha256)
+    config, training_data = read_header(path)
+    calibration = _calibration_of(path, sha256, gives_uncertainty=config.head == "quantiles")
     stored_calibration(store, request.bucket, place, sha256)
-    return Weights(path, place, sha256, graph, request.precision, key is not None, calibration, read_header(path)[1])
+    return Weights(path, place, sha256, graph, request.precision, key is not None, calibration, training_data)
 
 
-def _calibration_beside(path: Path, sha256: str) -> bytes | None:
-    """The calibration in the folder of the weights, which must be theirs."""
+def _calibration_of(path: Path, sha256: str, *, gives_uncertainty: bool) -> bytes | None:
+    """The calibration in the folder of the weights, which must be theirs; else what stands for one, or None."""
     beside = path.with_name(calibration_key(path.name))
     if not beside.is_file():
-        return None
+        return Calibration.normal(sha256).to_json() if gives_uncertainty else None
     content = beside.read_bytes()
     Calibration.read(content, str(beside), sha256)
     return content
@@ -132,9 +133,7 @@ def _own_model(path: Path, key: str | None, request: RunRequest, store: Store) -
     engine = open_engine(request.engine, path, precision=request.precision)  # looks at inputs and outputs, and tries it
     sha256 = content_hash(path)
     place = key or f"models/{path.stem}-{sha256[:16]}.onnx"
-    calibration = _calibration_beside(path, sha256)
-    if calibration is None and engine.gives_uncertainty:
-        calibration = Calibration.normal(sha256).to_json()
+    calibration = _calibration_of(path, sha256, gives_uncertainty=engine.gives_uncertainty)
     stored_calibration(store, request.bucket, place, sha256)
     return Weights(path, place, sha256, None, request.precision, key is not None, calibration, engine.training_data)
 

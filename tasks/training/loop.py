@@ -26,6 +26,7 @@ from tasks.training.recipe import Recipe
 
 _SCALE_ROWS = 20_000  # galaxies whose pixels give the spread of each band
 _SCORED = 512  # galaxies a batch when the model is only looked at
+QUANTILES = (0.5, 0.16, 0.84)  # in the order in which the head gives them
 Progress = Callable[[str, dict[str, Any]], None]
 
 
@@ -78,11 +79,18 @@ class HeldOut(NamedTuple):
     Attributes:
         z_pred, z_spec: redshifts, predicted and known.
         mag_r: r magnitudes, AB.
+        z_q16, z_q84: quantiles of the redshift, where the model's head gives them.
     """
 
     z_pred: np.ndarray
     z_spec: np.ndarray
     mag_r: np.ndarray
+    z_q16: np.ndarray | None = None
+    z_q84: np.ndarray | None = None
+
+    def columns(self) -> dict[str, np.ndarray]:
+        """Those that there are, by name."""
+        return {name: values for name, values in self._asdict().items() if values is not None}
 
 
 @dataclass(frozen=True)
@@ -172,14 +180,17 @@ def train(
     )
 
     def watch(module: nn.Module) -> dict[str, float | None]:
-        return score(module, galaxies, split.validation)[0]
+        return (
+            photoz_metrics(outputs(module, galaxies, split.validation)[:, 0], galaxies.redshifts[split.validation])
+            or {}
+        )
 
     averaged, history["training"] = fit(
         scaled,
         phase,
         galaxies,
         split.train,
-        redshift_loss,
+        redshift_loss if config.head == "point" else quantile_loss,
         rng,
         watch=watch,
         state=None if state is None else state / "training.safetensors",
@@ -188,8 +199,9 @@ def train(
     finished = fold(averaged.to("cpu")).eval()  # type: ignore[arg-type]
     finished.requires_grad_(True)
     validation, test = (
-        HeldOut(score(finished, galaxies, rows)[1], galaxies.redshifts[rows], galaxies.magnitudes[rows, R_BAND])
+        HeldOut(found[0], galaxies.redshifts[rows], galaxies.magnitudes[rows, R_BAND], *found[1:])
         for rows in (split.validation, split.test)
+        for found in [outputs(finished, galaxies, rows).T]
     )
     metrics = photoz_metrics(test.z_pred, test.z_spec) or {}
     return Trained(finished, metrics, validation, test, history, place.type, training_data)
@@ -245,9 +257,18 @@ def redshift_loss(
     return nn.functional.smooth_l1_loss(delta, torch.zeros_like(delta), beta=0.02)
 
 
+def quantile_loss(
+    module: nn.Module, images: Tensor, magnitudes: Tensor, redshifts: Tensor, rng: torch.Generator
+) -> Tensor:
+    """Pinball loss of delta at the three quantiles (Koenker & Bassett 1978, Econometrica 46, 33)."""
+    delta = (redshifts[:, None] - module(images, magnitudes).float()) / (1 + redshifts[:, None])
+    levels = delta.new_tensor(QUANTILES)
+    return torch.maximum(levels * delta, (levels - 1) * delta).mean()
+
+
 @torch.inference_mode()
-def score(module: nn.Module, galaxies: GalaxySet, rows: np.ndarray) -> tuple[dict[str, float | None], np.ndarray]:
-    """Metrics and redshifts of some galaxies, in float32: (metrics, (B,))."""
+def outputs(module: nn.Module, galaxies: GalaxySet, rows: np.ndarray) -> np.ndarray:
+    """What the model's head gives for some galaxies, in float32: (B, config.outputs), redshifts first."""
     module.eval()
     device = next(module.parameters()).device
     parts = []
@@ -257,6 +278,5 @@ def score(module: nn.Module, galaxies: GalaxySet, rows: np.ndarray) -> tuple[dic
             torch.from_numpy(galaxies.images(part)),
             torch.from_numpy(galaxies.magnitudes[part]).float(),
         )
-        parts.append(module(images.to(device), magnitudes.to(device))[:, 0].float().cpu().numpy())
-    predicted = np.concatenate(parts)
-    return photoz_metrics(predicted, galaxies.redshifts[rows]) or {}, predicted
+        parts.append(module(images.to(device), magnitudes.to(device)).float().cpu().numpy())
+    return np.concatenate(parts)

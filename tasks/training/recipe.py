@@ -147,7 +147,8 @@ MODELS = {"small": SMALL, "published": AstroMAEConfig()}
 def read_recipe(document: object) -> tuple[AstroMAEConfig, Recipe]:
     """A model and how to train it, from a recipe file's document.
 
-    Its key `model` is `small`, `published`, or a config; all others are of `tasks.training.recipe.Recipe`.
+    Its key `model` is `small`, `published`, or a config; `head`, of the config, may stand beside it; all others are of
+    `tasks.training.recipe.Recipe`.
 
     Raises:
         BadInput: naming what is wrong.
@@ -161,4 +162,6 @@ def read_recipe(document: object) -> tuple[AstroMAEConfig, Recipe]:
         config = MODELS[model]
     else:
         config = AstroMAEConfig.from_dict(model)
-    return config, Recipe.from_dict({key: value for key, value in document.items() if key != "model"})
+    if "head" in document:
+        config = dataclasses.replace(config, head=document["head"])
+    return config, Recipe.from_dict({key: value for key, value in document.items() if key not in {"model", "head"}})

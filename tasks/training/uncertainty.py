@@ -8,6 +8,7 @@ import pandas as pd
 from inference.contract.counted import counted
 from tasks.photoz.calibration import FEWEST, Calibration, calibrate
 from tasks.photoz.scores import has_intervals, interval_scores
+from tasks.photoz.spread import own_spread
 from tasks.reporting.formatting import number, percent
 from tasks.training.loop import HeldOut, Trained
 
@@ -28,7 +29,9 @@ def calibration_of(trained: Trained, model_sha256: str, data: str) -> Calibratio
     """
     if len(trained.validation.z_pred) < FEWEST:
         return None
-    return calibrate(*trained.validation, model_sha256, {"data": f"the galaxies kept for validation of {data}"})
+    held = trained.validation
+    made = {"data": f"the galaxies kept for validation of {data}"}
+    return calibrate(held.z_pred, held.z_spec, held.mag_r, model_sha256, made, spread=own_spread(held.columns()))
 
 
 def measured(calibration: Calibration | None, test: HeldOut) -> dict[str, Any] | None:
@@ -39,7 +42,8 @@ def measured(calibration: Calibration | None, test: HeldOut) -> dict[str, Any] |
     """
     if calibration is None:
         return None
-    rows = pd.DataFrame(test._asdict()).assign(**calibration.bounds(test.z_pred, test.mag_r))
+    rows = pd.DataFrame(test.columns())
+    rows = rows.assign(**calibration.bounds(test.z_pred, test.mag_r, own_spread(rows)))
     facts = {"galaxies": calibration.made["galaxies"], "bins": calibration.made["bins"]}
     return facts | (interval_scores(rows, calibration) if has_intervals(rows) else {})
 

@@ -16,6 +16,7 @@ TINY = AstroMAEConfig(
     branch_width=9,
     head_width=8,
 )
+QUANTILES = dataclasses.replace(TINY, head="quantiles")
 CONVOLVED = dataclasses.replace(TINY, qkv_bias="separate", convolution_ratio=2.0, convolution_groups=4)
 KINDS = {
     "plain": TINY,

@@ -27,6 +27,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FIELD=VALUE",
         help="change a field of the recipe, as epochs=3 or pretraining.epochs=5",
     )
+    parser.add_argument(
+        "--head",
+        choices=("point", "quantiles"),
+        help="what the model gives: a redshift (default), or that with its 16 and 84 %% quantiles",
+    )
     parser.add_argument("--half", action="store_true", help="write the weights in half precision, too")
     parser.add_argument("--device", choices=("cpu", "cuda"), help="default the GPU where there is one")
     parser.add_argument("--fresh", action="store_true", help="begin anew, also where a training was broken off")
@@ -43,6 +48,8 @@ def main(args: argparse.Namespace) -> int:
 
     require_torch("train")
     recipe = _changed(_document(args.recipe) if args.recipe is not None else {}, args.set)
+    if args.head is not None and isinstance(recipe, dict):
+        recipe = recipe | {"head": args.head}
     read_recipe(recipe)
     if args.device == "cuda":
         import torch

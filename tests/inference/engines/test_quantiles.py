@@ -5,11 +5,14 @@ import json
 import numpy as np
 import onnx
 import pytest
+import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from inference.engines.load import open_engine
 from inference.engines.quantiles import quantile_at
 from inference.errors import BadCheckpoint
+from inference.model.checkpoint import read_config, save
+from tests.support.models import QUANTILES, TINY, random_galaxies, random_model
 
 LEVELS = [0.05, 0.16, 0.5, 0.84, 0.95]
 
@@ -84,3 +87,33 @@ def test_levels_must_be_as_many_as_the_quantiles(tmp_path):
         predicted(model(tmp_path / "q.onnx", levels=[0.1, 0.5, 0.9]))
     with pytest.raises(BadCheckpoint, match="not one output called quantiles"):
         predicted(model(tmp_path / "q.onnx", ("redshift",), (0.0,)))
+
+
+class TestQuantileHead:
+    @pytest.mark.parametrize("engine", ["onnxruntime", "torch"])
+    def test_head_gives_columns_that_never_cross_in_either_engine(self, tmp_path, engine):
+        model, galaxies = random_model(QUANTILES), random_galaxies(QUANTILES, 70)
+        save(tmp_path / "m.safetensors", model)
+        opened = open_engine(engine, tmp_path / "m.safetensors")
+        assert opened.gives_uncertainty
+        found = opened.predict_columns(*galaxies)
+        assert list(found) == ["z_pred", "z_q16", "z_q84"]
+        assert (found["z_q16"] < found["z_pred"]).all() and (found["z_pred"] < found["z_q84"]).all()
+        assert np.array_equal(found["z_pred"], opened.predict(*galaxies))
+        double = model.double()(*map(torch.tensor, (galaxies[0].astype(np.float64), galaxies[1]))).detach().numpy()
+        assert np.stack(list(found.values()), 1) == pytest.approx(double, abs=1e-5)
+
+    def test_head_in_int8_stays_near_float32(self, tmp_path):
+        save(tmp_path / "m.safetensors", random_model(QUANTILES))
+        galaxies = random_galaxies(QUANTILES, 40)
+        int8 = open_engine("onnxruntime", tmp_path / "m.safetensors", precision="int8")
+        assert int8.predict_columns(*galaxies)["z_q84"].shape == (40,)
+        assert 0 < int8.precision_error < 0.1
+
+    def test_point_head_keeps_its_header_and_its_one_column(self, tmp_path):
+        assert "head" not in TINY.to_dict() and QUANTILES.to_dict()["head"] == "quantiles"
+        save(tmp_path / "p.safetensors", random_model(TINY))
+        save(tmp_path / "q.safetensors", random_model(QUANTILES))
+        assert read_config(tmp_path / "p.safetensors") == TINY and read_config(tmp_path / "q.safetensors") == QUANTILES
+        opened = open_engine("onnxruntime", tmp_path / "p.safetensors")
+        assert list(opened.predict_columns(*random_galaxies(TINY, 3))) == ["z_pred"] and not opened.gives_uncertainty

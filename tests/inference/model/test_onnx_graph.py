@@ -37,6 +37,7 @@ def configs(draw):
         image_size=draw(st.sampled_from([8, 16, 24])),
         patch=draw(st.sampled_from([4, 8])),
         bands=draw(st.integers(1, 6)),
+        head=draw(st.sampled_from(["point", "quantiles"])),
         width=width,
         heads=heads,
         depth=draw(st.integers(1, 3)),

@@ -18,7 +18,7 @@ from tasks.training import loop as training
 from tasks.training.galaxies import GalaxySet
 from tasks.training.loop import Scaled, fold, train
 from tasks.training.recipe import Pretraining, Recipe
-from tests.support.models import TINY, random_model
+from tests.support.models import QUANTILES, TINY, random_model
 from tests.support.surveys import random_survey
 
 RECIPE = Recipe(held_out=0.2, epochs=2, batch_size=64, averaging=0.9)
@@ -259,3 +259,18 @@ class TestATrainingThatIsBrokenOff:
         with pytest.raises(CosmicError, match=r"cannot write .*training.safetensors: no space left"):
             trained(RECIPE, state=tmp_path)
         assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_quantile_head_learns_how_far_off_each_redshift_is():
+    images, magnitudes, redshifts = survey_of(1200)
+    noisy = magnitudes[:, 1] > np.median(magnitudes[:, 1])
+    scatter = np.where(noisy, 0.1, 0.01) * np.random.default_rng(5).normal(size=1200)
+    galaxies = GalaxySet([Partition("1.pt", images, magnitudes, np.abs(redshifts + scatter) + 0.001)])
+    split = galaxies.split(0.3, 1)
+    recipe = dataclasses.replace(RECIPE, epochs=12, learning_rate=5e-3)
+    found = train(QUANTILES, recipe, galaxies, split, device="cpu").test
+    assert (found.z_q16 < found.z_pred).all() and (found.z_pred < found.z_q84).all()
+    width = found.z_q84 - found.z_q16
+    assert np.median(width[noisy[split.test]]) > 1.5 * np.median(width[~noisy[split.test]])
+    assert np.mean((found.z_spec > found.z_q16) & (found.z_spec < found.z_q84)) == pytest.approx(0.68, abs=0.2)

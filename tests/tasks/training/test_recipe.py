@@ -64,3 +64,10 @@ def test_facts_of_the_data_are_added_to_those_that_are_known():
     _, recipe = read_recipe({"data": {"pixel_scale": 0.396}})
     assert recipe.data == dataclasses.replace(SDSS, pixel_scale=0.396)
     assert read_recipe(json.loads(json.dumps(recipe.to_dict())))[1] == recipe
+
+
+def test_head_beside_the_model_changes_its_config():
+    assert read_recipe({})[0].head == "point"
+    assert read_recipe({"head": "quantiles", "epochs": 2})[0].head == "quantiles"
+    with pytest.raises(BadInput, match="head must be one of point, quantiles, not 'mixture'"):
+        read_recipe({"head": "mixture"})
