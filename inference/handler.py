@@ -4,14 +4,11 @@ It reads one rank's event, predicts with a warm engine and writes redshifts and 
 Importing this module imports neither torch nor onnxruntime; the event's engine decides.
 """
 
-import hashlib
 import os
 import time
 import uuid
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
-from pathlib import Path
-from tempfile import gettempdir
 from typing import Any
 
 import numpy as np
@@ -23,8 +20,8 @@ from inference.contract.validation import shorten
 from inference.engines.base import Engine
 from inference.engines.columns import REDSHIFT, predict_columns
 from inference.engines.load import open_engine, open_graph
-from inference.errors import BadPartition, StoreError
-from inference.model.checkpoint import content_hash
+from inference.errors import BadPartition
+from inference.model.node_copy import place_of_copy, verified_file
 from inference.partitions.access import default_access, open_access
 from inference.partitions.partition import Partition
 from inference.partitions.planned import find_planned
@@ -32,7 +29,6 @@ from inference.rank_results.predictions import Predictions
 from inference.rank_results.publish_rank import publish_rank_result
 from inference.resource_usage import WORKER, Clock, peak_memory_mb, reset_peak_memory
 from inference.scripts.run_script import run_script
-from inference.storage.atomic_write import atomic_write
 from inference.storage.store import Store, request_figures
 
 _served = 0
@@ -168,8 +164,8 @@ def _engine(
 ) -> Engine:
     store = _open_store(root)
     if graph is not None:  # all of the model is in it, so the weights stay where they are
-        return open_graph(_verified_file(store, bucket, graph, graph_sha256), sha256, _threads(), precision)
-    return open_engine(engine, _verified_file(store, bucket, model, sha256), None, _threads(), precision)
+        return open_graph(verified_file(store, bucket, graph, graph_sha256), sha256, _threads(), precision)
+    return open_engine(engine, verified_file(store, bucket, model, sha256), None, _threads(), precision)
 
 
 def _threads() -> int:
@@ -177,41 +173,8 @@ def _threads() -> int:
     return int(os.environ.get("COSMIC_THREADS", "0"))
 
 
-def _verified_file(store: Store, bucket: str, key: str, sha256: str) -> Path:
-    """The object as a file: itself in a local store, else a copy that is kept in the scratch folder by its content.
-
-    A copy that other bytes got into, as of a process that was killed, is downloaded again.
-
-    Args:
-        store: the object store.
-        bucket: of the object.
-        key: of the object.
-        sha256: of its content; "" in the event of an older version, which is then not verified.
-
-    Raises:
-        StoreError: there is no such object, or its content is another one.
-    """
-    copy = store.local_path(bucket, key)
-    if copy is not None and not copy.is_file():
-        raise StoreError(f"cannot read {bucket}/{key}: no such object")
-    if copy is None:
-        copy = _place_of_copy(key, sha256)
-        if sha256 and copy.is_file() and content_hash(copy) == sha256:
-            return copy
-        with atomic_write(copy, durable=False) as partial:
-            partial.write_bytes(store.read(bucket, key))
-    if sha256 and content_hash(copy) != sha256:
-        raise StoreError(f"the model {bucket}/{key} is not the one that the run was planned with: run it again")
-    return copy
-
-
-def _place_of_copy(key: str, sha256: str) -> Path:
-    name = hashlib.sha256(key.encode()).hexdigest()  # where no content hash is known, the key tells files apart
-    return Path(gettempdir()) / f"cosmic-{sha256[:16]}-{name[:16]}{Path(key).suffix}"
-
-
 def _model_size(store: Store, rank: RankEvent) -> int:
     """Bytes of the file that holds the model."""
     key = rank.graph or rank.model
     sha256 = rank.graph_sha256 if rank.graph else rank.model_sha256
-    return (store.local_path(rank.bucket, key) or _place_of_copy(key, sha256)).stat().st_size
+    return (store.local_path(rank.bucket, key) or place_of_copy(key, sha256)).stat().st_size
