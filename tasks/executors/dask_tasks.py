@@ -15,7 +15,9 @@ from typing import Any
 from inference.errors import CosmicError
 from inference.storage.store import Store
 from inference.worker import LocalContext, reply_to
+from tasks.executors.gpus import claim_gpu, visible_gpus
 
+_has_gpu = False
 _one_rank = threading.Lock()  # a rank measures the CPU and memory of its whole process, so a process runs one at a time
 
 
@@ -92,6 +94,15 @@ def _end_of_slurm_job() -> list[float]:
     return []
 
 
+def _take_own_gpu() -> None:
+    """Before the first rank: of several devices that the job gave this worker and its siblings, one is its own."""
+    global _has_gpu
+    gpus = [] if _has_gpu else visible_gpus()
+    _has_gpu = True
+    if len(gpus) > 1:
+        os.environ["CUDA_VISIBLE_DEVICES"] = claim_gpu(gpus)
+
+
 def run_rank(event: dict[str, Any], timeout_s: float) -> dict[str, Any]:
     """Call the handler with one rank's event, with all threads of this worker.
 
@@ -105,6 +116,7 @@ def run_rank(event: dict[str, Any], timeout_s: float) -> dict[str, Any]:
     from distributed import get_worker
 
     with _one_rank:
+        _take_own_gpu()
         os.environ["COSMIC_THREADS"] = str(get_worker().state.nthreads)
         began = time.monotonic()
         reply = reply_to(event, LocalContext(limit_s=timeout_s))
