@@ -8,6 +8,7 @@ import os
 import time
 import uuid
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any
 
@@ -20,13 +21,14 @@ from inference.contract.validation import shorten
 from inference.engines.base import Engine
 from inference.engines.columns import REDSHIFT, predict_columns
 from inference.engines.load import open_engine, open_graph
-from inference.errors import BadPartition
+from inference.errors import BadPartition, CosmicError
 from inference.model.node_copy import place_of_copy, verified_file
 from inference.partitions.access import default_access, open_access
 from inference.partitions.partition import Partition
 from inference.partitions.planned import find_planned
 from inference.rank_results.predictions import Predictions
 from inference.rank_results.publish_rank import publish_rank_result
+from inference.rank_results.publish_summary import end_soon
 from inference.resource_usage import WORKER, Clock, peak_memory_mb, reset_peak_memory
 from inference.scripts.run_script import run_script
 from inference.storage.store import Store, request_figures
@@ -52,14 +54,23 @@ def lambda_handler(event: object, context: Any) -> dict[str, Any]:
     global _served
     if isinstance(event, Mapping) and event.get("DATA_PATH", "") is None:
         return idle_reply(event)
-    clock = Clock()
     rank = RankEvent.from_wire(event)
     cold, _served = _served == 0, _served + 1
     store = _open_store(rank.store)
     store.requests = []
-    if rank.script is not None:
-        assert isinstance(event, Mapping)  # noqa: S101 - or it would be no rank's
-        return run_script(store, rank, event, context, cold=cold).to_wire()
+    try:
+        if rank.script is not None:
+            assert isinstance(event, Mapping)  # noqa: S101 - or it would be no rank's
+            return run_script(store, rank, event, context, cold=cold).to_wire()
+        return _predicted(store, rank, context, cold=cold).to_wire()
+    except CosmicError:
+        with suppress(CosmicError):
+            end_soon(store, rank.bucket, rank.result_path)
+        raise
+
+
+def _predicted(store: Store, rank: RankEvent, context: Any, *, cold: bool) -> RankResult:
+    clock = Clock()
     idle_mb = reset_peak_memory()
     with clock.stage("load"):
         engine = _warm_engine(rank.store, rank)
@@ -100,10 +111,10 @@ def lambda_handler(event: object, context: Any) -> dict[str, Any]:
         request_id=str(getattr(context, "aws_request_id", "")),
         worker=WORKER,
         memory_limit_mb=int(getattr(context, "memory_limit_in_mb", 0)),
-        **request_figures(store.requests),
+        **request_figures(store.requests or []),
         script_record=None,
     )
-    return publish_rank_result(store, rank, result).to_wire()
+    return publish_rank_result(store, rank, result)
 
 
 def idle_reply(event: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,11 +7,14 @@ the generation committed is still the same, and otherwise copies again. A run th
 copy that it still had on the way is replaced (docs/decisions/0015).
 """
 
+from dataclasses import replace
+
 from inference.contract.object_keys import RESERVED
 from inference.storage.lease import HeldLease, Lease
 from inference.storage.store import Store
 
 LEASES = ".cosmic/leases"
+AFTER_FAILURE_S = 60.0
 INVOCATIONS = "invocations.json"  # this and the next are what the bill is made from
 EXECUTIONS = "executions.json"
 BILLED = (INVOCATIONS, EXECUTIONS)  # kept when a run starts over: what was called before stays on the bill
@@ -28,6 +31,30 @@ SUMMARIES = (
 def run_lease(store: Store, bucket: str, result_path: str, run_id: str) -> Lease:
     """The lease on a result path, for the run of this name."""
     return Lease(store, bucket, f"{LEASES}/{result_path}", run_id, f"{bucket}/{result_path}")
+
+
+def root_lease(store: Store, bucket: str, run_id: str) -> Lease:
+    """The lease on a bucket's root, where payload.json has one fixed key."""
+    return Lease(store, bucket, ".cosmic/root", run_id, f"payload.json at the root of bucket {bucket}")
+
+
+def end_soon(store: Store, bucket: str, result_path: str) -> None:
+    """A rank has failed: whoever holds the leases and renews none has them for a minute more at most.
+
+    An execution of the replaced system's machine ends with its first failed rank, and calls nobody who could release
+    them. This project's calls the summary, which takes them itself where they have ended.
+
+    Raises:
+        StoreError: the store refuses.
+    """
+    holder = None
+    for lease in (run_lease(store, bucket, result_path, ""), root_lease(store, bucket, "")):
+        last = lease.newest()
+        if last is None or last.process or holder not in (None, last.holder):
+            return
+        holder = last.holder
+        if lease.seconds_left(last) > AFTER_FAILURE_S:
+            lease.append(replace(last, seconds=AFTER_FAILURE_S))
 
 
 def generation_folder(result_path: str, generation: int) -> str:

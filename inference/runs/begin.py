@@ -11,7 +11,14 @@ from inference.contract.run_request import RunRequest
 from inference.contract.script import Script
 from inference.errors import BadInput
 from inference.rank_results.gather import clear, gather
-from inference.rank_results.publish_summary import BILLED, generation_folder, journal_prefix, run_lease, withdraw
+from inference.rank_results.publish_summary import (
+    BILLED,
+    generation_folder,
+    journal_prefix,
+    root_lease,
+    run_lease,
+    withdraw,
+)
 from inference.runs.plan import Model, Plan, check_complete, make_plan, payload, read_payload
 from inference.storage.lease import HeldLease, Lease
 from inference.storage.store import Store, StoredObject
@@ -102,7 +109,7 @@ def leases_of(store: Store, request: RunRequest, run_id: str) -> list[Lease]:
     """The leases that a run holds: on its result path, and for a script on the bucket's root too."""
     leases = [run_lease(store, request.bucket, request.result_path, run_id)]
     if request.script is not None:
-        leases.append(root_lease(store, request, run_id))
+        leases.append(root_lease(store, request.bucket, run_id))
     return leases
 
 
@@ -116,8 +123,3 @@ def run_leases(store: Store, request: RunRequest, run_id: str) -> Iterator[list[
     """
     with ExitStack() as stack:
         yield [stack.enter_context(lease.keep()) for lease in leases_of(store, request, run_id)]
-
-
-def root_lease(store: Store, request: RunRequest, run_id: str) -> Lease:
-    """The lease on the bucket's root, where payload.json has one fixed key."""
-    return Lease(store, request.bucket, ".cosmic/root", run_id, f"payload.json at the root of bucket {request.bucket}")

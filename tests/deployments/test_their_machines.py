@@ -8,6 +8,7 @@ import uuid
 import pytest
 
 from inference.storage.store import Store
+from tasks.aws.buckets import make_bucket
 from tasks.aws.executions_table import executions_table
 from tasks.aws.session import client
 from tests.support.staged_scripts import ENTRY, NAME, put_folder
@@ -48,13 +49,18 @@ def request(result_path, **more):
     } | more
 
 
-def executed(machine, result_path, **more):
+def ended_execution(machine, result_path, **more):
     states = client("stepfunctions")
     document = json.dumps(request(result_path, **more))
     arn = states.start_execution(stateMachineArn=machine, input=document)["executionArn"]
     until = time.monotonic() + 120
     while (ended := states.describe_execution(executionArn=arn))["status"] == "RUNNING" and time.monotonic() < until:
         time.sleep(0.1)
+    return ended
+
+
+def executed(machine, result_path, **more):
+    ended = ended_execution(machine, result_path, **more)
     assert ended["status"] == "SUCCEEDED", ended.get("cause")
     return json.loads(ended["output"])
 
@@ -99,3 +105,26 @@ def test_our_machine_runs_with_their_functions(stack, ours, theirs):
     answered = executed(machine, "results/ours-theirs")
     assert answered["statusCode"] == 200
     assert len(combined("results/ours-theirs")) == 2
+
+
+def test_their_machine_that_failed_can_be_started_again_in_a_minute(ours):
+    """Its failed map calls no summary: the failed rank ends what the execution holds."""
+    bucket, store = "cosmicai-failed", Store("s3://")
+    make_bucket(bucket)
+    store.write(bucket, "broken/run.py", b"import os, sys; sys.exit(int(os.environ['RANK']))")
+    broken = {"bucket": bucket, "S3_object_name": "broken", "script": "/tmp/broken/run.py"}
+    machine = their_machine(client("stepfunctions"), *ours.values())
+    assert ended_execution(machine, "results/one", **broken)["status"] == "FAILED"
+    again = ended_execution(machine, "results/two", **broken)
+    left = re.search(r"root of bucket cosmicai-failed is held by .*, for (\d+) s more", again["cause"])
+    assert left is not None and int(left[1]) <= 60
+
+
+def test_ranks_without_a_partition_are_answered_and_missed_by_nobody(ours):
+    """An older version of their first function left ranks idle; ours runs and summarizes such a plan."""
+    idle = INITIALIZE.replace("files[rank % len(files)]", "(files + [None] * ranks)[rank]")
+    functions = ours | {"data-parallel-init": put_function(client("lambda"), idle)}
+    machine = their_machine(client("stepfunctions"), *functions.values())
+    answered = executed(machine, "results/idle", world_size=3, file_limit="1")
+    assert (answered["ranks_planned"], answered["missing_ranks"]) == (1, [])
+    assert [record["samples"] for record in combined("results/idle")] == [SIZES[0]]

@@ -8,10 +8,8 @@ import pandas as pd
 import pytest
 
 from flows.run import run
-from inference.contract.run_request import RunRequest
 from inference.errors import BadInput, RunIncomplete
-from inference.rank_results.publish_summary import run_lease
-from inference.runs.begin import root_lease
+from inference.rank_results.publish_summary import root_lease, run_lease
 from inference.storage.store import Store
 from tasks.aws.session import client
 from tasks.executors.aws_lambda import LambdaExecutor
@@ -169,7 +167,7 @@ def test_staged_script_runs_on_every_executor(executor):
     records = pd.read_json(io.BytesIO(Store("s3://").read(BUCKET, f"{path}/combined_data.json")))
     assert list(records["arguments"]) == [["--a", "b c"]] * 4
     assert records["mean_redshift"].notna().all()
-    free = root_lease(Store("s3://"), RunRequest.read(scripted), "the next one")
+    free = root_lease(Store("s3://"), scripted["bucket"], "the next one")
     free.take(60)  # or it would be refused
     free.release()
 

@@ -333,3 +333,24 @@ def test_a_plan_of_the_replaced_system_is_summarized_as_it_lies(root, results):
     with pytest.raises(RankFailed, match="1 of 4 ranks are missing: 2"):
         summarize({"statusCode": 200, "body": items}, LocalContext())
     assert len(read_json(results / "combined_data.partial.json")) == 3
+
+    def test_a_failed_rank_ends_the_hold_of_a_run_by_hand(self, root, scripted):
+        """A machine without a catch, as the replaced system's, ends here and calls no summary."""
+        (root / BUCKET / "A B" / "run.py").write_text("import sys; sys.exit('boom')\n")
+        item = items_of(root, initialize(scripted, LocalContext(aws_request_id="one")))[0]
+        with pytest.raises(RankFailed, match="boom"):
+            lambda_handler(item, LocalContext())
+        with pytest.raises(LeaseHeldError, match=r"results/test is held by run one .*, for (60|5\d) s more"):
+            initialize(scripted, LocalContext(aws_request_id="two"))
+        with pytest.raises(LeaseHeldError, match=r"root of bucket .* is held by run one .*, for (60|5\d) s more"):
+            initialize(scripted | {"result_path": "results/two"}, LocalContext(aws_request_id="two"))
+
+    def test_a_failed_rank_leaves_the_hold_of_a_process_that_lives(self, root, scripted):
+        (root / BUCKET / "A B" / "run.py").write_text("import sys; sys.exit('boom')\n")
+        request = RunRequest.read(scripted)
+        with run_leases(Store(root), request, "flow") as held:
+            output = initialize(scripted | {"run_id": "flow"}, LocalContext())
+            before = held[0].lease.newest()
+            with pytest.raises(RankFailed):
+                lambda_handler(items_of(root, output)[0], LocalContext())
+            assert held[0].lease.newest() == before
