@@ -26,8 +26,9 @@ def bill_of(
     *,
     free_tier: bool = False,
 ) -> Cost:
-    """The bill of a run; S3 requests are those of its finished ranks, where the store is S3 at all."""
-    counted = () if store.is_local else results
+    """The bill of a run; S3 requests are its finished ranks', also where its results were copied to a folder."""
+    on_aws = any(call.is_reported or call.is_emulated for call in invocations)
+    counted = () if store.is_local and not on_aws else results
     writes = sum(result.store_writes + 1 for result in counted)  # a record cannot count its own writing
     executions = load_executions(store, request.bucket, folder) or load_executions(
         store, request.bucket, request.result_path

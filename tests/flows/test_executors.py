@@ -12,6 +12,7 @@ from inference.errors import BadInput, RunIncomplete
 from inference.rank_results.publish_summary import root_lease, run_lease
 from inference.storage.store import Store
 from tasks.aws.session import client
+from tasks.billing.bill_of_run import cost_of_run
 from tasks.executors.aws_lambda import LambdaExecutor
 from tasks.invocations.stored import load_invocations
 from tests.conftest import point_at
@@ -91,6 +92,13 @@ class TestEveryExecutor:
         items = {item["name"]: item["quantity"] for item in runs[executor][0]["cost"]["items"]}
         assert items["S3 GET"] > 0
         assert items["S3 PUT and LIST"] == 8  # redshifts and result of each rank
+
+    def test_bill_of_results_copied_to_a_folder_counts_the_same(self, runs, executor, tmp_path):
+        on_s3, path = Store("s3://"), f"results/parity/{executor}"
+        for stored in on_s3.list(BUCKET, path):
+            Store(tmp_path).write(BUCKET, stored.key, on_s3.read(BUCKET, stored.key))
+        copied, there = (cost_of_run(root, BUCKET, path, "billed") for root in (str(tmp_path), "s3://"))
+        assert executor == "local" or copied.items == there.items
 
     def test_finished_request_started_again_runs_nothing(self, runs, executor):
         again = run(request(result_path=f"results/parity/{executor}"), "s3://", executor)

@@ -60,7 +60,7 @@ def main(args: argparse.Namespace) -> int:
     for note in made.notes:
         say(f"note: {note}", stderr=True)
     say(
-        f"{made.to}: {counted(len(made.partitions), 'partition')} of up to {made.each:,} galaxies,"
+        f"{made.to}: {counted(len(made.partitions), 'partition')} of up to {counted(made.each, 'galaxy')},"
         f" {made.size / 1e6:.1f} MB"
     )
     if made.skipped:
