@@ -183,7 +183,7 @@ def call(flow: "Flow[..., _R]", *args: Any, **named: Any) -> _R:
             error = raised if isinstance(raised, HTTPError) else raised.__cause__
             if not isinstance(error, HTTPError):
                 raise
-            if began or not _is_busy(error) or not patience.wait():
+            if began or not is_busy(error) or not patience.wait():
                 raise error from None
 
 
@@ -197,7 +197,7 @@ def _say_where_shown(flow_run: Any) -> None:
         say(f"The Prefect UI shows this run at {url}", "dim", stderr=True)
 
 
-def _is_busy(error: "HTTPError") -> bool:
+def is_busy(error: "HTTPError") -> bool:
     """Whether a server that is there could not answer in time."""
     import httpx
 
@@ -242,7 +242,7 @@ def _wait_for(url: str) -> None:
                 client.read_flows(limit=1)
             return
         except httpx.HTTPError as error:
-            if not _is_busy(error):
+            if not is_busy(error):
                 raise BadInput(_refusal(server, url, error)) from None
             reason = str(error) or type(error).__name__
         except ValueError:

@@ -55,14 +55,16 @@ class Front:
     Attributes:
         port: where it listens.
         busy: how many further requests whose first line holds `busy_with` it answers with 503 itself.
-        connections: how many it has taken.
+        every: each request of this number it answers so, too; 0 for none.
+        connections, requests: how many it has taken.
     """
 
     def __init__(self, target, context=None, header=None, connect=False):
         self._target, self._context, self._header, self._connect = target, context, header, connect
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
-        self.busy, self.busy_with, self.connections = 0, b"", 0
+        self.busy, self.busy_with, self.every = 0, b"", 0
+        self.connections = self.requests = 0
         threading.Thread(target=self._accept, daemon=True).start()
 
     def close(self):
@@ -101,9 +103,13 @@ class Front:
 
     def _is_refused(self, data, connection):
         """Answer a request here while the server is to look busy."""
-        if not self.busy or self.busy_with not in data.split(b"\r\n")[0]:
-            return False
-        self.busy -= 1
+        line = data.split(b"\r\n")[0]
+        self.requests += line.endswith(b" HTTP/1.1")
+        is_nth = bool(self.every) and line.endswith(b" HTTP/1.1") and self.requests % self.every == 0
+        if not is_nth:
+            if not self.busy or self.busy_with not in line:
+                return False
+            self.busy -= 1
         connection.sendall(_BUSY)
         connection.settimeout(1.0)
         with suppress(OSError):  # what is not read would reset the connection before the answer arrives

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from inference.contract.run_request import RunRequest
 
 _SHOWN = 12  # ranks in the terminal; the report has them all
+_TRIES = 5  # flow runs, while the Prefect server answers some questions and is too busy for others
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -72,28 +73,27 @@ def main(args: argparse.Namespace) -> int:
         from tasks.preflight import hand_over, prepare
 
         incomplete: RunIncomplete | None = None
-        try:
-            with credentials(args.aws_credentials):
-                prepared = prepare(request, args.store, args.executor, args.workers)
-                ready()
-                with hand_over(prepared):
-                    document = prefect_api.call(
-                        run,
-                        request.as_given(),
-                        args.store,
-                        args.executor,
-                        args.workers,
-                        args.fresh,
-                        args.aws_credentials,
-                    )
-        except RunIncomplete as error:
-            incomplete, document = error, error.document
-        except HTTPError:  # of Prefect's client, which has asked again and again
-            document = stored_summary(request, args.store) or {}
-            if document in ({}, known):
-                raise
-            give_up()
-            say("The Prefect server went away at the end of the run, which is done all the same.", stderr=True)
+        with credentials(args.aws_credentials):
+            prepared = prepare(request, args.store, args.executor, args.workers)
+        ready()
+        asked = (request.as_given(), args.store, args.executor, args.workers, args.fresh, args.aws_credentials)
+        for tries_left in reversed(range(_TRIES)):
+            try:
+                with credentials(args.aws_credentials), hand_over(prepared):
+                    document = prefect_api.call(run, *asked)
+            except RunIncomplete as error:
+                incomplete, document = error, error.document
+            except HTTPError as error:  # of Prefect's client, which has asked again and again
+                document = stored_summary(request, args.store) or {}
+                if document not in ({}, known):
+                    give_up()
+                    say("The Prefect server went away at the end of the run, which is done all the same.", stderr=True)
+                elif tries_left and prefect_api.is_busy(error):
+                    say("The Prefect server is too busy for the run, which begins anew; done ranks stay.", stderr=True)
+                    continue
+                else:
+                    raise
+            break
     if args.json:
         print_json(document)
     else:
