@@ -8,7 +8,7 @@ any other; what the record does not tell is 0, never guessed. The time that a sc
 import dataclasses
 import json
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from inference.contract.json_text import parse_json
@@ -60,7 +60,7 @@ def import_external_result(
     """
     key = result_key(event.result_path, event.rank)
     bucket = _bucket_of(store, event, key, stale)
-    record = _record(store.read(bucket, key), event.rank)
+    record = _record(store.read(bucket, key), event)
     data_path = event.to_wire()["DATA_PATH"]
     if record.get("data_path", data_path) not in (data_path, list(event.data_paths)):
         raise RankFailed(
@@ -118,16 +118,34 @@ def _bucket_of(store: Store, event: RankEvent, key: str, stale: StoredObject | N
     raise RankFailed(f"rank {event.rank}: the script ended well but wrote no result {key}")
 
 
-def _record(data: bytes, rank: int) -> Mapping[str, Any]:
-    """The script's record; some scripts write a list, of one record for each rank."""
+def _record(data: bytes, event: RankEvent) -> Mapping[str, Any]:
+    """The script's record; some scripts write a list, of one record for each rank or for each of its partitions."""
+    rank = event.rank
     document = parse_json(data, f"rank {rank}: the script's result", RankFailed)
-    if isinstance(document, list):
-        if len(document) != 1:
-            raise RankFailed(f"rank {rank}: the script's result is a list of {len(document)} records instead of one")
-        (document,) = document
-    if not isinstance(document, Mapping):
+    listed = document if isinstance(document, list) else [document]
+    if not all(isinstance(record, Mapping) for record in listed):
         raise RankFailed(f"rank {rank}: the script's result is no JSON object")
-    return document
+    if len(listed) == 1:
+        return dict(listed[0])
+    if [record.get("data_path") for record in listed] != list(event.data_paths):
+        raise RankFailed(
+            f"rank {rank}: the script's result is a list of {len(listed)} records instead of one, or of one for each"
+            " partition in order"
+        )
+    return _joined(listed, rank)
+
+
+def _joined(records: Sequence[Mapping[str, Any]], rank: int) -> dict[str, Any]:
+    """One record of a rank's partitions: times and samples added up, and besides what is the same in all of them."""
+    seconds = sum(_positive(record, _TIME, rank) for record in records)
+    samples = sum(_positive(record, _TIME, rank) * _positive(record, _RATE, rank) for record in records)
+    first, *others = records
+    same = {name: value for name, value in first.items() if all(record.get(name) == value for record in others)}
+    joined = same | {_TIME: seconds, _RATE: samples / seconds, "records": list(records)}
+    joined["data_path"] = [record["data_path"] for record in records]
+    counts = [record.get("num_batches") for record in records]
+    joined["num_batches"] = sum(counts) if all(type(count) is int for count in counts) else None
+    return joined
 
 
 def _positive(record: Mapping[str, Any], name: str, rank: int) -> float:

@@ -69,7 +69,7 @@ class Planned:
 
 
 def read_records(data: bytes, where: str) -> list[Record]:
-    """Read a combined_data.json.
+    """Read a combined_data.json; a rank whose script wrote a list counts record by record.
 
     Args:
         data: its content.
@@ -81,7 +81,11 @@ def read_records(data: bytes, where: str) -> list[Record]:
     document = parse_json(data, where)
     if not isinstance(document, list):
         raise BadInput(f"{where} is no combined_data.json: it must be a list of rank records")
-    return [read_record(wire, f"{where}: record {place}") for place, wire in enumerate(document, 1)]
+    return [
+        read_record(each, f"{where}: record {place}")
+        for place, wire in enumerate(document, 1)
+        for each in (wire if isinstance(wire, list) else [wire])
+    ]
 
 
 def read_record(wire: object, where: str) -> Record:

@@ -78,6 +78,21 @@ def test_a_result_that_is_not_there_fails_the_rank(store):
         import_external_result(store, RANK, started_at=0.0, ended_at=1.0)
 
 
+def test_a_record_for_each_partition_of_the_rank_counts_as_their_sum(store):
+    two = dataclasses.replace(RANK, data_paths=("survey/4.pt", "survey/5.pt"), data_etags=())
+    records = [RECORD | {"data_path": path, "num_batches": 2} for path in two.data_paths]
+    store.write(BUCKET, "results/test/3.json", json.dumps(records).encode())
+    result = import_external_result(store, two, started_at=0.0, ended_at=1.0)
+    alone = round(RECORD["sample_persec"] * RECORD["total_cpu_time (seconds)"])
+    assert (result.samples, result.num_batches) == (2 * alone, 4)
+    assert result.to_wire()["records"] == records
+
+
+def test_records_that_are_not_of_its_partitions_are_refused(store):
+    with pytest.raises(RankFailed, match=r"a list of 2 records instead of one, or of one for each partition"):
+        adopted(store, json.dumps([RECORD | {"data_path": "survey/4.pt"}] * 2).encode())
+
+
 @pytest.mark.parametrize(
     ("record", "expected"),
     [

@@ -30,6 +30,11 @@ def test_an_old_record_gives_samples_and_bits_by_the_contract():
     assert record.started_at is None
 
 
+def test_a_rank_that_left_a_list_counts_record_by_record():
+    records = parse(old_record(1, samples=10, seconds=1.0), [old_record(2), old_record(3)], [])
+    assert [record.data_paths for record in records] == [("25MB/1.pt",), ("25MB/2.pt",), ("25MB/3.pt",)]
+
+
 @given(samples=st.integers(1, 10**7), seconds=st.floats(1e-3, 1e5))
 def test_samples_survive_being_told_as_a_rate(samples, seconds):
     (record,) = parse(old_record(samples=samples, seconds=seconds))
