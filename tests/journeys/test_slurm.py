@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.prefect_command import wait_for
+from inference.rank_results.publish_summary import summary_key
+from inference.storage.store import Store
+from tests.support.prefect_command import PrefectCommand, wait_for
 from tests.support.slurm import NEEDS, can_start, one_node, queue
 from tests.support.surveys import request_of
 
@@ -106,3 +108,17 @@ def test_a_flow_started_by_sbatch_reports_to_a_server_elsewhere(command, slurm, 
     queue("sbatch", "--wait", f"--export=ALL,PREFECT_API_URL={prefect_server}", f"--output={tmp_path}/out", str(script))
     out = (tmp_path / "out").read_text()
     assert '"ranks_done": 4' in out, out
+
+
+def test_a_pools_worker_on_a_login_node_runs_ranks_in_jobs(command, prefect_server, tmp_path, store):
+    command(request_of())  # writes the cluster file
+    prefect = PrefectCommand(prefect_server, tmp_path / "home")
+    prefect.make_pool("local")
+    request = request_of(result_path="results/pool")
+    prefect.deploy("run/dask", request=request, store=str(store), executor="dask")
+    changes = {"cluster": str(tmp_path / "slurm.yaml")}
+    prefect.run_to_completion("run/dask", "local", tmp_path / "worker.log", changes=changes)
+    there = Store(str(store))
+    document = there.read_json(request["bucket"], summary_key(there, request["bucket"], "results/pool"))
+    assert (document["ranks_done"], document["missing_ranks"]) == (4, [])
+    assert document["cluster"]["kind"] == "dask_jobqueue.SLURMCluster"
