@@ -1,8 +1,8 @@
 """An endpoint that speaks as much of Lambda as a fan-out needs, cheap enough for a thousand calls in flight at once.
 
-`python -m benchmarks.support.stub_lambda SECONDS` answers every invocation after so long with a valid rank result and
-its REPORT line, prints its URL, and ends with its standard input. How long ranks take can be set, and what it served be
-asked for (`Stub`).
+`python -m benchmarks.support.stub_lambda SECONDS [CERTIFICATE KEY]` answers every invocation after so long with a valid
+rank result and its REPORT line, over TLS where it is given a certificate. It prints its URL, and ends with its standard
+input. How long ranks take can be set, and what it served be asked for (`Stub`).
 """
 
 import asyncio
@@ -12,14 +12,18 @@ import json
 import os
 import random
 import re
+import ssl
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
+from benchmarks.support.certificate import write_certificate
 from inference.contract.rank_result import RankResult
 
 ENVIRONMENT = {
@@ -132,8 +136,9 @@ class _Server:
 class Stub:
     """The endpoint in a process of its own, as its user sees it: `url`, what to answer, what was served."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, trusted: Path | None = None) -> None:
         self.url = url
+        self._tls = None if trusted is None else ssl.create_default_context(cafile=trusted)
 
     def plan(self, seconds: float, own: list[float] | None = None, seed: int = 0) -> None:
         """Count anew; from now on calls take `seconds`, or a rank's first call its `own` and later ones a drawn one."""
@@ -144,35 +149,50 @@ class Stub:
         return self._ask("served", {})
 
     def _ask(self, what: str, document: dict[str, Any]) -> dict[str, Any]:
-        with urllib.request.urlopen(f"{self.url}/stub/{what}", json.dumps(document).encode()) as reply:  # noqa: S310
+        body = json.dumps(document).encode()
+        with urllib.request.urlopen(f"{self.url}/stub/{what}", body, context=self._tls) as reply:  # noqa: S310
             answer: dict[str, Any] = json.loads(reply.read())
         return answer
 
 
 @contextmanager
-def serving(seconds: float) -> Iterator[Stub]:
-    """The endpoint while the block runs; AWS clients of this process and its children talk to it."""
+def serving(seconds: float, *, tls: bool = False) -> Iterator[Stub]:
+    """The endpoint while the block runs; AWS clients of this process and its children talk to it.
+
+    Args:
+        seconds: of every call.
+        tls: speak TLS, with a certificate that these clients trust for as long.
+    """
     before = dict(os.environ)
-    command = [sys.executable, "-m", "benchmarks.support.stub_lambda", str(seconds)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
-        assert server.stdout is not None
-        stub = Stub(server.stdout.readline().strip())
-        os.environ.pop("AWS_PROFILE", None)
-        os.environ |= ENVIRONMENT | {"AWS_ENDPOINT_URL": stub.url}
-        try:
-            yield stub
-        finally:
-            os.environ.clear()
-            os.environ |= before
-            server.communicate()
+    with tempfile.TemporaryDirectory(prefix="cosmic-bench-") as folder:
+        files = write_certificate(Path(folder)) if tls else ()
+        command = [sys.executable, "-m", "benchmarks.support.stub_lambda", str(seconds), *map(str, files)]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
+            assert server.stdout is not None
+            stub = Stub(server.stdout.readline().strip(), *files[:1])
+            os.environ.pop("AWS_PROFILE", None)
+            os.environ |= ENVIRONMENT | {"AWS_ENDPOINT_URL": stub.url}
+            if files:
+                os.environ["AWS_CA_BUNDLE"] = str(files[0])
+            try:
+                yield stub
+            finally:
+                os.environ.clear()
+                os.environ |= before
+                server.communicate()
 
 
-async def _serve(seconds: float) -> None:
+async def _serve(seconds: float, *files: str) -> None:
     loop, server = asyncio.get_running_loop(), _Server(seconds)
-    listener = await loop.create_server(lambda: _Connection(server), "127.0.0.1", 0, backlog=4096)
-    print(f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}", flush=True)
+    tls = None
+    if files:
+        tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        tls.load_cert_chain(*files)
+    listener = await loop.create_server(lambda: _Connection(server), "127.0.0.1", 0, backlog=4096, ssl=tls)
+    scheme = "https" if files else "http"
+    print(f"{scheme}://127.0.0.1:{listener.sockets[0].getsockname()[1]}", flush=True)
     await loop.run_in_executor(None, os.read, 0, 1)
 
 
 if __name__ == "__main__":
-    asyncio.run(_serve(float(sys.argv[1])))
+    asyncio.run(_serve(float(sys.argv[1]), *sys.argv[2:]))

@@ -1,15 +1,19 @@
 """The benchmark's endpoint: what it answers is what Lambda would, and what it served is counted."""
 
+import os
+
 import pytest
 
 from benchmarks.parts.fanout_client import bare, events_of
 from benchmarks.support.stub_lambda import serving
+from inference.errors import CosmicError
 from tasks.executors.aws_lambda import LambdaExecutor
 
 
-@pytest.fixture(scope="module")
-def stub():
-    with serving(0.0) as stub:
+@pytest.fixture(scope="module", params=[False, True], ids=["http", "TLS"])
+def stub(request):
+    with serving(0.0, tls=request.param) as stub:
+        assert stub.url.startswith("https://" if request.param else "http://")
         yield stub
 
 
@@ -44,3 +48,12 @@ class TestStub:
         stub.plan(0.0)
         assert bare(events_of(20), 8)["done"] == 20
         assert stub.served()["calls"] == 20
+
+
+@pytest.mark.slow
+def test_a_client_that_does_not_trust_the_certificate_calls_nothing():
+    with serving(0.0, tls=True) as stub:
+        del os.environ["AWS_CA_BUNDLE"]
+        with pytest.raises(CosmicError, match=r"(?i)certificate|ssl"):
+            LambdaExecutor("stub", 1).check()
+        assert stub.served()["calls"] == 0
