@@ -21,7 +21,7 @@ from inference.errors import RankFailed
 
 TMP = Path("/tmp")  # noqa: S108 - the contract's name for the place, on every machine
 _LOCK = ".cosmic-scripts.lock"
-_FUNCTION = "AWS_LAMBDA_FUNCTION_NAME"  # set where this process is a function, which shares its /tmp with nobody
+FUNCTION = "AWS_LAMBDA_FUNCTION_NAME"  # set where this process is a function, which shares its /tmp with nobody
 _OWN, _BEFORE = ".cosmic-tmp", ".cosmic-before"  # a script's /tmp; in it, the machine's
 _MOUNT = (
     'mount --rbind -- /tmp "$1/$4" && mount --bind -- "$2/$3" "$1/$3" && mount --rbind -- "$1" /tmp'
@@ -39,7 +39,7 @@ def own_scratch() -> Iterator[Path]:
         RankFailed: nothing can be written there.
     """
     base = Path(gettempdir())
-    if base.resolve() == TMP.resolve() and _FUNCTION not in os.environ:
+    if base.resolve() == TMP.resolve() and FUNCTION not in os.environ:
         base = _of_user()
     for number in count():
         folder = base / f"cosmic-scripts-{number}" if number else base

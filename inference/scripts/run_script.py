@@ -28,7 +28,7 @@ from inference.resource_usage import WORKER
 from inference.scripts.download import fetch, files_of, script_hash
 from inference.scripts.interpreter import interpreter, lacking_module
 from inference.scripts.loopback_s3 import INSTALL, is_installed, is_needed, loopback_s3
-from inference.scripts.place import TMP, at_tmp, own_scratch
+from inference.scripts.place import FUNCTION, TMP, at_tmp, own_scratch
 from inference.scripts.process import Ended, run_process, say
 from inference.storage.store import Store, StoredObject
 
@@ -128,7 +128,7 @@ def _run(store: Store, event: RankEvent, wire: Mapping[str, Any], context: Any, 
         cause = _cause(ended, limit_s)
         if lacks_s3 and not is_installed() and _NO_KEYS.search(ended.tail):
             cause += f": {INSTALL}"
-        elif lacks := lacking_module(ended.tail, python):
+        elif lacks := lacking_module(ended.tail, python, function=FUNCTION in os.environ):
             cause += f": {lacks}"
         raise RankFailed(_with_tail(cause, ended))
     try:

@@ -60,6 +60,13 @@ def test_a_module_that_the_interpreter_lacks_is_named(store):
         run_script(store, event, wire(event), LocalContext())
 
 
+def test_a_module_that_a_function_lacks_goes_into_an_image(store, monkeypatch):
+    monkeypatch.setenv("AWS_LAMBDA_FUNCTION_NAME", "cosmic-executor")
+    event = put_script(store, "import timm_of_nobody\n")
+    with pytest.raises(RankFailed, match=r"the function's \S+ has no module timm_of_nobody: .* --image-uri"):
+        run_script(store, event, wire(event), LocalContext())
+
+
 def test_a_module_that_a_script_only_mentions_is_not_the_cause():
     assert lacking_module("skipped: No module named 'tqdm'\nValueError: no data", "python") == ""
 
