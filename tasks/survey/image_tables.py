@@ -8,6 +8,7 @@ import numpy as np
 from inference.errors import BadInput
 from tasks.survey.galaxies import ROLES, Values
 from tasks.survey.saved_objects import BAND_NAMES, SCALE_NAMES, stated_beside
+from tasks.survey.table_file import check_width
 from tasks.survey.table_hdf5 import check_dataset, import_h5py, walk
 
 _REDSHIFTS = ("redshifts", "labels", "label", "targets")  # other names are columns of a table beside the images
@@ -71,6 +72,7 @@ def read_parquet_images(path: Path) -> tuple[dict[str, Values], dict[str, Any]]:
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(path) as file:
+        check_width(path, file.metadata.num_columns)
         if file.metadata.num_rows * 5 * 32 * 32 * 4 > _MOST_BYTES:
             raise BadInput(f"{path} has {file.metadata.num_rows:,} images, which is more than can be read at once")
         schema = file.schema_arrow

@@ -19,7 +19,7 @@ from tasks.survey.cutouts import PixelOptions, read_cutout
 from tasks.survey.fits_images import band_of, open_images, science_images
 from tasks.survey.object_table import TableReader, find_table, object_ids
 from tasks.survey.sky import same_scale, sky_of
-from tasks.survey.table_file import TableFile, read_table_file
+from tasks.survey.table_file import TableFile, TooWide, read_table_file
 
 _SHOWN = 200  # columns
 
@@ -74,12 +74,19 @@ def inspect_file(path: Path, options: ColumnOptions, pixels: PixelOptions, mappi
             tries = tries[1:]
         else:
             tries = tries[::-1]  # a table with images is more than a table
+    reasons: list[BadInput] = []
     for look in tries[:-1]:
         try:
             return look()
-        except BadInput:
-            continue
-    return tries[-1]()
+        except TooWide:
+            raise
+        except BadInput as error:
+            reasons.append(error)
+    try:
+        return tries[-1]()
+    except BadInput as error:
+        # A FITS file without images is told what is wrong with its table.
+        raise (reasons[0] if reasons and "holds no image" in str(error) else error) from None
 
 
 def _begins(path: Path, *magic: bytes) -> bool:

@@ -7,10 +7,12 @@ something huge.
 
 import gzip
 import io
+import re
 import warnings
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 from xml.parsers import expat
@@ -28,6 +30,20 @@ _MOST_UNPACKED = 4 << 30
 _PACKED = {b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"PK\x03\x04": "zip", b"\x28\xb5\x2f\xfd": "zstd"}
 _GZIP = b"\x1f\x8b"
 _HDF5 = b"\x89HDF\r\n\x1a\n"
+
+
+class TooWide(BadInput):
+    """A table of more columns than are read, found before any of them was."""
+
+
+def check_width(path: Path | str, columns: int) -> None:
+    """Refuse a table of too many columns, before a library makes an object of each.
+
+    Raises:
+        TooWide: naming the file, how many it has and the limit.
+    """
+    if columns > MOST_COLUMNS:
+        raise TooWide(f"{path} has {columns:,} columns; {MOST_COLUMNS:,} is the limit")
 
 
 @dataclass(frozen=True)
@@ -92,6 +108,8 @@ def _read(path: Path, part: str | None) -> TableFile:
     if start.startswith(b"SIMPLE  ="):
         from tasks.survey.table_fits import read_fits
 
+        for claim in re.findall(rb"TFIELDS = +(\d{1,18}) ", start + _next_header(source)):
+            check_width(path, int(claim))
         frame, units, name = read_fits(source, str(path), part)
         return _checked(path, TableFile(frame, "FITS", units, name))
     data = source.getvalue() if isinstance(source, io.BytesIO) else path.read_bytes()
@@ -101,11 +119,24 @@ def _read(path: Path, part: str | None) -> TableFile:
     if b"\0" in start and not start.startswith(UTF_16):
         raise BadInput(f"{path} is no table of FITS, VOTable, Parquet, HDF5, ECSV or text")
     if text.startswith(b"# %ECSV "):
+        check_width(path, sum(line.startswith(b"# - ") for line in takewhile(_is_comment, io.BytesIO(data))))
         return _checked(path, _ecsv(data))
     if text.startswith((b"{", b"[")):
         raise BadInput(f"{path} is JSON, which is not read as a table: save it as CSV or Parquet")
     frame, units = read_text(data, str(path), MOST_COLUMNS)
     return _checked(path, TableFile(frame, "text", units))
+
+
+def _next_header(source: Any) -> bytes:
+    """The beginning of a FITS file as far as the header of a table behind an empty image lies there."""
+    if isinstance(source, io.BytesIO):
+        return source.getvalue()[2880 : 4 * 2880]
+    with Path(source).open("rb") as file:
+        return file.read(4 * 2880)[2880:]
+
+
+def _is_comment(line: bytes) -> bool:
+    return line.startswith(b"#")
 
 
 def _unpacked(path: Path) -> bytes:
@@ -154,6 +185,7 @@ def _parquet(source: Any, path: Path) -> TableFile:
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(source) as file:
+        check_width(path, file.metadata.num_columns)
         if file.metadata.num_rows > _MOST_ROWS:
             raise BadInput(f"{path} has {file.metadata.num_rows:,} rows; {_MOST_ROWS:,} is the limit")
         refuse_twins(path, file.schema_arrow.names)
@@ -240,8 +272,13 @@ def _votable(path: Path, data: bytes, part: str | None) -> TableFile:
 
 def _refuse_references(path: Path, data: bytes) -> None:
     """A VOTable may name a URL in place of its data, which the library would fetch, and declare entities."""
+    fields = 0
 
     def element(name: str, attributes: dict[str, str]) -> None:
+        nonlocal fields
+        fields += name.rpartition(":")[2] == "FIELD"
+        if fields > MOST_COLUMNS:
+            raise TooWide(f"{path} has more than {MOST_COLUMNS:,} columns, which is the limit")
         if any(key.rpartition(":")[2].lower() == "href" for key in attributes) and name.rpartition(":")[2] == "STREAM":
             raise BadInput(f"{path} refers to data elsewhere (STREAM href), which is not fetched")
 
@@ -260,8 +297,7 @@ def refuse_twins(path: Path, names: Iterable[str]) -> None:
         BadInput: naming the file.
     """
     counts = Counter(names)
-    if counts and counts.total() > MOST_COLUMNS:
-        raise BadInput(f"{path} has {counts.total():,} columns; {MOST_COLUMNS:,} is the limit")
+    check_width(path, counts.total())
     twins = [name for name, count in counts.items() if count > 1]
     if twins:
         raise BadInput(f"{path} has two columns called {twins[0]!r:.60}")

@@ -12,9 +12,10 @@ import pandas as pd
 
 from inference.errors import BadInput
 from tasks.survey.columns import knows_columns
+from tasks.survey.table_file import TooWide
 from tasks.survey.table_fits import LONGEST_VECTOR
 
-_MOST_NODES = 10_000
+_MOST_NODES = 4_000  # in a group; each takes a millisecond or more to open
 _MOST_DEPTH = 8
 _MOST_BYTES = 8 << 30
 
@@ -72,6 +73,8 @@ def walk(file: Any, path: Path) -> Iterator[tuple[str, Any]]:
         yield name, node
         if not isinstance(node, h5py.Group) or name.count("/") >= _MOST_DEPTH:
             continue
+        if len(node) > _MOST_NODES:
+            raise TooWide(f"{path} holds {len(node):,} data sets in a group; {_MOST_NODES:,} is the limit")
         for key in node:
             seen += 1
             link = node.get(key, getlink=True)
@@ -104,7 +107,7 @@ def _tables(file: Any, path: Path) -> Iterator[tuple[str, dict[str, tuple[Any, s
             yield name, {field: (node, field) for field in simple if field != "index" or len(simple) == 1}
         if isinstance(node, h5py.Group):
             columns: dict[str, tuple[Any, str | None]] = {}
-            for key in node:
+            for key in node if len(node) <= _MOST_NODES else ():
                 if isinstance(node.get(key, getlink=True), h5py.HardLink) and isinstance(node[key], h5py.Dataset):
                     dataset = node[key]
                     check_dataset(dataset, path)
