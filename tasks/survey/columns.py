@@ -55,7 +55,7 @@ REDSHIFT = Wanted(
     "--redshift",
     (
         *("z_spec", "zspec", "spec_z", "specz", "z_sp", "zsp", "redshift", "specz_redshift"),
-        *("z_true", "ztrue", "true_z", "redshift_true", "z_cosmo"),
+        *("z_true", "ztrue", "true_z", "redshift_true", "true_redshift", "redshift_spec", "z_cosmo"),
     ),
 )
 PREDICTION = Wanted(
@@ -64,6 +64,7 @@ PREDICTION = Wanted(
     (
         *("z_pred", "z_phot", "zphot", "phot_z", "photo_z", "photoz", "photz", "z_photo", "zph", "redshift_phot"),
         *("photoz_best", "photoz_mode", "photoz_median", "photoz_mean", "z_best", "z_mode", "zmode", "z_median"),
+        *("z_phot_median", "z_phot_mean", "z_phot_best", "redshift_photo", "zpred", "zbest", "MU_PHOTZ"),
         *("z_mean", "zmean", "z_b", "zb", "z_peak", "z_a", "z_ml", "zpdf", "ez_z_phot", "lp_zBEST"),
     ),
 )

@@ -8,8 +8,8 @@ import numpy as np
 from inference.errors import BadInput
 from tasks.survey.galaxies import ROLES, Values
 from tasks.survey.saved_objects import BAND_NAMES, SCALE_NAMES, stated_beside
-from tasks.survey.table_file import check_width
 from tasks.survey.table_hdf5 import check_dataset, import_h5py, walk
+from tasks.survey.table_width import check_width
 
 _REDSHIFTS = ("redshifts", "labels", "label", "targets")  # other names are columns of a table beside the images
 _MOST_BYTES = 16 << 30

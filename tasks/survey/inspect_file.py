@@ -19,7 +19,8 @@ from tasks.survey.cutouts import PixelOptions, read_cutout
 from tasks.survey.fits_images import band_of, open_images, science_images
 from tasks.survey.object_table import TableReader, find_table, object_ids
 from tasks.survey.sky import same_scale, sky_of
-from tasks.survey.table_file import TableFile, TooWide, read_table_file
+from tasks.survey.table_file import TableFile, read_table_file
+from tasks.survey.table_width import TooWide
 
 _SHOWN = 200  # columns
 

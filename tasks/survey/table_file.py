@@ -23,27 +23,13 @@ import pandas as pd
 from inference.contract.validation import sanitize_text
 from inference.errors import BadInput
 from tasks.survey.table_text import UTF_16, read_text
+from tasks.survey.table_width import MOST_COLUMNS, TooWide, check_width
 
-MOST_COLUMNS = 10_000
 _MOST_ROWS = 50_000_000
 _MOST_UNPACKED = 4 << 30
 _PACKED = {b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"PK\x03\x04": "zip", b"\x28\xb5\x2f\xfd": "zstd"}
 _GZIP = b"\x1f\x8b"
 _HDF5 = b"\x89HDF\r\n\x1a\n"
-
-
-class TooWide(BadInput):
-    """A table of more columns than are read, found before any of them was."""
-
-
-def check_width(path: Path | str, columns: int) -> None:
-    """Refuse a table of too many columns, before a library makes an object of each.
-
-    Raises:
-        TooWide: naming the file, how many it has and the limit.
-    """
-    if columns > MOST_COLUMNS:
-        raise TooWide(f"{path} has {columns:,} columns; {MOST_COLUMNS:,} is the limit")
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ import pandas as pd
 
 from inference.errors import BadInput
 from tasks.survey.columns import knows_columns
-from tasks.survey.table_file import TooWide
 from tasks.survey.table_fits import LONGEST_VECTOR
+from tasks.survey.table_width import TooWide
 
 _MOST_NODES = 4_000  # in a group; each takes a millisecond or more to open
 _MOST_DEPTH = 8
