@@ -29,10 +29,10 @@ CUT_IN_SOAK_S = 10.0
 
 
 def seeds(few):
-    """A few points in `make test` and twenty in `make soak`. The test's name holds the seed."""
+    """A few points in `make test` and twelve in `make soak`. The test's name holds the seed."""
     return [
         pytest.param(seed, marks=pytest.mark.slow if seed < few else pytest.mark.soak, id=f"seed{seed}")
-        for seed in range(20)
+        for seed in range(12)
     ]
 
 
