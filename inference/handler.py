@@ -16,7 +16,6 @@ import numpy as np
 
 from inference.contract.rank_event import RankEvent
 from inference.contract.rank_result import RankResult
-from inference.contract.sample import R_BAND
 from inference.contract.validation import shorten
 from inference.engines.base import Engine
 from inference.engines.columns import REDSHIFT, predict_columns
@@ -155,7 +154,7 @@ def _predict(
         if not np.isfinite(redshifts).all():
             sample = batch.start + int(np.flatnonzero(~np.isfinite(redshifts))[0])
             raise BadPartition(f"{partition.name}: the model gives no finite redshift for sample {sample}")
-        mag_r = batch.magnitudes[:, R_BAND]
+        mag_r = batch.magnitudes[:, partition.reference_band]
         predictions.add(partition.name, batch.start, redshifts, batch.redshifts, mag_r, columns)
 
 

@@ -16,7 +16,7 @@ from tasks.executors.base import Executor
 from tasks.executors.select import executor_of, placed
 from tasks.planning.foretold import foretell
 from tasks.planning.prediction import Prediction
-from tasks.staging.known_survey import check_survey
+from tasks.staging.known_survey import check_survey, shape_of_galaxies
 from tasks.staging.scripts import find_script
 from tasks.staging.weights import Weights, find_weights
 from tasks.survey.partitions import made_before
@@ -105,7 +105,9 @@ def _look(request: RunRequest, root: str, executor: str, workers: int | None) ->
             check_complete(store, request.data_bucket, request.data_prefix)
             listing = store.list(request.data_bucket, request.data_prefix)
             select_files(listing, request)
-        weights = find_weights(request, store) if request.script is None else None
+        weights = None
+        if request.script is None:
+            weights = find_weights(request, store, shape_of_galaxies(request, store, listing))
         note = check_survey(request, store, listing, weights)
         script_source = None if request.script is None else find_script(request, store)
         if executor == "local":

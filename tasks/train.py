@@ -10,7 +10,8 @@ from typing import Any
 
 from inference.contract.json_text import parse_json
 from inference.contract.object_keys import calibration_key
-from inference.contract.survey_facts import differing_scales
+from inference.contract.sample import IMAGE_SHAPE
+from inference.contract.survey_facts import SurveyFacts, differing_scales
 from inference.errors import BadInput, BadPartition
 from inference.model.checkpoint import content_hash, save
 from inference.model.config import AstroMAEConfig
@@ -56,6 +57,7 @@ def train_model(
         shutil.rmtree(state, ignore_errors=True)
     galaxies = open_galaxies(data, Store(store_root))
     recipe = with_pixel_scale(recipe, galaxies.pixel_scales)
+    config, recipe = for_survey(config, recipe, galaxies.facts)
     split = galaxies.split(recipe.held_out, recipe.seed)
     totals = {"training": recipe.epochs}
     if recipe.pretraining is not None:
@@ -90,6 +92,23 @@ def train_model(
         "test": len(split.test),
     }
     return trained, facts_of(trained, recipe.to_dict(), config.to_dict(), about)
+
+
+def for_survey(config: AstroMAEConfig, recipe: Recipe, facts: SurveyFacts) -> tuple[AstroMAEConfig, Recipe]:
+    """The model and the recipe for the bands and the cut-outs of the galaxies; as they are for u g r i z of 32 x 32.
+
+    Raises:
+        BadInput: the model's patches do not divide such cut-outs, or the recipe's config is of a third shape.
+    """
+    bands, side, _ = facts.image_shape
+    if config.image_shape not in {IMAGE_SHAPE, facts.image_shape}:
+        raise BadInput(
+            f"the recipe's model takes {config.bands} bands of {config.image_size} pixels, and the galaxies have"
+            f" {bands} of {side}: leave bands and image_size out of the recipe"
+        )
+    if facts.bands is not None:
+        recipe = replace(recipe, data=replace(recipe.data, bands=facts.bands))
+    return replace(config, bands=bands, image_size=side), recipe
 
 
 def with_pixel_scale(recipe: Recipe, scales: Sequence[float]) -> Recipe:

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from inference.contract.json_text import parse_json
+from inference.contract.sample import IMAGE_SHAPE, R_BAND
 from inference.contract.validation import is_number, shorten
 from inference.errors import BadInput, BadPartition
 
+_KEPT = ("bands", "pixel_scale", "pixel_unit", "magnitude_system")
 _SCALES_ALIKE = 0.03  # relative difference of scales that a model does not notice
 _NANOMAGGY = {"nanomaggy", "nanomaggies", "nmgy"}
 
@@ -22,6 +24,7 @@ class SurveyFacts:
         pixel_scale: arcseconds a pixel.
         pixel_unit: of the images, such as "nanomaggy".
         magnitude_system: of the magnitudes, such as "AB".
+        image_size: height and width of the cut-outs in pixels where it is not 32; read off them, and not written.
 
     Raises:
         BadInput: naming the fact that is wrong.
@@ -31,6 +34,7 @@ class SurveyFacts:
     pixel_scale: float | None = None
     pixel_unit: str | None = None
     magnitude_system: str | None = None
+    image_size: int | None = None
 
     def __post_init__(self) -> None:
         bands = self.bands
@@ -49,14 +53,26 @@ class SurveyFacts:
         """The bands u g r i z in nanomaggies and AB magnitudes, as ingest and simulate write them."""
         return cls(bands=tuple("ugriz"), pixel_scale=pixel_scale, pixel_unit="nanomaggy", magnitude_system="AB")
 
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Bands, height and width of a cut-out."""
+        side = self.image_size or IMAGE_SHAPE[1]
+        return (len(self.bands) if self.bands else IMAGE_SHAPE[0], side, side)
+
+    @property
+    def reference_band(self) -> int:
+        """Which band's magnitude stands for the galaxy's: r, or the middle one where there is no r."""
+        if self.bands is None:
+            return R_BAND
+        return self.bands.index("r") if "r" in self.bands else len(self.bands) // 2
+
     def to_json(self) -> str:
         """The facts that are known, as a file keeps them.
 
         >>> SurveyFacts(bands=("g", "r"), pixel_scale=0.262).to_json()
         '{"bands": ["g", "r"], "pixel_scale": 0.262}'
         """
-        names = ("bands", "pixel_scale", "pixel_unit", "magnitude_system")
-        return json.dumps({name: value for name in names if (value := getattr(self, name)) is not None})
+        return json.dumps({name: value for name in _KEPT if (value := getattr(self, name)) is not None})
 
     @classmethod
     def read(cls, text: str | bytes, name: str) -> Self:
@@ -68,7 +84,7 @@ class SurveyFacts:
         document = parse_json(text, f"{name}: its survey facts", BadPartition)
         if not isinstance(document, Mapping):
             raise BadPartition(f"{name}: its survey facts must be an object, not {shorten(document)}")
-        facts: dict[str, Any] = {key: document[key] for key in cls.__dataclass_fields__ if key in document}
+        facts: dict[str, Any] = {key: document[key] for key in _KEPT if key in document}
         if isinstance(facts.get("bands"), list):
             facts["bands"] = tuple(facts["bands"])
         try:

@@ -27,6 +27,11 @@ class Engine(Protocol):
     training_data: TrainingData | None
 
     @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Bands, height and width of the cut-outs that it takes."""
+        ...
+
+    @property
     def gives_uncertainty(self) -> bool:
         """Whether the model says by itself how uncertain its redshifts are."""
         ...
@@ -59,6 +64,11 @@ class AstroMAEEngine:
     """
 
     config: AstroMAEConfig
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """See `Engine`."""
+        return self.config.image_shape
 
     @property
     def gives_uncertainty(self) -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from inference.contract.json_text import parse_json
-from inference.contract.sample import BANDS, IMAGE_SHAPE
+from inference.contract.sample import IMAGE_SHAPE
 from inference.contract.validation import shorten
 from inference.engines.base import check_galaxies
 from inference.engines.columns import ERROR, LOWER, OUT_OF_DOMAIN, REDSHIFT, UPPER
@@ -39,6 +39,7 @@ class OnnxFileEngine:
     """Any model in onnxruntime that takes cut-outs, with or without magnitudes, and gives a redshift a galaxy.
 
     Attributes:
+        image_shape: bands, height and width of the cut-outs: as its input has them, 5, 32 and 32 where that is open.
         gives_uncertainty: an output is a standard deviation, or quantiles are.
         training_data: of the file's metadata `training_data`, None where it has none.
 
@@ -57,6 +58,7 @@ class OnnxFileEngine:
 
     def __init__(self, path: Path, threads: int) -> None:
         self._path, self._session = path, open_session(path)
+        self.image_shape = _image_shape(self._session.get_inputs())
         self._inputs = self._match_inputs()
         outputs = self._session.get_outputs()
         if not 0 < len(outputs) <= _MOST_COLUMNS:
@@ -83,14 +85,16 @@ class OnnxFileEngine:
 
     def predict_columns(self, images: np.ndarray, magnitudes: np.ndarray) -> dict[str, np.ndarray]:
         """See `inference.engines.base.Engine`."""
-        images, magnitudes = check_galaxies(IMAGE_SHAPE, images, magnitudes)
+        images, magnitudes = check_galaxies(self.image_shape, images, magnitudes)
         parts = parts_of(len(images))
 
         def compute(part: slice) -> list[np.ndarray]:
             return self._run(images[part], magnitudes[part])
 
         found = list(map(compute, parts) if self._pool is None else self._pool.map(compute, parts))
-        found = found or [[values[:0] for values in self._run(np.zeros((1, *IMAGE_SHAPE)), np.zeros((1, BANDS)))]]
+        found = found or [
+            [values[:0] for values in self._run(np.zeros((1, *self.image_shape)), np.zeros((1, self.image_shape[0])))]
+        ]
         columns = {
             name: np.concatenate(values) for name, values in zip(self._columns, zip(*found, strict=True), strict=True)
         }
@@ -107,6 +111,7 @@ class OnnxFileEngine:
 
     def _match_inputs(self) -> list[tuple[str, str, Any]]:
         """Each input's name, what goes into it, and its type."""
+        shape, bands = self.image_shape, self.image_shape[0]
         matched: list[tuple[str, str, Any]] = []
         for entry in self._session.get_inputs():
             rank = len(entry.shape)
@@ -114,11 +119,11 @@ class OnnxFileEngine:
             for named, names in (("images", _IMAGES), ("magnitudes", _MAGNITUDES)):
                 if entry.name.lower() in names and what != named:
                     what = None
-            wanted = (None, *IMAGE_SHAPE) if what == "images" else (None, BANDS)
+            wanted = (None, *shape) if what == "images" else (None, bands)
             if what is None or not _fits(entry.shape, wanted) or entry.type not in _FLOATS:
                 raise BadCheckpoint(
                     f"{self._path}: its input {shorten(entry.name)} is {entry.type} {shorten(entry.shape)};"
-                    f" images are floating (B, {str(IMAGE_SHAPE)[1:-1]}) and magnitudes (B, {BANDS})"
+                    f" images are floating (B, {str(shape)[1:-1]}) and magnitudes (B, {bands})"
                 )
             if isinstance(entry.shape[0], int):
                 raise BadCheckpoint(
@@ -168,7 +173,10 @@ class OnnxFileEngine:
         rng = np.random.default_rng(0)
         for count in (2, 3):
             try:
-                images, magnitudes = rng.normal(size=(count, *IMAGE_SHAPE)), rng.uniform(15, 22, (count, BANDS))
+                images, magnitudes = (
+                    rng.normal(size=(count, *self.image_shape)),
+                    rng.uniform(15, 22, (count, self.image_shape[0])),
+                )
                 found = self._run(images, magnitudes)
             except Exception as error:  # noqa: BLE001 - its errors have no common base
                 reason = str(error).split("\n", 1)[0]
@@ -189,6 +197,19 @@ class OnnxFileEngine:
 
 def _plain(name: str) -> str:
     return re.sub(r"\W+", "_", name, flags=re.ASCII)[:60]
+
+
+def _image_shape(inputs: list[Any]) -> tuple[int, int, int]:
+    """What the image input has fixed, in place of the usual, where that is square and possible."""
+    for entry in inputs:
+        if len(entry.shape) == 4:
+            found = [
+                size if isinstance(size, int) else usual
+                for size, usual in zip(entry.shape[1:], IMAGE_SHAPE, strict=True)
+            ]
+            if 0 < found[0] <= 64 and 8 <= found[1] == found[2] <= 1024:
+                return (found[0], found[1], found[2])
+    return IMAGE_SHAPE
 
 
 def _fits(shape: list[Any], wanted: tuple[int | None, ...]) -> bool:

@@ -45,7 +45,7 @@ class TrainingData(SurveyFacts):
 
     def to_dict(self) -> dict[str, Any]:
         """The facts that are known, as a JSON object."""
-        return {name: value for name, value in dataclasses.asdict(self).items() if value}
+        return {name: value for name, value in dataclasses.asdict(self).items() if value and name != "image_size"}
 
     @classmethod
     def from_dict(cls, document: object) -> Self:

@@ -6,15 +6,15 @@ opening one reads a few hundred bytes, and the arrays are views of the mapped fi
 """
 
 import mmap
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 from typing import IO, Any, Protocol
 
 import numpy as np
 
-from inference.contract.sample import BANDS, BITS_PER_SAMPLE, IMAGE_SHAPE
+from inference.contract.sample import BAND_NAMES, IMAGE_SHAPE, R_BAND
 from inference.contract.survey_facts import SurveyFacts
 from inference.errors import BadInput, BadPartition
 from inference.partitions import pt_file as torch_zip
@@ -24,6 +24,7 @@ from inference.partitions.pt_writer import write_dataset
 from inference.storage.atomic_write import atomic_write
 
 _NAMES = ("images", "magnitudes", "redshifts")
+_LARGEST_SIDE = 1024  # pixels
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
 
@@ -72,6 +73,8 @@ class Partition:
         redshifts: float32 or float64, (N,), or None; given as (N, 1), they are taken as (N,).
         facts: of the survey, None where the file says nothing.
 
+    A partition whose facts name its bands may have other ones than five, and cut-outs of another size than 32 x 32.
+
     Args:
         mapped: the mapping that the arrays are views of; `batches` lets go of pages it is done with.
 
@@ -89,11 +92,13 @@ class Partition:
         mapped: mmap.mmap | None = None,
         facts: SurveyFacts | None = None,
     ) -> None:
-        self.name, self.facts = name, facts
-        _check(name, "images", images, "float32 of shape (N, 5, 32, 32)", IMAGE_SHAPE)
+        bands, side, _ = shape = _image_shape(images, facts)
+        own_size = None if side == IMAGE_SHAPE[1] else side
+        self.name, self.facts = name, None if facts is None else replace(facts, image_size=own_size)
+        _check(name, "images", images, f"float32 of shape (N, {bands}, {side}, {side})", shape)
         if images.dtype != np.float32:
             raise BadPartition(f"{name}: images must be float32, not {images.dtype}")
-        _check(name, "magnitudes", magnitudes, "float32 or float64 of shape (N, 5)", (BANDS,))
+        _check(name, "magnitudes", magnitudes, f"float32 or float64 of shape (N, {bands})", (bands,))
         if redshifts is not None:
             if redshifts.ndim == 2 and redshifts.shape[1] == 1:
                 redshifts = redshifts[:, 0]
@@ -111,8 +116,25 @@ class Partition:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of model input, as the contract counts them: 20,520 a galaxy."""
-        return len(self) * BITS_PER_SAMPLE // 8
+        """Bytes of model input, as the contract counts them: 20,520 a galaxy of 5 bands and 32 x 32 pixels."""
+        bands, height, width = self.image_shape
+        return len(self) * bands * (4 * height * width + 8)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Bands, height and width of a cut-out."""
+        bands, height, width = self.images.shape[1:]
+        return bands, height, width
+
+    @property
+    def bands(self) -> Sequence[str]:
+        """Their names, in order."""
+        return BAND_NAMES if self.facts is None or self.facts.bands is None else self.facts.bands
+
+    @property
+    def reference_band(self) -> int:
+        """Which band's magnitude is kept with the redshifts (`SurveyFacts.reference_band`)."""
+        return R_BAND if self.facts is None else self.facts.reference_band
 
     def batches(self, batch_size: int) -> Iterator[Batch]:
         """Walk through the partition with one batch in memory at a time; the last may be smaller.
@@ -126,7 +148,7 @@ class Partition:
         for start in range(0, len(self), batch_size):
             part = slice(start, start + batch_size)
             images, magnitudes = _aligned(self.images[part]), _aligned(self.magnitudes[part])
-            check_plausible(self.name, start, images, magnitudes)
+            check_plausible(self.name, start, images, magnitudes, self.bands)
             redshifts = None if self.redshifts is None else _aligned(self.redshifts[part])
             yield Batch(start, images, magnitudes, redshifts)
             self.release_pages()
@@ -135,6 +157,14 @@ class Partition:
         """Let go of the pages of a mapped file that were read; they would add up to the file."""
         if self._mapped is not None:
             self._mapped.madvise(mmap.MADV_DONTNEED)
+
+
+def _image_shape(images: Images, facts: SurveyFacts | None) -> tuple[int, int, int]:
+    """The shape that cut-outs must have: 5 bands of 32 x 32 pixels, or what the facts name and the file has."""
+    if facts is None or facts.bands is None or len(images.shape) != 4:
+        return IMAGE_SHAPE
+    side = images.shape[2] if 8 <= images.shape[2] <= _LARGEST_SIDE else IMAGE_SHAPE[1]
+    return (len(facts.bands), side, side)
 
 
 def _check(name: str, what: str, array: Images, wanted: str, shape: tuple[int, ...]) -> None:

@@ -9,20 +9,20 @@ from inference.partitions.access import read_facts
 from inference.runs.plan import select_files
 from inference.storage.store import Store, StoredObject
 
-_LOOKED_AT = 8  # partitions of a run, spread over it: one survey is the rule
+LOOKED_AT = 8  # partitions of a run, spread over it: one survey is the rule
 
 
 def read_some_facts(
-    store: Store, request: RunRequest, listing: Sequence[StoredObject]
+    store: Store, request: RunRequest, listing: Sequence[StoredObject], most: int = LOOKED_AT
 ) -> dict[str, SurveyFacts | None]:
-    """What some partitions of a run say of their survey, by key; None where one says nothing.
+    """What at most so many partitions of a run say of their survey, by key; None where one says nothing.
 
     Raises:
         BadInput: there is no partition.
         StoreError: the store cannot be read.
     """
     files = select_files(listing, request)
-    chosen = files[:: -(-len(files) // _LOOKED_AT)]
+    chosen = files[:: -(-len(files) // most)]
     return {stored.key: read_facts(store, request.data_bucket, stored.key, stored) for stored in chosen}
 
 

@@ -77,6 +77,8 @@ class CosmicFlowsEstimator(CatEstimator):  # type: ignore[misc]
         self._calibration = Calibration.read(file.read_bytes(), str(file), content_hash(path))
         self.config[tag] = str(path)
         self.model = open_engine(self.config.engine, path, threads=self.config.threads)
+        known = self.model.training_data
+        self._band = R_BAND if known is None else known.reference_band
         return self.model
 
     def _process_chunk(self, start: int, end: int, data: Any, first: bool) -> None:
@@ -89,7 +91,7 @@ class CosmicFlowsEstimator(CatEstimator):  # type: ignore[misc]
             np.float64,
         )
         columns = predict_columns(self.model, images, magnitudes)
-        z_pred, mag_r = columns[REDSHIFT].astype(np.float64), magnitudes[:, R_BAND]
+        z_pred, mag_r = columns[REDSHIFT].astype(np.float64), magnitudes[:, self._band]
         spread = own_spread(columns)
         calibrated = self._calibration.bins(z_pred, mag_r, spread) >= 0
         levels, locations = self._calibration.fine_quantiles(z_pred, mag_r, spread)

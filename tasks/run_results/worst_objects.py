@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from inference.contract.counted import counted
 from inference.contract.plausible import PREDICTION, REDSHIFT
+from inference.contract.sample import BAND_NAMES
 from inference.engines.columns import OUT_OF_DOMAIN
 from inference.errors import CosmicError
 from inference.partitions.access import open_access
@@ -133,4 +134,6 @@ def _images(store: Store, bucket: str, worst: Sequence[Mapping[str, Any]]) -> li
     opened = {key: open_access(store, bucket, key, each, "memory-map") for key, each in there.items()}
     if any(row["index"] >= len(opened[row["file"]].images) for row in worst):
         return []
+    if any(list(part.bands) != list(BAND_NAMES) for part in opened.values()):
+        return []  # what is drawn in colour are g, r and i
     return [np.array(opened[row["file"]].images[row["index"] : row["index"] + 1][0]) for row in worst]

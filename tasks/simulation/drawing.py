@@ -26,8 +26,8 @@ _BETA = 2.5  # of the Moffat PSF: its transform has a closed form
 _FIRST, _LAST, _A_UNIT = -36.0, 26.0, 512
 
 
-def render(galaxy: Galaxy, seeing: float, pixel: float = PIXEL) -> Floats:
-    """Draw the galaxy without noise: (5, 32, 32), nanomaggies a pixel.
+def render(galaxy: Galaxy, seeing: float, pixel: float = PIXEL, side: int = SIDE) -> Floats:
+    """Draw the galaxy without noise: (5, side, side), nanomaggies a pixel.
 
     A sheared Sersic profile, the same in all bands, under a Moffat PSF (beta 2.5) and integrated over pixels.
 
@@ -35,13 +35,14 @@ def render(galaxy: Galaxy, seeing: float, pixel: float = PIXEL) -> Floats:
         galaxy: what to draw.
         seeing: FWHM of the PSF in the r band, arcseconds.
         pixel: side of a pixel, arcseconds.
+        side: of the cut-out, pixels.
     """
     modes = _modes(pixel)
     above, below = _profile(galaxy, modes) * modes.aperture
     parts = np.stack([above + below, above - below])  # even and odd in ky
     seen = _psfs(seeing, modes)[:, None] * parts
     # exp(i (kx x + ky y)), whose real part is summed: even parts meet two cosines, odd ones two sines and i squared.
-    along_x, along_y = (pixel * (np.arange(SIDE) - (SIDE - 1) / 2.0 - offset) for offset in galaxy.offset)
+    along_x, along_y = (pixel * (np.arange(side) - (side - 1) / 2.0 - offset) for offset in galaxy.offset)
     x, y = np.outer(modes.k, along_x), np.outer(along_y, modes.k)
     columns = modes.weights[:, None] * np.stack([np.cos(x), -np.sin(x)])
     stamps = (np.stack([np.cos(y), np.sin(y)]) @ seen @ columns).sum(axis=1)

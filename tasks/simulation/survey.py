@@ -43,11 +43,20 @@ class Conditions:
         pixel: side of a pixel, arcseconds.
         seeing: median FWHM of the PSF in the r band, arcseconds.
         shallower: magnitudes that the limit of every band is brighter than DEPTHS; negative is deeper.
+        bands: some of u g r i z, in the order in which they are handed over.
+        side: of a cut-out, pixels.
     """
 
     pixel: float = PIXEL
     seeing: float = SEEING
     shallower: float = 0.0
+    bands: str = BANDS
+    side: int = SIDE
+
+    @property
+    def chosen(self) -> list[int]:
+        """Where the bands stand among u g r i z."""
+        return [BANDS.index(band) for band in self.bands]
 
     @property
     def point_source_noise(self) -> Floats:
@@ -58,6 +67,7 @@ class Conditions:
 
 AS_TRAINED = Conditions()
 _Chunk = tuple[int, Conditions, int, int]  # seed, conditions, first galaxy, the one after the last
+MAX_SIDE = 128  # pixels: the grid that galaxies are drawn on
 _LIMITS = {"pixel": (0.1, 1.5), "seeing": (0.3, 5.0), "shallower": (-5.0, 5.0)}
 
 
@@ -105,7 +115,7 @@ def simulate(
     if workers is None:
         workers = min(os.cpu_count() or 1, -(-samples // _WORTH_A_PROCESS))
     chunks = [(seed, conditions, start, min(start + _CHUNK, samples)) for start in range(0, samples, _CHUNK)]
-    survey = Survey(np.empty((samples, len(BANDS), SIDE, SIDE), np.float32), np.empty((samples, 5)), np.empty(samples))
+    survey = _empty(samples, len(conditions.bands), conditions.side)
 
     def keep(chunk: _Chunk, drawn: Survey) -> None:
         *_, start, stop = chunk
@@ -169,10 +179,17 @@ def _observe(chunk: _Chunk) -> Survey:
         galaxy = draw_galaxy(rng)
         seeing = conditions.seeing * math.exp(SEEING_SCATTER * rng.standard_normal())
         magnitudes.append(measure_magnitudes(galaxy, seeing, rng, conditions))
-        image = render(galaxy, seeing, conditions.pixel)
+        image = render(galaxy, seeing, conditions.pixel, conditions.side)
         images.append((image + noise * rng.standard_normal(image.shape)).astype(np.float32))
         redshifts.append(galaxy.redshift)
-    return Survey(np.stack(images), np.stack(magnitudes), np.array(redshifts))
+    shot, measured = np.stack(images), np.stack(magnitudes)
+    if conditions.bands != BANDS:
+        shot, measured = shot[:, conditions.chosen], measured[:, conditions.chosen]
+    return Survey(shot, measured, np.array(redshifts))
+
+
+def _empty(samples: int, bands: int, side: int) -> Survey:
+    return Survey(np.empty((samples, bands, side, side), np.float32), np.empty((samples, bands)), np.empty(samples))
 
 
 def check(samples: object, seed: object, workers: object, conditions: Conditions = AS_TRAINED) -> None:
@@ -184,6 +201,10 @@ def check(samples: object, seed: object, workers: object, conditions: Conditions
     _check_whole("samples", samples, 1, MAX_SAMPLES)
     _check_whole("seed", seed, 0, MAX_SEED)
     _check_whole("workers", workers, 1, 1024)
+    bands = conditions.bands
+    if not bands or len(set(bands)) < len(bands) or not set(bands) <= set(BANDS):
+        raise BadInput(f"bands must be some of {BANDS}, each once, such as griz, not {bands!r:.40}")
+    _check_whole("size", conditions.side, 8, MAX_SIDE)
     for name, (least, most) in _LIMITS.items():
         value = getattr(conditions, name)
         if not least <= value <= most:

@@ -20,6 +20,7 @@ from inference.storage.store import Store
 from tasks.photoz.calibration import Calibration
 from tasks.reporting.terminal import waiting
 
+ImageShape = tuple[int, int, int]
 DEMO_WEIGHTS = Path(str(files("inference") / "weights" / "demo.safetensors"))
 
 
@@ -48,8 +49,13 @@ class Weights:
     training_data: TrainingData | None = None
 
 
-def find_weights(request: RunRequest, store: Store) -> Weights:
+def find_weights(request: RunRequest, store: Store, galaxies: ImageShape = IMAGE_SHAPE) -> Weights:
     """Find the request's model, a key in the bucket or else a file, and make its graph where the engine needs one.
+
+    Args:
+        request: the checked request.
+        store: the object store.
+        galaxies: bands, height and width of the cut-outs that it is to be run over.
 
     Raises:
         BadInput: there is no such model, or its calibration is damaged or of another model.
@@ -63,8 +69,8 @@ def find_weights(request: RunRequest, store: Store) -> Weights:
             raise BadInput(f"model: there is neither a key {request.model!r} in {request.bucket} nor such a file")
         path, key = found
     if is_onnx_file(path):
-        return _own_model(path, key, request, store)
-    _check_shape(path)
+        return _own_model(path, key, request, store, galaxies)
+    _check_shape(path, read_config(path).image_shape, galaxies)
     if request.engine == "torch":
         load(path)  # the export for the other engine looks at every tensor, too
     sha256 = content_hash(path)
@@ -95,16 +101,15 @@ def look_at_model(request: RunRequest, store: Store) -> bool:
     """
     found = _find(str(request.model), request.bucket, store)
     if found is not None and not is_onnx_file(found[0]):
-        _check_shape(found[0])
+        _check_shape(found[0], read_config(found[0]).image_shape, IMAGE_SHAPE)
     return found is not None
 
 
-def _check_shape(path: Path) -> None:
-    config = read_config(path)
-    if (config.bands, config.image_size, config.image_size) != IMAGE_SHAPE:
+def _check_shape(path: Path, model: ImageShape, galaxies: ImageShape) -> None:
+    if model != galaxies:
         raise BadCheckpoint(
-            f"{path} takes images of {config.bands} bands and {config.image_size} pixels a side; partitions hold"
-            f" {IMAGE_SHAPE[0]} and {IMAGE_SHAPE[1]}"
+            f"{path} takes images of {model[0]} bands and {model[1]} pixels a side; partitions hold"
+            f" {galaxies[0]} and {galaxies[1]}"
         )
 
 
@@ -127,10 +132,11 @@ def stored_calibration(store: Store, bucket: str, model: str, sha256: str) -> Ca
     return Calibration.read(store.read(bucket, key), f"{bucket}/{key}", sha256)
 
 
-def _own_model(path: Path, key: str | None, request: RunRequest, store: Store) -> Weights:
+def _own_model(path: Path, key: str | None, request: RunRequest, store: Store, galaxies: ImageShape) -> Weights:
     """A model of the user's own, which is its own graph."""
     check_onnx_file(path)
     engine = open_engine(request.engine, path, precision=request.precision)  # looks at inputs and outputs, and tries it
+    _check_shape(path, engine.image_shape, galaxies)
     sha256 = content_hash(path)
     place = key or f"models/{path.stem}-{sha256[:16]}.onnx"
     calibration = _calibration_of(path, sha256, gives_uncertainty=engine.gives_uncertainty)

@@ -109,9 +109,10 @@ def _plain(path: Path, partition: Partition, pixels: PixelOptions, bands: list[s
         partition.images,
         partition.magnitudes,
         partition.redshifts,
-        order=order or tuple(range(len(BAND_NAMES))),
-        magnitude_order=own or tuple(range(len(BAND_NAMES))),
+        order=order or tuple(range(partition.images.shape[1])),
+        magnitude_order=own or tuple(range(partition.images.shape[1])),
         factor=factor,
+        shape=partition.image_shape,
         facts=facts,
         release=partition.release_pages,
     )

@@ -64,6 +64,7 @@ class Galaxies:
         magnitude_order: where they stand among the magnitudes.
         factor: nanomaggies in a unit of the pixels.
         notes: what a person should know.
+        shape: bands, height and width of the galaxies that come out, other than the usual for a survey that says so.
         rows: those that are used, ascending; None for all.
         facts: of the survey, of images in `order` and magnitudes in `magnitude_order`; None where nothing is known.
         release: called after each batch, to let go of pages of a mapped file.
@@ -78,6 +79,7 @@ class Galaxies:
     magnitude_order: tuple[int, ...] = _AS_THEY_ARE
     factor: float = 1.0
     notes: tuple[str, ...] = ()
+    shape: tuple[int, int, int] = IMAGE_SHAPE
     rows: np.ndarray | None = None
     facts: SurveyFacts | None = None
     release: Callable[[], None] = field(default=lambda: None, compare=False)
@@ -100,7 +102,8 @@ class Galaxies:
                 images = np.moveaxis(images, -1, 1)
             if images.shape[1] != _BANDS or self.order != _AS_THEY_ARE:
                 images = images[:, list(self.order)]
-            pixels = crop(images, self.name).astype(np.float32)
+            whole = images if self.shape != IMAGE_SHAPE else crop(images, self.name)
+            pixels = whole.astype(np.float32)
             if self.factor != 1:
                 pixels *= np.float32(self.factor)
             redshifts = None if self.redshifts is None else _floats(self.redshifts[part])[within].reshape(-1)
@@ -120,12 +123,15 @@ class Galaxies:
         """
         bad: dict[int, str] = {}
         photometry = Photometry()
+        bands = BAND_NAMES if self.facts is None or self.facts.bands is None else self.facts.bands
+        usual = self.shape == IMAGE_SHAPE and list(bands) == list(BAND_NAMES)
         for batch in self.batches(_STEP):
-            faults = {} if take_blank else find_blank_bands(batch.images)
-            faults |= find_faults(batch.images, batch.magnitudes)
+            faults = {} if take_blank or not usual else find_blank_bands(batch.images)
+            faults |= find_faults(batch.images, batch.magnitudes, bands)
             bad |= {batch.start + row: why for row, why in sorted(faults.items())}
             good = np.setdiff1d(np.arange(len(batch.images)), list(faults))
-            photometry.add(batch.images[good], batch.magnitudes[good])
+            if usual:
+                photometry.add(batch.images[good], batch.magnitudes[good])
         noted = replace(self, notes=(*self.notes, *photometry.notes()))
         if not bad:
             return noted, bad

@@ -9,7 +9,7 @@ import numpy as np
 from inference.contract.counted import counted
 from inference.contract.object_keys import natural_order
 from inference.contract.plausible import REDSHIFT
-from inference.contract.sample import IMAGE_SHAPE
+from inference.contract.survey_facts import SurveyFacts
 from inference.errors import BadInput, BadPartition
 from inference.partitions.access import open_access
 from inference.partitions.faults import check_plausible
@@ -44,21 +44,32 @@ class GalaxySet:
     Attributes:
         magnitudes: (N, 5), float64, finite as float32.
         redshifts: (N,), float64, NaN where unknown.
+        facts: of the survey, as the first partition states them.
         pixel_scales: arcseconds a pixel, of those partitions that say it, each once.
 
     Args:
         partitions: at least one.
 
     Raises:
-        BadPartition: magnitudes that are not plausible, named by partition and sample.
+        BadPartition: magnitudes that are not plausible, named by partition and sample; or a partition of other bands or
+            cut-outs than the first.
     """
 
     def __init__(self, partitions: Sequence[Partition]) -> None:
         self._partitions = list(partitions)
         self._ends = np.cumsum([len(part) for part in self._partitions])
+        self.facts = self._partitions[0].facts or SurveyFacts()
+        for part in self._partitions:
+            shape, wanted = tuple(part.images.shape[1:]), self.image_shape
+            if shape != wanted or list(part.bands) != list(self._partitions[0].bands):
+                first = self._partitions[0]
+                raise BadPartition(
+                    f"{part.name} holds the bands {' '.join(part.bands)} in cut-outs of {shape[1]} pixels, and"
+                    f" {first.name} {' '.join(first.bands)} of {wanted[1]}: train on one survey"
+                )
         magnitudes = [np.asarray(part.magnitudes).astype(np.float64) for part in self._partitions]
         for part, values in zip(self._partitions, magnitudes, strict=True):
-            check_plausible(part.name, 0, magnitudes=values)
+            check_plausible(part.name, 0, magnitudes=values, bands=part.bands)
         self.magnitudes = np.concatenate(magnitudes)
         scales = {part.facts.pixel_scale for part in self._partitions if part.facts is not None}
         self.pixel_scales = sorted(scale for scale in scales if scale is not None)
@@ -72,19 +83,25 @@ class GalaxySet:
     def __len__(self) -> int:
         return int(self._ends[-1])
 
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Bands, height and width of a cut-out."""
+        return self.facts.image_shape
+
     def images(self, rows: np.ndarray) -> np.ndarray:
         """The images of some rows, in their order: float32, (B, 5, 32, 32), a copy.
 
         Raises:
             BadPartition: one has pixels that are not plausible.
         """
-        images = np.empty((len(rows), *IMAGE_SHAPE), np.float32)
+        images = np.empty((len(rows), *self.image_shape), np.float32)
         parts = np.searchsorted(self._ends, rows, side="right")
         for number in np.unique(parts):
             chosen = parts == number
             first = self._ends[number] - len(self._partitions[number])
             images[chosen] = np.asarray(self._partitions[number].images)[rows[chosen] - first]
-            check_plausible(self._partitions[number].name, rows[chosen] - first, images[chosen])
+            part = self._partitions[number]
+            check_plausible(part.name, rows[chosen] - first, images[chosen], bands=part.bands)
         return images
 
     def split(self, held_out: float, seed: int) -> Split:

@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from inference.contract.sample import R_BAND
 from inference.errors import BadInput
 from inference.model.astromae import AstroMAE
 from inference.model.config import AstroMAEConfig
@@ -199,7 +198,9 @@ def train(
     finished = fold(averaged.to("cpu")).eval()  # type: ignore[arg-type]
     finished.requires_grad_(True)
     validation, test = (
-        HeldOut(found[0], galaxies.redshifts[rows], galaxies.magnitudes[rows, R_BAND], *found[1:])
+        HeldOut(
+            found[0], galaxies.redshifts[rows], galaxies.magnitudes[rows, galaxies.facts.reference_band], *found[1:]
+        )
         for rows in (split.validation, split.test)
         for found in [outputs(finished, galaxies, rows).T]
     )

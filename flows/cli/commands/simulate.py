@@ -1,6 +1,7 @@
 """cosmic simulate: a survey of simulated galaxies as one file."""
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 from flows.cli import prefect_server as prefect_api
@@ -28,6 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ("--shallower", "magnitudes less deep than the demo's survey (default 0; below 0: deeper)"),
     ):
         parser.add_argument(option, type=float, metavar="X", help=what)
+    parser.add_argument("--bands", metavar="BANDS", help="some of ugriz, as griz (default all)")
+    parser.add_argument("--size", type=int, metavar="N", help="pixels a side of a cut-out (default 32)")
     parser.add_argument(
         "--no-page", action="store_true", help="write no page of sample cut-outs and colours beside FILE"
     )
@@ -40,11 +43,17 @@ def main(args: argparse.Namespace) -> int:
     from inference.partitions.partition import write_partition
     from inference.runs.plan import SUFFIXES
     from tasks.reporting.terminal import bar
-    from tasks.simulation.survey import Conditions, check, simulate
+    from tasks.simulation.survey import AS_TRAINED, Conditions, check, simulate
 
     if args.out.suffix not in SUFFIXES:
         raise BadInput(f"--out must end in {' or '.join(SUFFIXES)}, not {args.out.name!r}")
-    given = {"pixel": args.pixel_scale, "seeing": args.seeing, "shallower": args.shallower}
+    given = {
+        "pixel": args.pixel_scale,
+        "seeing": args.seeing,
+        "shallower": args.shallower,
+        "bands": args.bands and args.bands.replace(",", ""),
+        "side": args.size,
+    }
     conditions = Conditions(**{name: value for name, value in given.items() if value is not None})
     check(args.samples, args.seed, 1 if args.workers is None else args.workers, conditions)
     with held_output(args.out, "simulate") as held:
@@ -59,9 +68,9 @@ def main(args: argparse.Namespace) -> int:
             survey = simulate(args.samples, args.seed, args.workers, progress, conditions)
         held.check()
         args.out.parent.mkdir(parents=True, exist_ok=True)
-        facts = SurveyFacts.of_sdss_bands(conditions.pixel)
+        facts = replace(SurveyFacts.of_sdss_bands(conditions.pixel), bands=tuple(conditions.bands))
         write_partition(args.out, survey.images, survey.magnitudes, survey.redshifts, facts)
-        if not args.no_page:
+        if not args.no_page and conditions.bands == AS_TRAINED.bands:  # its pictures are of u g r i z
             prefect_api.hush(verbose=False)
             from tasks.simulation.report import survey_page
 
