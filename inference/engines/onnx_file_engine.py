@@ -7,6 +7,7 @@ shape; where neither decides, the file is refused. Quantiles whose levels are kn
 
 import re
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ class OnnxFileEngine:
     """Any model in onnxruntime that takes cut-outs, with or without magnitudes, and gives a redshift a galaxy.
 
     Attributes:
-        image_shape: bands, height and width of the cut-outs: as its input has them, 5, 32 and 32 where that is open.
+        image_shape: bands, height and width of the cut-outs: 5, 32 and 32 unless `training_data` names bands.
         gives_uncertainty: an output is a standard deviation, or quantiles are.
         training_data: of the file's metadata `training_data`, None where it has none.
 
@@ -58,7 +59,13 @@ class OnnxFileEngine:
 
     def __init__(self, path: Path, threads: int) -> None:
         self._path, self._session = path, open_session(path)
-        self.image_shape = _image_shape(self._session.get_inputs())
+        metadata = self._session.get_modelmeta().custom_metadata_map
+        facts = metadata.get("training_data")
+        try:
+            self.training_data = None if facts is None else TrainingData.from_dict(parse_json(facts, "its metadata"))
+        except BadInput as error:
+            raise BadCheckpoint(f"{path}: {error}") from None
+        self.image_shape = _image_shape(self._session.get_inputs(), self.training_data)
         self._inputs = self._match_inputs()
         outputs = self._session.get_outputs()
         if not 0 < len(outputs) <= _MOST_COLUMNS:
@@ -66,17 +73,11 @@ class OnnxFileEngine:
         for output in outputs:
             if output.type not in _NUMBERS:
                 raise BadCheckpoint(f"{path}: its output {shorten(output.name)} is {output.type}, not numbers")
-        metadata = self._session.get_modelmeta().custom_metadata_map
         names = [output.name for output in outputs]
         self._levels = self._match_quantiles(names, metadata.get(LEVELS_KEY))
         self._columns = self._name_columns(names)
         self._try()
         self.gives_uncertainty = bool(self._levels) or ERROR in self._columns or {LOWER, UPPER} <= set(self._columns)
-        facts = metadata.get("training_data")
-        try:
-            self.training_data = None if facts is None else TrainingData.from_dict(parse_json(facts, "its metadata"))
-        except BadInput as error:
-            raise BadCheckpoint(f"{path}: {error}") from None
         self._pool = ThreadPoolExecutor(threads, "cosmic-engine") if threads > 1 else None
 
     def predict(self, images: np.ndarray, magnitudes: np.ndarray) -> np.ndarray:
@@ -199,17 +200,12 @@ def _plain(name: str) -> str:
     return re.sub(r"\W+", "_", name, flags=re.ASCII)[:60]
 
 
-def _image_shape(inputs: list[Any]) -> tuple[int, int, int]:
-    """What the image input has fixed, in place of the usual, where that is square and possible."""
-    for entry in inputs:
-        if len(entry.shape) == 4:
-            found = [
-                size if isinstance(size, int) else usual
-                for size, usual in zip(entry.shape[1:], IMAGE_SHAPE, strict=True)
-            ]
-            if 0 < found[0] <= 64 and 8 <= found[1] == found[2] <= 1024:
-                return (found[0], found[1], found[2])
-    return IMAGE_SHAPE
+def _image_shape(inputs: list[Any], trained: TrainingData | None) -> tuple[int, int, int]:
+    """The usual, or, where the file names its bands, as many of these in the size that the image input has fixed."""
+    if trained is None or trained.bands is None:
+        return IMAGE_SHAPE
+    sizes = [entry.shape[2] for entry in inputs if len(entry.shape) == 4 and isinstance(entry.shape[2], int)]
+    return replace(trained, image_size=sizes[0] if sizes else None).image_shape
 
 
 def _fits(shape: list[Any], wanted: tuple[int | None, ...]) -> bool:

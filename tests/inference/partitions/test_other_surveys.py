@@ -1,8 +1,10 @@
 """Galaxies of other bands and cut-outs than u g r i z of 32 x 32: what the partition's facts say is what is read."""
 
 import dataclasses
+import json
 
 import numpy as np
+import onnx
 import pytest
 
 from inference.contract.run_request import RunRequest
@@ -19,6 +21,7 @@ from tasks.train import for_survey
 from tasks.training.galaxies import open_galaxies
 from tasks.training.recipe import Recipe
 from tests.support.models import TINY, random_model
+from tests.support.own_models import OwnModel, exported
 from tests.support.surveys import request_of
 
 BUCKET = "cosmicai-test"
@@ -103,3 +106,18 @@ def test_simulated_bands_are_those_of_the_whole_survey():
     for wrong, named in (({"bands": "gg"}, "bands must be"), ({"bands": "grizy"}, "bands"), ({"side": 4}, "size")):
         with pytest.raises(BadInput, match=named):
             simulate(1, 7, 1, conditions=Conditions(**wrong))
+
+
+@pytest.mark.parametrize(("bands", "side"), SURVEYS.values(), ids=list(SURVEYS))
+def test_onnx_model_that_names_its_bands_takes_their_galaxies(tmp_path, bands, side):
+    shapes = [(2, len(bands), side, side), (2, len(bands))]
+    exported(tmp_path / "m.onnx", OwnModel(bands=len(bands)), shapes=shapes)
+    if (len(bands), side) != (5, 32):
+        with pytest.raises(BadCheckpoint, match=r"images are floating \(B, 5, 32, 32\)"):
+            open_engine("onnxruntime", tmp_path / "m.onnx")
+    model = onnx.load(tmp_path / "m.onnx")
+    onnx.helper.set_model_props(model, {"training_data": json.dumps({"bands": list(bands)})})
+    onnx.save(model, tmp_path / "m.onnx")
+    engine = open_engine("onnxruntime", tmp_path / "m.onnx")
+    assert engine.image_shape == (len(bands), side, side)
+    assert engine.predict(*survey_of(bands, side)[:2]).shape == (6,)
