@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 
 from benchmarks.ratio import Target, quartiles
+from flows.cli.terminal import show_table
 from inference.engines.load import open_engine
 from inference.model.config import AstroMAEConfig
 from tasks.simulation.survey import simulate
@@ -131,4 +131,4 @@ def _show(rows: list[dict[str, Any]]) -> None:
         table.add_column(name, justify="left" if name == "codec" else "right")
     for row in rows:
         table.add_row(*(f"{value:.4g}" if isinstance(value, float) else value for value in row.values()))
-    Console(width=120).print(table)
+    show_table(table)

@@ -16,12 +16,12 @@ from typing import Any
 from unittest.mock import patch
 
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 
 import inference
 from benchmarks.ratio import Target, quartiles
 from benchmarks.support.slow_s3 import slow_store
+from flows.cli.terminal import show_table
 from inference import handler
 from inference.contract.rank_event import RankEvent
 from inference.contract.sample import samples_of_size
@@ -151,4 +151,4 @@ def _show(rows: list[dict[str, Any]]) -> None:
         table.add_column(name, justify="left" if name in {"model", "way"} else "right")
     for row in rows:
         table.add_row(*(f"{value:.3f}" if isinstance(value, float) else value for value in row.values()))
-    Console(width=120).print(table)
+    show_table(table)

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 
+from flows.cli.terminal import say, show_table
 from inference.contract.sample import samples_of_size
 from inference.model.config import AstroMAEConfig
 from inference.partitions.partition import write_partition
@@ -98,6 +98,5 @@ def _show(rows: list[dict[str, Any]], ratio: float) -> None:
         table.add_column(name, justify="left" if name == "engine" else "right")
     for row in rows:
         table.add_row(*(f"{value:,.4g}" if isinstance(value, float) else str(value) for value in row.values()))
-    console = Console(width=120)
-    console.print(table)
-    console.print(f"onnxruntime : torch = {ratio:.2f} in samples a second")
+    show_table(table)
+    say(f"onnxruntime : torch = {ratio:.2f} in samples a second")

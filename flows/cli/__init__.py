@@ -12,11 +12,12 @@ from flows.cli.parser import module_of, near, parser_of, usage
 from inference.contract.validation import sanitize_text
 from inference.errors import BadInput, CosmicError
 
-# The first two as [tool.prefect] in pyproject.toml has them, for a command that is started in another folder; Prefect
+# Some as [tool.prefect] in pyproject.toml has them, for a command that is started in another folder; Prefect
 # reads them when it is imported.
 _PREFECT_DEFAULTS = {
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "DO_NOT_TRACK": "1",  # Prefect's client: else it tells of its telemetry in the midst of ours
     # A server that is gone is asked for 6 s before a run ends without it, in place of a minute at every step.
     "PREFECT_CLIENT_MAX_RETRIES": "2",
     # Often enough for deployments/server/crash-detection.yaml; Prefect takes no less.

@@ -101,6 +101,8 @@ def fit(table: RichTable, width: int, drop: Sequence[str]) -> list[str]:
 
 def _least(column: RichColumn, text: int, *, header: bool) -> int:
     """The narrowest in which no number and no word is broken, nor a sentence before so many characters."""
+    if column.no_wrap:  # it would be cut
+        return _widest(column, header=header)
     words = [word for text in _texts(column, header=header) for word in text.split()]
     longest = max((min(cell_len(word), _LONGEST_WORD) for word in words), default=1)
     if column.justify == "right":

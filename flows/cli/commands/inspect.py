@@ -7,6 +7,7 @@ from flows.cli.commands.partition import mapping_of
 from flows.cli.options import add_json
 from flows.cli.survey_options import add_column_options, add_pixel_options, column_options, pixel_options
 from flows.cli.terminal import print_json, say, show_table
+from inference.contract.counted import counted
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,7 +32,7 @@ def main(args: argparse.Namespace) -> int:
     if args.json:
         print_json(found.to_dict())
         return 0
-    count = "" if found.objects is None else f", {found.objects:,} object{'s' * (found.objects != 1)}"
+    count = "" if found.objects is None else f", {counted(found.objects, 'object')}"
     say(f"{found.file}: {found.form}{count}")
     lines = [*found.facts.items(), *((f"taken for {what}", name) for what, name in found.taken.items())]
     if found.columns:

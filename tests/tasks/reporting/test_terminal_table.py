@@ -91,3 +91,11 @@ def test_a_column_of_text_is_wrapped_between_words():
     assert "1,234,567.890" in text
     words = text.split()
     assert {"nothing", "sentence", "broken", "within"} <= set(words)
+
+
+def test_a_column_that_is_not_to_be_wrapped_is_not_cut():
+    table = RichTable(show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column()
+    table.add_row("rows with plausible magnitudes", "60 of 60 " * 12)
+    assert "rows with plausible magnitudes " in printed(table, 80)
