@@ -18,7 +18,7 @@ from pathlib import Path
 
 from inference.storage.process_identity import identity_of, this_process
 
-_PREFIX = "cosmic-"
+_PREFIX, _SHARED = "cosmic-", "shared"
 _OWNED = re.compile(r"-(?P<machine>[0-9a-f]{8})-(?P<process>\d{1,10})-(?P<started>\d{1,20})-[0-9a-f]{12}")
 _FOLDER = re.compile(f"{_PREFIX}[a-z]*{_OWNED.pattern}")
 _FILE = re.compile(rf"\..*{_OWNED.pattern}\.partial", re.DOTALL)
@@ -39,14 +39,19 @@ def temporary_folder(what: str = "") -> Iterator[Path]:
         >>> folder.exists()
         False
     """
-    place = Path(tempfile.gettempdir())
-    remove_abandoned(place)
-    folder = place / f"{_PREFIX}{what}-{_owner()}"
-    folder.mkdir(mode=0o700)
+    folder = _made(what)
     try:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def shared_folder() -> Path:
+    """A new folder in the machine's place for temporary files, for processes that may outlive this one.
+
+    Whoever is the last removes it; abandoned and empty, the next process does.
+    """
+    return _made(_SHARED)
 
 
 def partial_of(path: Path) -> Path:
@@ -67,11 +72,22 @@ def remove_abandoned(place: Path) -> None:
             found = (_FILE if entry.name.startswith(".") else _FOLDER).fullmatch(entry.name)
             if found is None or not _is_abandoned(entry, found):
                 continue
-            if entry.is_dir(follow_symlinks=False):
+            if entry.name.startswith(f"{_PREFIX}{_SHARED}-"):
+                with suppress(OSError):  # others may still be at work in it
+                    Path(entry.path).rmdir()
+            elif entry.is_dir(follow_symlinks=False):
                 shutil.rmtree(entry.path, ignore_errors=True)
             else:
                 with suppress(OSError):
                     Path(entry.path).unlink()
+
+
+def _made(what: str) -> Path:
+    place = Path(tempfile.gettempdir())
+    remove_abandoned(place)
+    folder = place / f"{_PREFIX}{what}-{_owner()}"
+    folder.mkdir(mode=0o700)
+    return folder
 
 
 def _owner() -> str:

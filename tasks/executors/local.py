@@ -19,6 +19,7 @@ from inference.contract.json_text import parse_json
 from inference.contract.rank_event import RankEvent
 from inference.contract.run_request import MEMORY_MB
 from inference.errors import RankFailed
+from inference.storage.temporary import shared_folder
 from inference.worker import reply_to
 from tasks.executors.base import RUN_ENDED, Call, Executor, NothingRan, cores, measured, read_reply
 from tasks.executors.threads import DaemonThreads
@@ -70,7 +71,7 @@ class LocalExecutor(Executor):
 
     def start(self) -> None:
         """Make the scratch folder; workers start with the first ranks. If this process is killed, they remove it."""
-        self._scratch = Path(tempfile.mkdtemp(prefix="cosmic-"))
+        self._scratch = shared_folder()
 
     def stop(self) -> None:
         """Kill the workers and remove the scratch folder."""

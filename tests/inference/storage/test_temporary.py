@@ -59,6 +59,16 @@ def test_what_a_living_process_writes_is_left_alone(scratch, tmp_path):
         assert folder.exists() and partial.exists()
 
 
+def test_shared_folder_of_a_dead_process_is_removed_once_it_is_empty(scratch):
+    code = "from inference.storage.temporary import shared_folder\nfor _ in range(2): print(shared_folder())"
+    environment = os.environ | {"TMPDIR": str(scratch), "PYTHONPATH": str(ROOT)}
+    said = subprocess.run([sys.executable, "-c", code], env=environment, check=True, capture_output=True, text=True)
+    empty, used = map(Path, said.stdout.split())
+    (used / "worker-1").mkdir()
+    remove_abandoned(scratch)
+    assert (empty.exists(), used.exists()) == (False, True)
+
+
 @pytest.mark.parametrize(("days", "stays"), [(1, True), (8, False)])
 def test_what_another_machine_left_is_removed_after_a_week(left, scratch, tmp_path, monkeypatch, days, stays):
     monkeypatch.setattr(temporary, "_machine", lambda: "0123abcd")
