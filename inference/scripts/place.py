@@ -117,6 +117,8 @@ def _linked(copy: Path, place: Path) -> Iterator[None]:
     try:
         if place.is_symlink() and note.exists() and str(place.readlink()) == note.read_text():
             place.unlink()
+        with suppress(OSError):
+            place.rmdir()  # an empty folder, as ranks of earlier versions left
         note.write_text(str(copy))
         place.symlink_to(copy)
     except OSError as error:

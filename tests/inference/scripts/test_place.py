@@ -127,6 +127,11 @@ class TestWithoutNamespaces:
         with at_tmp(copy_of(tmp_path, key, "ours"), key) as before:
             assert seen_at(key, before).startswith("ours")
 
+    def test_an_empty_folder_at_the_place_makes_room(self, tmp_path, key):
+        (TMP / key).parent.mkdir()
+        with at_tmp(copy_of(tmp_path, key, "ours"), key) as before:
+            assert seen_at(key, before).startswith("ours")
+
     def test_what_another_has_at_the_place_fails_the_rank_in_a_sentence(self, tmp_path, key):
         (TMP / key).parent.symlink_to(tmp_path / "theirs")
         taken = r"cannot be put at /tmp/cosmic test .*: File exists; remove what lies"
