@@ -55,7 +55,8 @@ def _serve(args: argparse.Namespace, store: Path) -> int:
         # Without it, the page in the browser would ask port 4200, or the server that a profile names.
         environment = os.environ | {"PREFECT_UI_API_URL": ui.api}
         server = subprocess.Popen(
-            [sys.executable, "-m", "prefect", "server", "start", "--port", str(args.port)], env=environment
+            [sys.executable, "-m", "prefect", "--no-prompt", "server", "start", "--port", str(args.port)],
+            env=environment,
         )
         try:
             _wait_until_it_answers(server, ui.api)
