@@ -61,7 +61,7 @@ def burst(monkeypatch):
     function = Function(BUCKET)
     with serving(function.work) as (endpoint, url):
         monkeypatch.setenv("AWS_ENDPOINT_URL_LAMBDA", url)
-        monkeypatch.setattr("tasks.executors.select.LambdaExecutor", partial(LambdaExecutor, lost_for_s=5.0))
+        monkeypatch.setattr("tasks.executors.aws_lambda.LambdaExecutor", partial(LambdaExecutor, lost_for_s=5.0))
 
         def go(ranks, path):
             rng = random.Random(ranks)
