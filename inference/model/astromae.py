@@ -7,9 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from inference.model.config import AstroMAEConfig
-
-_FIRST_WIDTH = -4.0  # softplus of it is 0.018, about how far off redshifts are: from 0 training would begin at 0.7
+from inference.model.config import WIDTH_BETA, AstroMAEConfig
 
 
 class Attention(nn.Module):
@@ -143,8 +141,6 @@ class AstroMAE(nn.Module):
         self.inception_head = nn.Sequential(nn.Flatten(), *_branch_head(inception_out, config.branch_width))
         self.magnitudes = _magnitudes(config)
         first, last = nn.Linear(config.features, config.head_width), nn.Linear(config.head_width, config.outputs)
-        if config.head == "quantiles":
-            nn.init.constant_(last.bias[1:], _FIRST_WIDTH)
         self.head = nn.Sequential(first, nn.ReLU(), last)
 
     def features(self, images: Tensor, magnitudes: Tensor) -> Tensor:
@@ -170,7 +166,12 @@ class AstroMAE(nn.Module):
         if self.config.head == "point":
             return redshifts
         middle, below, above = redshifts.unbind(1)
-        return torch.stack([middle, middle - functional.softplus(below), middle + functional.softplus(above)], 1)
+        return torch.stack([middle, middle - _width(below), middle + _width(above)], 1)
+
+
+def _width(values: Tensor) -> Tensor:
+    """A distance above 0 that follows its input as soon as it is as large as redshifts are off."""
+    return functional.softplus(values, beta=WIDTH_BETA)
 
 
 def _convolutions(config: AstroMAEConfig) -> nn.Sequential | None:

@@ -13,6 +13,7 @@ from inference.errors import BadInput
 
 QkvBias = Literal["joint", "none", "separate"]
 Head = Literal["point", "quantiles"]
+WIDTH_BETA = 50.0  # of the softplus of a head of quantiles: at 0 it is 0.014, and half as steep as its input
 
 # Far beyond any published model; what is larger is a damaged or hostile header.
 _LARGEST = {"depth": 100, "magnitude_layers": 100, "image_size": 1024, "patch": 1024, "bands": 64, "heads": 256}

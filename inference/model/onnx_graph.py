@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from onnx import ModelProto, TensorProto, helper
 
-from inference.model.config import AstroMAEConfig
+from inference.model.config import WIDTH_BETA, AstroMAEConfig
 from inference.model.onnx_builder import CONTRIB, Array, GraphBuilder, Linear
 from inference.model.training_data import TrainingData
 
@@ -87,7 +87,9 @@ class _AstroMAE(GraphBuilder):
             self.add("Slice", [outputs, self.numbers(column), self.numbers(column + 1), self.numbers(1)])
             for column in range(3)
         )
-        below, above = (self.add("Softplus", [side]) for side in sides)
+        steep, flat = (self.constant(np.array([factor])) for factor in (WIDTH_BETA, 1 / WIDTH_BETA))
+        curved = [self.add("Softplus", [self.add("Mul", [side, steep])]) for side in sides]
+        below, above = (self.add("Mul", [side, flat]) for side in curved)
         joined = [middle, self.add("Sub", [middle, below]), self.add("Add", [middle, above])]
         self.node("Concat", joined, ["redshifts"], axis=1)
 

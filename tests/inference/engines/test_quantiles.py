@@ -98,7 +98,7 @@ class TestQuantileHead:
         assert opened.gives_uncertainty
         found = opened.predict_columns(*galaxies)
         assert list(found) == ["z_pred", "z_q16", "z_q84"]
-        assert (found["z_q16"] < found["z_pred"]).all() and (found["z_pred"] < found["z_q84"]).all()
+        assert (found["z_q16"] <= found["z_pred"]).all() and (found["z_pred"] <= found["z_q84"]).all()
         assert np.array_equal(found["z_pred"], opened.predict(*galaxies))
         double = model.double()(*map(torch.tensor, (galaxies[0].astype(np.float64), galaxies[1]))).detach().numpy()
         assert np.stack(list(found.values()), 1) == pytest.approx(double, abs=1e-5)
