@@ -199,6 +199,9 @@ def _cutout(path: Path, pixels: PixelOptions) -> Inspection:
         sky = sky_of(header, *shape[-2:])
         found.facts["unit"] = str(header.get("BUNIT", "")).strip() or "not stated"
         found.facts["pixel scale"] = "not stated" if sky.scale is None else f"{sky.scale:.4g} arcseconds"
+        dates = sorted({str(hdu.header["DATE-OBS"]) for hdu in science if "DATE-OBS" in hdu.header})
+        if dates:
+            found.facts["observed"] = " to ".join(dict.fromkeys((dates[0], dates[-1])))
         if sky.centre is not None:
             found.facts["centre"] = f"{sky.centre[0]:.5f} {sky.centre[1]:+.5f} {sky.frame or ''}".strip()
         if sky.scale is not None and not same_scale(sky.scale, pixels.scale):

@@ -8,8 +8,10 @@ from hypothesis import strategies as st
 
 from inference.errors import BadInput
 from tasks.survey import fits_images
+from tasks.survey.columns import ColumnOptions
 from tasks.survey.cutouts import BANDS, Chunk, PixelOptions, read_cutouts
 from tasks.survey.cutouts import read_cutout as read
+from tasks.survey.inspect_file import inspect_file
 from tests.support.fits_survey import images_of, write_bands, write_cube, write_extensions
 
 IMAGE = images_of(1)[0]
@@ -451,3 +453,13 @@ def test_a_centre_in_another_frame_is_compared_in_that_of_the_table(path, cards,
     assert read_cutouts(chunk_of(path, place=place), PixelOptions()).rows == [3]
     ((_, why),) = read_cutouts(chunk_of(path, place=(150.0, 2.0)), PixelOptions()).faults
     assert "(from " in why
+
+
+def test_inspect_says_when_a_cutout_was_observed(path):
+    planes = [
+        hdu_of(plane, band, **{"DATE-OBS": f"20{year}-03-01"})
+        for plane, band, year in zip(IMAGE, BANDS, range(10, 15), strict=True)
+    ]
+    fits.HDUList([fits.PrimaryHDU(), *planes]).writeto(path)
+    found = inspect_file(path, ColumnOptions(), PixelOptions(), {})
+    assert found.facts["observed"] == "2010-03-01 to 2014-03-01"
