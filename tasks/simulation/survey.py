@@ -6,10 +6,8 @@ Units: fluxes and pixels in nanomaggies (AB zero point 22.5), angles in arcsecon
 """
 
 import math
-import multiprocessing
 import os
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 
@@ -17,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from inference.errors import BadInput, CosmicError
+from inference.storage.worker_pool import worker_pool
 from tasks.simulation.drawing import PIXEL, SIDE, render, seeing_ratios
 from tasks.simulation.population import BANDS, ZERO_POINT, Floats, Galaxy, draw_galaxy
 
@@ -130,7 +129,7 @@ def simulate(
             keep(chunk, _observe(chunk))
         return survey
     try:
-        with ProcessPoolExecutor(min(workers, len(chunks)), multiprocessing.get_context("spawn")) as pool:
+        with worker_pool(min(workers, len(chunks))) as pool:
             for chunk, drawn in zip(chunks, pool.map(_observe, chunks), strict=True):
                 keep(chunk, drawn)
     except BrokenProcessPool:

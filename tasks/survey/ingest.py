@@ -1,12 +1,10 @@
 """ingest: FITS cut-outs and a table of magnitudes into numbered partitions, with a note of which object lies where."""
 
 import io
-import multiprocessing
 import os
-import signal
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from concurrent.futures import Executor, Future
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -21,6 +19,7 @@ from inference.contract.survey_facts import SurveyFacts
 from inference.errors import BadInput, CosmicError
 from inference.partitions.partition import partition_bytes
 from inference.storage.store import StoredObject
+from inference.storage.worker_pool import worker_pool
 from tasks.survey.cutouts import Chunk, Cutouts, PixelOptions, read_cutouts
 from tasks.survey.object_index import OBJECT_SCHEMA, OBJECTS
 from tasks.survey.object_table import Objects
@@ -134,13 +133,7 @@ def _chunks(objects: Objects, bad: dict[int, str]) -> list[Chunk]:
 def _pool(workers: int) -> Any:
     if workers <= 1:
         return nullcontext()
-    # Ctrl-C reaches every process of a terminal; here it is this one's to handle.
-    return ProcessPoolExecutor(
-        workers,
-        multiprocessing.get_context("spawn"),
-        initializer=signal.signal,
-        initargs=(signal.SIGINT, signal.SIG_IGN),
-    )
+    return worker_pool(workers)
 
 
 def _in_order(
