@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from inference.contract.run_request import RunRequest
+from inference.contract.sample import IMAGE_SHAPE
 from inference.errors import BadInput, StoreError
 from inference.runs.plan import check_complete, select_files
 from inference.scripts.interpreter import interpreter
@@ -105,9 +106,10 @@ def _look(request: RunRequest, root: str, executor: str, workers: int | None) ->
             check_complete(store, request.data_bucket, request.data_prefix)
             listing = store.list(request.data_bucket, request.data_prefix)
             select_files(listing, request)
-        weights = None
+        weights, galaxies = None, IMAGE_SHAPE
         if request.script is None:
-            weights = find_weights(request, store, shape_of_galaxies(request, store, listing))
+            galaxies = shape_of_galaxies(request, store, listing)
+            weights = find_weights(request, store, galaxies)
         note = check_survey(request, store, listing, weights)
         script_source = None if request.script is None else find_script(request, store)
         if executor == "local":
@@ -116,5 +118,5 @@ def _look(request: RunRequest, root: str, executor: str, workers: int | None) ->
         raise BadInput(str(error)) from error
     found = None if listing is None else tuple(listing)
     request = placed(request, pool)
-    prediction = foretell(request, root, pool, found, weights)
+    prediction = foretell(request, root, pool, found, weights, galaxies)
     return Prepared(request, root, pool, workers, found, weights, script_source, prediction, note)

@@ -24,6 +24,19 @@ BYTES_PER_SAMPLE = BITS_PER_SAMPLE // 8 + 8  # in a partition: the model's input
 SAMPLES_PER_MB = 51.13
 
 
+def bytes_per_sample(shape: tuple[int, int, int]) -> int:
+    """Bytes of a galaxy in a partition: image in float32, magnitudes and redshift in float64.
+
+    >>> bytes_per_sample(IMAGE_SHAPE) == BYTES_PER_SAMPLE, bytes_per_sample((4, 64, 64))
+    (True, 65576)
+
+    Args:
+        shape: bands, height and width of its cut-outs.
+    """
+    bands, height, width = shape
+    return 4 * bands * height * width + 8 * bands + 8
+
+
 _UNITS = ("MB", "GB", "TB", "PB")
 _SIZE = re.compile(r"\s*([0-9]{1,12}(?:\.[0-9]{1,12})?)\s*(MB|GB|TB|PB)\s*", re.IGNORECASE | re.ASCII)
 

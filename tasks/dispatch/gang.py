@@ -3,6 +3,7 @@
 from inference.contract.run_request import RunRequest
 from inference.errors import BadInput
 from inference.runs.plan import world_size_of
+from inference.scripts.place import namespace
 from inference.state_machine import NO_GANG
 from tasks.executors.base import Executor
 
@@ -35,4 +36,9 @@ def check_gang(request: RunRequest, executor: Executor) -> None:
             f"messages: all {ranks} ranks must run at once, and the executor {executor.name} runs"
             f" {executor.concurrency}:"
             f" {_MORE.get(executor.name, 'use fewer ranks').format(ranks=ranks)}"
+        )
+    if executor.name == "local" and ranks > 1 and not namespace():
+        raise BadInput(
+            f"messages: all {ranks} ranks must run at once, and on this machine one script runs at a time, because it"
+            " allows no mount namespaces (unshare --mount): use another machine, or --executor dask or lambda"
         )

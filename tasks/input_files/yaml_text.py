@@ -18,7 +18,12 @@ class _Plain(yaml.SafeLoader):  # type: ignore[misc]
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        mapping: dict[Any, Any] = super().construct_mapping(node, deep)
+        try:
+            mapping: dict[Any, Any] = super().construct_mapping(node, deep)
+        except yaml.constructor.ConstructorError as error:
+            if "unhashable" not in str(error):
+                raise
+            raise yaml.YAMLError("a key in it is a list or a mapping, and must be a name") from None
         if len(mapping) < len(node.value):
             twice = duplicate([self.construct_object(key) for key, _ in node.value])
             raise yaml.YAMLError(f"it names the key {twice} twice")

@@ -10,7 +10,7 @@ from statistics import median
 from typing import Any
 
 from inference.contract.run_request import PRECISIONS, PartitionRequest, RunRequest
-from inference.contract.sample import samples_of_size
+from inference.contract.sample import IMAGE_SHAPE, samples_of_size
 from inference.errors import BadInput, CosmicError
 from inference.storage.store import Store
 from tasks.executors.base import cores
@@ -21,6 +21,8 @@ from tasks.planning.planned_run import kind_of, model_of, parameters_of_model, p
 from tasks.planning.simulated_run import Configuration, events_of, simulate
 from tasks.planning.stages import StageModel
 from tasks.reporting.formatting import duration, usd
+from tasks.staging.known_survey import shape_of_galaxies
+from tasks.staging.weights import find_weights
 from tasks.sweeps.pareto import on_front
 
 PARTITIONS = ("10MB", "25MB", "50MB", "75MB", "100MB", "200MB", "500MB", "1GB")
@@ -218,14 +220,18 @@ def all_choices(
         StoreError: the store cannot be read.
     """
     store, there, whole, notes = Store(store_root), tuple[int, ...](), None, list[str]()
+    galaxies = IMAGE_SHAPE
     if on_paper is not None:
         whole = samples_of_size(on_paper)
         if request.partition is None:
             request = request.model_copy(update={"partition": PartitionRequest(source="survey.pt", size="25MB")})
     elif request.partition is not None:
-        whole = sum(samples_to_be(request))
+        galaxies = shape_of_galaxies(request, store, None)
+        whole = sum(samples_to_be(request, galaxies))
     else:
-        there, _ = samples_of_ranks(request, store.list(request.data_bucket, request.data_prefix))
+        listing = store.list(request.data_bucket, request.data_prefix)
+        galaxies = shape_of_galaxies(request, store, listing)
+        there, _ = samples_of_ranks(request, listing, galaxies)
         notes.append("the partitions stay as they lie there: partition in the request, or --data, lets their size vary")
     runs: list[PastRun] = []
     with suppress(CosmicError):
@@ -234,7 +240,8 @@ def all_choices(
     for where, precision in product(AWS if executor in AWS else (executor,), PRECISIONS[request.engine]):
         changed = request.model_copy(update={"precision": precision})
         place = place_of(changed, where, None)
-        kind = kind_of(changed, store, where, place)
+        weights = None if request.script is not None else find_weights(changed, store, galaxies)
+        kind = kind_of(changed, store, where, place, weights)
         model, _ = model_of(runs, kind, place, parameters=parameters_of_model(request))
         if model.runs or precision == request.precision:
             models[where, precision] = model

@@ -5,14 +5,14 @@ from pathlib import Path
 from typing import Any
 
 from inference.contract.run_request import RunRequest
-from inference.contract.sample import BYTES_PER_SAMPLE, samples_of_size
+from inference.contract.sample import IMAGE_SHAPE, bytes_per_sample, samples_of_size
 from inference.errors import BadInput, CosmicError
 from inference.storage.store import StoredObject
 from tasks.executors.base import Executor
 from tasks.planning.planned_run import predict_request
 from tasks.planning.prediction import Prediction
 from tasks.reporting.formatting import usd
-from tasks.staging.weights import Weights
+from tasks.staging.weights import ImageShape, Weights
 
 RUNS = 40  # that are simulated before a real one: a tenth of a second
 RANKS_IN_ALL = 4_000  # or fewer, where a run has many ranks
@@ -24,6 +24,7 @@ def foretell(
     executor: Executor,
     listing: Sequence[StoredObject] | None,
     weights: Weights | None,
+    galaxies: ImageShape = IMAGE_SHAPE,
 ) -> Prediction | None:
     """What the run is expected to take; None where nothing tells, which stops no run.
 
@@ -35,6 +36,7 @@ def foretell(
         executor: checked.
         listing: every object under the data prefix; None where the partitions are yet to be made.
         weights: of the built-in engine; None for a script.
+        galaxies: bands, height and width of the cut-outs.
 
     Raises:
         BadInput: the request has `max_cost`, and the bill is expected to be higher or cannot be told.
@@ -47,9 +49,10 @@ def foretell(
             executor.name,
             executor.concurrency,
             listing,
-            samples=None if listing is not None or request.partition is None else samples_to_be(request),
+            samples=None if listing is not None or request.partition is None else samples_to_be(request, galaxies),
             pool=executor,
             weights=weights,
+            galaxies=galaxies,
             under=request.result_path.rpartition("/")[0],
             at_most=(RUNS, RANKS_IN_ALL),
         )
@@ -60,12 +63,12 @@ def foretell(
     return prediction
 
 
-def samples_to_be(request: RunRequest) -> tuple[int, ...]:
+def samples_to_be(request: RunRequest, galaxies: ImageShape = IMAGE_SHAPE) -> tuple[int, ...]:
     """Galaxies of each partition that is yet to be made and will be read, by the size of its source."""
     wanted = request.partition
     if wanted is None:
         return ()
-    whole = max(Path(wanted.source).expanduser().stat().st_size // BYTES_PER_SAMPLE, 1)
+    whole = max(Path(wanted.source).expanduser().stat().st_size // bytes_per_sample(galaxies), 1)
     each = wanted.size if isinstance(wanted.size, int) else samples_of_size(wanted.size)
     each = min(each, whole)
     return ((each,) * (whole // each) + ((whole % each,) if whole % each else ()))[: request.file_limit]

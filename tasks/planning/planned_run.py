@@ -6,7 +6,7 @@ from statistics import median
 from typing import Any
 
 from inference.contract.run_request import RunRequest
-from inference.contract.sample import BYTES_PER_SAMPLE, samples_of_size
+from inference.contract.sample import IMAGE_SHAPE, bytes_per_sample, samples_of_size
 from inference.errors import BadInput, CosmicError
 from inference.model.checkpoint import read_config
 from inference.model.config import SMALL
@@ -23,7 +23,8 @@ from tasks.planning.shipped import shipped
 from tasks.planning.simulated_executor import Place
 from tasks.planning.simulated_run import Configuration
 from tasks.planning.stages import StageModel, lambda_processors
-from tasks.staging.weights import Weights, find_weights
+from tasks.staging.known_survey import shape_of_galaxies
+from tasks.staging.weights import ImageShape, Weights, find_weights
 from tasks.sweeps import machine
 
 
@@ -66,15 +67,22 @@ def kind_of(
     }
 
 
-def samples_of_ranks(request: RunRequest, listing: Sequence[StoredObject]) -> tuple[tuple[int, ...], int]:
+def samples_of_ranks(
+    request: RunRequest, listing: Sequence[StoredObject], galaxies: ImageShape = IMAGE_SHAPE
+) -> tuple[tuple[int, ...], int]:
     """Galaxies of each rank by the sizes of its partitions, and how many partitions are read.
+
+    Args:
+        request: the checked request.
+        listing: every object under the data prefix.
+        galaxies: bands, height and width of a cut-out.
 
     Raises:
         BadInput: there is no partition.
     """
     files = select_files(listing, request)
     shares = assign(files, world_size_of(request, files))
-    return tuple(max(sum(file.size for file in share) // BYTES_PER_SAMPLE, 1) for share in shares), len(files)
+    return tuple(max(sum(file.size for file in share) // bytes_per_sample(galaxies), 1) for share in shares), len(files)
 
 
 def samples_of_data(data: str, partition: str) -> tuple[tuple[int, ...], int]:
@@ -154,6 +162,7 @@ def predict_request(
     samples: tuple[int, ...] | None = None,
     pool: Executor | None = None,
     weights: Weights | None = None,
+    galaxies: ImageShape | None = None,
     under: str = "",
     at_most: tuple[int, int] = (MOST, RANKS_IN_ALL),
 ) -> Prediction:
@@ -169,6 +178,7 @@ def predict_request(
         samples: of each rank, where they are known already.
         pool: the executor that will run, whose concurrency and memory are known better than the request's.
         weights: of the model, where they have been found already.
+        galaxies: bands, height and width of the cut-outs, where they are known already.
         under: folder of the bucket in which earlier runs are looked for.
         at_most: simulated runs, and ranks that all of them have together.
 
@@ -191,7 +201,10 @@ def predict_request(
             raise BadInput(
                 "partition: make the partitions first (`cosmic partition`), or plan on paper with --data SIZE"
             )
-        samples, partitions = samples_of_ranks(request, found)
+        galaxies = galaxies or shape_of_galaxies(request, store, found)
+        samples, partitions = samples_of_ranks(request, found, galaxies)
+    if weights is None and request.script is None:
+        weights = find_weights(request, store, galaxies or IMAGE_SHAPE)
     notes: list[str] = []
     runs: list[PastRun] = []
     try:

@@ -95,3 +95,11 @@ def test_gang_that_fits_and_run_without_messages_pass():
 def test_request_with_wrong_messages_is_refused(changes, sentence):
     with pytest.raises(BadInput, match=sentence):
         request(**changes)
+
+
+def test_a_gang_of_scripts_needs_mount_namespaces_on_one_machine(monkeypatch):
+    monkeypatch.setattr("tasks.dispatch.gang.namespace", tuple)
+    with pytest.raises(BadInput, match="on this machine one script runs at a time, because it allows no mount"):
+        check_gang(request(), executor(concurrency=4))
+    check_gang(request(), executor("dask", concurrency=4))
+    check_gang(request(file_limit=1), executor(concurrency=4))

@@ -1,8 +1,13 @@
+import numpy as np
 import pytest
 
 from inference.contract.run_request import RunRequest
-from inference.errors import BadInput
-from tasks.planning.planned_run import model_of, place_of, predict_request
+from inference.contract.survey_facts import SurveyFacts
+from inference.errors import BadCheckpoint, BadInput
+from inference.partitions.partition import write_partition
+from inference.storage.store import Store
+from tasks.planning.planned_run import model_of, place_of, predict_request, samples_of_ranks
+from tasks.staging.known_survey import shape_of_galaxies
 from tests.support.surveys import SIZES, request_of
 from tests.tasks.planning.test_fit import KIND, past
 
@@ -43,3 +48,17 @@ def test_ranks_of_another_size_than_any_before_are_said(samples, is_said):
     place = place_of(RunRequest.read(request_of()), "local", 1)
     _, notes = model_of([past(samples=(100, 200))], dict(KIND), place, parameters=None, samples=samples)
     assert any(f"and this run's have {samples[-1]}: the prediction reaches beyond" in note for note in notes) == is_said
+
+
+def test_other_cut_outs_are_counted_by_their_own_size(tmp_path):
+    facts = SurveyFacts(bands=("g", "r", "i", "z"))
+    images = np.ones((30, 4, 64, 64), np.float32)
+    folder = tmp_path / "cosmicai-test" / "survey"
+    folder.mkdir(parents=True)
+    write_partition(folder / "1.pt", images, np.full((30, 4), 20.0), np.full(30, 0.1), facts=facts)
+    request = RunRequest.read(request_of(model=None))
+    listing = Store(tmp_path).list("cosmicai-test", "survey")
+    assert shape_of_galaxies(request, Store(tmp_path), listing) == (4, 64, 64)
+    assert samples_of_ranks(request, listing, (4, 64, 64)) == ((30,), 1)
+    with pytest.raises(BadCheckpoint, match="takes images of 5 bands and 32 pixels a side; partitions hold 4 and 64"):
+        predict_request(request, str(tmp_path), "local", 1)
