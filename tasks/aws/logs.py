@@ -84,7 +84,7 @@ def with_report(call: Invocation, report: Report | None) -> Invocation:
         billed_s=report.billed_s,
         billed_how=EMULATED if is_emulated() else REPORTED,
         memory_mb=report.memory_mb,
-        max_memory_mb=float(report.max_memory_mb),
+        max_memory_mb=float(report.max_memory_mb) or call.max_memory_mb,  # the emulator does not know it
         cold=call.cold or report.init_s > 0,
     )
 

@@ -5,7 +5,8 @@ import uuid
 import pytest
 
 from inference.errors import BadInput
-from tasks.aws.logs import group_of, lines_of, reports, with_billed_durations
+from tasks.aws.logs import group_of, lines_of, reports, with_billed_durations, with_report
+from tasks.aws.report_line import parse_report
 from tasks.aws.session import client
 from tasks.invocations.invocation import EMULATED, Invocation
 
@@ -49,6 +50,14 @@ def test_calls_get_what_was_billed_by_their_request_ids(log):
         (0.8, EMULATED, False),
         (1.9, EMULATED, True),
     ]
+
+
+def test_memory_that_a_line_does_not_know_stays_the_ranks_own():
+    line = "REPORT RequestId: a-1 Duration: 9.0 ms Billed Duration: 10 ms Memory Size: 1024 MB Max Memory Used: {} MB"
+    for used, expected in ((0, 99.0), (512, 512.0)):
+        assert (
+            with_report(call_of("a-1", max_memory_mb=99.0), parse_report(line.format(used))).max_memory_mb == expected
+        )
 
 
 def test_a_line_that_never_comes_leaves_the_measured_time(log):
