@@ -138,9 +138,8 @@ def test_no_function_may_do_anything_else(role, enforcing):
         ("dynamodb", "list_tables", {}),
         ("ssm", "describe_parameters", {}),
     ]
-    if role != "ExecutorRole":
-        calls.append(("s3", "get_object", {"Bucket": DATA, "Key": "survey/1.pt"}))
     if role == "SummaryRole":
+        calls.append(("s3", "get_object", {"Bucket": DATA, "Key": "survey/1.pt"}))
         calls.append(("s3", "list_objects_v2", {"Bucket": DATA}))
         for key in ("models/tiny.safetensors", "careful/run.py", "results/test/predictions/0.safetensors"):
             calls += [

@@ -117,7 +117,7 @@ def test_their_machine_that_failed_can_be_started_again_in_a_minute(ours):
     assert ended_execution(machine, "results/one", **broken)["status"] == "FAILED"
     again = ended_execution(machine, "results/two", **broken)
     left = re.search(r"root of bucket cosmicai-failed is held by .*, for (\d+) s more", again["cause"])
-    assert left is not None and int(left[1]) <= 60
+    assert left is not None and int(left[1]) <= 65  # a minute; S3 dates objects by whole seconds
 
 
 def test_ranks_without_a_partition_are_answered_and_missed_by_nobody(ours):

@@ -69,4 +69,4 @@ def test_wrong_input_is_one_sentence_exit_code_2_and_writes_nothing(raw, capsys,
 def test_partitions_that_are_there_are_not_mixed_with(raw, capsys):
     assert main(["ingest", "raw", "--to", "parts"]) == 0
     assert main(["ingest", "raw", "--to", "parts"]) == 2
-    assert "holds 1 partitions already" in capsys.readouterr().err
+    assert "holds 1 partition already" in capsys.readouterr().err
