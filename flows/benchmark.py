@@ -20,6 +20,7 @@ from inference.storage.lease import HeldLease, Lease
 from inference.storage.store import Store
 from tasks.check_sweep import check_sweep
 from tasks.compare import compare_with_last_good
+from tasks.executors.select import ON_AWS
 from tasks.planning.sweep_estimate import check_budget, expect
 from tasks.prefect_support.aws_credentials import credentials
 from tasks.prefect_support.tags import tag_flow_run
@@ -118,7 +119,7 @@ def _held(sweep: Sweep, root: str) -> AbstractContextManager[HeldLease]:
 
 def _sets_memory(sweep: Sweep, cell: PlannedCell) -> bool:
     """Whether a run is to change its function's memory: a sweep that does not name the axis takes it as it is."""
-    return cell.executor != "local" and "memory_mb" in sweep.axes.model_fields_set
+    return cell.executor in ON_AWS and "memory_mb" in sweep.axes.model_fields_set
 
 
 def _memory_given_back(sweep: Sweep) -> AbstractContextManager[None]:
@@ -137,7 +138,7 @@ def _measure(sweep: Sweep, cell: PlannedCell, repeat: int, root: str, aws_creden
     done = _done_before(request, root)
     if done is not None:
         return Measurement(cell.axes, repeat, done, None)
-    workers = sweep.workers if cell.executor == "local" else None
+    workers = sweep.workers_of(cell)
     try:
         if _sets_memory(sweep, cell):
             set_memory(_function_of(sweep, cell), cell.axes["memory_mb"])

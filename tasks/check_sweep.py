@@ -62,7 +62,7 @@ def _fault(look: Callable[[], None]) -> Iterator[str]:
 
 def _check_executor(name: str, cell: PlannedCell, sweep: Sweep, root: str) -> None:
     request = RunRequest.read(cell.request_of(sweep.results, 1))
-    executor_of(name, request, root, sweep.workers if name == "local" else None).check()
+    executor_of(name, request, root, sweep.workers_of(cell)).check()
 
 
 def _check_bucket(store: Store, bucket: str) -> None:

@@ -9,6 +9,7 @@ from tasks.executors.gpus import visible_gpus
 from tasks.executors.local import LocalExecutor
 
 EXECUTORS = ("local", "lambda", "step-functions", "dask")
+ON_AWS = ("lambda", "step-functions")  # those whose ranks are calls of a function
 
 
 def placed(request: RunRequest, executor: Executor) -> RunRequest:

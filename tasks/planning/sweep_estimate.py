@@ -52,7 +52,7 @@ def expect(sweep: Sweep, store_root: str) -> list[Expectation]:
 
 def _expectation(cell: PlannedCell, sweep: Sweep, store: Store, runs: Sequence[PastRun]) -> Expectation:
     request = RunRequest.read(cell.request_of(sweep.results, 1))
-    place = place_of(request, cell.executor, sweep.workers)
+    place = place_of(request, cell.executor, sweep.workers_of(cell))
     on_aws = cell.executor in {"lambda", "step-functions"}
     parameters = parameters_of_model(request)
     try:

@@ -161,19 +161,24 @@ def check_gate(fail_above: float | None, gates: Sequence[str]) -> None:
 
 
 def _pairs(a: Side, b: Side) -> list[tuple[str, Cell, Cell]]:
-    """Cells of both sides that share every axis; two sides of one cell each are a pair whatever their axes."""
+    """Cells of both sides that share every axis; two sides of one cell each are a pair whatever their axes.
+
+    A whole sweep on one executor is set beside the same sweep on another.
+    """
     if len(a.cells) == len(b.cells) == 1:
         return [("", a.cells[0], b.cells[0])]
-    mine = {_point(cell): cell for cell in a.cells}
-    names = [axis for axis in AXES if len({cell.axes.get(axis) for cell in (*a.cells, *b.cells)}) > 1]
-    pairs = [(cell.label(names), mine[_point(cell)], cell) for cell in b.cells if _point(cell) in mine]
+    each_on_one = all(len({cell.axes.get("executor") for cell in side.cells}) == 1 for side in (a, b))
+    axes = [axis for axis in AXES if not (axis == "executor" and each_on_one)]
+    mine = {_point(cell, axes): cell for cell in a.cells}
+    names = [axis for axis in axes if len({cell.axes.get(axis) for cell in (*a.cells, *b.cells)}) > 1]
+    pairs = [(cell.label(names), mine[_point(cell, axes)], cell) for cell in b.cells if _point(cell, axes) in mine]
     if not pairs:
         raise BadInput(f"{a.name} and {b.name} share no cell: nothing can be compared")
     return pairs
 
 
-def _point(cell: Cell) -> tuple[Any, ...]:
-    return tuple(cell.axes.get(axis) for axis in AXES)
+def _point(cell: Cell, axes: Sequence[str]) -> tuple[Any, ...]:
+    return tuple(cell.axes.get(axis) for axis in axes)
 
 
 def _settings(pairs: Sequence[tuple[str, Cell, Cell]]) -> list[dict[str, str]]:

@@ -54,6 +54,7 @@ def checked_document(document: object, where: str) -> Mapping[str, Any]:
     if not isinstance(document.get("cost"), Mapping):
         raise BadInput(f"{where} has no cost")
     _check_number(document["cost"].get("usd"), "cost.usd", where)
+    _check_cluster(document.get("cluster"), where)
     for place, row in enumerate(document["ranks"]):
         if not isinstance(row, Mapping):
             raise BadInput(f"{where}: row {place} of its ranks is no object")
@@ -64,6 +65,15 @@ def checked_document(document: object, where: str) -> Mapping[str, Any]:
         if not isinstance(row.get("cold"), bool):
             raise BadInput(f"{where}: rank {row['rank']} does not say whether it was cold")
     return document
+
+
+def _check_cluster(cluster: object, where: str) -> None:
+    if cluster is None:
+        return
+    if not isinstance(cluster, Mapping):
+        raise BadInput(f"{where} has a wrong cluster: {shorten(cluster, 40)}")
+    for name in ("usd", "core_seconds_allocated", "core_seconds_used"):
+        _check_number(cluster.get(name), f"cluster.{name}", where)
 
 
 def _check_number(value: object, name: str, where: str) -> None:
@@ -150,6 +160,14 @@ def _usd(run: Document) -> float | None:
     return None if value is None else float(value)
 
 
+def _of_cluster(name: str) -> Callable[[Document], float | None]:
+    def figure(run: Document) -> float | None:
+        value = (run.get("cluster") or {}).get(name)
+        return None if value is None else float(value)
+
+    return figure
+
+
 def _per_million(run: Document) -> float | None:
     usd = _usd(run)
     return usd / run["samples"] * 1e6 if usd is not None else None
@@ -195,6 +213,17 @@ METRICS: dict[str, Metric] = {
     "concurrent_ranks": Metric("Concurrent ranks", "", "neither", "most that overlapped", _concurrent),
     "usd": Metric("Cost", "USD", "lower", "the bill, method billed", _usd),
     "usd_per_million": Metric("Cost per million samples", "USD", "lower", "the bill over the samples", _per_million),
+    "cluster_usd": Metric(
+        "Cost of the cluster", "USD", "lower", "cores allocated at the price of its cluster file", _of_cluster("usd")
+    ),
+    "core_s_allocated": Metric(
+        "Cores allocated",
+        "core-s",
+        "lower",
+        "by a cluster, while the run saw them",
+        _of_cluster("core_seconds_allocated"),
+    ),
+    "core_s_used": Metric("Cores used", "core-s", "lower", "of those, by ranks", _of_cluster("core_seconds_used")),
     "samples": Metric("Samples", "", "neither", "read by all ranks", _number("samples")),
     "cold_ranks": Metric(
         "Cold ranks",

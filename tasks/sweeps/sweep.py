@@ -134,7 +134,7 @@ class Sweep(BaseModel):
         request: what all cells share, as in a run request; at least bucket and data_bucket.
         axes: what varies.
         repeats: runs of each cell; they take turns, so that a slow hour strikes all cells alike.
-        workers: processes of the local executor.
+        workers: processes of the local executor, and of Dask's where the request names no cluster.
         reuse: whether a data size may exceed the data set, files being reused round robin.
         survey: where partitions come from that are not there yet.
         results: folder in the bucket under which result paths begin.
@@ -223,6 +223,11 @@ class Sweep(BaseModel):
         }
         return list(cells.values())
 
+    def workers_of(self, cell: PlannedCell) -> int | None:
+        """Processes of this machine that a cell's ranks get; None where the executor decides."""
+        here = cell.executor == "local" or (cell.executor == "dask" and "cluster" not in cell.request)
+        return self.workers if here else None
+
     def runs(self, source: Path | None = None) -> Iterator[tuple[int, PlannedCell]]:
         """Every repeat of every cell: the first of all cells, then the second of all, and so on."""
         cells = self.cells(source)
@@ -260,6 +265,8 @@ class Sweep(BaseModel):
             "engine": axes["engine"],
             "memory_mb": axes["memory_mb"],
         }
+        if axes["executor"] != "dask" and "dask" in self.axes.executor:
+            request.pop("cluster", None)  # which is of the cells on Dask alone
         if axes["access"] is not None:
             request["access"] = axes["access"]
         if axes["world_size"] is not None or (self.reuse and axes["data_size"] is not None):

@@ -110,18 +110,23 @@ _COMPARED = (
     ("samples_per_s", "the same as Mbit/s, as 1 sample is 164,160 bits"),
     ("cpu_rank_s", ""),
     ("peak_memory_mb", ""),
-    ("usd", "of local ranks: what the same seconds would have cost on AWS Lambda"),
+    ("usd", "of ranks that ran elsewhere: what the same seconds would have cost on AWS Lambda"),
+    ("cluster_usd", ""),
+    ("core_s_allocated", ""),
+    ("core_s_used", ""),
 )
 
 
 def by_executor(cells: Sequence[Cell]) -> Table:
-    """Local processes against AWS, metric by metric, with the ratio and what each number is."""
+    """Executors side by side, metric by metric, with the ratio and what each number is."""
     executors = sorted({str(cell.axes.get("executor")) for cell in cells}, key=lambda name: (name != "local", name))
     base, others = executors[0], executors[1:]
     rows = []
     for label, group in groups_along(cells, "executor").items():
         of = {str(cell.axes.get("executor")): cell for cell in group}
         for name, note in _COMPARED:
+            if not any(cell.values(name) for cell in group):
+                continue  # there is no cluster, or its cores have no price
             metric = METRICS[name]
             row: Row = {"cell": label, "metric": f"{metric.title}, {metric.unit}", "note": note or metric.how}
             for executor, cell in of.items():
@@ -140,7 +145,11 @@ def by_executor(cells: Sequence[Cell]) -> Table:
         *(Column(f"{other}_ratio", f"{other} : {base}", spread=True) for other in others),
         Column("note", "Note", as_text, text=True, wide=True),
     ]
-    return Table("executor", "Local processes against AWS", columns, rows, SPREAD)
+    return Table("executor", _side_by_side(executors), columns, rows, SPREAD)
+
+
+def _side_by_side(executors: Sequence[str]) -> str:
+    return "Executors side by side" if "dask" in executors else "Local processes against AWS"
 
 
 def of_ranks(cells: Sequence[Cell]) -> Table:

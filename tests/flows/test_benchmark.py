@@ -9,6 +9,7 @@ from inference.partitions.partition import write_partition
 from inference.storage.lease import LeaseHeldError
 from tasks.aws.function_configuration import memory_of
 from tasks.compare import LAST_GOOD
+from tasks.sweeps.sweep import Sweep
 from tests.support.surveys import random_survey
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect_api")]
@@ -104,6 +105,12 @@ def test_impossible_gate_is_refused_before_the_first_run(sweep, store):
     with pytest.raises(BadInput, match="fail-above"):
         benchmark(sweep, None, str(store), fail_above=0.5)
     assert not (store / BUCKET / "results").exists()
+
+
+def test_sweep_sets_the_memory_of_functions_alone():
+    axes = {"executor": ["local", "dask", "lambda"], "memory_mb": [2048], "data_size": "25MB"}
+    read = Sweep.read({"name": "memory", "request": {"bucket": BUCKET, "data_bucket": BUCKET}, "axes": axes})
+    assert [cell.executor for cell in read.cells() if module._sets_memory(read, cell)] == ["lambda"]
 
 
 @pytest.mark.soak

@@ -110,7 +110,14 @@ def document_of(axes, rng, noise=0.03, speed=1.0, workers=None):
         "costs": {"billed": usd},
         "report": "report.html",
         "ranks": rows,
-    }
+    } | ({"cluster": _cluster(rows, slots, makespan)} if axes["executor"] == "dask" else {})
+
+
+def _cluster(rows, slots, makespan):
+    used = sum(row["wall_total_s"] for row in rows)
+    seconds = {"core_seconds_allocated": slots * (makespan + 5), "core_seconds_used": used}
+    price = {"usd_per_core_hour": 0.04, "usd": seconds["core_seconds_allocated"] / 3600 * 0.04}
+    return {"kind": "dask_jobqueue.SLURMCluster", "workers": slots, "nodes": 1} | seconds | price
 
 
 def measured(repeats=3, noise=0.03, seed=11, speed=1.0, **axes):

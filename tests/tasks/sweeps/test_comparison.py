@@ -49,6 +49,17 @@ class TestVerdicts:
         comparison = compare(run(), run("B", speed=0.5, seed=3))
         assert row(comparison, "warm_rank_s")["verdict"] == "B is worse, by the spread of ranks within the runs"
 
+    def test_a_sweep_on_dask_stands_beside_the_same_on_this_machine(self):
+        sizes = ["50MB", "100MB"]
+        comparison = compare(sweep(partition_size=sizes), sweep("B", partition_size=sizes, executor="dask"))
+        assert {each["cell"] for each in comparison["rows"]} == {"50 MB", "100 MB"}
+        assert comparison["settings"] == [{"setting": "executor", "a": "local", "b": "dask"}]
+
+    def test_two_runs_on_clusters_are_compared_by_what_these_cost(self):
+        comparison = compare(run(executor="dask"), run("B", executor="dask", speed=0.5))
+        assert row(comparison, "cluster_usd")["ratio"] > 1.2
+        assert row(comparison, "core_s_allocated")["unit"] == "core-s"
+
     def test_a_run_equals_itself(self):
         comparison = compare(run(), run("B"))
         exact = {row["metric"]: row["verdict"] for row in comparison["rows"] if "rank_s" not in row["metric"]}

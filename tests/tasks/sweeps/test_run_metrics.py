@@ -81,7 +81,10 @@ def test_what_is_not_known_is_left_out():
 
 
 def test_every_metric_of_a_whole_run_is_known_and_says_what_it_is():
-    assert set(figures_of(document())) == set(METRICS)
+    on_a_cluster = measured(repeats=1, executor="dask", partition_size="25MB")[0]
+    assert set(on_a_cluster.figures) | {"warm_rank_s"} == set(METRICS)
+    of_a_cluster = {"cluster_usd", "core_s_allocated", "core_s_used"}
+    assert set(figures_of(document())) == set(METRICS) - of_a_cluster
     assert all(metric.title and metric.how for metric in METRICS.values())
 
 
@@ -102,6 +105,8 @@ def test_a_document_of_a_run_is_taken():
         ({"samples": 0}, "x counts no samples"),
         ({"cost": 3}, "x has no cost"),
         ({"cost": {"usd": -1}}, "x has a wrong cost.usd: -1"),
+        ({"cluster": "SLURM"}, "x has a wrong cluster: 'SLURM'"),
+        ({"cluster": {"usd": -1}}, "x has a wrong cluster.usd: -1"),
         ({"ranks": [7]}, "x: row 0 of its ranks is no object"),
         ({"ranks": [{"rank": 3}]}, "x: rank 3 lacks samples"),
         ({"ranks": [rank(4, 0, 1, cold="no")]}, "x: rank 4 does not say whether it was cold"),

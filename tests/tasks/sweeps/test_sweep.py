@@ -40,6 +40,19 @@ def test_a_data_size_is_as_many_partitions_as_published_runs_had(data, partition
     assert (cell.ranks, cell.request["file_limit"], cell.request["data_prefix"]) == (files, files, partition)
 
 
+def test_a_cluster_in_the_request_is_of_the_cells_on_dask_alone():
+    request = SWEEP["request"] | {"cluster": {"scheduler": "tcp://head:8786"}}
+    axes = SWEEP["axes"] | {"batch_size": 32, "executor": ["local", "dask", "lambda"]}
+    sweep = Sweep.read(SWEEP | {"request": request, "axes": axes, "workers": 2})
+    by_executor = {cell.executor: cell for cell in sweep.cells()}
+    assert {name for name, cell in by_executor.items() if "cluster" in cell.request} == {"dask"}
+    assert {name: sweep.workers_of(cell) for name, cell in by_executor.items()} == {
+        "local": 2,
+        "dask": None,
+        "lambda": None,
+    }
+
+
 def test_what_else_varies_stands_in_the_name():
     (cell,) = cells(
         batch_size=32, engine="torch", executor="lambda", memory_mb=2048, format="safetensors", world_size=3

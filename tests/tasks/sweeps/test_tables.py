@@ -74,6 +74,17 @@ def test_local_and_aws_stand_side_by_side_with_the_ratio_and_a_note():
     assert "lambda : local" in [column.title for column in table.columns]
 
 
+def test_local_dask_and_lambda_stand_side_by_side_each_with_its_cost():
+    table = tables(executor=["local", "dask", "lambda"])["executor"]
+    rows = {row["metric"]: row for row in table.rows}
+    assert table.title == "Executors side by side"
+    assert [column.title for column in table.columns if ":" in column.title] == ["dask : local", "lambda : local"]
+    assert all(rows["Cost, USD"][executor] > 0 for executor in ("local", "dask", "lambda"))
+    cluster = rows["Cost of the cluster, USD"]
+    assert cluster["dask"] == pytest.approx(rows["Cores allocated, core-s"]["dask"] / 3600 * 0.04)
+    assert cluster["local"] is None and cluster["lambda"] is None
+
+
 def test_cold_ranks_have_rows_of_their_own():
     rows = tables()["ranks"].rows
     assert [(row["start"], row["ranks"]) for row in rows] == [("warm", 57), ("cold", 6)]
