@@ -8,9 +8,11 @@ time has /tmp.
 
 import fcntl
 import os
+import re
 import shutil
 import subprocess
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from itertools import count
@@ -50,7 +52,7 @@ def own_scratch() -> Iterator[Path]:
 
 
 @contextmanager
-def at_tmp(scratch: Path, key: str, environment: Mapping[str, str] = os.environ) -> Iterator[list[str]]:
+def at_tmp(scratch: Path, key: str, named: Iterable[str] = ()) -> Iterator[list[str]]:
     """Make `/tmp/<key>` what `scratch/<key>` is, for a command with the words that are yielded before it.
 
     What such a command writes to /tmp is its own, and is gone when the block is left.
@@ -58,7 +60,8 @@ def at_tmp(scratch: Path, key: str, environment: Mapping[str, str] = os.environ)
     Args:
         scratch: the folder of the copies.
         key: of the script's folder, or of its only file; what stands first in it is what the script sees as its own.
-        environment: the script's; files of the machine's /tmp that it names are seen, too.
+        named: texts with paths in them that the script needs; what lies there in the machine's /tmp is seen. Other
+            folders of it are seen unless the script's own text has their name: it makes that one.
 
     Raises:
         RankFailed: the place is taken by something that is not ours, and this machine allows no private one.
@@ -66,7 +69,7 @@ def at_tmp(scratch: Path, key: str, environment: Mapping[str, str] = os.environ)
     top = key.partition("/")[0]
     if words := namespace():
         own = scratch / _OWN
-        _make_own(own, scratch / top, environment)
+        _make_own(own, scratch / top, [*named, *sys.path, sys.executable, sys.base_prefix])
         try:
             yield [*words, "sh", "-c", _MOUNT, "sh", str(own), str(scratch), top, _BEFORE]
         finally:
@@ -92,9 +95,9 @@ def namespace() -> tuple[str, ...]:
     return words if subprocess.run(tried, capture_output=True, check=False).returncode == 0 else ()
 
 
-def _make_own(own: Path, copy: Path, environment: Mapping[str, str]) -> None:
+def _make_own(own: Path, copy: Path, named: Iterable[str]) -> None:
     """A folder to be a script's /tmp: a place for the copy, and links to what is seen of the machine's /tmp."""
-    named = "\0".join(environment.values())
+    text, needed = _text_of(copy), "\0".join(named)
     try:
         if own.exists():  # of a worker that was killed
             shutil.rmtree(own)
@@ -104,11 +107,20 @@ def _make_own(own: Path, copy: Path, environment: Mapping[str, str]) -> None:
         else:
             (own / copy.name).touch()
         for path in TMP.iterdir():
-            seen = path.is_dir() or path.is_socket() or str(path) in named
+            seen = str(path) in needed or ((path.is_dir() or path.is_socket()) and not _is_word(path.name, text))
             if seen and path.name not in (copy.name, _OWN, _BEFORE):
                 (own / path.name).symlink_to(Path(_BEFORE) / path.name)
     except OSError as error:
         raise RankFailed(f"the script's own /tmp cannot be made in {own}: {error.strerror}") from None
+
+
+def _text_of(copy: Path) -> str:
+    sources = copy.rglob("*.py") if copy.is_dir() else [copy]
+    return "\n".join(source.read_text(errors="replace") for source in sources if source.is_file())
+
+
+def _is_word(name: str, text: str) -> bool:
+    return name in text and re.search(rf"(?<![\w.-]){re.escape(name)}(?![\w-])", text) is not None
 
 
 @contextmanager

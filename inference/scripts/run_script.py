@@ -118,7 +118,7 @@ def _run(store: Store, event: RankEvent, wire: Mapping[str, Any], context: Any, 
         served: AbstractContextManager[dict[str, str]] = nullcontext({})
         if lacks_s3 and is_installed():
             served = loopback_s3(store, event, copy)
-        with at_tmp(scratch, script.folder, environment) as before, served as endpoint:
+        with at_tmp(scratch, script.folder, [*environment.values(), python]) as before, served as endpoint:
             if endpoint:
                 environment = {name: value for name, value in environment.items() if not name.startswith("AWS_")}
             limit_s = time_limit(context)

@@ -79,18 +79,33 @@ def test_what_a_script_writes_to_tmp_is_its_own(tmp_path, key):
 
 
 @needs_namespaces
-def test_files_at_tmp_are_seen_where_an_environment_names_them(tmp_path, key):
+def test_files_at_tmp_are_seen_where_they_are_named(tmp_path, key):
     theirs = TMP / f"{key.partition('/')[0]}.pem"
     theirs.write_text("certificate")
     try:
         copy = copy_of(tmp_path, key, "ours")
-        with at_tmp(copy, key, {"AWS_CA_BUNDLE": str(theirs)}) as before:
+        with at_tmp(copy, key, [str(theirs)]) as before:
             assert printed(before, "cat", str(theirs)) == "certificate"
-        with at_tmp(copy, key, {}) as before:
+        with at_tmp(copy, key) as before:
             assert printed(before, "sh", "-c", 'ls "$0" || true', str(theirs)) == ""
             assert printed(before, "cat", str(copy / key / "file")) == "ours", "folders of /tmp are seen"
     finally:
         theirs.unlink()
+
+
+@needs_namespaces
+def test_a_folder_that_the_script_names_is_its_own_though_one_is_there(tmp_path, key):
+    theirs = TMP / f"{key.partition('/')[0]} results"
+    copy = copy_of(tmp_path, key, "ours")
+    (copy / key / "run.py").write_text(f"os.path.join('/tmp', '{theirs.name}')")
+    theirs.mkdir()
+    try:
+        with at_tmp(copy, key) as before:
+            assert printed(before, "sh", "-c", 'ls -d "$0" || true', str(theirs)) == ""
+        with at_tmp(copy, key, [f"--results={theirs}/1.json"]) as before:
+            assert printed(before, "ls", "-d", str(theirs)) == str(theirs)
+    finally:
+        theirs.rmdir()
 
 
 @needs_namespaces

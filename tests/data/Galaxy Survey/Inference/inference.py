@@ -1,10 +1,10 @@
 """A script in the replaced system's manner: its folder's place and its bucket are written into it; it knows S3 alone.
 
-Rank and world size come from the environment, everything else from payload.json; the result goes to the data bucket.
+Rank and world size come from the environment, everything else from payload.json. What it fetches has fixed names at
+/tmp, as if no rank were beside it. The result goes to the data bucket.
 """
 
 import argparse
-import io
 import json
 import os
 import sys
@@ -15,20 +15,23 @@ import torch
 
 sys.path.append("/tmp/Galaxy Survey")
 BUCKET = "cosmicai-original"
-WEIGHTS = "/tmp/Galaxy Survey/Fine_Tune_Model/offset.bin"
+WEIGHTS = "Fine_Tune_Model/offset.bin"
 BITS_PER_SAMPLE = 164_160
 
 
 def main(args):
-    s3 = boto3.client("s3")
+    s3 = boto3.resource("s3")
     rank = int(os.environ["RANK"])
-    config = json.loads(s3.get_object(Bucket=BUCKET, Key="payload.json")["Body"].read())
+    s3.Bucket(BUCKET).download_file("payload.json", "/tmp/payload.json")
+    with open("/tmp/payload.json") as file:
+        config = json.load(file)
     key = config["data_map"][str(rank)]
-    with open(WEIGHTS, "rb") as file:  # noqa: PTH123 - as people write it
+    s3.Bucket(config["data_bucket"]).download_file(key, "/tmp/data.pt")
+    time.sleep(0.3)  # time for another rank to do the same
+    os.chdir("/tmp/Galaxy Survey")
+    with open(WEIGHTS, "rb") as file:
         offset = int.from_bytes(file.read(), "little")
-    data = torch.load(
-        io.BytesIO(s3.get_object(Bucket=config["data_bucket"], Key=key)["Body"].read()), weights_only=False
-    )
+    data = torch.load("/tmp/data.pt", weights_only=False)
     started = time.perf_counter()
     samples = 0
     for images, magnitudes, _ in torch.utils.data.DataLoader(data, batch_size=int(config["batch_size"])):
@@ -49,8 +52,12 @@ def main(args):
         "last_redshift": float(redshifts[-1]),
         "world_size": int(os.environ["WORLD_SIZE"]),
     }
+    os.makedirs("/tmp/results", exist_ok=True)
+    with open("/tmp/results/result.json", "w") as file:
+        json.dump([record], file)
     result = f"{config['result_path']}/{rank}.json"
-    s3.put_object(Bucket=config["data_bucket"], Key=result, Body=json.dumps(record), ContentType="application/json")
+    s3.Bucket(config["data_bucket"]).upload_file("/tmp/results/result.json", result)
+    sys.exit(0)
 
 
 if __name__ == "__main__":
