@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from statistics import median, pstdev
+from statistics import fmean, median
 from typing import Any
 
 from tasks.planning.history import PastRank, PastRun
@@ -10,8 +10,7 @@ from tasks.planning.stages import Line, StageModel
 
 MUST = ("executor", "model", "engine", "precision", "machine")  # that a run shares with the planned one, or counts not
 MAY = ("workers", "batch size", "memory")  # that it should share: those that share most count alone
-ENOUGH_RUNS = 3  # before their spread is believed
-UNKNOWN_SPREAD = 0.10  # of a run's factor while too few runs have been seen
+LEAST_SPREAD = 0.02  # of what surrounds the makespan
 
 
 def comparable(runs: Sequence[PastRun], wanted: Mapping[str, Any]) -> tuple[list[PastRun], list[str]]:
@@ -96,11 +95,6 @@ def fit(runs: Sequence[PastRun], shipped: StageModel, processors: float, source:
         ]
         shared.append(median(ratios))
         factors += [ratio / shared[-1] for ratio in ratios]
-    spread = pstdev([math.log(max(value, 1e-6)) for value in shared])
-    if len(runs) < ENOUGH_RUNS:
-        spread = max(spread, UNKNOWN_SPREAD)
-    else:
-        spread *= math.sqrt(len(runs) / (len(runs) - 1)) * math.sqrt(1 + 1 / len(runs))
     whole = [run for run in runs if run.whole]
     around = [(len(run.ranks), max(run.end_to_end_s - run.makespan_s, 0.0)) for run in whole]
     around_line = _around(around) if around else shipped.around
@@ -116,14 +110,32 @@ def fit(runs: Sequence[PastRun], shipped: StageModel, processors: float, source:
         **stages,
         rest_s=rest,
         factors=tuple(factors),
-        run_spread=spread,
+        run_spread=spread([math.log(max(value, 1e-6)) for value in shared], shipped.run_spread),
         task_run_s=median(gaps) if gaps else shipped.task_run_s,
         send_s=shipped.send_s,
         around=around_line,
-        around_spread=max(pstdev(off) if len(off) > 1 else shipped.around_spread, 0.02),
+        around_spread=max(spread(off, shipped.around_spread), LEAST_SPREAD),
         peak_mb=_peak(ranks),
         failure_rate=_failure_rate(runs),
     )
+
+
+def spread(logarithms: Sequence[float], shipped: float) -> float:
+    """Standard deviation of the next run's value about the mean of those seen.
+
+    The shipped spread counts as one more run: two or three runs that happen to agree prove little.
+
+    >>> round(spread([], 0.2), 3), round(spread([0.0, 0.0], 0.2), 3), round(spread([0.1, -0.1] * 50, 0.2), 3)
+    (0.2, 0.173, 0.102)
+
+    Args:
+        logarithms: of the values seen.
+        shipped: the spread where nothing was seen.
+    """
+    count = len(logarithms)
+    mean = fmean(logarithms) if count else 0.0
+    squares = math.fsum((value - mean) ** 2 for value in logarithms)
+    return math.sqrt((shipped**2 + squares) / max(count, 1) * (1 + 1 / count if count else 1))
 
 
 def _warm_first(ranks: Sequence[PastRank]) -> Sequence[PastRank]:
