@@ -17,6 +17,7 @@ SEED = 0
 FEWEST = 10  # galaxies for which an interval says anything
 _MOST, _LEAST = 1000, 200  # resamples
 _LARGEST = 50_000  # galaxies in a resample
+_LEAST_WIDTH = 1e-300  # of a bin: numbers below are too coarse to divide by
 _BIN_RESAMPLES = 200
 _AT_ONCE = 100_000  # galaxies drawn together: what stays in the cache
 _DRAWS = 2e7  # galaxies drawn in all resamples together: a second or two
@@ -170,7 +171,7 @@ def edges_of(values: np.ndarray, bins: int = BINS) -> np.ndarray:
     low, high = np.quantile(finite, [0.01, 0.99])
     width = (high - low) / bins
     ends = float(finite.min()), float(np.nextafter(finite.max(), np.inf))
-    if not width > 0:
+    if not width > _LEAST_WIDTH:
         return np.array(ends)
     power = 10.0 ** math.floor(math.log10(width))
     step = min((step * power for step in (1.0, 2.0, 2.5, 5.0, 10.0)), key=lambda step: abs(math.log(step / width)))

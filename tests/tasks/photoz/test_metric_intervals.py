@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -77,6 +77,8 @@ VALUES = arrays(np.float64, st.integers(1, 60), elements=st.floats(-1e6, 1e6) | 
 
 
 @given(VALUES, st.integers(1, 20))
+@example(np.array([5e-324, 0.0]), 1)
+@example(np.array([1e-310, 0.0, 1e-307]), 20)
 def test_bins_hold_every_finite_value_once(values, bins):
     edges = edges_of(values, bins)
     assert (np.diff(edges) > 0).all()
