@@ -14,6 +14,7 @@ from inference.contract.sample import IMAGE_SHAPE, samples_of_size
 from inference.errors import BadInput, CosmicError
 from inference.storage.store import Store
 from tasks.executors.base import cores
+from tasks.executors.select import ON_AWS
 from tasks.planning.checks import checks
 from tasks.planning.foretold import samples_to_be
 from tasks.planning.history import PastRun, past_runs
@@ -31,7 +32,6 @@ AT_ONCE = (100, 300, 1_000)
 MOST_RANKS = 5_000  # of a configuration, unless the data set leaves no choice
 RANKS_IN_ALL = 150_000  # that are simulated: some ten seconds
 FEWEST, MOST = 2, 10  # simulated runs of a configuration
-AWS = ("lambda", "step-functions")
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Choice:
         if self.partition is not None and request.partition is not None:
             changes["partition"] = request.partition.model_dump() | {"size": self.partition}
             changes["file_limit"] = self.ranks
-        if self.executor in AWS:
+        if self.executor in ON_AWS:
             changes |= {"memory_mb": self.memory_mb}
         if self.executor == "lambda":
             changes |= {"hedging": self.backups}
@@ -90,8 +90,8 @@ def configurations(
         precisions: of which times are known.
     """
     sizes: Sequence[str | None] = [None] if whole is None else _sizes(whole)
-    on_aws = executor in AWS
-    executors = AWS if on_aws else (executor,)
+    on_aws = executor in ON_AWS
+    executors = ON_AWS if on_aws else (executor,)
     memories = MEMORIES_MB if on_aws else (request.memory_mb,)
     widths = AT_ONCE if on_aws else range(1, cores() + 1)
     for size, where, memory, at_once, precision in product(sizes, executors, memories, widths, precisions):
@@ -237,7 +237,7 @@ def all_choices(
     with suppress(CosmicError):
         runs, _ = past_runs(store, request.bucket)
     models: dict[tuple[str, str], StageModel] = {}
-    for where, precision in product(AWS if executor in AWS else (executor,), PRECISIONS[request.engine]):
+    for where, precision in product(ON_AWS if executor in ON_AWS else (executor,), PRECISIONS[request.engine]):
         changed = request.model_copy(update={"precision": precision})
         place = place_of(changed, where, None)
         weights = None if request.script is not None else find_weights(changed, store, galaxies)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from tasks.executors.lambda_limits import ACCOUNT_CONCURRENCY, MAX_PAYLOAD
+from tasks.executors.select import ON_AWS
 from tasks.planning.simulated_run import Configuration
 from tasks.planning.stages import StageModel
 
@@ -29,7 +30,7 @@ def checks(configuration: Configuration, model: StageModel, slowest_s: float, pa
         partitions: that all ranks read together.
     """
     place, largest = configuration.place, max(configuration.samples)
-    on_lambda = place.executor in {"lambda", "step-functions"}
+    on_lambda = place.executor in ON_AWS
     found = []
     if on_lambda:
         peak, given = model.peak_mb.at(largest) / _MB, place.memory_mb

@@ -16,6 +16,7 @@ from inference.runs.plan import assign, select_files, world_size_of
 from inference.storage.store import Store, StoredObject
 from tasks.executors.base import Executor, cores
 from tasks.executors.lambda_limits import ACCOUNT_CONCURRENCY
+from tasks.executors.select import ON_AWS
 from tasks.planning.fit import comparable, fit
 from tasks.planning.history import PastRun, past_runs
 from tasks.planning.prediction import FEWEST, MOST, RANKS_IN_ALL, RANKS_OF_ONE, Prediction, predict
@@ -30,7 +31,7 @@ from tasks.sweeps import machine
 
 def place_of(request: RunRequest, executor: str, workers: int | None) -> Place:
     """Where the ranks of a request would run; what AWS would say of the function is taken from the request."""
-    if executor in {"lambda", "step-functions"}:
+    if executor in ON_AWS:
         concurrency, processors = request.max_concurrency or ACCOUNT_CONCURRENCY, lambda_processors(request.memory_mb)
         environments = max(ACCOUNT_CONCURRENCY, concurrency)
     else:
@@ -42,7 +43,7 @@ def place_of(request: RunRequest, executor: str, workers: int | None) -> Place:
         executor=executor,
         concurrency=concurrency,
         environments=environments,
-        ramps=executor in {"lambda", "step-functions"},
+        ramps=executor in ON_AWS,
         memory_mb=request.memory_mb,
         processors=processors,
         timeout_s=request.rank_timeout,
@@ -211,7 +212,7 @@ def predict_request(
         runs, notes = past_runs(store, request.bucket, under=under)
     except CosmicError as error:
         notes.append(f"earlier runs cannot be read: {error}")
-    configuration = Configuration(request, place, samples, executor in {"lambda", "step-functions"})
+    configuration = Configuration(request, place, samples, executor in ON_AWS)
     kind, parameters = kind_of(request, store, executor, place, weights), parameters_of_model(request, weights)
     model, more = model_of(runs, kind, place, parameters=parameters, samples=samples)
     fewest = FEWEST if len(samples) <= RANKS_OF_ONE else 1

@@ -8,6 +8,7 @@ from inference.errors import BadInput
 from inference.runs.plan import select_files
 from inference.storage.store import Store
 from tasks.executors.base import cores
+from tasks.executors.select import ON_AWS
 from tasks.planning.planned_run import predict_request
 from tasks.reporting.formatting import usd
 
@@ -15,7 +16,6 @@ CENTS = 5.0  # that a probe may cost unless the user names another sum
 TURNS = 2  # runs of a probe: environments are cold in the first and warm in the second
 _RANKS_ON_AWS = 8
 _RANKS_A_WORKER = 2  # the first of a process is cold, the second warm
-_ON_AWS = ("lambda", "step-functions")
 
 
 @dataclass(frozen=True)
@@ -59,14 +59,14 @@ def probe_of(request: RunRequest, store_root: str, executor: str, workers: int |
             f"a probe reads partitions, and there are none under {request.data_bucket}/{request.data_prefix}:"
             " make them first (`cosmic partition`), or plan without --probe"
         )
-    wanted = _RANKS_ON_AWS if executor in _ON_AWS else _RANKS_A_WORKER * (cores() if workers is None else workers)
+    wanted = _RANKS_ON_AWS if executor in ON_AWS else _RANKS_A_WORKER * (cores() if workers is None else workers)
     ranks = min(wanted, len(select_files(listing, request)))
     changes = {"file_limit": ranks, "world_size": ranks, "partition": None, "max_cost": None}
     requests = tuple(
         request.model_copy(update=changes | {"result_path": f"{request.result_path}-probe-{turn}"})
         for turn in range(1, TURNS + 1)
     )
-    if executor not in _ON_AWS:
+    if executor not in ON_AWS:
         return Probe(requests, ranks, None)
     expected = predict_request(requests[0], store_root, executor, workers, listing)
     if expected.usd is None:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from inference.contract.run_request import RunRequest
 from inference.contract.validation import is_number
 from inference.errors import CosmicError
+from tasks.executors.select import EXECUTORS
 from tasks.planning.history import PastRun
 from tasks.planning.planned_run import model_of, parameters_of_model, place_of
 from tasks.planning.prediction import Range, predict
@@ -139,7 +140,7 @@ def _replayed(run: PastRun, before: Sequence[PastRun]) -> dict[str, Range]:
     except CosmicError:
         return {}
     executor, workers = str(document.get("executor")), document.get("workers")
-    if executor not in {"local", "lambda", "step-functions", "dask"}:
+    if executor not in EXECUTORS:
         return {}
     place = place_of(request, executor, workers if isinstance(workers, int) else None)
     model, _ = model_of(before, run.kind, place, parameters=parameters_of_model(request))

@@ -9,6 +9,7 @@ from statistics import fmean, median
 from inference.contract.run_request import RunRequest
 from inference.errors import BadInput, CosmicError
 from inference.storage.store import Store
+from tasks.executors.select import ON_AWS
 from tasks.planning.history import PastRun, past_runs
 from tasks.planning.planned_run import kind_of, model_of, parameters_of_model, place_of
 from tasks.planning.simulated_run import Configuration, events_of, simulate
@@ -53,7 +54,7 @@ def expect(sweep: Sweep, store_root: str) -> list[Expectation]:
 def _expectation(cell: PlannedCell, sweep: Sweep, store: Store, runs: Sequence[PastRun]) -> Expectation:
     request = RunRequest.read(cell.request_of(sweep.results, 1))
     place = place_of(request, cell.executor, sweep.workers_of(cell))
-    on_aws = cell.executor in {"lambda", "step-functions"}
+    on_aws = cell.executor in ON_AWS
     parameters = parameters_of_model(request)
     try:
         kind = kind_of(request, store, cell.executor, place)

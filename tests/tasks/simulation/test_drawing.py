@@ -6,18 +6,8 @@ import numpy as np
 import pytest
 
 from tasks.simulation.drawing import PIXEL, SIDE, render, seeing_ratios
-from tasks.simulation.population import Galaxy
 from tasks.simulation.survey import SEEING
-
-COMPACT_DISK = Galaxy(
-    redshift=0.2,
-    kind=2.0,
-    fluxes=np.array([10.0, 25.0, 40.0, 50.0, 60.0]),
-    radius=0.8,
-    axis_ratio=0.7,
-    angle=0.5,
-    offset=(0.2, -0.3),
-)
+from tests.tasks.simulation.test_survey import COMPACT_DISK
 
 
 def by_galsim(galaxy, seeing, pixel):
