@@ -214,12 +214,19 @@ def export_onnx(weights: Path, precision: str = "float32") -> Path:
         The graph (`inference.model.onnx_graph`) for "float32" or "int8"; weights inside.
 
     Raises:
-        BadCheckpoint: see `load`.
+        BadInput: nothing can be exported here: a function's package has no exporter.
+        BadCheckpoint: see `read_weights`.
         StoreError: the graph cannot be written.
     """
     graph = onnx_path(weights, precision)
     if not graph.exists():
-        from inference.model.onnx_graph import graph_of
+        try:
+            from inference.model.onnx_graph import graph_of
+        except ModuleNotFoundError:
+            raise BadInput(
+                f"graph: {weights.name} comes without its exported graph, and nothing can be exported here:"
+                " name it in the event (`cosmic run` exports and names it)"
+            ) from None
 
         config, tensors = read_weights(weights)
         data = graph_of(config, tensors, content_hash(weights), read_header(weights)[1], int8=precision == "int8")

@@ -18,10 +18,21 @@ PYTHON = "3.12"
 _WHEELS = {"x86_64": "manylinux2014_x86_64", "arm64": "manylinux2014_aarch64"}
 _LEFT_OUT = {"__pycache__", "tests", "test", "weights"}
 _TIME = (1980, 1, 1, 0, 0, 0)  # the same files give the same bytes
+# Modules of `inference` that a function with the libraries of requirements.txt never runs: they need torch or onnx, or
+# serve workers and flows. An image (Dockerfile) has all of `inference`: another that adds torch may be built upon it.
+NOT_IN_A_FUNCTION = {
+    "inference/engines/torch_engine.py",
+    "inference/model/astromae.py",
+    "inference/model/onnx_builder.py",
+    "inference/model/onnx_graph.py",
+    "inference/runs/finished.py",
+    "inference/storage/worker_pool.py",
+    "inference/worker.py",
+}
 
 
 def inference_files() -> Iterator[tuple[str, Path]]:
-    """The files of `inference` that a function needs, by their names in the zip; weights are staged by each run."""
+    """The files of `inference`, by their names in the zip; weights are staged by each run."""
     root = Path(str(files("inference")))
     for path in sorted(root.rglob("*.py")):
         yield f"inference/{path.relative_to(root).as_posix()}", path
@@ -30,11 +41,16 @@ def inference_files() -> Iterator[tuple[str, Path]]:
 def zip_package(libraries: Path | None) -> bytes:
     """A zip file of `inference` and a folder of libraries; the same content gives the same bytes.
 
+    Args:
+        libraries: those of requirements.txt, and of `inference` what runs with them; None is for the emulator, whose
+            functions have this environment's libraries, torch where it is installed, and all of `inference`.
+
     Raises:
         BadInput: it would be too large for Lambda.
     """
     found = dict(inference_files())
     if libraries is not None:
+        found = {name: path for name, path in found.items() if name not in NOT_IN_A_FUNCTION}
         found |= {path.relative_to(libraries).as_posix(): path for path in _wanted(libraries)}
     size = sum(path.stat().st_size for path in found.values()) / 2**20
     if size > LIMIT_MB:

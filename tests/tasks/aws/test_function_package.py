@@ -12,8 +12,9 @@ import pytest
 from inference.errors import BadInput
 from inference.model.checkpoint import content_hash
 from tasks.aws import function_package as package
-from tasks.aws.function_package import build, zip_package
+from tasks.aws.function_package import NOT_IN_A_FUNCTION, build, zip_package
 from tests.support.surveys import SIZES
+from tests.test_architecture import imported
 
 ROOT = Path(__file__).parents[3]
 PLACE = ROOT / "deployments" / "aws"
@@ -27,6 +28,28 @@ def test_the_package_holds_the_functions_code_and_no_weights():
     found = names(zip_package(None))
     assert {"inference/handler.py", "inference/state_machine.py", "inference/scripts/run_script.py"} <= found
     assert all(name.startswith("inference/") and name.endswith(".py") for name in found)
+
+
+def reached(entries):
+    """The files of `inference` that these entries import, directly or not, apart from those left out."""
+    found, todo = set(), list(entries)
+    while todo:
+        path = todo.pop()
+        if path in found | NOT_IN_A_FUNCTION or not (ROOT / path).exists():
+            continue
+        found.add(path)
+        for name in imported(path):
+            module = name.replace(".", "/")
+            todo += [f"{module}.py", f"{module.rpartition('/')[0]}.py"]
+    return found
+
+
+def test_package_leaves_out_what_no_function_imports(tmp_path):
+    entries = ["inference/handler.py", "inference/state_machine.py", "inference/messages/communicator.py"]
+    entries.append("inference/messages/for_scripts/fmi.py")  # a staged script imports these two by itself
+    found = {name for name in names(zip_package(tmp_path)) if not name.endswith("__init__.py")}
+    assert found == {name for name in reached(entries) if not name.endswith("__init__.py")}
+    assert all((ROOT / name).exists() for name in NOT_IN_A_FUNCTION)
 
 
 def test_the_same_code_is_the_same_bytes():
@@ -85,8 +108,7 @@ def brought_by(names):
 
 @pytest.mark.slow
 def test_package_with_the_required_libraries_alone_runs_a_rank(tmp_path, store):
-    (tmp_path / "function.zip").write_bytes(zip_package(None))
-    libraries = tmp_path / "libraries"
+    (tmp_path / "function.zip").write_bytes(zip_package(libraries := tmp_path / "libraries"))
     libraries.mkdir()
     for library in brought_by((PLACE / "requirements.txt").read_text().split()):
         for name in {file.parts[0] for file in library.files if file.parts[0] != ".."} - {"__pycache__"}:
@@ -110,12 +132,25 @@ def test_package_with_the_required_libraries_alone_runs_a_rank(tmp_path, store):
     }
     code = """
 import json, sys
+from pathlib import Path
 sys.path[:0] = sys.argv[1:3]
 from inference.handler import lambda_handler
 print(json.dumps(lambda_handler(json.loads(sys.argv[3]), None)))
 assert "torch" not in sys.modules
+Path(sys.argv[4]).unlink()
+for wrong in ({"graph": None}, {"graph": None, "engine": "torch"}):
+    try:
+        lambda_handler({**json.loads(sys.argv[3]), **wrong, "RESULT_PATH": "results/other"}, None)
+    except Exception as error:
+        print(type(error).__name__, error)
 """
-    alone = [sys.executable, "-I", "-S", "-c", code, tmp_path / "function.zip", libraries, json.dumps(event)]
+    alone = [sys.executable, "-I", "-S", "-c", code, tmp_path / "function.zip", libraries, json.dumps(event), graph]
     ended = subprocess.run(alone, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert ended.returncode == 0, ended.stderr
-    assert json.loads(ended.stdout)["samples"] == SIZES[0]
+    result, no_graph, no_torch = ended.stdout.splitlines()
+    assert json.loads(result)["samples"] == SIZES[0]
+    assert no_graph == (
+        "BadInput graph: tiny.safetensors comes without its exported graph, and nothing can be exported here:"
+        " name it in the event (`cosmic run` exports and names it)"
+    )
+    assert no_torch.startswith("BadInput engine torch needs torch, which is not installed")
