@@ -12,7 +12,7 @@ from typing import Any
 
 from inference.contract.rank_event import RankEvent
 from inference.contract.run_request import RunRequest
-from inference.contract.validation import shorten
+from inference.contract.validation import shorten, text_of
 from inference.errors import BadInput, RankFailed
 from inference.rank_results.as_written import collect, write_as_combined
 from inference.rank_results.gather import gather, write_combined
@@ -30,6 +30,7 @@ NO_GANG = (
     "messages: a state machine repeats its ranks one by one, and ranks that send messages run all at once: run them"
     " with the executor lambda, local or dask"
 )
+_BESIDE = {"run_id", "execution", "items"}  # what stands beside a request's keys
 _NAMED = 100  # ranks that a summary names one by one: a state's output ends at 256 KB
 _RUN_TIMEOUT_S = 3_600  # the machine's own default; the stack tells the function another one in RUN_TIMEOUT
 _SUMMARY_S = 300.0  # as long as the function may run
@@ -40,9 +41,11 @@ def initialize(event: object, context: Any) -> dict[str, Any]:
     """Plan a run and write down its rank events, as the list that the map reads.
 
     Args:
-        event: the run request; `run_id` beside it where a flow began the run already, and `items`, `s3` or `inline`,
-            where its map wants the list in that form (default ITEMS in the environment, else `s3`).
-        context: Lambda's; `aws_request_id` names the run where no flow did.
+        event: the run request; `run_id` beside it where a flow began the run already; `execution`, the machine's name
+            for itself, which names the run where no flow did, so that a call repeated after its answer was lost meets
+            its own lease; and `items`, `s3` or `inline`, where the map wants the list in that form (default ITEMS in
+            the environment, else `s3`).
+        context: Lambda's; `aws_request_id` names the run where nobody else does.
 
     Returns:
         `bucket` and `result_path` of the run, `items_bucket` and `items_key` of the list, how many `ranks` it holds,
@@ -57,7 +60,8 @@ def initialize(event: object, context: Any) -> dict[str, Any]:
     if not isinstance(event, Mapping):
         raise BadInput("the request must be a JSON object")
     form = checked_form(event.get("items") or os.environ.get("ITEMS") or "s3")
-    request = RunRequest.read({name: value for name, value in event.items() if name not in ("run_id", "items")})
+    execution = text_of(event, "execution", "")
+    request = RunRequest.read({name: value for name, value in event.items() if name not in _BESIDE})
     if request.messages is not None:
         raise BadInput(NO_GANG)
     store = _store()
@@ -70,7 +74,7 @@ def initialize(event: object, context: Any) -> dict[str, Any]:
         if run_id:
             held = _of_flow(store, request, run_id)
         else:
-            run_id = str(getattr(context, "aws_request_id", "") or "by hand")
+            run_id = execution or str(getattr(context, "aws_request_id", "") or "by hand")
             held = _by_hand(store, request, run_id, on_failure)
         start = start_run(store, request, workload, held[0])
         todo = [event.to_wire() for event in start.plan.events if event.rank not in start.resumed]

@@ -259,7 +259,7 @@ class Lease:
         lives = ", and longer while it lives" if entry.process else ""
         stopped = "" if entry.process else '; after an execution that was stopped, see docs/aws.md, "Which executor"'
         return (
-            f"{self.place} is held by run {shorten(entry.holder, 80)[1:-1]}{_machine(entry)}, for {left:.0f} s"
+            f"{self.place} is held by run {shorten(entry.holder, 160)[1:-1]}{_machine(entry)}, for {left:.0f} s"
             f" more{lives}; nothing was written: wait for it, or stop it{stopped}"
         )
 
@@ -331,7 +331,7 @@ class HeldLease:
                 last = Entry(0, self.lease.holder, LIFE_S, self.generation, process=this_process())
             if not self._is_ours(last):
                 raise LeaseHeldError(
-                    f"{self.lease.place} was taken over by run {sanitize_text(last.holder)[:80]}{_machine(last)},"
+                    f"{self.lease.place} was taken over by run {sanitize_text(last.holder)[:160]}{_machine(last)},"
                     " because this run did not renew its lease in time; that run goes on, and nothing is lost"
                 )
             if not changes and last.seconds == 0:

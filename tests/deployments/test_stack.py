@@ -144,6 +144,13 @@ def test_the_machine_is_initialize_a_distributed_map_and_summarize(machine):
     assert list(processor["States"]) == ["Model Inference"]
 
 
+def test_initialize_is_given_the_request_and_its_executions_name(machine):
+    merged = (
+        r"""States.JsonMerge($, States.StringToJson(States.Format('\{"execution":"{}"\}', $$.Execution.Id)), false)"""
+    )
+    assert machine["States"]["Initialize"]["Parameters"]["Payload.$"] == merged
+
+
 def test_map_that_fails_is_summarized_and_fails_with_its_own_error(machine):
     states = machine["States"]
     (caught,) = states["Map"]["Catch"]

@@ -202,6 +202,7 @@ class TestThroughTheStateMachine:
         ended = states.describe_execution(executionArn=arn)
         assert (ended["status"], ended["error"]) == ("FAILED", "States.ExceedToleratedFailureThreshold")
         assert len(store.read_json(BUCKET, f"{path}/combined_data.partial.json")) == 3
+        assert store.read_json(BUCKET, f"{path}/payload.json")["run_id"] == arn
         run_lease(store, BUCKET, path, "the next one").take(1)  # or it would be refused
 
     def test_missing_state_machine_is_refused_before_the_first_write(self):

@@ -131,6 +131,32 @@ def test_run_by_hand_holds_the_result_path_until_its_summary(root):
         pass
 
 
+EXECUTION = "arn:aws:states:us-east-1:123456789012:execution:cosmic-flows:3f6c1a52-7a0e-4b7c-9d38-0c7f6c1d2e4a"
+
+
+def test_initialize_repeated_after_a_lost_answer_meets_its_own_lease(root):
+    asked, store = request_of() | {"execution": EXECUTION}, Store(root)
+    lost = initialize(asked, LocalContext())
+    again = initialize(asked, LocalContext())
+    assert again == lost
+    for item in items_of(root, again):
+        lambda_handler(item, LocalContext())
+    assert summarize(again, LocalContext())["missing_ranks"] == []
+    assert read_json(root / BUCKET / "results" / "test" / "payload.json")["run_id"] == EXECUTION
+    run_lease(store, BUCKET, "results/test", "the next one").take(1)
+
+
+def test_initialize_of_another_execution_is_refused_by_name(root):
+    initialize(request_of() | {"execution": EXECUTION}, LocalContext())
+    with pytest.raises(LeaseHeldError, match=f"held by run {EXECUTION} "):
+        initialize(request_of() | {"execution": EXECUTION.replace("3f6c", "3f6d")}, LocalContext())
+
+
+def test_initialize_refuses_an_execution_that_is_no_text(root):
+    with pytest.raises(BadInput, match="execution must be text"):
+        initialize(request_of() | {"execution": {"Id": EXECUTION}}, LocalContext())
+
+
 def test_summary_after_its_flow_died_leaves_the_result_path_free(root, results):
     store, request = Store(root), RunRequest.read(request_of())
     with run_leases(store, request, "flow-run-1"):
