@@ -1,6 +1,7 @@
 """A Dask scheduler with many worker slots on few cores, for ranks that only wait: workers share processes."""
 
 import asyncio
+import os
 import subprocess
 import sys
 import time
@@ -26,7 +27,8 @@ def slots(number: int) -> Iterator[str]:
 
 @contextmanager
 def _process(command: list[str]) -> Iterator[Any]:
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    quiet = os.environ | {"DASK_LOGGING__DISTRIBUTED": "warning"}  # each worker has a dozen lines to say of itself
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=quiet)
     try:
         yield process
     finally:
