@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from prefect import Flow
 
 PATIENCE_S = 120.0  # for a server that is too busy to answer
+_START_S = 8.0  # for one that is still starting: nobody listens at its port yet
 _TIMEOUT_S = 10.0
 _PAUSE_S = 2.0
 _BUSY = {408, 429, 502, 503, 504}
@@ -208,11 +209,12 @@ def is_busy(error: "HTTPError") -> bool:
 
 
 class _Patience:
-    """Pauses between attempts, until two minutes are over."""
+    """Pauses between attempts, until the time is over."""
 
-    def __init__(self, message: str) -> None:
+    def __init__(self, message: str, seconds: float = PATIENCE_S, pause_s: float = _PAUSE_S) -> None:
         self._message = message
-        self._end = time.monotonic() + PATIENCE_S
+        self._end = time.monotonic() + seconds
+        self._pause_s = pause_s
 
     def wait(self) -> bool:
         """Pause and return True, or return False at once when the time is over."""
@@ -221,7 +223,7 @@ class _Patience:
         if self._message:
             say(f"{self._message[:1].upper()}{self._message[1:]}", "dim", stderr=True)
         self._message = ""
-        time.sleep(_PAUSE_S * random.uniform(0.5, 1.5))  # noqa: S311 - so that many runs do not ask at once
+        time.sleep(self._pause_s * random.uniform(0.5, 1.5))  # noqa: S311 - so that many runs do not ask at once
         return True
 
 
@@ -233,6 +235,7 @@ def _wait_for(url: str) -> None:
 
     server = f"the Prefect server at {sanitize_text(url)} (PREFECT_API_URL)"
     patience = _Patience(f"{server} is busy: waiting for it")
+    starting = _Patience(f"{server} does not answer: it may be starting, waiting {_START_S:g} s for it", _START_S, 0.5)
     while True:
         try:
             with (
@@ -242,6 +245,8 @@ def _wait_for(url: str) -> None:
                 client.read_flows(limit=1)
             return
         except httpx.HTTPError as error:
+            if _nobody_listens(error, url) and starting.wait():
+                continue
             if not is_busy(error):
                 raise BadInput(_refusal(server, url, error)) from None
             reason = str(error) or type(error).__name__
@@ -261,15 +266,28 @@ def _refusal(server: str, url: str, error: "HTTPError") -> str:
             way_on = "set PREFECT_API_AUTH_STRING to user:password, or PREFECT_API_KEY to a key of Prefect Cloud"
             return f"{server} refuses the credentials ({status}): {way_on}"
         return f"{server} answers {status}: the address of a server of one's own ends in /api"
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, ssl.SSLError):
-            way_on = "name the file of your CA's certificates in PREFECT_API_SSL_CERT_FILE"
-            return f"{server} has a certificate that is not trusted ({cause.reason}): {way_on}"
-        cause = cause.__cause__ or cause.__context__
-    scheme = urlsplit(url).scheme
-    proxy = urllib.request.getproxies().get(scheme)
-    if proxy and not urllib.request.proxy_bypass(urlsplit(url).hostname or ""):
-        way_on = f"check {scheme.upper()}_PROXY and NO_PROXY"
+    if (untrusted := next((each for each in _causes(error) if isinstance(each, ssl.SSLError)), None)) is not None:
+        way_on = "name the file of your CA's certificates in PREFECT_API_SSL_CERT_FILE"
+        return f"{server} has a certificate that is not trusted ({untrusted.reason}): {way_on}"
+    if proxy := _proxy_to(url):
+        way_on = f"check {urlsplit(url).scheme.upper()}_PROXY and NO_PROXY"
         return f"{server} cannot be reached through the proxy {sanitize_text(proxy)} ({error}): {way_on}"
     return f"{server} cannot be reached ({error}): start it, or unset the variable"
+
+
+def _nobody_listens(error: BaseException, url: str) -> bool:
+    """Whether the server's own port refuses connections, as that of a starting server does."""
+    return any(isinstance(each, ConnectionRefusedError) for each in _causes(error)) and not _proxy_to(url)
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__ or cause.__context__
+
+
+def _proxy_to(url: str) -> str | None:
+    """The proxy that the environment names for an address, if there is one."""
+    proxy = urllib.request.getproxies().get(urlsplit(url).scheme)
+    return None if urllib.request.proxy_bypass(urlsplit(url).hostname or "") else proxy
