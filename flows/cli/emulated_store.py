@@ -84,21 +84,22 @@ def objects_on_s3() -> Objects:
     }
 
 
-def keep(before: Objects, folder: Path) -> int:
-    """Copy what was made or changed since into a local store; what cannot be copied keeps nothing else back.
+def written_since(before: Objects) -> list[tuple[str, str]]:
+    """Bucket and key of each object that was made or changed since."""
+    return [each for each, etag in objects_on_s3().items() if before.get(each) != etag]
+
+
+def keep(made: Sequence[tuple[str, str]], folder: Path) -> None:
+    """Copy objects into a local store; what cannot be copied keeps nothing else back.
 
     Args:
-        before: the objects that were there before.
+        made: bucket and key of each.
         folder: the local store.
-
-    Returns:
-        How many objects were copied.
 
     Raises:
         StoreError: some could not be copied; all others were.
     """
     source, target = Store(S3_ROOT), Store(folder)
-    made = [each for each, etag in objects_on_s3().items() if before.get(each) != etag]
     left: list[str] = []
     with bar("keeping", len(made)) as show:
         for done, (bucket, key) in enumerate(made, 1):
@@ -113,7 +114,6 @@ def keep(before: Objects, folder: Path) -> int:
         raise StoreError(
             f"--keep: {len(left):,} of {len(made):,} objects could not be kept in {folder}, the first because {left[0]}"
         )
-    return len(made)
 
 
 def _is_copied(key: str) -> bool:

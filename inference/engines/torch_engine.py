@@ -4,13 +4,9 @@ A batch goes to the device in parts. While one is computed the next is copied, f
 itself (pinned) and on a stream of its own; redshifts come back the same way. The host waits once a batch.
 """
 
-import os
 import warnings
 from pathlib import Path
 from typing import Any
-
-# Read once, when torch is loaded: its threads, too, would spin (with a busy neighbour, 4 to 13 times slower).
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import numpy as np
 import torch

@@ -7,7 +7,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from flows.cli.emulated_store import buckets_of, keep, needed, objects_on_s3, upload
+from flows.cli.emulated_store import Objects, buckets_of, keep, needed, objects_on_s3, upload, written_since
 from flows.cli.terminal import say
 from flows.cli.termination import Terminated, terminated_like_interrupted
 from inference.contract.counted import counted
@@ -60,12 +60,25 @@ def main(args: argparse.Namespace) -> int:
         say(f"AWS emulator at {endpoint}, stack deployed{uploaded}", "dim", stderr=True)
         if left := sorted(set(there) - set(buckets)):
             say(f"The command names no other bucket, so these stayed behind: {', '.join(left)}", "dim", stderr=True)
-        before = objects_on_s3() if args.keep is not None else {}
+        before = objects_on_s3()
         code = _run(command)
-        if args.keep is not None:
-            kept = counted(keep(before, args.keep), "object")
-            say(f"Kept in {args.keep}: {kept} that the command wrote", "dim", stderr=True)
+        _end(before, args.keep)
         return code
+
+
+def _end(before: Objects, kept: Path | None) -> None:
+    """Keep what the command wrote, and say where it is: its own last lines name places on an S3 that ends now."""
+    made = written_since(before)
+    objects = f"{counted(len(made), 'object')} that the command wrote"
+    if kept is None:
+        if made:
+            say(f"Gone with the emulator: {objects}; --keep FOLDER keeps them", "dim", stderr=True)
+        return
+    keep(made, kept)
+    say(f"Kept in {kept}: {objects}", "dim", stderr=True)
+    for bucket, key in made:
+        if key.endswith("/report.html"):
+            say(f"report: {(kept / bucket / key).resolve()}", stderr=True)
 
 
 def _run(command: list[str]) -> int:

@@ -54,7 +54,8 @@ keys = [stored.key for stored in Store("s3://").list("cosmicai-test", "survey")]
 machine = client("stepfunctions").list_state_machines()["stateMachines"][0]["name"]
 state = client("lambda").get_function_configuration(FunctionName="cosmic-executor")["State"]
 print(json.dumps([keys, machine, state]))
-Store("s3://").write("cosmicai-test", "results/first/0.json", b"{}")
+for name in ("0.json", "report.html"):
+    Store("s3://").write("cosmicai-test", f"results/first/{name}", b"{}")
 sys.exit(7)
 """
     folders = ["--with", tmp_path / "store", "--keep", tmp_path / "kept"]
@@ -64,10 +65,25 @@ sys.exit(7)
     survey = [f"survey/{number}.pt" for number in (1, 2, 3, 4)]
     assert json.loads(ended.stdout) == [survey, "cosmic-flows", "Active"]
     assert "stayed behind: cosmicai-other" in ended.stderr
-    kept = [path for path in (tmp_path / "kept").rglob("*") if path.is_file()]
-    assert kept == [tmp_path / "kept" / "cosmicai-test" / "results" / "first" / "0.json"]
+    folder = tmp_path / "kept" / "cosmicai-test" / "results" / "first"
+    kept = sorted(path for path in (tmp_path / "kept").rglob("*") if path.is_file())
+    assert kept == [folder / "0.json", folder / "report.html"]
+    assert f"report: {folder}/report.html" in "".join(ended.stderr.split("\n"))
     assert gone(marker)
     assert list((tmp_path / "tmp").iterdir()) == []
+
+
+def test_what_goes_with_the_emulator_is_told_with_the_way_to_keep_it():
+    code = """
+from tasks.aws.session import client
+client("s3").create_bucket(Bucket="cosmicai-own")
+client("s3").put_object(Bucket="cosmicai-own", Key="a", Body=b"")
+"""
+    ended = subprocess.run(
+        [COSMIC, "emulate", "--", sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    told = "Gone with the emulator: 1 object that the command wrote; --keep FOLDER keeps them"
+    assert told in " ".join(ended.stderr.split())
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
