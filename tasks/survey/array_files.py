@@ -11,12 +11,12 @@ import numpy as np
 import pandas as pd
 
 from inference.contract.json_text import parse_json
-from inference.contract.sample import BAND_NAMES
 from inference.contract.survey_facts import SurveyFacts
 from inference.contract.tensor_layout import check_apart, count_elements
 from inference.errors import BadInput, BadPartition
 from inference.partitions.partition import Partition, open_partition
 from inference.partitions.safetensors_file import read_facts
+from tasks.survey.band_names import split_bands
 from tasks.survey.columns import ColumnOptions
 from tasks.survey.cutouts import PixelOptions
 from tasks.survey.fits_images import band_of
@@ -55,7 +55,7 @@ def open_galaxies(
     wrong = [role for role in given if role not in ROLES]
     if wrong:
         raise BadInput(f"--map knows images, magnitudes and redshifts, not {wrong[0]!r:.40}")
-    bands = None if pixels.bands is None else list(pixels.bands.replace(",", "").replace(" ", ""))
+    bands = None if pixels.bands is None else split_bands(pixels.bands)
     partition: Partition | None = None
     try:
         partition = open_partition(path, str(path))
@@ -83,7 +83,7 @@ def check_scale(galaxies: Galaxies, pixels: PixelOptions) -> None:
     scale = None if galaxies.facts is None else galaxies.facts.pixel_scale
     if scale is not None and not same_scale(scale, pixels.scale):
         raise BadInput(
-            f"{galaxies.name} has pixels of {scale:.4g} arcseconds and the model's are {pixels.scale:.4g}: resample"
+            f"{galaxies.name} has pixels of {scale:.4g} arcseconds and {pixels.whose} are {pixels.scale:.4g}: resample"
             f" the images, or say --scale {scale:.4g} for a model that was trained on such pixels"
         )
 
@@ -99,20 +99,23 @@ def _plain(path: Path, partition: Partition, pixels: PixelOptions, bands: list[s
     """A partition, or a survey of its form."""
     stated = partition.facts or SurveyFacts()
     factor, unit = _unit(path, pixels, stated.pixel_unit)
-    own = None
-    if stated.bands is not None and sorted(stated.bands) == sorted(BAND_NAMES):
-        own = order_of(str(path), stated.bands)
-    order = own if bands is None else order_of(str(path), bands)
-    facts = _facts(stated, pixels, bands=stated.bands if order is None else BAND_NAMES, unit=unit)
+    own, wanted = None, pixels.wanted
+    if stated.bands is not None and (pixels.take is not None or sorted(stated.bands) == sorted(wanted)):
+        own = order_of(str(path), stated.bands, wanted)
+    order = own if bands is None else order_of(str(path), bands, wanted)
+    facts = _facts(stated, pixels, bands=stated.bands if order is None else wanted, unit=unit)
+    there, side, _ = partition.image_shape
+    as_they_are = tuple(range(there))
+    side = side if pixels.side is None else pixels.side
     return Galaxies(
         str(path),
         partition.images,
         partition.magnitudes,
         partition.redshifts,
-        order=order or tuple(range(partition.images.shape[1])),
-        magnitude_order=own or tuple(range(partition.images.shape[1])),
+        order=order or as_they_are,
+        magnitude_order=own or as_they_are,
         factor=factor,
-        shape=partition.image_shape,
+        shape=(len(order or as_they_are), side, side),
         facts=facts,
         release=partition.release_pages,
     )
@@ -170,16 +173,18 @@ def _other(
     facts = facts or SurveyFacts()
     stated_bands = stated.get("bands", facts.bands)
     if bands is None and stated_bands is not None:
-        bands = [band_of({"BAND": band}) or band for band in stated_bands]
+        bands = [band_of({"BAND": band}, pixels.wanted) or band for band in stated_bands]
     factor, unit = _unit(path, pixels, stated.get("unit") or facts.pixel_unit)
     notes: list[str] = []
     if is_table:
-        found, notes = _with_columns(path, found, mapping, columns, None)
+        found, notes = _with_columns(path, found, mapping, columns, None, pixels.wanted)
     else:
-        found, notes = _with_columns(path, found, mapping, columns, _columns_of(found))
-    galaxies = assemble(str(path), found, mapping, bands, factor)
+        found, notes = _with_columns(path, found, mapping, columns, _columns_of(found), pixels.wanted)
+    wanted, side = pixels.wanted, pixels.wanted_side
+    galaxies = assemble(str(path), found, mapping, bands, factor, wanted=wanted, side=side)
     facts = replace(facts, pixel_scale=stated.get("scale", facts.pixel_scale))
-    facts_now = _facts(facts, pixels, None if bands is None else BAND_NAMES, unit)
+    known = bands is not None or pixels.take is not None
+    facts_now = _facts(facts, pixels, wanted if known else None, unit)
     return replace(galaxies, notes=(*galaxies.notes, *notes), facts=facts_now)
 
 
@@ -191,7 +196,12 @@ def _columns_of(found: Mapping[str, Values]) -> TableFile:
 
 
 def _with_columns(
-    path: Path, found: dict[str, Values], mapping: _Mapping, columns: ColumnOptions, table: TableFile | None
+    path: Path,
+    found: dict[str, Values],
+    mapping: _Mapping,
+    columns: ColumnOptions,
+    table: TableFile | None,
+    bands: tuple[str, ...],
 ) -> tuple[dict[str, Values], list[str]]:
     """Magnitudes and redshifts from columns beside the images, where no array holds them.
 
@@ -201,11 +211,12 @@ def _with_columns(
         mapping: names that somebody gave.
         columns: names of columns.
         table: the columns; None reads them from the file.
+        bands: of the magnitudes.
     """
     lacking = [role for role in ("magnitudes", "redshifts") if role not in mapping and not _has(role, found)]
     if not lacking or (table is not None and "magnitudes" not in lacking):
         return found, []
-    reader = TableReader(str(path), table or read_table_file(path, columns.hdu))
+    reader = TableReader(str(path), table or read_table_file(path, columns.hdu), bands)
     if "magnitudes" in lacking:
         try:
             found["magnitudes"] = reader.magnitudes(columns.magnitudes)

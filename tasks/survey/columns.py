@@ -7,8 +7,8 @@ names both and the option that decides. What was taken, and what else was there,
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from inference.contract.sample import BAND_NAMES as BANDS
 from inference.errors import BadInput
+from tasks.survey.band_names import USUAL, how_many
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ PREDICTION = Wanted(
         *("z_mean", "zmean", "z_b", "zb", "z_peak", "z_a", "z_ml", "zpdf", "ez_z_phot", "lp_zBEST"),
     ),
 )
-# The five magnitudes are called all alike; the first pattern of which all five are there counts.
+# The magnitudes are called all alike; the first pattern of which all bands are there counts.
 MAGNITUDES = (
     *("mag_{}", "{}_mag", "dered_{}", "dered_mag_{}", "modelMag_{}", "cModelMag_{}", "psfMag_{}", "petroMag_{}"),
     *("fiberMag_{}", "deVMag_{}", "expMag_{}", "mag_model_{}", "mag_cmodel_{}", "mag_{}_dered", "gaap_mag_{}"),
@@ -107,7 +107,7 @@ class ColumnOptions:
     """Names of columns that somebody gave; None looks for the customary ones.
 
     Attributes:
-        magnitudes: five, or one of five or seven values a row.
+        magnitudes: one a band, or one of as many values a row (of u g r i z, also with FUV NUV before them).
         hdu: which table of the file: an HDU of FITS by number or name, a group of HDF5.
     """
 
@@ -132,6 +132,7 @@ class Resolver:
 
     Args:
         same: whether two columns hold the same values, so that no choice between them is needed.
+        bands: those whose magnitudes are looked for.
     """
 
     table: str
@@ -139,6 +140,7 @@ class Resolver:
     same: Callable[[str, str], bool] = lambda one, other: False
     used: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    bands: tuple[str, ...] = USUAL
 
     def find(self, wanted: Wanted, asked: str | None = None) -> str | None:
         """The column that is wanted; None where there is none under a customary name.
@@ -199,10 +201,10 @@ class Resolver:
         return self._noted(found, REDSHIFT)
 
     def magnitudes(self, asked: Sequence[str] | None = None) -> tuple[list[str], str | None]:
-        """The five columns of magnitudes, u g r i z; or of fluxes, and the unit that they are taken to have.
+        """The columns of magnitudes, one a band; or of fluxes, and the unit that they are taken to have.
 
         Args:
-            asked: five names, or the one of a column of five or seven values a row.
+            asked: a name a band, or the one of a column of several values a row.
 
         Raises:
             BadInput: they are not all there, or two candidates differ.
@@ -210,16 +212,17 @@ class Resolver:
         if asked is not None:
             vector = self._vector(asked[0]) if len(asked) == 1 else None
             found = vector or [self.named(name, "--magnitudes") for name in asked]
-            if len(found) != len(BANDS):
+            if len(found) != len(self.bands):
                 raise BadInput(
-                    f"--magnitudes must name five columns, in the order u,g,r,i,z, not {','.join(asked)!r:.80}"
+                    f"--magnitudes must name {how_many(self.bands)} columns, in the order {','.join(self.bands)},"
+                    f" not {','.join(asked)!r:.80}"
                 )
             return self._use_bands(found), None
-        sets = [*map(self._five, MAGNITUDES), *map(self._vector, VECTORS)]
+        sets = [*map(self._each_band, MAGNITUDES), *map(self._vector, VECTORS)]
         magnitudes = [columns for columns in sets if columns]
         units = dict.fromkeys(FLUX_VECTORS, "nanomaggy") | FLUXES
         found_fluxes = {
-            name: self._five(name) if "{}" in name else self._vector(name) for name in (*FLUXES, *FLUX_VECTORS)
+            name: self._each_band(name) if "{}" in name else self._vector(name) for name in (*FLUXES, *FLUX_VECTORS)
         }
         fluxes = [columns for columns in found_fluxes.values() if columns]
         if not magnitudes and not fluxes:
@@ -257,9 +260,9 @@ class Resolver:
             return [name]
         return [other for other in self.names if other.lower() == name.lower()]
 
-    def _five(self, pattern: str) -> list[str] | None:
-        """The five columns of a pattern, all in one spelling."""
-        exact = [pattern.format(band) for band in BANDS]
+    def _each_band(self, pattern: str) -> list[str] | None:
+        """The columns of a pattern, all in one spelling."""
+        exact = [pattern.format(band) for band in self.bands]
         if all(name in self.names for name in exact):
             return exact
         before, after = pattern.lower().split("{}")
@@ -267,11 +270,11 @@ class Resolver:
         for name in self.names:
             folded = name.lower()
             band = folded[len(before) : len(folded) - len(after)]
-            if len(band) == 1 and band in BANDS and folded == before + band + after:
-                letter = name[len(before)]
-                way = (name[: len(before)], name[len(before) + 1 :], letter.isupper())
+            if band in self.bands and folded == before + band + after:
+                end = len(before) + len(band)
+                way = (name[: len(before)], name[end:], name[len(before) : end].isupper())
                 spellings.setdefault(way, {})[band] = name
-        whole = [[found[band] for band in BANDS] for found in spellings.values() if len(found) == len(BANDS)]
+        whole = [[found[band] for band in self.bands] for found in spellings.values() if len(found) == len(self.bands)]
         if len(whole) > 1:
             raise BadInput(
                 f"{self.table} has {' and '.join(map(_range, whole))}, each of which could be the magnitudes:"
@@ -280,33 +283,34 @@ class Resolver:
         if whole:
             return whole[0]
         # Each band in a spelling of its own; a bare letter's case distinguishes a magnitude from a redshift.
-        bands = {band: [found[band] for found in spellings.values() if band in found] for band in BANDS}
-        return (
-            [bands[band][0] for band in BANDS] if pattern != "{}" and all(len(b) == 1 for b in bands.values()) else None
-        )
+        bands = {band: [found[band] for found in spellings.values() if band in found] for band in self.bands}
+        alone = pattern != "{}" and all(len(spelled) == 1 for spelled in bands.values())
+        return [bands[band][0] for band in self.bands] if alone else None
 
     def _vector(self, name: str) -> list[str] | None:
-        """The five columns of a vector column."""
+        """The columns of a vector column: of u g r i z those that are wanted, or as many as there are bands."""
         places = sorted(other for other in self.names if other.lower().startswith(f"{name.lower()}["))
         stems = sorted({other.rpartition("[")[0] for other in places})
-        if not stems or len(places) not in _PLACES:
-            return None
-        first = _PLACES[len(places)]
-        return [f"{stems[0]}[{first + number}]" for number in range(len(BANDS))]
+        if stems and len(places) in _PLACES and set(self.bands) <= set(USUAL):
+            first = _PLACES[len(places)]
+            return [f"{stems[0]}[{first + USUAL.index(band)}]" for band in self.bands]
+        return [f"{stems[0]}[{number}]" for number in range(len(places))] if len(places) == len(self.bands) else None
 
     def _no_magnitudes(self) -> str:
+        wanted = " ".join(self.bands)
         for pattern in MAGNITUDES[:-1]:
-            there = [band for band in BANDS if self._spelled(pattern.format(band))]
+            there = [band for band in self.bands if self._spelled(pattern.format(band))]
             if there:
-                lacking = " ".join(band for band in BANDS if band not in there)
+                lacking = " ".join(band for band in self.bands if band not in there)
                 return (
                     f"{self.table} has magnitudes in {' '.join(there)} ({pattern.format(there[0])}, ...) and none in"
-                    f" {lacking}: the model takes u g r i z; name five columns with --magnitudes"
+                    f" {lacking}: the model takes {wanted}; name {how_many(self.bands)} columns with --magnitudes, or"
+                    f" say --take {','.join(there)} for a model of those bands"
                 )
-        return f"{self.table} has no columns for the magnitudes in u g r i z: name them with --magnitudes; {self.has()}"
+        return f"{self.table} has no columns for the magnitudes in {wanted}: name them with --magnitudes; {self.has()}"
 
     def _use_bands(self, columns: list[str]) -> list[str]:
-        for band, name in zip(BANDS, columns, strict=True):
+        for band, name in zip(self.bands, columns, strict=True):
             self._use(f"{band} magnitude", name)
         return columns
 

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pandas as pd
 
-from inference.contract.sample import BAND_NAMES as BANDS
 from inference.errors import BadInput
+from tasks.survey.band_names import USUAL
 from tasks.survey.columns import Resolver
 from tasks.survey.table_file import as_text
 
 IMAGES = (".fits.gz", ".fits.fz", ".fits", ".fit", ".fts")  # in any case
 _CUTOUTS = ("cutout", "cutout_file", "image", "file", "filename", "path")
 _BAND_CUTOUTS = ("cutout_{}", "image_{}", "file_{}")
-_BAND_FORMS = tuple(product(("{name}{joint}{band}", "{band}{joint}{name}"), (BANDS, BANDS.upper())))
+_BAND_FORMS = ("{name}{joint}{band}", "{band}{joint}{name}")
 # What folders and extensions are called whose pixels are not the sky's light.
 NOT_SCIENCE = re.compile(
     r"(?:^|[^a-z])(?:psfs?|masks?|weights?|wht|wts?|var|vars|variances?|invvars?|inverse_?variances?|ivars?|errs?|errors?"
@@ -33,26 +33,27 @@ def is_science(name: str) -> bool:
     return NOT_SCIENCE.search(name.lower()) is None
 
 
-def band_in(name: str) -> str | None:
-    """The one band of u g r i z that stands in a name as a word of its own.
+def band_in(name: str, bands: Iterable[str] = USUAL) -> str | None:
+    """The one of the bands that stands in a name as a word of its own.
 
     >>> band_in("sdss_g"), band_in("r DECam SDSS c0002"), band_in("gri"), band_in("Ks")
     ('g', 'r', None, None)
     """
-    found = set(re.split(r"[^a-z0-9]+", name.lower())) & set(BANDS)
+    found = set(re.split(r"[^a-z0-9]+", name.lower())) & set(bands)
     return found.pop() if len(found) == 1 else None
 
 
 def find_cutouts(table: pd.DataFrame, columns: Resolver, folder: Path, ids: Sequence[str]) -> list[tuple[Path, ...]]:
-    """The files of each object: one, five in the order u g r i z, or none.
+    """The files of each object: one, one a band in the order of `columns.bands`, or none.
 
     Raises:
         BadInput: two files are called as one object, and nothing tells which is the image.
     """
+    bands = columns.bands
     names = {str(name).lower(): str(name) for name in table.columns}
     for pattern in _BAND_CUTOUTS:
-        if all(pattern.format(band) in names for band in BANDS):
-            found = [names[pattern.format(band)] for band in BANDS]
+        if all(pattern.format(band) in names for band in bands):
+            found = [names[pattern.format(band)] for band in bands]
             columns.used["cut-outs"] = ", ".join(found)
             parts = [[as_text(value) for value in table[column]] for column in found]
             return [tuple(folder / word for word in words) if all(words) else () for words in zip(*parts, strict=True)]
@@ -62,7 +63,7 @@ def find_cutouts(table: pd.DataFrame, columns: Resolver, folder: Path, ids: Sequ
         return [(folder / word,) if word else () for word in map(as_text, table[one])]
     columns.used["cut-outs"] = f"files of {folder} that are called as the object id"
     there = _by_stem(path for path in sorted(folder.rglob("*")) if path.name.lower().endswith(IMAGES))
-    return [_named(there, folder, name) for name in ids]
+    return [_named(there, folder, name, bands) for name in ids]
 
 
 def _by_stem(paths: Iterable[Path]) -> dict[str, list[Path]]:
@@ -73,17 +74,17 @@ def _by_stem(paths: Iterable[Path]) -> dict[str, list[Path]]:
     return there
 
 
-def _named(there: dict[str, list[Path]], folder: Path, name: str) -> tuple[Path, ...]:
+def _named(there: dict[str, list[Path]], folder: Path, name: str, bands: Sequence[str]) -> tuple[Path, ...]:
     same = there.get(name, [])
-    folders = {band: [path for path in same if band_in(path.parent.name) == band] for band in BANDS}
-    if len(same) >= len(BANDS) and all(folders.values()):  # `g/NAME.fits`, `r/NAME.fits`, ...
+    folders = {band: [path for path in same if band_in(path.parent.name, bands) == band] for band in bands}
+    if len(same) >= len(bands) and all(folders.values()):  # `g/NAME.fits`, `r/NAME.fits`, ...
         found = [_only(paths, folder, name) for paths in folders.values()]
         return tuple(path for path in found if path is not None)
     whole = _only(same, folder, name)
     if whole is not None:
         return (whole,)
-    for joint, (form, bands) in product("_-.", _BAND_FORMS):
-        stems = [form.format(name=name, joint=joint, band=band) for band in bands]
+    for joint, form, spelled in product("_-.", _BAND_FORMS, (str.lower, str.upper)):
+        stems = [form.format(name=name, joint=joint, band=spelled(band)) for band in bands]
         parts = [_only(there.get(stem, []), folder, name) for stem in stems]
         some = next((part for part in parts if part is not None), None)
         if some is not None:  # a band that is missing is named when it is read

@@ -1,7 +1,7 @@
-"""A galaxy's cut-out from FITS files, as the model takes it: five bands, 32 x 32 pixels, nanomaggies.
+"""A galaxy's cut-out from FITS files, as a model takes it: its bands, so many pixels a side, nanomaggies.
 
-An object is one file (a cube of five planes, or five image extensions) or five, one a band. Larger images are cropped
-about their centre, as the published set was (contract, "Data").
+An object is one file (a cube of a plane a band, or as many image extensions) or a file a band. Larger images are
+cropped about their centre, as the published set was (contract, "Data"): to u g r i z in 32 x 32 unless told otherwise.
 """
 
 from collections.abc import Sequence
@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from inference.contract.plausible import PIXEL
-from inference.contract.sample import BAND_NAMES as BANDS
 from inference.contract.sample import IMAGE_SHAPE
 from inference.errors import BadInput
+from tasks.survey.band_names import USUAL, how_many
 from tasks.survey.blank_bands import find_blank_bands
 from tasks.survey.fits_images import (
     band_of,
@@ -42,6 +42,9 @@ class PixelOptions:
         ext: name or number of the image in its file.
         scale: arcseconds a pixel of what the model was trained on.
         take_blank: take images with a band that holds nothing.
+        take: the bands of the galaxies that come out, in order; None for u g r i z.
+        side: pixels a side of their cut-outs; None for 32.
+        model: the file that said the scale, for messages.
     """
 
     unit: str | None = None
@@ -49,6 +52,26 @@ class PixelOptions:
     ext: str | None = None
     scale: float = SCALE
     take_blank: bool = False
+    take: Sequence[str] | None = None
+    side: int | None = None
+    model: str | None = None
+
+    @property
+    def wanted(self) -> tuple[str, ...]:
+        """The bands that come out."""
+        return USUAL if self.take is None else tuple(self.take)
+
+    @property
+    def whose(self) -> str:
+        """Whose pixels `scale` is, as the words go before "are"."""
+        if self.model is not None:
+            return f"those of {self.model}"
+        return "the demo model's" if self.scale == SCALE else "the model's"
+
+    @property
+    def wanted_side(self) -> int:
+        """Pixels a side that come out."""
+        return SIDE if self.side is None else self.side
 
 
 @dataclass(frozen=True)
@@ -83,9 +106,9 @@ def read_cutouts(chunk: Chunk, options: PixelOptions) -> Cutouts:
         try:
             image, sky = read_cutout(paths, options)
             known = (float(place[0]), float(place[1])) if np.isfinite(place).all() else None
-            wrong = mismatch(sky, options.scale, known, SIDE)
+            wrong = mismatch(sky, options.scale, known, options.wanted_side, options.whose)
             if wrong is None and not options.take_blank:
-                blank = find_blank_bands(image[None]).get(0)
+                blank = find_blank_bands(image[None], options.wanted).get(0)
                 wrong = None if blank is None else f"{blank} (--take-blank takes it)"
             if wrong is not None:
                 raise BadInput(f"{paths[0]}: {wrong}")
@@ -95,7 +118,8 @@ def read_cutouts(chunk: Chunk, options: PixelOptions) -> Cutouts:
             without_bands += not sky.names_bands
         except BadInput as error:
             faults.append((row, str(error)))
-    stacked = np.stack(images) if images else np.empty((0, *IMAGE_SHAPE), np.float32)
+    shape = (len(options.wanted), options.wanted_side, options.wanted_side)
+    stacked = np.stack(images) if images else np.empty((0, *shape), np.float32)
     return Cutouts(rows, stacked, faults, without_scale, without_bands)
 
 
@@ -103,20 +127,21 @@ def read_cutout(paths: Sequence[Path], options: PixelOptions) -> tuple[np.ndarra
     """Read one object.
 
     Args:
-        paths: one file, or five in the order u g r i z.
+        paths: one file, or one a band in the order of `options.wanted`.
         options: what is known of the images.
 
     Returns:
-        (5, 32, 32), float32, nanomaggies; and where on the sky it says that it lies.
+        (bands, side, side), float32, nanomaggies; and where on the sky it says that it lies.
 
     Raises:
         BadInput: naming the file: unreadable, no image or several, a band is missing, another shape, an unknown unit,
             bands that contradict each other, a pixel that is not plausible.
     """
+    wanted = options.wanted
     if len(paths) == 1:
         image, skies = _one_file(paths[0], options)
     else:
-        read = [_plane(path, band, options) for path, band in zip(paths, BANDS, strict=True)]
+        read = [_plane(path, band, options) for path, band in zip(paths, wanted, strict=True)]
         planes, skies = [plane for plane, _ in read], [sky for _, sky in read]
         if len({plane.shape for plane in planes}) > 1:
             shown = ", ".join(f"{path.name} {plane.shape}" for path, plane in zip(paths, planes, strict=True))
@@ -124,15 +149,17 @@ def read_cutout(paths: Sequence[Path], options: PixelOptions) -> tuple[np.ndarra
         image = np.stack(planes)
     if differ := disagreement(skies):
         raise BadInput(f"{paths[0]}: {differ}")
-    return _checked(crop(image, str(paths[0])), paths), skies[0]
+    return _checked(crop(image, str(paths[0]), options.wanted_side), paths, wanted), skies[0]
 
 
 def _one_file(path: Path, options: PixelOptions) -> tuple[np.ndarray, list[Sky]]:
+    wanted = options.wanted
     with open_images(path) as images:
         science = science_images(path, images, options.ext)
-        if science[0].header["NAXIS"] == 2 and len(science) >= len(BANDS):
-            named = by_band(path, science, options.bands)
-            read = [_flat(path, named[band], options.unit) for band in BANDS]
+        if science[0].header["NAXIS"] == 2 and len(science) >= len(wanted):
+            one = len(science) == len(wanted) == 1 and band_of(science[0].header, wanted) is None
+            named = {wanted[0]: science[0]} if one else by_band(path, science, options.bands, wanted)
+            read = [_flat(path, named[band], options.unit) for band in wanted]
             if len({plane.shape for plane, _ in read}) > 1:
                 raise BadInput(f"{path}: its bands differ in shape")
             return np.stack([plane for plane, _ in read]), [sky for _, sky in read]
@@ -141,17 +168,20 @@ def _one_file(path: Path, options: PixelOptions) -> tuple[np.ndarray, list[Sky]]
         if len(shape) == 4 and shape[0] == 1:
             shape = shape[1:]
         if len(shape) != 3:
-            raise BadInput(f"{path} holds one image of shape {shape}; five bands are needed, a cube (5, height, width)")
-        order = plane_order(path, hdu.header, options.bands, shape)
-        named_bands = options.bands is not None or stated_order(path, hdu.header, shape) is not None
+            raise BadInput(
+                f"{path} holds one image of shape {shape}; {how_many(wanted)} bands are needed, a cube"
+                f" ({len(wanted)}, height, width)"
+            )
+        order = plane_order(path, hdu.header, options.bands, shape, wanted)
+        named_bands = options.bands is not None or stated_order(path, hdu.header, shape, wanted) is not None
         sky = replace(sky_of(hdu.header, *shape[1:]), names_bands=named_bands)
         return _pixels(path, hdu, options.unit).reshape(shape)[order], [sky]
 
 
 def _plane(path: Path, band: str, options: PixelOptions) -> tuple[np.ndarray, Sky]:
     with open_images(path) as images:
-        hdu = the_one(path, science_images(path, images, options.ext), band)
-        says = band_of(hdu.header)
+        hdu = the_one(path, science_images(path, images, options.ext), band, options.wanted)
+        says = band_of(hdu.header, options.wanted)
         if says not in {None, band}:
             raise BadInput(f"{path} is the file of the band {band} and its header says {says}")
         return _flat(path, hdu, options.unit)
@@ -175,8 +205,8 @@ def _pixels(path: Path, hdu: Any, unit: str | None) -> np.ndarray:
     return pixels
 
 
-def crop(image: np.ndarray, name: str) -> np.ndarray:
-    """The middle 32 x 32 pixels of (..., height, width); of an odd margin the larger part is cut off at the far side.
+def crop(image: np.ndarray, name: str, side: int = SIDE) -> np.ndarray:
+    """The middle `side` x `side` pixels of (..., height, width); of an odd margin the far side loses more.
 
     Raises:
         BadInput: naming it: it is not square, or smaller.
@@ -186,13 +216,13 @@ def crop(image: np.ndarray, name: str) -> np.ndarray:
         raise BadInput(
             f"{name} is {height} x {width} pixels: a cut-out that is not square is not centred on its galaxy"
         )
-    if height < SIDE:
-        raise BadInput(f"{name} is {height} x {width} pixels; {SIDE} x {SIDE} are needed")
-    start = (height - SIDE) // 2
-    return image[..., start : start + SIDE, start : start + SIDE]
+    if height < side:
+        raise BadInput(f"{name} is {height} x {width} pixels; {side} x {side} are needed")
+    start = (height - side) // 2
+    return image[..., start : start + side, start : start + side]
 
 
-def _checked(image: np.ndarray, paths: Sequence[Path]) -> np.ndarray:
+def _checked(image: np.ndarray, paths: Sequence[Path], bands: Sequence[str]) -> np.ndarray:
     with np.errstate(over="ignore"):
         pixels = image.astype(np.float32)
     good = PIXEL.measured(pixels)
@@ -202,6 +232,6 @@ def _checked(image: np.ndarray, paths: Sequence[Path]) -> np.ndarray:
         values = pixels[band][~good[band]]
         are = f"{len(values):,} pixels are" if len(values) > 1 else "1 pixel is"
         if not np.isfinite(values).all():
-            raise BadInput(f"{path}: {are} NaN or infinite in the band {BANDS[band]}")
-        raise BadInput(f"{path}: {are} not plausible in the band {BANDS[band]}: one {PIXEL.why_not(float(values[0]))}")
+            raise BadInput(f"{path}: {are} NaN or infinite in the band {bands[band]}")
+        raise BadInput(f"{path}: {are} not plausible in the band {bands[band]}: one {PIXEL.why_not(float(values[0]))}")
     return pixels

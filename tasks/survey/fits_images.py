@@ -15,8 +15,8 @@ from itertools import islice, product, takewhile
 from pathlib import Path
 from typing import Any
 
-from inference.contract.sample import BAND_NAMES as BANDS
 from inference.errors import BadInput
+from tasks.survey.band_names import USUAL, split_bands
 from tasks.survey.cutout_files import band_in, is_science
 from tasks.survey.table_file import first_line
 
@@ -84,71 +84,80 @@ def science_images(path: Path, images: Sequence[Any], ext: str | None) -> list[A
     return science
 
 
-def band_of(header: Mapping[str, Any]) -> str | None:
-    """The band that an image says it is of; None where it does not say, or names no band of u g r i z.
+def band_of(header: Mapping[str, Any], bands: Sequence[str] = USUAL) -> str | None:
+    """The band that an image says it is of; None where it does not say, or names none of `bands` and of u g r i z.
 
     >>> band_of({"FILTER": "r DECam SDSS c0002 6415.0"}), band_of({"EXTNAME": "SDSS_G"}), band_of({"FILTER": "Ks"})
     ('r', 'g', None)
     """
-    return next((band for word in _words(header, _BAND_CARDS) if (band := band_in(word))), None)
+    known = {*USUAL, *bands}
+    return next((band for word in _words(header, _BAND_CARDS) if (band := band_in(word, known))), None)
 
 
-def by_band(path: Path, images: Sequence[Any], bands: str | None = None) -> dict[str, Any]:
-    """The images of the five bands, by what they say, or else in the order `bands`.
+def by_band(
+    path: Path, images: Sequence[Any], order: str | None = None, bands: Sequence[str] = USUAL
+) -> dict[str, Any]:
+    """The images of the bands, by what they say, or else in the order `order`.
 
     Raises:
         BadInput: one is missing, or there twice.
     """
     named: dict[str, Any] = {}
-    letters = None if bands is None else _letters(bands)
-    if letters is not None and len(letters) == len(images) and not any(band_of(hdu.header) for hdu in images):
-        return dict(zip(letters, images, strict=True))
-    for hdu in images:
-        band = band_of(hdu.header)
+    said = [band_of(hdu.header, bands) for hdu in images]
+    if order is not None and len(split_bands(order)) == len(images) and not any(said):
+        return dict(zip(split_bands(order), images, strict=True))
+    for hdu, band in zip(images, said, strict=True):
         if band in named:
             raise BadInput(f"{path} holds the band {band} twice ({_shown(images)}): choose with --ext")
         if band is not None:
             named[band] = hdu
-    missing = [band for band in BANDS if band not in named]
+    missing = [band for band in bands if band not in named]
     if missing:
         unsaid = "; its images name no bands: say their order with --bands" if not named else ""
         raise BadInput(f"{path} has no extension for the band{'s' * (len(missing) > 1)} {' '.join(missing)}{unsaid}")
     return named
 
 
-def the_one(path: Path, images: Sequence[Any], band: str | None = None) -> Any:
+def the_one(path: Path, images: Sequence[Any], band: str | None = None, bands: Sequence[str] = USUAL) -> Any:
     """The one image of a file, or the one of a band.
 
     Raises:
         BadInput: there are several.
     """
     if band is not None and len(images) > 1:
-        images = [hdu for hdu in images if band_of(hdu.header) == band] or images
+        images = [hdu for hdu in images if band_of(hdu.header, bands) == band] or images
     if len(images) > 1:
         raise BadInput(f"{path} holds {len(images)} images ({_shown(images)}): choose one with --ext")
     return images[0]
 
 
-def plane_order(path: Path, header: Mapping[str, Any], bands: str | None, shape: tuple[int, ...]) -> list[int]:
-    """Which plane of a cube is u, g, r, i, z.
+def plane_order(
+    path: Path,
+    header: Mapping[str, Any],
+    order: str | None,
+    shape: tuple[int, ...],
+    bands: Sequence[str] = USUAL,
+) -> list[int]:
+    """Which plane of a cube is which of the bands.
 
     Args:
         path: names the file in messages.
         header: BANDS, or BAND0, BAND1, ..., say the order.
-        bands: the order, whatever the header says.
+        order: the planes' bands, whatever the header says.
         shape: of the cube.
+        bands: those that are wanted.
 
     Raises:
         BadInput: a band is missing or there twice, two cards contradict each other, or the names do not fit the shape.
     """
-    names = _letters(bands) if bands is not None else stated_order(path, header, shape)
+    names = split_bands(order) if order is not None else stated_order(path, header, shape, bands)
     turned = " (its axes are turned: the bands come first)"
     if names is None:
-        if shape[0] != len(BANDS):
-            why = turned if shape[-1] == len(BANDS) else ""
-            raise BadInput(f"{path} has the shape {shape}; (5, height, width) is needed{why}")
-        return list(range(len(BANDS)))
-    missing = [band for band in BANDS if band not in names]
+        if shape[0] != len(bands):
+            why = turned if shape[-1] == len(bands) else ""
+            raise BadInput(f"{path} has the shape {shape}; ({len(bands)}, height, width) is needed{why}")
+        return list(range(len(bands)))
+    missing = [band for band in bands if band not in names]
     if missing:
         raise BadInput(f"{path} holds the bands {''.join(names)!r:.40}; {' '.join(missing)} missing")
     if len(names) != shape[0]:
@@ -156,7 +165,7 @@ def plane_order(path: Path, header: Mapping[str, Any], bands: str | None, shape:
         raise BadInput(f"{path} names {len(names)} bands and has the shape {shape}{why}")
     if len(set(names)) != len(names):
         raise BadInput(f"{path} names a band twice: {''.join(names)!r:.40}")
-    return [names.index(band) for band in BANDS]
+    return [names.index(band) for band in bands]
 
 
 def shape_of(path: Path, hdu: Any) -> tuple[int, ...]:
@@ -173,23 +182,25 @@ def shape_of(path: Path, hdu: Any) -> tuple[int, ...]:
     return shape
 
 
-def stated_order(path: Path, header: Mapping[str, Any], shape: tuple[int, ...]) -> list[str] | None:
+def stated_order(
+    path: Path, header: Mapping[str, Any], shape: tuple[int, ...], bands: Sequence[str] = USUAL
+) -> list[str] | None:
     """The bands of a cube's planes as its header names them; None where it does not.
 
     Raises:
         BadInput: two cards contradict each other, it names one band, or its planes run from red to blue.
     """
-    numbered = _numbered_bands(header)
-    listed = next((bands for card in _LISTS if (bands := _listed(card, header))), None)
+    numbered = _numbered_bands(header, bands)
+    listed = next((names for card in _LISTS if (names := _listed(card, header, bands))), None)
     if numbered and listed and numbered != listed:
         raise BadInput(
             f"{path} contradicts itself: one card says {''.join(listed)!r:.40} and its cards BAND0, BAND1, ... are"
             f" {' '.join(numbered)!r:.40}: say the order with --bands"
         )
     names = listed or numbered
-    if names is None and shape[0] == len(BANDS):
-        one = band_of(header)
-        if one is not None:
+    if names is None and shape[0] == len(bands):
+        one = band_of(header, bands)
+        if one is not None and len(bands) > 1:
             raise BadInput(f"{path} says that it is of the band {one} and has {shape[0]} planes: say --bands")
         kind, step = str(header.get("CTYPE3", ""))[:4], float(header.get("CDELT3", header.get("CD3_3", 0)) or 0)
         if (kind in {"WAVE", "AWAV"} and step < 0) or (kind in {"FREQ", "ENER", "WAVN"} and step > 0):
@@ -199,30 +210,26 @@ def stated_order(path: Path, header: Mapping[str, Any], shape: tuple[int, ...]) 
     return names
 
 
-def _numbered_bands(header: Mapping[str, Any]) -> list[str] | None:
+def _numbered_bands(header: Mapping[str, Any], bands: Sequence[str]) -> list[str] | None:
     """What BAND0, BAND1, ... or BAND_1, BAND_2, ... call the planes, a letter each where they say one."""
     for stem, joint, first in product(_NUMBERED, ("", "_"), (0, 1)):
         cards = [f"{stem}{joint}{number}" for number in range(first, first + 100)]
         there = [str(header[card]) for card in takewhile(header.__contains__, cards)]
         if len(there) > 1:
-            return [band_in(word) or word.strip().lower() for word in there]
+            return [band_in(word, {*USUAL, *bands}) or word.strip().lower() for word in there]
     return None
 
 
-def _listed(card: str, header: Mapping[str, Any]) -> list[str] | None:
+def _listed(card: str, header: Mapping[str, Any], bands: Sequence[str]) -> list[str] | None:
     """The bands that one card lists, as "zirgu", "z,i,r,g,u" or "sdss_z sdss_i ..."; None where it does not."""
     text = str(header.get(card, "")).strip()
     words = [word for word in re.split(r"[,;/|\s]+", text) if word]
-    named = [band_in(word) or word.lower() for word in words]
-    if len(words) > 1 and (card in _OF_BANDS or set(BANDS) <= set(named)):
+    named = [band_in(word, {*USUAL, *bands}) or word.lower() for word in words]
+    if len(words) > 1 and (card in _OF_BANDS or set(bands) <= set(named)):
         return named
-    if text and (card in _OF_BANDS or set(text.lower()) >= set(BANDS)):
-        return _letters(text)
+    if len(words) == 1 and (card in _OF_BANDS or (len(bands) > 1 and set(text.lower()) >= set(bands))):
+        return named if len(bands) == 1 or not set(named).isdisjoint(bands) else split_bands(text)
     return None
-
-
-def _letters(bands: str) -> list[str]:
-    return [name for name in bands.replace(",", " ").lower() if not name.isspace()]
 
 
 def _words(header: Mapping[str, Any], cards: Sequence[str]) -> Iterator[str]:

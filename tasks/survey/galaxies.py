@@ -1,6 +1,6 @@
 """Galaxies of one file of arrays, in whatever shape, order and type people keep them, as partitions have them.
 
-Nothing is converted before it is needed: batch after batch becomes float32 (B, 5, 32, 32).
+Nothing is converted before it is needed: batch after batch becomes float32, (B, 5, 32, 32) unless told otherwise.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -9,11 +9,12 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from inference.contract.sample import BAND_NAMES, IMAGE_SHAPE
+from inference.contract.sample import IMAGE_SHAPE
 from inference.contract.survey_facts import SurveyFacts
 from inference.errors import BadInput
 from inference.partitions.faults import find_faults
 from inference.partitions.partition import Batch
+from tasks.survey.band_names import USUAL
 from tasks.survey.blank_bands import find_blank_bands
 from tasks.survey.cutouts import crop
 from tasks.survey.photometry import Photometry
@@ -36,8 +37,7 @@ ROLES = {
     "magnitudes": ("magnitudes", "magnitude", "mags", "mag", "photometry"),
     "redshifts": ("redshifts", "redshift", "z_spec", "zspec", "spec_z", "specz", "z", "labels", "label", "targets"),
 }
-_BANDS = len(BAND_NAMES)
-_AS_THEY_ARE = tuple(range(_BANDS))
+_AS_THEY_ARE = tuple(range(len(USUAL)))
 _STEP = 512  # galaxies that are looked at together
 _NAMED = 5  # bad galaxies that an error names; the others it counts
 
@@ -58,13 +58,13 @@ class Galaxies:
     Attributes:
         name: of the file, for messages.
         images: (N, bands, S, S), or (N, S, S, bands) where `channels_last`.
-        magnitudes: (N, 5).
+        magnitudes: (N, bands).
         redshifts: (N,) or (N, 1), or None.
-        order: where u, g, r, i and z stand among the images' bands.
+        order: where the bands that come out stand among the images'.
         magnitude_order: where they stand among the magnitudes.
         factor: nanomaggies in a unit of the pixels.
         notes: what a person should know.
-        shape: bands, height and width of the galaxies that come out, other than the usual for a survey that says so.
+        shape: bands, height and width of the galaxies that come out.
         rows: those that are used, ascending; None for all.
         facts: of the survey, of images in `order` and magnitudes in `magnitude_order`; None where nothing is known.
         release: called after each batch, to let go of pages of a mapped file.
@@ -100,15 +100,14 @@ class Galaxies:
             images = np.asarray(self.images[part])[within]
             if self.channels_last:
                 images = np.moveaxis(images, -1, 1)
-            if images.shape[1] != _BANDS or self.order != _AS_THEY_ARE:
+            if self.order != tuple(range(images.shape[1])):
                 images = images[:, list(self.order)]
-            whole = images if self.shape != IMAGE_SHAPE else crop(images, self.name)
-            pixels = whole.astype(np.float32)
+            pixels = crop(images, self.name, self.shape[1]).astype(np.float32)
             if self.factor != 1:
                 pixels *= np.float32(self.factor)
             redshifts = None if self.redshifts is None else _floats(self.redshifts[part])[within].reshape(-1)
             magnitudes = _floats(self.magnitudes[part])[within]
-            if self.magnitude_order != _AS_THEY_ARE:
+            if self.magnitude_order != tuple(range(magnitudes.shape[1])):
                 magnitudes = np.ascontiguousarray(magnitudes[:, list(self.magnitude_order)])
             yield Batch(start, np.ascontiguousarray(pixels), magnitudes, redshifts)
             self.release()
@@ -122,16 +121,14 @@ class Galaxies:
             BadInput: there are some and `skip_bad` is not set, or no other galaxies are left.
         """
         bad: dict[int, str] = {}
-        photometry = Photometry()
-        bands = BAND_NAMES if self.facts is None or self.facts.bands is None else self.facts.bands
-        usual = self.shape == IMAGE_SHAPE and list(bands) == list(BAND_NAMES)
+        bands = USUAL if self.facts is None or self.facts.bands is None else self.facts.bands
+        photometry = Photometry(bands)
         for batch in self.batches(_STEP):
-            faults = {} if take_blank or not usual else find_blank_bands(batch.images)
+            faults = {} if take_blank else find_blank_bands(batch.images, bands)
             faults |= find_faults(batch.images, batch.magnitudes, bands)
             bad |= {batch.start + row: why for row, why in sorted(faults.items())}
             good = np.setdiff1d(np.arange(len(batch.images)), list(faults))
-            if usual:
-                photometry.add(batch.images[good], batch.magnitudes[good])
+            photometry.add(batch.images[good], batch.magnitudes[good])
         noted = replace(self, notes=(*self.notes, *photometry.notes()))
         if not bad:
             return noted, bad
@@ -156,6 +153,9 @@ def assemble(
     mapping: Mapping[str, str],
     bands: Sequence[str] | None = None,
     factor: float = 1.0,
+    *,
+    wanted: tuple[str, ...] = USUAL,
+    side: int = IMAGE_SHAPE[1],
 ) -> Galaxies:
     """Galaxies from the arrays of a file.
 
@@ -165,6 +165,8 @@ def assemble(
         mapping: names that somebody gave to images, magnitudes and redshifts.
         bands: of the planes, where the file says it.
         factor: nanomaggies in a unit of the pixels.
+        wanted: the bands that come out.
+        side: of the cut-outs that come out, pixels.
 
     Raises:
         BadInput: naming the file: an array is missing or could be one of two, or has another shape or type.
@@ -180,21 +182,26 @@ def assemble(
     redshifts = None if chosen["redshifts"] is None else found[chosen["redshifts"]]
     shape = tuple(images.shape)
     if len(shape) != 4:
-        raise BadInput(f"{name}: images must have the shape (N, 5, S, S), not {shape}")
-    planes = _BANDS if bands is None else len(bands)
+        raise BadInput(f"{name}: images must have the shape (N, {len(wanted)}, S, S), not {shape}")
+    planes = len(wanted if bands is None else bands)
     last = shape[1] != planes and shape[3] == planes
     if not last and shape[1] != planes:
         raise BadInput(f"{name}: images must have {planes} bands, as (N, {planes}, S, S), not the shape {shape}")
-    order = _AS_THEY_ARE if bands is None else order_of(name, bands)
-    if order != _AS_THEY_ARE:
-        notes.append("the images' bands are put in the order u g r i z; the magnitudes are taken to be in it already")
+    as_they_are = tuple(range(len(wanted)))
+    order = as_they_are if bands is None else order_of(name, bands, wanted)
+    if order != as_they_are:
+        notes.append(
+            f"the images' bands are put in the order {' '.join(wanted)}; the magnitudes are taken to be in it already"
+        )
     if last:
         notes.append("the bands come last in the images and are put first")
-    side = shape[1] if last else shape[2]
-    if side > IMAGE_SHAPE[1]:
-        notes.append(f"images of {side} x {side} pixels are cropped to their central 32 x 32")
-    if tuple(magnitudes.shape) != (shape[0], _BANDS):
-        raise BadInput(f"{name}: magnitudes must have the shape ({shape[0]}, 5), not {tuple(magnitudes.shape)}")
+    given = shape[1] if last else shape[2]
+    if given > side:
+        notes.append(f"images of {given} x {given} pixels are cropped to their central {side} x {side}")
+    if tuple(magnitudes.shape) != (shape[0], len(wanted)):
+        raise BadInput(
+            f"{name}: magnitudes must have the shape ({shape[0]}, {len(wanted)}), not {tuple(magnitudes.shape)}"
+        )
     if redshifts is not None and tuple(redshifts.shape) not in {(shape[0],), (shape[0], 1)}:
         raise BadInput(f"{name}: redshifts must have the shape ({shape[0]},), not {tuple(redshifts.shape)}")
     if not shape[0]:
@@ -219,26 +226,31 @@ def assemble(
         redshifts,
         channels_last=last,
         order=order,
+        magnitude_order=as_they_are,
         factor=factor,
         notes=tuple(notes),
+        shape=(len(wanted), side, side),
     )
 
 
-def order_of(name: str, bands: Sequence[str]) -> tuple[int, ...]:
-    """Where u, g, r, i and z stand among the bands of a file.
+def order_of(name: str, bands: Sequence[str], wanted: Sequence[str] = USUAL) -> tuple[int, ...]:
+    """Where the bands that are wanted stand among those of a file.
 
     Raises:
         BadInput: naming the file: one is missing, or there twice.
     """
     letters = [band.strip().lower() for band in bands]
-    lacking = [band for band in BAND_NAMES if letters.count(band) != 1]
+    lacking = [band for band in wanted if letters.count(band) != 1]
     if lacking:
-        raise BadInput(f"{name} has images in {' '.join(letters)}; the model takes u g r i z, {lacking[0]} once")
-    return tuple(letters.index(band) for band in BAND_NAMES)
+        way = f": say --take {','.join(letters)} for a model of those" if len(set(letters)) == len(letters) else ""
+        raise BadInput(
+            f"{name} has images in {' '.join(letters)}; the model takes {' '.join(wanted)}, {lacking[0]} once{way}"
+        )
+    return tuple(letters.index(band) for band in wanted)
 
 
 def by_shape(name: str, arrays: Sequence[Values]) -> dict[str, Values]:
-    """Names for arrays that have none: images have four axes, magnitudes (N, 5), redshifts one number a galaxy.
+    """Names for arrays that have none: images have four axes, magnitudes (N, bands), redshifts one number a galaxy.
 
     Raises:
         BadInput: their shapes do not tell which is which.
@@ -246,14 +258,16 @@ def by_shape(name: str, arrays: Sequence[Values]) -> dict[str, Values]:
     named: dict[str, Values] = {}
     for array in arrays:
         axes = len(array.shape)
-        role = "images" if axes == 4 else "magnitudes" if axes == 2 and array.shape[1] == _BANDS else "redshifts"
+        role = "images" if axes == 4 else "magnitudes" if axes == 2 and array.shape[1] > 1 else "redshifts"
         if role in named or axes not in {1, 2, 4} or (role == "redshifts" and axes == 2 and array.shape[1] != 1):
-            shapes = ", ".join(str(tuple(each.shape)) for each in arrays[:8])
-            raise BadInput(
-                f"{name} holds arrays of the shapes {shapes}: images (N, 5, S, S), magnitudes (N, 5) and redshifts (N,)"
-                " are needed"
-            )
+            break
         named[role] = array
+    if len(named) < len(arrays) or "images" not in named:
+        shapes = ", ".join(str(tuple(each.shape)) for each in arrays[:8])
+        raise BadInput(
+            f"{name} holds arrays of the shapes {shapes}: images (N, bands, S, S), magnitudes (N, bands) and redshifts"
+            " (N,) are needed"
+        )
     return named
 
 

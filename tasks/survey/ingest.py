@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -88,7 +88,7 @@ def ingest(
     if pixels.scale != SCALE:
         writer.scale = pixels.scale
     without_scale = without_bands = 0
-    photometry = Photometry()
+    photometry = Photometry(objects.bands)
     try:
         with _pool(workers) as pool:
             for read in _in_order(pool, partial(read_cutouts, options=pixels), chunks, 3 * workers):
@@ -119,7 +119,9 @@ def ingest(
             f"{without_scale:,} cut-outs do not say how large their pixels are: taken as {pixels.scale:g} arcseconds"
         )
     if without_bands:
-        notes.append(f"{without_bands:,} cut-outs do not say in which order their bands are: taken as u g r i z")
+        notes.append(
+            f"{without_bands:,} cut-outs do not say in which order their bands are: taken as {' '.join(objects.bands)}"
+        )
     return Ingested(tuple(writer.written), writer.rows, skipped, tuple(notes))
 
 
@@ -199,7 +201,7 @@ class _Writer:
             objects.magnitudes[rows],
             objects.redshifts[rows],
             self._suffix,
-            SurveyFacts.of_sdss_bands(self.scale),
+            replace(SurveyFacts.of_sdss_bands(self.scale), bands=objects.bands),
         )
         key = self._target.key(name)
         self.written.append(StoredObject(key, len(data), ""))  # so that it is removed if its writing fails half way

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from inference.contract.plausible import MAGNITUDE, PREDICTION, REDSHIFT
-from inference.contract.sample import BAND_NAMES
 from inference.contract.survey_facts import SurveyFacts
 from inference.errors import BadInput
 from tasks.survey import columns
@@ -64,11 +63,11 @@ def inspect_file(path: Path, options: ColumnOptions, pixels: PixelOptions, mappi
         try:
             path = find_table(path)
         except BadInput:
-            return _table(path, options)  # a folder of Parquet files, or none
+            return _table(path, options, pixels)  # a folder of Parquet files, or none
     if _begins(path, b"SIMPLE  =") or _begins(path, b"\x1f\x8b"):
-        tries: list[Callable[[], Inspection]] = [lambda: _table(path, options), lambda: _cutout(path, pixels)]
+        tries: list[Callable[[], Inspection]] = [lambda: _table(path, options, pixels), lambda: _cutout(path, pixels)]
     else:
-        tries = [lambda: _table(path, options), lambda: _arrays(path, options, pixels, mapping)]
+        tries = [lambda: _table(path, options, pixels), lambda: _arrays(path, options, pixels, mapping)]
         if not _begins(path, b"PAR1", b"\x89HDF", b"PK", b"\x80") and not _is_safetensors(path):
             tries = tries[:1]
         elif not _begins(path, b"PAR1", b"\x89HDF"):
@@ -135,7 +134,7 @@ def _survey_facts(facts: SurveyFacts) -> dict[str, str]:
     return {what: value or "not stated" for what, value in known.items()}
 
 
-def _table(path: Path, options: ColumnOptions) -> Inspection:
+def _table(path: Path, options: ColumnOptions, pixels: PixelOptions) -> Inspection:
     table = read_table_file(path, options.hdu)
     form = f"a table of {table.form}" + (f" ({table.part})" if table.part else "")
     found = Inspection(str(path), form, len(table.frame))
@@ -143,7 +142,7 @@ def _table(path: Path, options: ColumnOptions) -> Inspection:
     found.columns = [{"name": name, "unit": table.units.get(name, "")} for name in names[:_SHOWN]]
     if len(names) > _SHOWN:
         found.doubts.append(f"{len(names) - _SHOWN:,} more columns are not shown")
-    reader = TableReader(str(path), table)
+    reader = TableReader(str(path), table, pixels.wanted)
     resolver = reader.resolver
     looks: list[Callable[[], object]] = [
         lambda: _ids(table, resolver.find(columns.OBJECT_ID, options.object_id), found),
@@ -192,7 +191,7 @@ def _cutout(path: Path, pixels: PixelOptions) -> Inspection:
         science = science_images(path, images, pixels.ext)
         for number, hdu in enumerate(images):
             use = "" if any(hdu is other for other in science) else ", not the sky"
-            band = band_of(hdu.header)
+            band = band_of(hdu.header, pixels.wanted)
             shown = f"{tuple(hdu.shape)}{f' of the band {band}' if band else ''}{use}"
             found.facts[f"image {number} {hdu.name}".strip()] = shown
         header, shape = science[0].header, science[0].shape
@@ -206,15 +205,15 @@ def _cutout(path: Path, pixels: PixelOptions) -> Inspection:
             found.facts["centre"] = f"{sky.centre[0]:.5f} {sky.centre[1]:+.5f} {sky.frame or ''}".strip()
         if sky.scale is not None and not same_scale(sky.scale, pixels.scale):
             found.doubts.append(
-                f"its pixels are {sky.scale:.4g} arcseconds wide and the model's are {pixels.scale:.4g}"
+                f"its pixels are {sky.scale:.4g} arcseconds wide and {pixels.whose} are {pixels.scale:.4g}"
             )
-        if len(shape) == 2 and len(science) < len(BAND_NAMES):
-            found.taken = {"one band": band_of(header) or "the one that the file's name ends with"}
+        if len(shape) == 2 and len(science) < len(pixels.wanted):
+            found.taken = {"one band": band_of(header, pixels.wanted) or "the one that the file's name ends with"}
             return found
     try:
         image, _ = read_cutout([path], pixels)
-        found.taken = {"image": f"the bands {' '.join(BAND_NAMES)}"}
-        found.doubts += find_blank_bands(image[None]).values()
+        found.taken = {"image": f"the bands {' '.join(pixels.wanted)}"}
+        found.doubts += find_blank_bands(image[None], pixels.wanted).values()
     except BadInput as error:
         found.doubts.append(str(error))
     return found

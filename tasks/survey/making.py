@@ -150,7 +150,8 @@ def ingest_folder(
         raise BadInput(f"there is no folder or table {path}")
     folder = path if path.is_dir() else path.parent
     described = Path(table) if table else (find_table(folder) if path.is_dir() else path)
-    objects = read_objects(described, folder, _options(ColumnOptions, columns, "columns"))
+    options = _options(PixelOptions, pixels, "pixels")
+    objects = read_objects(described, folder, _options(ColumnOptions, columns, "columns"), options.wanted)
     if not any(objects.cutouts):
         raise BadInput(
             f"there are no cut-outs of the objects of {described} in {folder}: name their folder, as in cosmic ingest"
@@ -173,7 +174,7 @@ def ingest_folder(
             each,
             target,
             suffix,
-            pixels=_options(PixelOptions, pixels, "pixels"),
+            pixels=options,
             skip_bad=skip_bad,
             workers=workers,
             progress=progress,

@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 
 from inference.contract.plausible import FLUX, MAGNITUDE, REDSHIFT
-from inference.contract.sample import BAND_NAMES as BANDS
 from inference.contract.validation import shorten
 from inference.errors import BadInput
+from tasks.survey.band_names import USUAL, how_many
 from tasks.survey.columns import DEC, OBJECT_ID, RA, ColumnOptions, Resolver
 from tasks.survey.cutout_files import IMAGES, find_cutouts
 from tasks.survey.table_file import TableFile, as_text, numbers, read_table_file
@@ -37,12 +37,13 @@ class Objects:
     Attributes:
         name: how the table is called in messages.
         ids: (N,), text.
-        magnitudes: (N, 5), float64, as they are.
+        magnitudes: (N, bands), float64, as they are.
         redshifts: (N,), float64, NaN where unknown.
         ra, dec: (N,), degrees, NaN where unknown.
-        cutouts: of each object, one path or five; empty where there is none.
+        cutouts: of each object, one path or one a band; empty where there is none.
         columns: what each of these was taken from.
         notes: what a person should know of it: what was not found, and what else could have been meant.
+        bands: of the magnitudes.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Objects:
     cutouts: list[tuple[Path, ...]]
     columns: dict[str, str]
     notes: list[str]
+    bands: tuple[str, ...] = USUAL
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -71,7 +73,7 @@ class Objects:
                 if not measured.all():
                     band = int(np.argmin(measured))
                     why = MAGNITUDE.why_not(self.magnitudes[row, band])
-                    yield row, f"its {BANDS[band]} magnitude {why}, object {name!r:.60}"
+                    yield row, f"its {self.bands[band]} magnitude {why}, object {name!r:.60}"
                 elif not self.cutouts[row]:
                     yield row, f"there is no cut-out of the object {name!r:.60}"
 
@@ -109,7 +111,7 @@ def _is_table(path: Path) -> bool:
         return False
 
 
-def read_objects(path: Path, folder: Path, options: ColumnOptions) -> Objects:
+def read_objects(path: Path, folder: Path, options: ColumnOptions, bands: tuple[str, ...] = USUAL) -> Objects:
     """Read a table.
 
     Args:
@@ -117,6 +119,7 @@ def read_objects(path: Path, folder: Path, options: ColumnOptions) -> Objects:
         folder: where cut-outs lie: what the table's own column of names is relative to, or, where it has none, the
             folder in which `<id>.fits` or `<id>_u.fits`, `<id>_g.fits`, ... are looked for, at any depth.
         options: names of columns, and which table of the file.
+        bands: those whose magnitudes are read.
 
     Raises:
         BadInput: naming table and column: unreadable, no rows, a column is missing or one of two candidates, of another
@@ -125,7 +128,7 @@ def read_objects(path: Path, folder: Path, options: ColumnOptions) -> Objects:
     table = read_table_file(path, options.hdu)
     if not len(table.frame):
         raise BadInput(f"{path} has no rows")
-    reader = TableReader(str(path), table)
+    reader = TableReader(str(path), table, bands)
     found = reader.resolver
     ids = object_ids(table.frame[found.required(OBJECT_ID, options.object_id)], str(path))
     magnitudes = reader.magnitudes(options.magnitudes)
@@ -144,25 +147,26 @@ def read_objects(path: Path, folder: Path, options: ColumnOptions) -> Objects:
         cutouts=find_cutouts(table.frame, found, folder, ids.tolist()),
         columns=found.used,
         notes=found.notes,
+        bands=bands,
     )
 
 
 class TableReader:
     """The quantities of one table, by whatever names and in whatever units it has them."""
 
-    def __init__(self, name: str, table: TableFile) -> None:
+    def __init__(self, name: str, table: TableFile, bands: tuple[str, ...] = USUAL) -> None:
         self.name, self._table = name, table
-        self.resolver = Resolver(name, list(map(str, table.frame.columns)), self._same)
+        self.resolver = Resolver(name, list(map(str, table.frame.columns)), self._same, bands=bands)
 
     def magnitudes(self, asked: Sequence[str] | None) -> np.ndarray:
-        """AB magnitudes, (N, 5), NaN where masked; computed from fluxes where there are no magnitudes."""
+        """AB magnitudes, (N, bands), NaN where masked; computed from fluxes where there are no magnitudes."""
         columns, unit = self.resolver.magnitudes(asked)
         if unit is None:
             redshifts = [column for column in columns if asked is None and self.holds_redshifts(column)]
             if redshifts:
                 raise BadInput(
-                    f"{self.name}: the column {redshifts[0]} holds redshifts, not magnitudes: name five columns with"
-                    " --magnitudes"
+                    f"{self.name}: the column {redshifts[0]} holds redshifts, not magnitudes: name"
+                    f" {how_many(self.resolver.bands)} columns with --magnitudes"
                 )
             return np.stack([self.numbers(column, MAGNITUDES) for column in columns], axis=1)
         fluxes = np.stack([self._fluxes(column, unit) for column in columns], axis=1)

@@ -4,6 +4,8 @@ Bands in another order, another unit or zero point, and cut-outs of other object
 is an error that a reader of files could find.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from inference.contract.sample import BAND_NAMES
@@ -16,13 +18,14 @@ _ZERO_POINT = 22.5  # AB magnitude of one nanomaggy
 class Photometry:
     """Collects the ratio of image flux to catalogue flux, batch after batch."""
 
-    def __init__(self) -> None:
+    def __init__(self, bands: Sequence[str] = BAND_NAMES) -> None:
+        self._bands = bands
         self._ratios: list[np.ndarray] = []
         self._seen: dict[int, int] = {}
         self._twins = 0
 
     def add(self, images: np.ndarray, magnitudes: np.ndarray) -> None:
-        """Look at some galaxies: images (B, 5, S, S) in nanomaggies, magnitudes (B, 5), AB."""
+        """Look at some galaxies: images (B, bands, S, S) in nanomaggies, magnitudes (B, bands), AB."""
         with np.errstate(all="ignore"):
             expected = 10 ** (0.4 * (_ZERO_POINT - magnitudes))
             self._ratios.append(images.sum(axis=(2, 3), dtype=np.float64) / expected)
@@ -37,12 +40,12 @@ class Photometry:
         if self._twins:
             are = "image is" if self._twins == 1 else "images are"
             notes.append(f"{self._twins:,} {are} the same as an earlier object's, pixel for pixel")
-        ratios = np.concatenate(self._ratios) if self._ratios else np.empty((0, len(BAND_NAMES)))
+        ratios = np.concatenate(self._ratios) if self._ratios else np.empty((0, len(self._bands)))
         if len(ratios) < _FEWEST:
             return notes
         with np.errstate(all="ignore"):
             fainter = -2.5 * np.log10(np.maximum(np.nanmedian(ratios, axis=0), 1e-9))
-        wrong = [(band, off) for band, off in zip(BAND_NAMES, fainter.tolist(), strict=True) if abs(off) > _MOST]
+        wrong = [(band, off) for band, off in zip(self._bands, fainter.tolist(), strict=True) if abs(off) > _MOST]
         if wrong:
             shown = ", ".join(
                 f"{abs(off):.1f} mag {'fainter' if off > 0 else 'brighter'} in {band}" for band, off in wrong

@@ -150,7 +150,9 @@ def same_scale(one: float, other: float) -> bool:
     return abs(one - other) <= _ALIKE * max(one, other)
 
 
-def mismatch(sky: Sky, scale: float, place: tuple[float, float] | None, side: int) -> str | None:
+def mismatch(
+    sky: Sky, scale: float, place: tuple[float, float] | None, side: int, whose: str = "the model's"
+) -> str | None:
     """What in a cut-out's header is not as it should be, as a clause; None where it agrees or does not say.
 
     Args:
@@ -158,11 +160,12 @@ def mismatch(sky: Sky, scale: float, place: tuple[float, float] | None, side: in
         scale: what the model was trained on, arcseconds a pixel.
         place: of the object in the table, where known.
         side: of the cut-out as the model sees it, pixels.
+        whose: who said that scale, as the words go before "are".
     """
     if sky.scale is not None and not same_scale(sky.scale, scale):
         return (
-            f"its pixels are {sky.scale:.4g} arcseconds wide and the model's are {scale:.4g}: resample it, or say"
-            f" --scale {sky.scale:.4g} for a model that was trained on such pixels"
+            f"its pixels are {sky.scale:.4g} arcseconds wide and {whose} are {scale:.4g}: resample it, or say"
+            f" --scale {sky.scale:.4g}, or --model FILE, for a model that was trained on such pixels"
         )
     if place is not None and sky.centre is not None:
         apart = separation(sky.centre, place)

@@ -7,8 +7,8 @@ from astropy.table import Table
 BANDS = "ugriz"
 
 
-def images_of(count, side=64, seed=0):
-    return np.random.default_rng(seed).normal(size=(count, 5, side, side)).astype(np.float32)
+def images_of(count, side=64, seed=0, bands=BANDS):
+    return np.random.default_rng(seed).normal(size=(count, len(bands), side, side)).astype(np.float32)
 
 
 def write_cube(path, image, **header):
@@ -18,8 +18,8 @@ def write_cube(path, image, **header):
     hdu.writeto(path, overwrite=True)
 
 
-def write_bands(folder, name, image, joint="_", unit="nanomaggy"):
-    for band, plane in zip(BANDS, image, strict=True):
+def write_bands(folder, name, image, joint="_", unit="nanomaggy", bands=BANDS):
+    for band, plane in zip(bands, image, strict=True):
         write_cube(folder / f"{name}{joint}{band}.fits", plane, BUNIT=unit)
 
 
@@ -31,10 +31,10 @@ def write_extensions(path, image, keyword="EXTNAME", bands=BANDS):
     fits.HDUList([fits.PrimaryHDU(), *planes]).writeto(path, overwrite=True)
 
 
-def table_of(count, seed=1, **columns):
+def table_of(count, seed=1, bands=BANDS, **columns):
     rng = np.random.default_rng(seed)
     table = {"object_id": [f"J{n:04d}" for n in range(count)]}
-    table |= {f"mag_{band}": rng.uniform(17, 21, count) for band in BANDS}
+    table |= {f"mag_{band}": rng.uniform(17, 21, count) for band in bands}
     table |= {"z_spec": rng.uniform(0.02, 0.4, count), "ra": rng.uniform(0, 360, count), "dec": np.zeros(count)}
     return Table(table | columns)
 

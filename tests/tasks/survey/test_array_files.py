@@ -156,7 +156,7 @@ def test_the_scale_that_stands_beside_the_arrays_is_compared(tmp_path):
     write_partition(tmp_path / "s.safetensors", *ARRAYS.values(), SurveyFacts(pixel_scale=0.262))
     for name in ("s.pt", "s.hdf5", "s.safetensors"):
         galaxies = open_galaxies(tmp_path / name)
-        with pytest.raises(BadInput, match=r"has pixels of 0.262 arcseconds and the model's are 0.396"):
+        with pytest.raises(BadInput, match=r"has pixels of 0.262 arcseconds and the demo model's are 0.396"):
             check_scale(galaxies, PixelOptions())
         check_scale(galaxies, PixelOptions(scale=0.262))
         assert galaxies.facts.pixel_scale == 0.262

@@ -1,7 +1,8 @@
 import pytest
 
+from inference.contract.sample import BAND_NAMES as BANDS
 from inference.errors import BadInput
-from tasks.survey.columns import BANDS, DEC, MAGNITUDES, OBJECT_ID, PREDICTION, RA, REDSHIFT, Resolver
+from tasks.survey.columns import DEC, MAGNITUDES, OBJECT_ID, PREDICTION, RA, REDSHIFT, Resolver
 
 
 def resolver(*names, **options):

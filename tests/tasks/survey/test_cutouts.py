@@ -6,10 +6,11 @@ from astropy.io import fits
 from hypothesis import given
 from hypothesis import strategies as st
 
+from inference.contract.sample import BAND_NAMES as BANDS
 from inference.errors import BadInput
 from tasks.survey import fits_images
 from tasks.survey.columns import ColumnOptions
-from tasks.survey.cutouts import BANDS, Chunk, PixelOptions, read_cutouts
+from tasks.survey.cutouts import Chunk, PixelOptions, read_cutouts
 from tasks.survey.cutouts import read_cutout as read
 from tasks.survey.inspect_file import inspect_file
 from tests.support.fits_survey import images_of, write_bands, write_cube, write_extensions
@@ -158,9 +159,7 @@ class TestTheHeader:
         write_cube(path, IMAGE, **wcs(0.262))
         ((row, why),) = read_cutouts(chunk_of(path), PixelOptions()).faults
         assert row == 3
-        assert (
-            "its pixels are 0.262 arcseconds wide and the model's are 0.396: resample it, or say --scale 0.262" in why
-        )
+        assert "its pixels are 0.262 arcseconds wide and the demo model's are 0.396: resample it, or say --sca" in why
         assert read_cutouts(chunk_of(path), PixelOptions(scale=0.262)).rows == [3]
 
     def test_says_nothing_of_the_scale_which_is_counted(self, path):

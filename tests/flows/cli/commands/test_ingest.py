@@ -51,7 +51,7 @@ def test_bad_rows_stop_it_and_are_skipped_and_named_when_asked(raw, capsys):
     [
         (["nowhere"], "there is no folder or table nowhere"),
         (["raw", "--magnitudes", "mag_u,mag_g"], "--magnitudes must name five columns"),
-        (["raw", "--bands", "griz"], "--bands must name u, g, r, i and z"),
+        (["raw", "--bands", "griz"], "names 4 bands and has the shape (5, 64, 64)"),
         (["raw", "--unit", "adu"], "--unit has pixels in 'adu', which is no unit of flux"),
         (["raw", "--workers", "0"], "--workers must be from 1"),
         (["raw", "--redshift", "zz"], "has no column 'zz'"),

@@ -52,7 +52,7 @@ def test_a_cutout_is_described_with_its_images_unit_and_scale(folder, capsys):
     write_cube(folder / "J.fits", image, CDELT1=-0.262 / 3600, CDELT2=0.262 / 3600)
     found = inspected(capsys, "J.fits")
     assert found["facts"] | {"unit": "nanomaggy", "pixel scale": "0.262 arcseconds"} == found["facts"]
-    assert "its pixels are 0.262 arcseconds wide and the model's are 0.396" in found["doubts"]
+    assert "its pixels are 0.262 arcseconds wide and the demo model's are 0.396" in found["doubts"]
     assert "its band u is 0 in every pixel" in found["doubts"]
 
 
