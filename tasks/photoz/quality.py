@@ -36,7 +36,8 @@ from tasks.photoz.scores import (
 from tasks.photoz.spread import own_spread
 from tasks.reporting.page import render_page
 from tasks.reporting.table import Row, Table
-from tasks.survey.columns import PREDICTION, R_MAGNITUDE, REDSHIFT, ColumnOptions, Resolver
+from tasks.survey.column_names import PREDICTION, R_MAGNITUDE, REDSHIFT
+from tasks.survey.columns import ColumnOptions, Resolver
 from tasks.survey.object_table import TableReader
 from tasks.survey.table_file import read_table_file
 from tasks.survey.units import MAGNITUDES, NO_UNIT

@@ -1,4 +1,4 @@
-"""Which column is which: the one resolver of names, for every command that reads somebody's table.
+"""Which column is which: the one resolver of names (`tasks.survey.column_names`), for every command that reads a table.
 
 A name as it is written here comes before the same name in another case; two candidates that differ are an error that
 names both and the option that decides. What was taken, and what else was there, is said.
@@ -9,96 +9,19 @@ from dataclasses import dataclass, field
 
 from inference.errors import BadInput
 from tasks.survey.band_names import USUAL, how_many
+from tasks.survey.column_names import (
+    DEC,
+    FLUX_VECTORS,
+    FLUXES,
+    MAGNITUDES,
+    OBJECT_ID,
+    PREDICTION,
+    RA,
+    REDSHIFT,
+    VECTORS,
+    Wanted,
+)
 
-
-@dataclass(frozen=True)
-class Wanted:
-    """A column that is looked for.
-
-    Attributes:
-        what: what it holds, as messages call it.
-        option: the option that names it.
-        names: customary names.
-        ranked: the first name that is there counts, because the names are known to mean the same or to be in order of
-            preference; otherwise two names that are there are two candidates.
-    """
-
-    what: str
-    option: str
-    names: tuple[str, ...]
-    ranked: bool = False
-
-
-OBJECT_ID = Wanted(
-    "object id",
-    "--id",
-    (
-        *("object_id", "ls_id", "objid", "obj_ID", "objectId", "id", "source_id", "name", "galaxy_id", "TARGETID"),
-        *("SDSS16", "SDSS12", "SDSS", "NSAID", "IAUNAME", "specobjid", "SeqNr", "NUMBER", "recno"),
-    ),
-    ranked=True,
-)
-RA = Wanted(
-    "right ascension",
-    "--ra",
-    ("ra", "RA_ICRS", "_RAJ2000", "RAJ2000", "ALPHA_J2000", "ra_deg", "coord_ra", "alpha", "right_ascension"),
-    ranked=True,
-)
-DEC = Wanted(
-    "declination",
-    "--dec",
-    ("dec", "DE_ICRS", "_DEJ2000", "DEJ2000", "DELTA_J2000", "dec_deg", "coord_dec", "delta", "declination"),
-    ranked=True,
-)
-REDSHIFT = Wanted(
-    "redshift",
-    "--redshift",
-    (
-        *("z_spec", "zspec", "spec_z", "specz", "z_sp", "zsp", "redshift", "specz_redshift"),
-        *("z_true", "ztrue", "true_z", "redshift_true", "true_redshift", "redshift_spec", "z_cosmo"),
-    ),
-)
-PREDICTION = Wanted(
-    "predicted redshift",
-    "--prediction",
-    (
-        *("z_pred", "z_phot", "zphot", "phot_z", "photo_z", "photoz", "photz", "z_photo", "zph", "redshift_phot"),
-        *("photoz_best", "photoz_mode", "photoz_median", "photoz_mean", "z_best", "z_mode", "zmode", "z_median"),
-        *("z_phot_median", "z_phot_mean", "z_phot_best", "redshift_photo", "zpred", "zbest", "MU_PHOTZ"),
-        *("z_mean", "zmean", "z_b", "zb", "z_peak", "z_a", "z_ml", "zpdf", "ez_z_phot", "lp_zBEST"),
-    ),
-)
-# The magnitudes are called all alike; the first pattern of which all bands are there counts.
-MAGNITUDES = (
-    *("mag_{}", "{}_mag", "dered_{}", "dered_mag_{}", "modelMag_{}", "cModelMag_{}", "psfMag_{}", "petroMag_{}"),
-    *("fiberMag_{}", "deVMag_{}", "expMag_{}", "mag_model_{}", "mag_cmodel_{}", "mag_{}_dered", "gaap_mag_{}"),
-    *("mag_{}_lsst", "mag_{}_cModel", "{}_cModelMag", "{}_psfMag", "{}_kronMag", "{}_cmodel_mag", "{}cmodel_mag"),
-    *(
-        "{}_psfflux_mag",
-        "{}_petro",
-        "{}_psf",
-        "mag_auto_{}",
-        "MAG_GAAP_{}",
-        "{}_mag_auto",
-        "{}mag",
-        "{}PMag",
-        "{}_lsst",
-        "sdss_{}",
-        "{}",
-    ),
-)
-R_MAGNITUDE = Wanted(
-    "r magnitude", "--magnitudes", tuple(pattern.format("r") for pattern in MAGNITUDES if pattern != "{}"), ranked=True
-)
-# Columns of several values a row, which `tasks.survey.table_file` calls NAME[0], NAME[1], ...
-VECTORS = ("MODELMAG", "CMODELMAG", "PSFMAG", "PETROMAG", "MAG")
-# Fluxes, where no magnitudes are found, and their unit where the file states none.
-FLUXES = {
-    **dict.fromkeys(("flux_{}", "modelFlux_{}", "cModelFlux_{}", "psfFlux_{}"), "nanomaggy"),
-    **dict.fromkeys(("{}_cModelFlux", "{}_kronFlux", "{}_psfFlux", "{}_gaap1p0Flux"), "nJy"),  # as Rubin has them
-    "maggies_{}": "maggy",
-}
-FLUX_VECTORS = ("MODELFLUX", "CMODELFLUX", "ELPETRO_FLUX", "SERSIC_FLUX", "PETROFLUX", "NMGY", "PSFFLUX")
 _PLACES = {5: 0, 7: 2}  # in a vector of u g r i z, and of FUV NUV u g r i z: where u is
 
 

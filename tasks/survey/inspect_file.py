@@ -10,7 +10,7 @@ import numpy as np
 from inference.contract.plausible import MAGNITUDE, PREDICTION, REDSHIFT
 from inference.contract.survey_facts import SurveyFacts
 from inference.errors import BadInput
-from tasks.survey import columns
+from tasks.survey import column_names
 from tasks.survey.array_files import check_scale, open_galaxies
 from tasks.survey.blank_bands import find_blank_bands
 from tasks.survey.columns import ColumnOptions
@@ -145,12 +145,12 @@ def _table(path: Path, options: ColumnOptions, pixels: PixelOptions) -> Inspecti
     reader = TableReader(str(path), table, pixels.wanted)
     resolver = reader.resolver
     looks: list[Callable[[], object]] = [
-        lambda: _ids(table, resolver.find(columns.OBJECT_ID, options.object_id), found),
+        lambda: _ids(table, resolver.find(column_names.OBJECT_ID, options.object_id), found),
         lambda: _counted(found, "magnitudes", _whole(reader.magnitudes(options.magnitudes))),
         lambda: _counted(found, "redshifts", np.isfinite(reader.redshifts(options.redshift))),
-        lambda: _predictions(reader, resolver.find(columns.PREDICTION, options.prediction), found),
-        lambda: reader.degrees(resolver.find(columns.RA, options.ra), 360.0),
-        lambda: reader.degrees(resolver.find(columns.DEC, options.dec), 90.0),
+        lambda: _predictions(reader, resolver.find(column_names.PREDICTION, options.prediction), found),
+        lambda: reader.degrees(resolver.find(column_names.RA, options.ra), 360.0),
+        lambda: reader.degrees(resolver.find(column_names.DEC, options.dec), 90.0),
     ]
     for look in looks:
         try:

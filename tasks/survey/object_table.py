@@ -14,7 +14,8 @@ from inference.contract.plausible import FLUX, MAGNITUDE, REDSHIFT
 from inference.contract.validation import shorten
 from inference.errors import BadInput
 from tasks.survey.band_names import USUAL, how_many
-from tasks.survey.columns import DEC, OBJECT_ID, RA, ColumnOptions, Resolver
+from tasks.survey.column_names import DEC, OBJECT_ID, RA
+from tasks.survey.columns import ColumnOptions, Resolver
 from tasks.survey.cutout_files import IMAGES, find_cutouts
 from tasks.survey.table_file import TableFile, as_text, numbers, read_table_file
 from tasks.survey.units import ANGLES, DEGREES, MAGNITUDES, NO_UNIT, nanomaggies
@@ -22,6 +23,7 @@ from tasks.survey.units import ANGLES, DEGREES, MAGNITUDES, NO_UNIT, nanomaggies
 TABLES = (
     *(".parquet", ".fits", ".fit", ".csv", ".csv.gz", ".tsv", ".ecsv", ".vot", ".xml", ".hdf5", ".h5"),
     *(".vot.gz", ".tsv.gz", ".ecsv.gz", ".fits.gz", ".fit.gz"),
+    *(".feather", ".arrow", ".npy", ".ipac", ".tbl", ".mrt", ".cat"),
 )
 _ZERO_POINT = 22.5  # AB magnitude of one nanomaggy
 # An integer of 16 digits or more that went through a double, in text.

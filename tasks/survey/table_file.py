@@ -1,16 +1,14 @@
 """Any table that astronomers keep, read as pandas has it; its content says what it is, not its name.
 
-FITS, VOTable, Parquet (a file, a folder of files, a HATS catalogue), HDF5, ECSV, and text in any of its ways, packed
-with gzip or not. The file may be anyone's: nothing that it refers to is fetched, and nothing small unfolds into
-something huge.
+FITS, VOTable, Parquet (a file, a folder of files, a HATS catalogue), Feather, HDF5, records of numpy, ECSV, IPAC, MRT,
+SExtractor's, and text in any of its ways, packed with gzip or not. The file may be anyone's: nothing that it refers to
+is fetched, and nothing small unfolds into something huge.
 """
 
 import gzip
 import io
 import re
 import warnings
-from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from itertools import takewhile
 from pathlib import Path
@@ -22,11 +20,17 @@ import pandas as pd
 
 from inference.contract.validation import sanitize_text
 from inference.errors import BadInput
+from tasks.survey.table_arrow import read_feather, read_parquet, read_parquet_folder
+from tasks.survey.table_described import described_columns, described_form, read_described, refuse_document
+from tasks.survey.table_numpy import read_records
 from tasks.survey.table_text import UTF_16, read_text
-from tasks.survey.table_width import MOST_COLUMNS, TooWide, check_width
+from tasks.survey.table_width import MOST_COLUMNS, TooWide, check_length, check_width, refuse_twins
 
-_MOST_ROWS = 50_000_000
 _MOST_UNPACKED = 4 << 30
+_OTHERS = {
+    b"SQLite format 3": "is a SQLite database: save its table as CSV or Parquet",
+    b"\x80": "is a pickle, which may run anything and is not read: save its table as CSV, Parquet or FITS",
+}
 _PACKED = {b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"PK\x03\x04": "zip", b"\x28\xb5\x2f\xfd": "zstd"}
 _GZIP = b"\x1f\x8b"
 _HDF5 = b"\x89HDF\r\n\x1a\n"
@@ -38,7 +42,7 @@ class TableFile:
 
     Attributes:
         frame: columns of one value a row; a column `NAME` of a few values a row is here `NAME[0]`, `NAME[1]`, ...
-        form: what the file is: "FITS", "VOTable", "Parquet", "HATS", "HDF5", "ECSV" or "text".
+        form: what the file is: "FITS", "VOTable", "Parquet", "HATS", "HDF5", "ECSV", "IPAC", "text", ...
         units: of the columns that have one.
         part: which HDU or group of the file it is, where there could be several.
     """
@@ -70,7 +74,7 @@ def read_table_file(path: Path, part: str | None = None) -> TableFile:
 
 def _read(path: Path, part: str | None) -> TableFile:
     if path.is_dir():
-        return _parquet_folder(path)
+        return _checked(path, TableFile(*read_parquet_folder(path)))
     with path.open("rb") as file:
         start = file.read(2880)
     source: Any = path
@@ -82,8 +86,15 @@ def _read(path: Path, part: str | None) -> TableFile:
     for magic, kind in _PACKED.items():
         if start.startswith(magic):
             raise BadInput(f"{path} is packed with {kind}: unpack it first")
+    for magic, what in _OTHERS.items():
+        if start.startswith(magic):
+            raise BadInput(f"{path} {what}")
     if start.startswith(b"PAR1"):
-        return _checked(path, _parquet(source, path))
+        return _checked(path, TableFile(read_parquet(source, path), "Parquet"))
+    if start.startswith((b"ARROW1", b"FEA1")):
+        return _checked(path, TableFile(read_feather(source), "Feather"))
+    if start.startswith(b"\x93NUMPY"):
+        return _checked(path, TableFile(read_records(source, path), "numpy records"))
     if start.startswith(_HDF5):
         from tasks.survey.table_hdf5 import read_hdf5
 
@@ -100,15 +111,19 @@ def _read(path: Path, part: str | None) -> TableFile:
         return _checked(path, TableFile(frame, "FITS", units, name))
     data = source.getvalue() if isinstance(source, io.BytesIO) else path.read_bytes()
     text = start.removeprefix(b"\xef\xbb\xbf").lstrip()
+    refuse_document(path, text)
     if text.startswith(b"<") or path.suffix.lower() in {".vot", ".xml"}:
         return _checked(path, _votable(path, data, part))
     if b"\0" in start and not start.startswith(UTF_16):
-        raise BadInput(f"{path} is no table of FITS, VOTable, Parquet, HDF5, ECSV or text")
+        raise BadInput(f"{path} is no table of FITS, VOTable, Parquet, Feather, HDF5, ECSV, numpy or text")
     if text.startswith(b"# %ECSV "):
         check_width(path, sum(line.startswith(b"# - ") for line in takewhile(_is_comment, io.BytesIO(data))))
         return _checked(path, _ecsv(data))
     if text.startswith((b"{", b"[")):
         raise BadInput(f"{path} is JSON, which is not read as a table: save it as CSV or Parquet")
+    if form := described_form(data):
+        check_width(path, described_columns(data, form))
+        return _checked(path, TableFile(*read_described(data, form)))
     frame, units = read_text(data, str(path), MOST_COLUMNS)
     return _checked(path, TableFile(frame, "text", units))
 
@@ -135,8 +150,7 @@ def _unpacked(path: Path) -> bytes:
 
 def _checked(path: Path, table: TableFile) -> TableFile:
     refuse_twins(path, map(str, table.frame.columns))
-    if len(table.frame) > _MOST_ROWS:
-        raise BadInput(f"{path} has {len(table.frame):,} rows; {_MOST_ROWS:,} is the limit")
+    check_length(path, len(table.frame))
     shown = {name: sanitize_text(name) for name in table.frame.columns}  # messages name columns
     refuse_twins(path, shown.values())
     units = {sanitize_text(name): unit for name, unit in table.units.items()}
@@ -165,62 +179,6 @@ def as_text(value: Any) -> str:
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     return "" if value is None or value is pd.NA or value != value else str(value).strip()
-
-
-def _parquet(source: Any, path: Path) -> TableFile:
-    import pyarrow.parquet as pq
-
-    with pq.ParquetFile(source) as file:
-        check_width(path, file.metadata.num_columns)
-        if file.metadata.num_rows > _MOST_ROWS:
-            raise BadInput(f"{path} has {file.metadata.num_rows:,} rows; {_MOST_ROWS:,} is the limit")
-        refuse_twins(path, file.schema_arrow.names)
-        return TableFile(_frame(file.read(columns=_flat_columns(file.schema_arrow))), "Parquet")
-
-
-def _parquet_folder(path: Path) -> TableFile:
-    """A folder of Parquet files, as a HATS catalogue has its pixels in; what its folders' names say is left out."""
-    import pyarrow.dataset as ds
-
-    files = sorted(
-        str(file) for file in path.rglob("*.parquet") if not any(part.startswith(("_", ".")) for part in file.parts)
-    )
-    root = path / "dataset"
-    pixels = [file for file in files if Path(file).is_relative_to(root)] if root.is_dir() else files
-    if not pixels:
-        raise BadInput(f"{path} is a folder without Parquet files")
-    found = ds.dataset(pixels, format="parquet")
-    if found.count_rows() > _MOST_ROWS:
-        raise BadInput(f"{path} has more than {_MOST_ROWS:,} rows")
-    refuse_twins(path, found.schema.names)
-    is_hats = any((path / name).exists() for name in ("hats.properties", "properties", "catalog_info.json"))
-    return TableFile(_frame(found.to_table(columns=_flat_columns(found.schema))), "HATS" if is_hats else "Parquet")
-
-
-def _flat_columns(schema: Any) -> list[str]:
-    """Columns that a table can have: single values, and lists of fixed length."""
-    import pyarrow as pa
-
-    nested = (pa.types.is_list, pa.types.is_large_list, pa.types.is_struct, pa.types.is_map)
-    return [each.name for each in schema if not any(is_kind(each.type) for is_kind in nested)]
-
-
-def _frame(table: Any) -> pd.DataFrame:
-    """As pandas has it; whole numbers stay whole where some are missing."""
-    import pyarrow as pa
-
-    for name in table.column_names:
-        kind = table.schema.field(name).type
-        if pa.types.is_fixed_size_list(kind):
-            values = table[name].combine_chunks()
-            table = table.drop_columns([name])
-            if 1 < kind.list_size <= 16 and not values.null_count:
-                flat = values.flatten()
-                for place in range(kind.list_size):
-                    table = table.append_column(f"{name}[{place}]", flat[place :: kind.list_size])
-    # Without what pandas notes of an index: an index is a column like others here.
-    frame: pd.DataFrame = table.to_pandas(ignore_metadata=True, integer_object_nulls=True)
-    return frame
 
 
 def _ecsv(data: bytes) -> TableFile:
@@ -262,31 +220,26 @@ def _refuse_references(path: Path, data: bytes) -> None:
 
     def element(name: str, attributes: dict[str, str]) -> None:
         nonlocal fields
-        fields += name.rpartition(":")[2] == "FIELD"
+        kind = name.rpartition(":")[2]
+        fields += kind == "FIELD"
         if fields > MOST_COLUMNS:
             raise TooWide(f"{path} has more than {MOST_COLUMNS:,} columns, which is the limit")
-        if any(key.rpartition(":")[2].lower() == "href" for key in attributes) and name.rpartition(":")[2] == "STREAM":
+        if any(key.rpartition(":")[2].lower() == "href" for key in attributes) and kind == "STREAM":
             raise BadInput(f"{path} refers to data elsewhere (STREAM href), which is not fetched")
+
+    def ended(name: str) -> None:
+        if name.rpartition(":")[2] == "FITS":
+            raise BadInput(
+                f"{path} is a VOTable that holds its rows as FITS, which is not read: save it in another form, as"
+                " stilts tcopy ofmt=votable does"
+            )
 
     def declared(*_: Any) -> None:
         raise BadInput(f"{path} declares entities, which no VOTable needs")
 
     parser = expat.ParserCreate()
-    parser.StartElementHandler, parser.EntityDeclHandler = element, declared
+    parser.StartElementHandler, parser.EndElementHandler, parser.EntityDeclHandler = element, ended, declared
     parser.Parse(data, True)
-
-
-def refuse_twins(path: Path, names: Iterable[str]) -> None:
-    """Refuse two columns of one name, and more columns than any table has.
-
-    Raises:
-        BadInput: naming the file.
-    """
-    counts = Counter(names)
-    check_width(path, counts.total())
-    twins = [name for name, count in counts.items() if count > 1]
-    if twins:
-        raise BadInput(f"{path} has two columns called {twins[0]!r:.60}")
 
 
 def first_line(error: Exception) -> str:

@@ -38,9 +38,20 @@ def read_fits(source: Any, name: str, part: str | None) -> tuple[pd.DataFrame, d
                 if isinstance(hdu, fits.BinTableHDU | fits.TableHDU) and not isinstance(hdu, fits.CompImageHDU)
             ]
             number, hdu = _chosen(tables, name, part)
+            if len(hdu.data) == 1 and _is_turned(hdu.columns):
+                raise BadInput(
+                    f"{name} holds a whole column in each cell of one row (colfits): turn it with stilts tcopy"
+                    " ofmt=fits-basic"
+                )
             table = Table.read(file, hdu=number)
             frame, units = from_astropy(table)
             return frame, units, hdu.name or str(number)
+
+
+def _is_turned(columns: Any) -> bool:
+    """Whether the last axis of every column is the number of objects, as STILTS's column-oriented FITS has it."""
+    lengths = {str(column.dim or column.format).strip("()").rpartition(",")[2] for column in columns}
+    return len(columns) > 1 and len(lengths) == 1 and all(column.dim for column in columns)
 
 
 def _chosen(tables: list[tuple[int, Any]], name: str, part: str | None) -> tuple[int, Any]:

@@ -101,6 +101,8 @@ def _tables(file: Any, path: Path) -> Iterator[tuple[str, dict[str, tuple[Any, s
     """Groups that hold columns of one length, and data sets of records: column -> data set, and field of it."""
     h5py = import_h5py()
     for name, node in walk(file, path):
+        if str(node.attrs.get("pandas_type", "")).find("frame") >= 0:
+            raise BadInput(f"{path} was written by to_hdf of pandas, whose layout is not read: save it with to_parquet")
         if isinstance(node, h5py.Dataset) and node.dtype.names and node.ndim == 1:
             check_dataset(node, path)
             simple = [field for field in node.dtype.names if _is_column((*node.shape, *node.dtype[field].shape))]

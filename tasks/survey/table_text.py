@@ -14,12 +14,14 @@ from typing import Any
 import pandas as pd
 
 from inference.errors import BadInput
+from tasks.survey.columns import knows_columns
 
 _DELIMITERS = ",\t;|"
 _MISSING = ["", "NA", "N/A", "NaN", "nan", "NULL", "null", "None", "--", "..."]
 UTF_16 = (b"\xff\xfe", b"\xfe\xff")  # how text of spreadsheets may begin
 _DECIMAL_COMMA = r"[+-]?\d+(?:,\d+)?(?:[eE][+-]?\d+)?"
 _COUNT = re.compile(r"\(\d+ rows?\)$")
+_RDB_TYPE = re.compile(r"\d*[NSM]")  # what the second line of RDB, /rdb and of USGS's files says of a column
 _HEAD = 1 << 20  # bytes among which the header's lines are looked for
 
 
@@ -45,7 +47,7 @@ def read_text(data: bytes, name: str, most_columns: int) -> tuple[pd.DataFrame, 
     Raises:
         BadInput: naming the file: it has no header, too many columns, or rows of more cells than the header.
     """
-    text = _decoded(data)
+    text = _without_frame(_decoded(data))
     layout = _layout(text[:_HEAD].splitlines(), name)
     if len(layout.names) > most_columns:
         raise BadInput(f"{name} has {len(layout.names):,} columns; {most_columns:,} is the limit")
@@ -70,6 +72,14 @@ def read_text(data: bytes, name: str, most_columns: int) -> tuple[pd.DataFrame, 
             )
     except pd.errors.ParserWarning:
         raise BadInput(f"{name} has rows of more cells than its header, which names {len(layout.names)}") from None
+    except pd.errors.ParserError as error:
+        counts = re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", str(error))
+        if counts is None:
+            raise
+        raise BadInput(
+            f"{name} is no table that is known: its line {counts[2]} has {counts[3]} cells where {counts[1]} are"
+            " expected; save it as CSV, VOTable or FITS, as stilts tcopy does"
+        ) from None
     table.columns = pd.Index(layout.names)
     if layout.delimiter == "|":
         table = table.apply(lambda cells: cells.str.strip())
@@ -87,6 +97,16 @@ def _decoded(data: bytes) -> str:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:
         return data.decode("latin-1")
+
+
+def _without_frame(text: str) -> str:
+    """A table with bars all around, as MySQL, Markdown and STILTS draw it, without its outer bars and its rules."""
+    lines = text[:_HEAD].splitlines()
+    drawn = [line.strip() for line in lines if line.strip() and not line.startswith("#")][:20]
+    if not drawn or not all(line[0] in "|+" and line[-1] in "|+" for line in drawn if not line.endswith(" rows)")):
+        return text
+    rows = [line.strip() for line in text.splitlines() if line.strip().startswith("|")]
+    return "\n".join(line[1:-1] for line in rows if not set(line) <= set("|-:+= "))
 
 
 def _mend_decimal_commas(table: pd.DataFrame) -> None:
@@ -111,7 +131,11 @@ def _layout(lines: list[str], name: str) -> _Layout:
     named = _cells(comment, delimiter_or_blanks)
     if len(named) == len(cells) and any(map(_is_number, cells)) and not any(map(_is_number, named)):
         return _Layout(named, {}, delimiter_or_blanks, at)  # `# id z_spec z_phot`, as EAZY and SExtractor-like tools do
+    if sum(map(_is_number, cells)) > len(cells) / 2 and not knows_columns(cells):
+        raise BadInput(f"{name} begins with a row of values, {lines[at].strip()!r:.60}: put a line of names before it")
     rows = at + 1
+    if at + 1 < len(lines) and all(map(_RDB_TYPE.fullmatch, _cells(lines[at + 1], delimiter_or_blanks))):
+        rows = at + 2
     units: dict[str, str] = {}
     for further in range(at + 1, min(at + 4, len(lines))):  # VizieR: names, units, dashes
         if set("".join(_cells(lines[further], delimiter_or_blanks))) <= {"-", "+"} and any(cells):
@@ -125,7 +149,7 @@ def _layout(lines: list[str], name: str) -> _Layout:
 
 def _cells(line: str, delimiter: str | None) -> list[str]:
     if delimiter is None:
-        return line.split()
+        return next(csv.reader([" ".join(line.split())], delimiter=" "), [])
     return [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter, skipinitialspace=True), [])]
 
 

@@ -1,10 +1,13 @@
-"""How many columns a table may have, asked before a library makes an object of each."""
+"""How large a table may be, asked before a library makes an object of each column; no two columns have one name."""
 
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 from inference.errors import BadInput
 
 MOST_COLUMNS = 10_000
+_MOST_ROWS = 50_000_000
 
 
 class TooWide(BadInput):
@@ -19,3 +22,26 @@ def check_width(path: Path | str, columns: int) -> None:
     """
     if columns > MOST_COLUMNS:
         raise TooWide(f"{path} has {columns:,} columns; {MOST_COLUMNS:,} is the limit")
+
+
+def check_length(path: Path | str, rows: int) -> None:
+    """Refuse a table of too many rows.
+
+    Raises:
+        BadInput: naming the file, how many it has and the limit.
+    """
+    if rows > _MOST_ROWS:
+        raise BadInput(f"{path} has {rows:,} rows; {_MOST_ROWS:,} is the limit")
+
+
+def refuse_twins(path: Path | str, names: Iterable[str]) -> None:
+    """Refuse two columns of one name, and more columns than any table has.
+
+    Raises:
+        BadInput: naming the file.
+    """
+    counts = Counter(names)
+    check_width(path, counts.total())
+    twins = [name for name, count in counts.items() if count > 1]
+    if twins:
+        raise BadInput(f"{path} has two columns called {twins[0]!r:.60}")

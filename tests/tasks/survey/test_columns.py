@@ -2,7 +2,8 @@ import pytest
 
 from inference.contract.sample import BAND_NAMES as BANDS
 from inference.errors import BadInput
-from tasks.survey.columns import DEC, MAGNITUDES, OBJECT_ID, PREDICTION, RA, REDSHIFT, Resolver
+from tasks.survey.column_names import DEC, MAGNITUDES, OBJECT_ID, PREDICTION, RA, REDSHIFT
+from tasks.survey.columns import Resolver
 
 
 def resolver(*names, **options):

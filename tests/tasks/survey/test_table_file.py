@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inference.errors import BadInput
-from tasks.survey import table_file
+from tasks.survey import table_file, table_width
 from tasks.survey.table_file import numbers, read_table_file
 
 COLUMNS = {"object_id": ["a", "b"], "z_pred": [0.1, 0.2], "z_spec": [0.11, np.nan]}
@@ -135,7 +135,7 @@ def test_thousands_of_columns_are_read_or_refused_at_once(tmp_path, columns):
 
 
 def test_more_rows_than_any_survey_has_are_refused_unread(tmp_path, monkeypatch):
-    monkeypatch.setattr(table_file, "_MOST_ROWS", 1)
+    monkeypatch.setattr(table_width, "_MOST_ROWS", 1)
     with pytest.raises(BadInput, match=r"t.parquet has 2 rows; 1 is the limit"):
         read_table_file(write(tmp_path / "t.parquet"))
 

@@ -6,6 +6,7 @@ import h5py
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.feather as feather
 import pyarrow.parquet as pq
 import pytest
 from astropy import units
@@ -162,7 +163,51 @@ def fluxes_of_rubin(path):
     pq.write_table(pa.table(table), path)
 
 
+def records_of_numpy(path):
+    with path.open("wb") as file:
+        np.save(file, Table(columns()).as_array())
+
+
+def scaled(path):
+    whole = (MAGNITUDES * 1e4).round().astype("i4")
+    table = columns() | {name: whole[:, number] for number, name in enumerate("ugriz")}
+    hdu = fits.table_to_hdu(Table(table))
+    for number, name in enumerate(table, 1):
+        if name in "ugriz":
+            hdu.header[f"TSCAL{number}"] = 1e-4
+    hdu.writeto(path)
+
+
+def sextractor(path):
+    table = columns("MAG_AUTO_{}", ids="NUMBER", place=("ALPHA_J2000", "DELTA_J2000"))
+    units = ["", *["[mag]"] * 5, "", "[deg]", "[deg]"]
+    names = enumerate(zip(table, units, strict=True), 1)
+    head = [f"# {number:3} {name:22} as SExtractor says it  {unit}".rstrip() for number, (name, unit) in names]
+    rows = [" ".join(map(str, row)) for row in zip(*table.values(), strict=True)]
+    path.write_text("\n".join([*head, *rows, ""]))
+
+
+def rdb(path):
+    text(delimiter="\t", after="\t".join(["20N"] * len(columns())))(path)
+
+
+def bars_all_around(path):
+    rows = [list(columns()), *map(list, zip(*columns().values(), strict=True))]
+    lines = ["| " + " | ".join(map(str, row)) + " |" for row in rows]
+    rule = "+-----" * len(rows[0]) + "+"
+    path.write_text("\n".join([rule, lines[0], rule, *lines[1:], rule, ""]))
+
+
 FORMS = {
+    "FITS with scaled whole numbers": scaled,
+    "Feather": lambda path: feather.write_feather(pa.table(columns("mag_{}")), path, compression="zstd"),
+    "records of numpy": records_of_numpy,
+    "IPAC": astropy("ascii.ipac"),
+    "MRT": astropy("ascii.mrt", place=("RAdeg", "DEdeg")),
+    "text of SExtractor": sextractor,
+    "RDB": rdb,
+    "Markdown": astropy("ascii.fixed_width"),
+    "text with bars all around, as MySQL prints it": bars_all_around,
     "CSV in UTF-16": text(encoding="utf-16"),
     "CSV with semicolons and decimal commas": decimal_commas,
     "CSV with each band in a case of its own": text(
@@ -231,6 +276,13 @@ def test_a_redshift_that_is_called_as_the_last_band_is_not_its_magnitude(tmp_pat
     [
         (b'[{"objid": 1}]', "is JSON, which is not read as a table: save it as CSV or Parquet"),
         (b"PK\x03\x04 [Content_Types].xml", "is an Excel workbook: save the sheet as CSV"),
+        (b"<!DOCTYPE html><table>", "is HTML, which is set for people to read: save the table as CSV, VOTable or FITS"),
+        (b"\\begin{table}", "is LaTeX, which is set for people to read"),
+        (b"===== =====\nobjid u\n===== =====\n", "is reStructuredText, which is set for people to read"),
+        (b"\x80\x04K\x01.", "is a pickle, which may run anything and is not read: save its table as CSV"),
+        (b"SQLite format 3\0", "is a SQLite database: save its table as CSV or Parquet"),
+        (b"1,20,19,18,17,16\n2,20,19,18,17,16\n", "begins with a row of values, '1,20,19,18,17,16': put a line of nam"),
+        (b"a title\n\nx y\nobjid u g\n", "its line 4 has 3 cells where 2 are expected; save it as CSV, VOTable or"),
         (b"objid,u,g,r,i,z\n1,20,19,x,17,16\n", "r holds something that is no number, 'x' in row 1"),
     ],
 )
@@ -238,6 +290,42 @@ def test_what_is_no_table_says_what_it_is(tmp_path, content, why):
     (tmp_path / "t.csv").write_bytes(content)
     with pytest.raises(BadInput, match=why):
         read_objects(tmp_path / "t.csv", tmp_path, ColumnOptions())
+
+
+def array_without_names(path):
+    with path.open("wb") as file:
+        np.save(file, MAGNITUDES)
+
+
+def pickled_array(path):
+    with path.open("wb") as file:
+        np.save(file, np.array([{}], dtype=object))
+
+
+def of_pandas(path):
+    with h5py.File(path, "w") as file:
+        file.create_group("df").attrs["pandas_type"] = np.bytes_("frame")
+
+
+@pytest.mark.parametrize(
+    ("write", "why"),
+    [
+        (array_without_names, r"is an array of numpy without names, of shape \(4, 5\): save the columns as"),
+        (pickled_array, "is a pickle of numpy's, which is not run: save its table as CSV, Parquet or FITS"),
+        (of_pandas, "was written by to_hdf of pandas, whose layout is not read: save it with to_parquet"),
+    ],
+)
+def test_tables_of_other_layouts_are_refused_by_name(tmp_path, write, why):
+    write(tmp_path / "table")
+    with pytest.raises(BadInput, match=why):
+        read_objects(tmp_path / "table", tmp_path, ColumnOptions())
+
+
+def test_records_that_are_cut_short_are_refused(tmp_path):
+    records_of_numpy(tmp_path / "t.npy")
+    (tmp_path / "t.npy").write_bytes((tmp_path / "t.npy").read_bytes()[:-9])
+    with pytest.raises(BadInput, match=r"t\.npy"):
+        read_objects(tmp_path / "t.npy", tmp_path, ColumnOptions())
 
 
 @pytest.mark.parametrize("form", FORMS)

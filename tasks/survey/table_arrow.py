@@ -1,0 +1,83 @@
+"""Tables in the forms of Arrow: Parquet (a file, a folder of files, a HATS catalogue) and Feather."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from inference.errors import BadInput
+from tasks.survey.table_width import check_length, check_width, refuse_twins
+
+
+def read_parquet(source: Any, path: Path) -> pd.DataFrame:
+    """Read a file of Parquet; columns of images are left out.
+
+    Raises:
+        BadInput: naming it: it has too many columns or rows, or two columns of one name.
+    """
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(source) as file:
+        check_width(path, file.metadata.num_columns)
+        check_length(path, file.metadata.num_rows)
+        refuse_twins(path, file.schema_arrow.names)
+        return _frame(file.read(columns=_flat_columns(file.schema_arrow)))
+
+
+def read_feather(source: Any) -> pd.DataFrame:
+    """Read a file of Feather, which is Arrow's own form on disk."""
+    import pyarrow.feather as feather
+
+    table = feather.read_table(source, memory_map=False)
+    return _frame(table.select(_flat_columns(table.schema)))
+
+
+def read_parquet_folder(path: Path) -> tuple[pd.DataFrame, str]:
+    """A folder of Parquet files, as a HATS catalogue has its pixels in; what its folders' names say is left out.
+
+    Returns:
+        The columns, and which of the two it is.
+
+    Raises:
+        BadInput: naming it: it holds no such file, too many rows, or two columns of one name.
+    """
+    import pyarrow.dataset as ds
+
+    files = sorted(
+        str(file) for file in path.rglob("*.parquet") if not any(part.startswith(("_", ".")) for part in file.parts)
+    )
+    root = path / "dataset"
+    pixels = [file for file in files if Path(file).is_relative_to(root)] if root.is_dir() else files
+    if not pixels:
+        raise BadInput(f"{path} is a folder without Parquet files")
+    found = ds.dataset(pixels, format="parquet")
+    check_length(path, found.count_rows())
+    refuse_twins(path, found.schema.names)
+    is_hats = any((path / name).exists() for name in ("hats.properties", "properties", "catalog_info.json"))
+    return _frame(found.to_table(columns=_flat_columns(found.schema))), "HATS" if is_hats else "Parquet"
+
+
+def _flat_columns(schema: Any) -> list[str]:
+    """Columns that a table can have: single values, and lists of fixed length."""
+    import pyarrow as pa
+
+    nested = (pa.types.is_list, pa.types.is_large_list, pa.types.is_struct, pa.types.is_map)
+    return [each.name for each in schema if not any(is_kind(each.type) for is_kind in nested)]
+
+
+def _frame(table: Any) -> pd.DataFrame:
+    """As pandas has it; whole numbers stay whole where some are missing."""
+    import pyarrow as pa
+
+    for name in table.column_names:
+        kind = table.schema.field(name).type
+        if pa.types.is_fixed_size_list(kind):
+            values = table[name].combine_chunks()
+            table = table.drop_columns([name])
+            if 1 < kind.list_size <= 16 and not values.null_count:
+                flat = values.flatten()
+                for place in range(kind.list_size):
+                    table = table.append_column(f"{name}[{place}]", flat[place :: kind.list_size])
+    # Without what pandas notes of an index: an index is a column like others here.
+    frame: pd.DataFrame = table.to_pandas(ignore_metadata=True, integer_object_nulls=True)
+    return frame
