@@ -4,7 +4,6 @@ import dataclasses
 import io
 import json
 import os
-import shutil
 import socket
 import sys
 import zipfile
@@ -14,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.support.prefect_command import started_server
-from tests.support.surveys import write_survey
+from tests.support.surveys import write_store, write_survey
 from tests.support.wire_examples import EVENT
 
 # On a busy machine an example may take long to make and to run; neither is a fault.
@@ -220,10 +219,5 @@ def tiny_weights(tmp_path_factory):
 @pytest.fixture
 def store(tmp_path, tiny_weights):
     """A local store with a survey of four partitions and the weights, graph included."""
-    root = tmp_path / "store"
-    write_survey(root / "cosmicai-test" / "survey")
-    models = root / "cosmicai-test" / "models"
-    models.mkdir()
-    for path in tiny_weights.parent.iterdir():
-        shutil.copy(path, models / path.name)
-    return root
+    write_store(tmp_path / "store", tiny_weights)
+    return tmp_path / "store"

@@ -1,6 +1,7 @@
 """Small surveys of random numbers, for tests that look at the machinery and not at the redshifts."""
 
 import json
+import shutil
 
 import numpy as np
 
@@ -22,6 +23,12 @@ def write_survey(folder, sizes=SIZES, suffix=".pt"):
     folder.mkdir(parents=True, exist_ok=True)
     for number, size in enumerate(sizes, 1):
         write_partition(folder / f"{number}{suffix}", *random_survey(size, seed=number))
+
+
+def write_store(root, weights):
+    """A bucket with a survey of four partitions, and the weights with their exported graph."""
+    write_survey(root / "cosmicai-test" / "survey")
+    shutil.copytree(weights.parent, root / "cosmicai-test" / "models")
 
 
 def request_of(**changes):

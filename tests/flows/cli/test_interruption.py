@@ -124,7 +124,7 @@ def test_a_run_that_is_cancelled_on_the_server_stops_by_itself(started):
 
 
 def test_a_run_that_takes_too_long_stops_and_names_what_is_missing(started):
-    run = started(run_timeout=8)
+    run = started(run_timeout=3)
     returned, error = run.end()
     assert returned == 1, error
-    assert "the run was stopped: the run took longer than 8 s (run_timeout)" in error
+    assert "the run was stopped: the run took longer than 3 s (run_timeout)" in error

@@ -1,4 +1,6 @@
 import json
+from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 import pytest
@@ -8,11 +10,11 @@ from flows.cli import main
 from flows.run import run
 from inference.contract.object_keys import calibration_key
 from inference.contract.run_request import RunRequest
-from inference.partitions.partition import write_partition
 from inference.runs.finished import stored_summary
 from tasks.photoz.calibration import BOUNDS, Calibration
 from tests.support.finished_run import BUCKET, finished_run
-from tests.support.surveys import random_survey, request_of
+from tests.support.prefect_command import reporting_to
+from tests.support.surveys import request_of, write_store, write_survey
 
 RUN = "cosmicai-test/results/test"
 KEY = calibration_key("models/tiny.safetensors")
@@ -60,26 +62,45 @@ def test_calibrate_refuses_in_one_sentence_and_writes_nothing(tmp_path, monkeypa
     assert not (tmp_path / ".cosmic/store" / BUCKET / KEY).exists()
 
 
+class Calibrated(NamedTuple):
+    """A run of 300 galaxies whose model was calibrated afterwards, and which was then run again."""
+
+    store: Path
+    request: dict
+    before: dict
+    summary_of_old: dict | None
+    document: dict
+
+
+@pytest.fixture(scope="module")
+def calibrated(tmp_path_factory, tiny_weights, prefect_server):
+    store = tmp_path_factory.mktemp("calibrated")
+    write_store(store, tiny_weights)
+    write_survey(store / BUCKET / "many", (150, 150))
+    request = request_of(data_prefix="many", result_path="results/test")
+    with reporting_to(prefect_server):
+        before = run(request, str(store), "local", 1)
+        assert main(["calibrate", RUN, "--store", str(store)]) == 0
+        summary_of_old = stored_summary(RunRequest.read(request), str(store))
+        return Calibrated(store, request, before, summary_of_old, run(request, str(store), "local", 1))
+
+
+@pytest.fixture
+def calibration_file(calibrated):
+    """The calibration of that run, which the test may change."""
+    path = calibrated.store / BUCKET / KEY
+    content = path.read_bytes()
+    yield path
+    path.write_bytes(content)
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("prefect_api")
 class TestACalibratedModel:
-    @pytest.fixture
-    def calibrated(self, store, monkeypatch):
-        """A store with a run of 300 galaxies whose model was calibrated afterwards."""
-        folder = store / BUCKET / "many"
-        folder.mkdir()
-        for number in (1, 2):
-            write_partition(folder / f"{number}.pt", *random_survey(150, seed=number))
-        request = request_of(data_prefix="many", result_path="results/test")
-        before = run(request, str(store), "local", 1)
-        assert before.get("calibration") is None
-        assert main(["calibrate", RUN, "--store", str(store)]) == 0
-        return store, request
-
     def test_the_same_request_then_gives_intervals_and_scores(self, calibrated, capsys):
-        store, request = calibrated
-        assert stored_summary(RunRequest.read(request), str(store)) is None, "its summary has no intervals yet"
-        document = run(request, str(store), "local", 1)
+        store, request, before, summary_of_old, document = calibrated
+        assert before.get("calibration") is None
+        assert summary_of_old is None, "its summary has no intervals yet"
         assert document["ranks_resumed"] == 2
         content = (store / BUCKET / KEY).read_bytes()
         assert document["calibration"]["sha256"] == Calibration.read(content, KEY).sha256
@@ -98,8 +119,7 @@ class TestACalibratedModel:
         assert set(found["coverage"]) == {"z_pred", "z_spec", "mag_r"}
 
     def test_its_catalogue_has_the_intervals_in_binary_and_as_text(self, calibrated, tmp_path, capsys):
-        store, request = calibrated
-        run(request, str(store), "local", 1)
+        store = calibrated.store
         of_run = pd.read_parquet(store / BUCKET / "results/test/predictions.parquet")
         for name in ("z.fits", "z.csv"):
             assert main(["catalogue", RUN, "--store", str(store), "--to", str(tmp_path / name)]) == 0
@@ -111,8 +131,7 @@ class TestACalibratedModel:
             )
 
     def test_its_catalogue_has_p_of_z_for_rail_and_for_rubin(self, calibrated, tmp_path, monkeypatch, capsys):
-        store, request = calibrated
-        run(request, str(store), "local", 1)
+        store = calibrated.store
         monkeypatch.chdir(tmp_path)
         assert main(["catalogue", RUN, "--store", str(store), "--to", "z.hdf5"]) == 0
         assert main(["catalogue", RUN, "--store", str(store), "--format", "rubin", "--to", "z.parquet"]) == 0
@@ -120,20 +139,18 @@ class TestACalibratedModel:
         median = pd.read_parquet("z.parquet")["cosmic_z_median"]
         assert qp.read("z.hdf5").ppf(0.5).ravel() == pytest.approx(median.dropna(), abs=1e-5)
 
-    def test_a_calibration_of_other_weights_stops_a_run_before_it_writes(self, calibrated, tmp_path, capsys):
-        store, request = calibrated
-        path = store / BUCKET / KEY
-        document = json.loads(path.read_bytes()) | {"model_sha256": "cd" * 32}
-        path.write_text(json.dumps(document))
-        (tmp_path / "request.json").write_text(json.dumps(request | {"result_path": "results/other"}))
+    def test_a_calibration_of_other_weights_stops_a_run_before_it_writes(
+        self, calibrated, calibration_file, tmp_path, capsys
+    ):
+        store = calibrated.store
+        document = json.loads(calibration_file.read_bytes()) | {"model_sha256": "cd" * 32}
+        calibration_file.write_text(json.dumps(document))
+        (tmp_path / "request.json").write_text(json.dumps(calibrated.request | {"result_path": "results/other"}))
         assert main(["run", str(tmp_path / "request.json"), "--store", str(store)]) == 2
         assert "was made for another model" in capsys.readouterr().err.replace("\n", " ")
         assert not (store / BUCKET / "results/other").exists()
 
-    def test_a_calibration_replaced_after_the_run_is_named(self, calibrated, capsys):
-        store, request = calibrated
-        run(request, str(store), "local", 1)
-        path = store / BUCKET / KEY
-        path.write_text(json.dumps(json.loads(path.read_bytes()) | {"made": {}}))
-        assert main(["metrics", RUN, "--store", str(store)]) == 2
+    def test_a_calibration_replaced_after_the_run_is_named(self, calibrated, calibration_file, capsys):
+        calibration_file.write_text(json.dumps(json.loads(calibration_file.read_bytes()) | {"made": {}}))
+        assert main(["metrics", RUN, "--store", str(calibrated.store)]) == 2
         assert "was replaced after this run" in capsys.readouterr().err.replace("\n", " ")

@@ -86,7 +86,7 @@ client("s3").put_object(Bucket="cosmicai-own", Key="a", Body=b"")
     assert told in " ".join(ended.stderr.split())
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, pytest.param(signal.SIGHUP, marks=pytest.mark.soak)])
 def test_interrupted_emulator_leaves_no_process_and_no_file(tmp_path, number):
     marker, environment = marked(tmp_path)
     ready = tmp_path / "ready"
