@@ -22,6 +22,7 @@ from inference.runs.known_survey import check_facts, read_some_facts
 from inference.runs.map_items import answer, checked_form, items_of
 from inference.runs.plan import Model, events_of, read_payload
 from inference.runs.staged import staged, trained_on
+from inference.scripts.environment import NOT_ON_FUNCTIONS
 from inference.storage.lease import HeldLease, LeaseHeldError
 from inference.storage.store import S3_ROOT, Store
 
@@ -64,6 +65,8 @@ def initialize(event: object, context: Any) -> dict[str, Any]:
     request = RunRequest.read({name: value for name, value in event.items() if name not in _BESIDE})
     if request.messages is not None:
         raise BadInput(NO_GANG)
+    if request.script_environment:
+        raise BadInput(NOT_ON_FUNCTIONS)
     store = _store()
     workload = staged(store, request)
     run_id = str(event.get("run_id") or "")

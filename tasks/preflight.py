@@ -10,14 +10,17 @@ from inference.contract.run_request import RunRequest
 from inference.contract.sample import IMAGE_SHAPE
 from inference.errors import BadInput, StoreError
 from inference.runs.plan import check_complete, select_files
+from inference.scripts.environment import NOT_ON_FUNCTIONS, python_with
 from inference.scripts.interpreter import interpreter
 from inference.storage.store import Store, StoredObject, check_writable
 from tasks.dispatch.gang import check_gang
 from tasks.executors.base import Executor
-from tasks.executors.select import executor_of, placed
+from tasks.executors.select import ON_AWS, executor_of, placed
 from tasks.planning.foretold import foretell
 from tasks.planning.prediction import Prediction
+from tasks.reporting.terminal import waiting
 from tasks.staging.known_survey import check_survey, shape_of_galaxies
+from tasks.staging.requirements import read_requirements
 from tasks.staging.scripts import find_script
 from tasks.staging.weights import Weights, find_weights
 from tasks.survey.partitions import made_before
@@ -36,6 +39,7 @@ class Prepared:
         weights: of the built-in engine; None for a script.
         script_source: a script's folder or file that is to be staged; None where it is staged already.
         prediction: what the run is expected to take; None where nothing tells.
+        requirements: text of the requirements file of a script's environment; "" for none.
         survey_note: what the report says of pixels, bands and units that are not the model's, or not known.
     """
 
@@ -47,6 +51,7 @@ class Prepared:
     weights: Weights | None
     script_source: Path | None
     prediction: Prediction | None
+    requirements: str = ""
     survey_note: str | None = None
 
     def answers(self, request: RunRequest, store_root: str, executor: str, workers: int | None) -> bool:
@@ -112,11 +117,27 @@ def _look(request: RunRequest, root: str, executor: str, workers: int | None) ->
             weights = find_weights(request, store, galaxies)
         note = check_survey(request, store, listing, weights)
         script_source = None if request.script is None else find_script(request, store)
-        if executor == "local":
-            interpreter(request.python)
+        requirements = _look_at_environment(request, executor, store)
     except StoreError as error:  # nothing has been written yet
         raise BadInput(str(error)) from error
     found = None if listing is None else tuple(listing)
     request = placed(request, pool)
     prediction = foretell(request, root, pool, found, weights, galaxies)
-    return Prepared(request, root, pool, workers, found, weights, script_source, prediction, note)
+    return Prepared(request, root, pool, workers, found, weights, script_source, prediction, requirements, note)
+
+
+def _look_at_environment(request: RunRequest, executor: str, store: Store) -> str:
+    """See that the script's interpreter is on this machine if ranks run here; returns its environment's requirements.
+
+    Raises:
+        BadInput: it is not, and cannot be made.
+    """
+    if request.script_environment and executor in ON_AWS:
+        raise BadInput(NOT_ON_FUNCTIONS)
+    requirements = read_requirements(request, store)
+    if executor == "local" and requirements:
+        with waiting("making the script's environment; the first time takes as long as pip does"):
+            python_with(requirements)
+    elif executor == "local":
+        interpreter(request.python)
+    return requirements

@@ -1,5 +1,6 @@
 """stage_scripts: what the ranks need besides data is put into the bucket of the run."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from prefect.assets import Asset
@@ -38,14 +39,15 @@ def stage_scripts(prepared: Prepared) -> Model | Script:
     """
     store = Store(prepared.store_root)
     if prepared.weights is None:
-        workload, text = _stage_script(prepared.request, prepared.script_source, store)
+        workload, text = _stage_script(prepared, store)
     else:
         workload, text = _stage_model(prepared.request, prepared.weights, store)
     create_markdown_artifact(text, key="cosmic-staged", description="What the ranks need besides data")
     return workload
 
 
-def _stage_script(request: RunRequest, source: Path | None, store: Store) -> tuple[Model | Script, str]:
+def _stage_script(prepared: Prepared, store: Store) -> tuple[Model | Script, str]:
+    request, source = prepared.request, prepared.script_source
     text = "There already; nothing was staged from here."
     if source is not None and request.S3_object_name is not None:
         done = stage_folder(store, request.bucket, request.S3_object_name, source)
@@ -55,7 +57,8 @@ def _stage_script(request: RunRequest, source: Path | None, store: Store) -> tup
         )
     script = staged(store, request)
     assert isinstance(script, Script)  # noqa: S101 - the request has one
-    return script, f"Script {plain(script.key)} in bucket `{request.bucket}`. {text}"
+    text = f"Script {plain(script.key)} in bucket `{request.bucket}`. {text}"
+    return replace(script, requirements=prepared.requirements), text
 
 
 def _stage_model(request: RunRequest, weights: Weights, store: Store) -> tuple[Model | Script, str]:

@@ -121,6 +121,8 @@ class RunRequest(BaseModel):
             only file) in the bucket, "folder" or "file", and its arguments (contract, "Run request").
         script_source: a folder (or file) on the machine that runs the flow, to be staged as S3_object_name first.
         python: interpreter of the script on the workers, a name or an absolute path; default the workers' own.
+        script_environment: the script's own packages: a requirements file, on the machine that runs the flow or in the
+            script's folder, which is installed once on each machine where ranks run.
         messages: ranks of the script send messages to one another (`fmi`), so that they run all at once: `tcp` where
             they reach one another, `store`, or a Redis server's URL.
         message_timeout: seconds after which a rank that does not come, or sends nothing, is missing.
@@ -164,6 +166,7 @@ class RunRequest(BaseModel):
     exec_args: str = ""
     script_source: str | None = None
     python: str = ""
+    script_environment: str = ""
     messages: Annotated[str, AfterValidator(_way)] | None = None
     message_timeout: Annotated[float, Field(gt=0, le=900)] = TIMEOUT_S
     stack_name: Annotated[str, Field(pattern=STACK_NAME)] = STACK
@@ -200,7 +203,7 @@ class RunRequest(BaseModel):
     @model_validator(mode="after")
     def _either_model_or_script(self) -> Self:
         if self.script is None:
-            for name in ("S3_object_name", "script_source", "exec_args", "python", "messages"):
+            for name in ("S3_object_name", "script_source", "exec_args", "python", "script_environment", "messages"):
                 if getattr(self, name):
                     raise BadInput(f"{name} goes with script, which the request lacks")
         elif self.S3_object_name is None:
@@ -211,6 +214,8 @@ class RunRequest(BaseModel):
             )
         elif self.model is not None:
             raise BadInput("the request has both script and model: one of them is run")
+        elif self.python and self.script_environment:
+            raise BadInput("the request has both python and script_environment: each names the script's interpreter")
         else:
             self.script_at("")
             if self.result_path == self.S3_object_name or self.result_path.startswith(f"{self.S3_object_name}/"):
@@ -326,24 +331,3 @@ def json_schema() -> str:
 
 ENGINES = ("onnxruntime", "torch")
 PRECISIONS = {"onnxruntime": ("float32", "int8"), "torch": ("float32", "tf32", "bf16")}
-
-
-def exceeded(failed: int, ranks: int, percentage: float | None, count: int | None) -> str | None:
-    """Which limit so many failed ranks exceed, as a clause; None if they are tolerated, or no limit is given.
-
-    As in a distributed map of Step Functions: either limit may be given, or both, and exceeding one suffices.
-
-    Args:
-        failed: ranks that were given up.
-        ranks: of the run.
-        percentage: `tolerated_failure_percentage`, 0 to 100.
-        count: `tolerated_failure_count`.
-    """
-    if count is not None and failed > count:
-        ranks_failed = f"{failed:,} {'rank' if failed == 1 else 'ranks'} failed"
-        tolerated = {0: "none is", 1: "only 1 is"}.get(count, f"only {count:,} are")
-        return f"{ranks_failed}, and {tolerated} tolerated (tolerated_failure_count)"
-    if percentage is not None and 100 * failed > percentage * ranks:
-        share = f"{100 * failed / ranks:.3g} %"
-        return f"{share} of the ranks failed, more than the {percentage:g} % tolerated (tolerated_failure_percentage)"
-    return None

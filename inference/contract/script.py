@@ -2,7 +2,7 @@
 
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from inference.contract.object_keys import checked_key
@@ -23,6 +23,7 @@ class Script:
         arguments: of the script, as a shell would take them (EXEC_ARGS).
         sha256: of the folder's listing when the plan was made, "" when not known.
         python: the interpreter that runs it, a name or an absolute path on the workers; "" for the worker's own.
+        requirements: text of a requirements file, which an environment of the script's own is made from; "" for none.
     """
 
     folder: str
@@ -31,6 +32,7 @@ class Script:
     arguments: str = ""
     sha256: str = ""
     python: str = ""
+    requirements: str = ""
 
     @property
     def key(self) -> str:
@@ -46,7 +48,8 @@ class Script:
             "script_sha256": self.sha256,
         }
         wire |= {"EXEC_ARGS": self.arguments} if self.arguments else {}
-        return wire | ({"python": self.python} if self.python else {})
+        wire |= {"python": self.python} if self.python else {}
+        return wire | ({"script_environment": self.requirements} if self.requirements else {})
 
     @classmethod
     def from_wire(cls, wire: Mapping[str, Any]) -> Self:
@@ -55,7 +58,7 @@ class Script:
         Raises:
             BadInput: naming the key that is missing or wrong.
         """
-        return cls.checked(
+        script = cls.checked(
             checked_key(text_of(wire, "S3_OBJECT_NAME"), "S3_OBJECT_NAME"),
             text_of(wire, "SCRIPT"),
             text_of(wire, "S3_OBJECT_TYPE", "folder"),
@@ -63,6 +66,7 @@ class Script:
             text_of(wire, "script_sha256", ""),
             text_of(wire, "python", ""),
         )
+        return replace(script, requirements=text_of(wire, "script_environment", ""))
 
     @classmethod
     def checked(

@@ -24,7 +24,7 @@ def stored_summary(request: RunRequest, store_root: str) -> dict[str, Any] | Non
 
     It counts when the partitions, the model or script, the batch size and all else that redshifts and bill depend on
     are as they were, and every rank's result and redshifts are there. A request that makes its partitions or stages its
-    script first is never answered from here: their sources may have changed.
+    script first, or has a requirements file, is never answered from here: their sources may have changed.
 
     Returns:
         The document as `cosmic run --json` prints it; None where anything is missing or different, and a run must look.
@@ -32,7 +32,7 @@ def stored_summary(request: RunRequest, store_root: str) -> dict[str, Any] | Non
     Raises:
         BadInput: the store cannot be reached or read.
     """
-    if request.partition is not None or request.script_source is not None:
+    if request.partition is not None or request.script_source is not None or request.script_environment:
         return None
     try:
         store = Store(store_root)

@@ -26,6 +26,7 @@ from inference.rank_results.external import import_external_result
 from inference.rank_results.gather import read_result, result_key
 from inference.resource_usage import WORKER
 from inference.scripts.download import fetch, files_of, script_hash
+from inference.scripts.environment import python_with
 from inference.scripts.interpreter import interpreter, lacking_module
 from inference.scripts.loopback_s3 import INSTALL, is_installed, is_needed, loopback_s3
 from inference.scripts.place import FUNCTION, TMP, at_tmp, own_scratch
@@ -50,6 +51,7 @@ EVENT_KEYS = (
     "BATCH_SIZE",
     "EXEC_ARGS",
 )
+HIDDEN = {"messages", "script_environment"}  # a gang's secret; text that may hold a package index's password
 FOR_SCRIPTS = files("inference.messages") / "for_scripts"
 _NO_LIMIT_S = 3600.0  # where nobody says how long a rank may take; longer than any function lives
 _NO_KEYS = re.compile("Unable to locate credentials|NoCredentialsError")
@@ -102,7 +104,7 @@ def _run(store: Store, event: RankEvent, wire: Mapping[str, Any], context: Any, 
     _remove_stale(store, event)
     apart = event.data_bucket != event.result_bucket
     stale = store.head(event.data_bucket, result_key(event.result_path, event.rank)) if apart else None
-    python = interpreter(script.python)
+    python = python_with(script.requirements) if script.requirements else interpreter(script.python)
     command = [python, str(TMP / script.key), *shlex.split(script.arguments)]
     with own_scratch() as scratch:
         fetch_started = time.perf_counter()
@@ -128,7 +130,9 @@ def _run(store: Store, event: RankEvent, wire: Mapping[str, Any], context: Any, 
         cause = _cause(ended, limit_s)
         if lacks_s3 and not is_installed() and _NO_KEYS.search(ended.tail):
             cause += f": {INSTALL}"
-        elif lacks := lacking_module(ended.tail, python, function=FUNCTION in os.environ):
+        elif lacks := lacking_module(
+            ended.tail, python, function=FUNCTION in os.environ, made=bool(script.requirements)
+        ):
             cause += f": {lacks}"
         raise RankFailed(_with_tail(cause, ended))
     try:
@@ -156,7 +160,7 @@ def _run(store: Store, event: RankEvent, wire: Mapping[str, Any], context: Any, 
 
 def shown(wire: Mapping[str, Any], event: RankEvent) -> dict[str, Any]:
     """The event as the log may have it: of keys that nobody knows, and that may be credentials, the names only."""
-    known = {*EVENT_KEYS, *event.to_wire()} - {"messages"}  # whose gang is a secret among ranks
+    known = {*EVENT_KEYS, *event.to_wire()} - HIDDEN
     return {name: value if name in known else "..." for name, value in wire.items()}
 
 

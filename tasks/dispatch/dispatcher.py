@@ -15,7 +15,8 @@ from queue import Empty, SimpleQueue
 from typing import Self
 
 from inference.contract.rank_event import RankEvent
-from inference.contract.run_request import RunRequest, exceeded
+from inference.contract.run_request import RunRequest
+from inference.contract.tolerance import exceeded
 from inference.errors import CosmicError
 from tasks.dispatch.clock import Clock
 from tasks.dispatch.hedging import backups, late_after

@@ -10,8 +10,9 @@ import pandas as pd
 
 from inference.contract.rank_event import RankEvent
 from inference.contract.rank_result import RankResult
-from inference.contract.run_request import RunRequest, exceeded
+from inference.contract.run_request import RunRequest
 from inference.contract.script import SCRIPT_ENGINE
+from inference.contract.tolerance import exceeded
 from inference.rank_results.gather import Gathered
 from inference.runs.begin import Start
 from inference.runs.plan import Plan

@@ -52,6 +52,29 @@ class TestPrepare:
             check(RunRequest.read(request_of(**script)), str(survey_store))
         assert snapshot(survey_store) == before
 
+    @pytest.mark.parametrize(
+        ("requirements", "named"),
+        [
+            ("--no-index\nnobodys_package==1\n", "No matching distribution found for nobodys_package==1"),
+            ("-r other.txt\n", "names another file"),
+            (None, "there is no file"),
+        ],
+    )
+    def test_prepare_refuses_an_environment_that_cannot_be(
+        self, survey_store, tmp_path, monkeypatch, requirements, named
+    ):
+        monkeypatch.setenv("COSMIC_ENVIRONMENTS", str(tmp_path / "environments"))
+        (survey_store / BUCKET / "one").mkdir()
+        (survey_store / BUCKET / "one" / "run.py").write_text("print(1)")
+        wanted = tmp_path / "needs.txt"
+        if requirements is not None:
+            wanted.write_text(requirements)
+        before = snapshot(survey_store)
+        script = {"script": "/tmp/one/run.py", "S3_object_name": "one", "model": None}
+        with pytest.raises(BadInput, match=f"script_environment: .*{named}"):
+            check(RunRequest.read(request_of(**script, script_environment=str(wanted))), str(survey_store))
+        assert snapshot(survey_store) == before
+
     def test_prepare_does_not_look_at_prices(self, survey_store):
         assert check(request(region="mars-1"), str(survey_store)).request.region == "mars-1"
 

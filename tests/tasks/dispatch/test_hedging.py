@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prefect.states import Failed
 
-from inference.contract.run_request import exceeded
+from inference.contract.tolerance import exceeded
 from inference.errors import BadCheckpoint, BadInput, BadPartition, RankFailed, StoreError
 from tasks.dispatch.grouping import GROUPS, MAX_TASK_RUNS, ranks_per_task
 from tasks.dispatch.hedging import COPIES, LATE, backups, late_after
