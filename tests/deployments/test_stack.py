@@ -193,11 +193,28 @@ def test_what_ranks_return_does_not_add_up_in_the_machine(machine):
 def test_functions_image_and_package_agree_on_the_python_version(resources):
     runtimes = {function["Runtime"]["If"][2] for function in of_type(resources, "AWS::Lambda::Function").values()}
     assert runtimes == {f"python{PYTHON}"}
-    images = re.findall(r"^FROM (\S+)", (ROOT / "deployments" / "aws" / "Dockerfile").read_text(), re.MULTILINE)
+    files = [ROOT / "deployments" / "aws" / name for name in ("Dockerfile", "Dockerfile.scripts")]
+    images = [image for file in files for image in re.findall(r"^FROM (\S+)", file.read_text(), re.MULTILINE)]
     assert set(images) == {f"public.ecr.aws/lambda/python:{PYTHON}"}
     assert tuple(map(int, PYTHON.split("."))) >= (3, 12), (
         "Lambda's older ones have a libc that numpy does not load with"
     )
+
+
+@pytest.mark.parametrize("name", ["Dockerfile", "Dockerfile.scripts"])
+def test_an_image_copies_what_is_there_and_what_docker_is_shown(name):
+    folder = ROOT / "deployments" / "aws"
+    copied = re.findall(r"^COPY (?!--)(.+) \S+$", (folder / name).read_text(), re.MULTILINE)
+    shown = (folder / f"{name}.dockerignore").read_text().splitlines()
+    for path in " ".join(copied).split():
+        assert (ROOT / path).exists()
+        assert f"!{path}" in shown
+
+
+def test_the_image_for_scripts_holds_torch_and_timm_beside_the_rest():
+    text = (ROOT / "deployments" / "aws" / "Dockerfile.scripts").read_text()
+    assert {"torch", "timm"} <= set((ROOT / "deployments" / "aws" / "requirements-scripts.txt").read_text().split())
+    assert "-r /build/requirements.txt -r /build/requirements-scripts.txt" in text
 
 
 def test_the_image_holds_no_torch_and_what_it_holds_is_pinned():

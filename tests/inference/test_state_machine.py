@@ -250,6 +250,11 @@ def test_initialize_refuses_a_graph_that_has_changed_since_it_was_staged(root):
         graph.write_bytes(sound)
 
 
+def test_initialize_refuses_an_environment_that_a_function_cannot_make(root):
+    with pytest.raises(BadInput, match="script_environment: a function installs nothing"):
+        initialize(request_of(script_environment="requirements.txt", **SCRIPTED), LocalContext())
+
+
 def test_weights_without_their_graph_are_refused(root):
     for graph in (root / BUCKET / "models").glob("*.onnx"):
         graph.unlink()
