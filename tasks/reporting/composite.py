@@ -1,29 +1,53 @@
 """Galaxies in colour, as people look at them."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 
-_BANDS = {"g": 1, "r": 2, "i": 3}  # places in u g r i z
+from inference.contract.sample import BAND_NAMES
+
 WEIGHTS = (0.86, 1.0, 1.37)  # of i, r and g in a colour picture: galaxies of middling colour look white
-HOW = (
-    f"i, r and g as red, green and blue, weighted {' : '.join(map(str, WEIGHTS))} and stretched by asinh (Lupton et al."
-    " 2004, PASP 116, 133), all alike"
-)
 
 
-def draw_colour(axes: Axes, image: np.ndarray, label: str, **words: Any) -> None:
+def shown_bands(bands: Sequence[str]) -> tuple[str, ...]:
+    """The bands that a picture shows as red, green and blue, or the one that it shows in grey.
+
+    >>> shown_bands("ugriz"), shown_bands(("g", "r", "z")), shown_bands("gr")
+    (('i', 'r', 'g'), ('z', 'r', 'g'), ('r',))
+    """
+    if set("irg") <= set(bands):
+        return ("i", "r", "g")
+    if len(bands) >= 3:
+        return (bands[-1], bands[len(bands) // 2], bands[0])
+    return ("r" if "r" in bands else bands[len(bands) // 2],)
+
+
+def how(bands: Sequence[str] = BAND_NAMES) -> str:
+    """How a picture of such galaxies is made, as a clause."""
+    shown = shown_bands(bands)
+    stretched = "stretched by asinh (Lupton et al. 2004, PASP 116, 133), all alike"
+    if len(shown) == 1:
+        return f"the band {shown[0]} in grey, {stretched}"
+    red, green, blue = shown
+    weights = " : ".join(map(str, WEIGHTS))
+    return f"{red}, {green} and {blue} as red, green and blue, weighted {weights} and {stretched}"
+
+
+def draw_colour(axes: Axes, image: np.ndarray, label: str, bands: Sequence[str] = BAND_NAMES, **words: Any) -> None:
     """Draw a cut-out in colour without axes, its label below unless `words` says otherwise.
 
     Args:
         axes: to draw on.
-        image: (5, S, S), bands u g r i z, nanomaggies a pixel.
+        image: (bands, S, S), nanomaggies a pixel.
         label: of the galaxy.
+        bands: of the image.
         words: of the label, as `Axes.set_title` takes them.
     """
-    shown = [weight * image[_BANDS[band]] for weight, band in zip(WEIGHTS, "irg", strict=True)]
-    axes.imshow(lupton(np.stack(shown)), origin="lower", interpolation="nearest")
+    planes = [image[list(bands).index(band)] for band in shown_bands(bands)]
+    layers = 3 * planes if len(planes) == 1 else [w * plane for w, plane in zip(WEIGHTS, planes, strict=True)]
+    axes.imshow(lupton(np.stack(layers)), origin="lower", interpolation="nearest")
     axes.set_title(label, **{"y": -0.22, "fontsize": 9} | words)
 
 

@@ -10,7 +10,6 @@ import pyarrow as pa
 
 from inference.contract.counted import counted
 from inference.contract.plausible import PREDICTION, REDSHIFT
-from inference.contract.sample import BAND_NAMES
 from inference.engines.columns import OUT_OF_DOMAIN
 from inference.errors import CosmicError
 from inference.partitions.access import open_access
@@ -90,7 +89,7 @@ def _interval(row: Mapping[str, Any]) -> str:
 
 
 def worst_cutouts(store: Store, bucket: str, worst: Sequence[Mapping[str, Any]]) -> "Picture | None":
-    """The objects in colour, numbered as in the table.
+    """The objects in colour, or in grey where they have fewer than three bands, numbered as in the table.
 
     Args:
         store: the object store.
@@ -101,7 +100,7 @@ def worst_cutouts(store: Store, bucket: str, worst: Sequence[Mapping[str, Any]])
         None where there are none, where their partitions are gone or changed, or are too large to be fetched for this.
     """
     try:
-        images = _images(store, bucket, worst)
+        images, bands = _images(store, bucket, worst)
     except CosmicError:
         return None  # a report without cut-outs is better than none
     if not images:
@@ -110,7 +109,7 @@ def worst_cutouts(store: Store, bucket: str, worst: Sequence[Mapping[str, Any]])
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    from tasks.reporting.composite import HOW, draw_colour
+    from tasks.reporting.composite import draw_colour, how
     from tasks.reporting.figures import STYLE, WIDTH, Picture, svg_of
 
     rows = -(-len(images) // _COLUMNS)
@@ -120,20 +119,24 @@ def worst_cutouts(store: Store, bucket: str, worst: Sequence[Mapping[str, Any]])
         for place, (axes, row, image) in enumerate(zip_longest(panels, worst, images), 1):
             axes.set_axis_off()
             if image is not None:
-                draw_colour(axes, image, f"{place}: {row['z_pred']:.2f}, not {row['z_spec']:.2f}", y=1.0, fontsize=11)
-        title = f"The {counted(len(images), 'object that is', 'objects that are')} furthest off, in colour"
+                label = f"{place}: {row['z_pred']:.2f}, not {row['z_spec']:.2f}"
+                draw_colour(axes, image, label, bands, y=1.0, fontsize=11)
+        title = f"The {counted(len(images), 'object that is', 'objects that are')} furthest off, as cut-outs"
         svg = svg_of(figure, "worst", title)
-    return Picture(svg, f"The same objects: {HOW}. Above each its redshift as predicted, and as measured.")
+    return Picture(svg, f"The same objects: {how(bands)}. Above each its redshift as predicted, and as measured.")
 
 
-def _images(store: Store, bucket: str, worst: Sequence[Mapping[str, Any]]) -> list[np.ndarray]:
+def _images(store: Store, bucket: str, worst: Sequence[Mapping[str, Any]]) -> tuple[list[np.ndarray], tuple[str, ...]]:
+    """The cut-outs and their bands; none where they are not there, or partitions differ in bands."""
     stored = {key: store.head(bucket, key) for key in {row["file"] for row in worst}}
     there = {key: each for key, each in stored.items() if each is not None}
     if len(there) < len(stored) or not (store.is_local or sum(each.size for each in there.values()) <= _MOST_BYTES):
-        return []
+        return [], ()
     opened = {key: open_access(store, bucket, key, each, "memory-map") for key, each in there.items()}
     if any(row["index"] >= len(opened[row["file"]].images) for row in worst):
-        return []
-    if any(list(part.bands) != list(BAND_NAMES) for part in opened.values()):
-        return []  # what is drawn in colour are g, r and i
-    return [np.array(opened[row["file"]].images[row["index"] : row["index"] + 1][0]) for row in worst]
+        return [], ()
+    bands = {tuple(part.bands) for part in opened.values()}
+    if len(bands) != 1:
+        return [], ()
+    images = [np.array(opened[row["file"]].images[row["index"] : row["index"] + 1][0]) for row in worst]
+    return images, bands.pop()

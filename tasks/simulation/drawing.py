@@ -1,7 +1,7 @@
 """A galaxy as the camera sees it: a Sersic profile under a Moffat PSF, integrated over pixels.
 
 All is drawn on one Fourier grid of fixed size. What depends on the pixel alone is kept; of a galaxy remain one look-up
-of its profile's transform, five PSFs in closed form, and a sum over waves for the pixels of the stamp alone: two small
+of its profile's transform, the PSFs in closed form, and a sum over waves for the pixels of the stamp alone: two small
 products of matrices. GalSim's own drawing agrees (the tests compare) and costs several times as much.
 
 Units: fluxes and pixels in nanomaggies, angles in arcseconds, wave numbers in radians an arcsecond.
@@ -26,8 +26,8 @@ _BETA = 2.5  # of the Moffat PSF: its transform has a closed form
 _FIRST, _LAST, _A_UNIT = -36.0, 26.0, 512
 
 
-def render(galaxy: Galaxy, seeing: float, pixel: float = PIXEL, side: int = SIDE) -> Floats:
-    """Draw the galaxy without noise: (5, side, side), nanomaggies a pixel.
+def render(galaxy: Galaxy, seeing: float, pixel: float = PIXEL, side: int = SIDE, bands: str = BANDS) -> Floats:
+    """Draw the galaxy without noise: (bands, side, side), nanomaggies a pixel.
 
     A sheared Sersic profile, the same in all bands, under a Moffat PSF (beta 2.5) and integrated over pixels.
 
@@ -36,11 +36,12 @@ def render(galaxy: Galaxy, seeing: float, pixel: float = PIXEL, side: int = SIDE
         seeing: FWHM of the PSF in the r band, arcseconds.
         pixel: side of a pixel, arcseconds.
         side: of the cut-out, pixels.
+        bands: of the galaxy's fluxes.
     """
     modes = _modes(pixel)
     above, below = _profile(galaxy, modes) * modes.aperture
     parts = np.stack([above + below, above - below])  # even and odd in ky
-    seen = _psfs(seeing, modes)[:, None] * parts
+    seen = _psfs(seeing, modes, bands)[:, None] * parts
     # exp(i (kx x + ky y)), whose real part is summed: even parts meet two cosines, odd ones two sines and i squared.
     along_x, along_y = (pixel * (np.arange(side) - (side - 1) / 2.0 - offset) for offset in galaxy.offset)
     x, y = np.outer(modes.k, along_x), np.outer(along_y, modes.k)
@@ -50,11 +51,11 @@ def render(galaxy: Galaxy, seeing: float, pixel: float = PIXEL, side: int = SIDE
     return drawn
 
 
-@lru_cache(maxsize=1)
-def seeing_ratios() -> Floats:
+@lru_cache(maxsize=2)
+def seeing_ratios(bands: str = BANDS) -> Floats:
     """Width of the PSF in each band, relative to r: it falls as wavelength^-0.3 (Xin et al. 2018, AJ 156, 222)."""
-    wavelengths = np.array([band.effective_wavelength for band in bandpasses()])
-    ratios: Floats = (wavelengths / wavelengths[BANDS.index("r")]) ** -0.3
+    wavelengths = np.array([band.effective_wavelength for band in bandpasses(bands)])
+    ratios: Floats = (wavelengths / wavelengths[bands.index("r")]) ** -0.3
     return ratios
 
 
@@ -103,9 +104,9 @@ def _tabulated(sersic_index: float) -> tuple[Floats, Floats]:
     return values[:-1], np.diff(values)
 
 
-def _psfs(seeing: float, modes: _Modes) -> Floats:
-    """The transforms of the five bands' PSFs, (5, 65, 65), the same above ky = 0 and below: (1 + k r) exp(-k r)."""
-    radii = seeing * seeing_ratios() / (2.0 * math.sqrt(2.0 ** (1.0 / _BETA) - 1.0))
+def _psfs(seeing: float, modes: _Modes, bands: str) -> Floats:
+    """The transforms of the bands' PSFs, (bands, 65, 65), the same above ky = 0 and below: (1 + k r) exp(-k r)."""
+    radii = seeing * seeing_ratios(bands) / (2.0 * math.sqrt(2.0 ** (1.0 / _BETA) - 1.0))
     scaled = radii[:, None, None] * modes.lengths
     falling: Floats = np.exp(-scaled) * (1.0 + scaled)
     return falling

@@ -4,7 +4,7 @@ A galaxy is a redshift, a spectral type and an absolute magnitude, drawn togethe
 magnitude-limited volume; colours, brightness, size and shape follow from these, and so correlate as in the sky.
 
 Photometry: the templates of Coleman, Wu & Weedman (1980, ApJS 43, 393), mixed between neighbouring types and redshifted
-through LSST's ugriz filters, without evolution or dust. The fluxes of the templates are tabulated once a process on
+through LSST's filters, without evolution or dust. The fluxes of the templates are tabulated once a process on
 a fine grid of redshifts and interpolated: linearly in redshift; in type this is no approximation, since a mixture of
 spectra has the mixture of their fluxes.
 
@@ -23,7 +23,8 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 
-BANDS = "ugriz"
+BANDS = "ugriz"  # of the demo's survey
+ALL_BANDS = "ugrizy"  # those that can be drawn
 TEMPLATES = ("E", "Sbc", "Scd", "Im")  # a galaxy's kind is a place in this row, from 0.0 to 3.0
 ZERO_POINT = 22.5  # AB magnitude of one nanomaggie
 
@@ -46,7 +47,7 @@ class Galaxy:
     Attributes:
         redshift: within REDSHIFT_LIMITS.
         kind: spectral type, from 0 (E) over 1 (Sbc) and 2 (Scd) to 3 (Im).
-        fluxes: (5,), nanomaggies.
+        fluxes: (bands,), nanomaggies.
         radius: half-light radius, arcseconds.
         axis_ratio: minor over major axis.
         angle: position angle, radians.
@@ -67,7 +68,7 @@ class Galaxy:
         return (4.0, 2.5, 1.5)[int(2.0 * self.kind)] if self.kind < 1.5 else 1.0
 
 
-def draw_galaxy(rng: np.random.Generator) -> Galaxy:
+def draw_galaxy(rng: np.random.Generator, bands: str = BANDS) -> Galaxy:
     """Draw one of the galaxies that R_LIMITS and REDSHIFT_LIMITS let into the survey.
 
     Axis ratios are those of spheroids seen from anywhere, of a thickness that falls from 0.6 (E) to 0.2 (disks).
@@ -84,7 +85,7 @@ def draw_galaxy(rng: np.random.Generator) -> Galaxy:
     return Galaxy(
         redshift=redshift,
         kind=kind,
-        fluxes=fluxes(kind, redshift, absolute),
+        fluxes=fluxes(kind, redshift, absolute, bands),
         radius=_radius(absolute, early, redshift, rng.standard_normal()),
         axis_ratio=math.hypot(thickness, math.sqrt(1.0 - thickness**2) * rng.uniform()),
         angle=rng.uniform(0.0, math.pi),
@@ -92,18 +93,19 @@ def draw_galaxy(rng: np.random.Generator) -> Galaxy:
     )
 
 
-def fluxes(kind: float, redshift: float, absolute_magnitude: float) -> Floats:
-    """Apparent ugriz fluxes, (5,), nanomaggies.
+def fluxes(kind: float, redshift: float, absolute_magnitude: float, bands: str = BANDS) -> Floats:
+    """Apparent fluxes, (bands,), nanomaggies.
 
     Args:
         kind: spectral type, 0 to 3.
         redshift: above 0, up to REDSHIFT_LIMITS[1].
         absolute_magnitude: in the r band as seen at redshift 0.1, which Blanton et al. and Shen et al. use.
+        bands: BANDS or ALL_BANDS.
     """
     template = min(int(kind), len(TEMPLATES) - 2)
     column = min(int(redshift / _REDSHIFTS[1]), len(_REDSHIFTS) - 2)
     share = redshift / _REDSHIFTS[1] - column
-    tabulated = _template_fluxes()[template : template + 2]
+    tabulated = _template_fluxes(bands)[template : template + 2]
     nearer, farther = tabulated[:, column], tabulated[:, column + 1]
     earlier, later = nearer + share * (farther - nearer)
     modulus = 5.0 * math.log10((1.0 + redshift) * _comoving_distance(redshift)) + 25.0
@@ -145,26 +147,26 @@ def _within_limits(kind: float, redshift: float, brighter: Floats) -> tuple[floa
     return float(bright), float(faint)
 
 
-@lru_cache(maxsize=1)
-def bandpasses() -> tuple[galsim.Bandpass, ...]:
-    """LSST's ugriz filters, with AB zero points."""
-    return tuple(galsim.Bandpass(f"LSST_{band}.dat", "nm").withZeropoint("AB") for band in BANDS)
+@lru_cache(maxsize=2)
+def bandpasses(bands: str = BANDS) -> tuple[galsim.Bandpass, ...]:
+    """LSST's filters, with AB zero points."""
+    return tuple(galsim.Bandpass(f"LSST_{band}.dat", "nm").withZeropoint("AB") for band in bands)
 
 
-@lru_cache(maxsize=1)
-def _template_fluxes() -> Floats:
+@lru_cache(maxsize=2)
+def _template_fluxes(bands: str) -> Floats:
     """Fluxes (template, redshift, band) of absolute magnitude 0, with the K correction and without the distance.
 
     At redshift 0.1 the band of the absolute magnitude is the observed r, and the K correction -2.5 log10(1.1) for any
     spectrum.
     """
-    magnitudes = np.empty((len(TEMPLATES), len(_REDSHIFTS), len(BANDS)))
+    magnitudes = np.empty((len(TEMPLATES), len(_REDSHIFTS), len(bands)))
     for row, name in enumerate(TEMPLATES):
         spectrum = galsim.SED(f"CWW_{name}_ext.sed", "Ang", "flambda")
         zero = spectrum.atRedshift(0.1).calculateMagnitude(bandpasses()[_R]) + 2.5 * math.log10(1.1)
         for column, redshift in enumerate(_REDSHIFTS):
             seen = spectrum.atRedshift(redshift)
-            magnitudes[row, column] = [seen.calculateMagnitude(band) - zero for band in bandpasses()]
+            magnitudes[row, column] = [seen.calculateMagnitude(band) - zero for band in bandpasses(bands)]
     relative: Floats = 10.0 ** (-0.4 * magnitudes)
     return relative
 

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from inference.contract.counted import counted
-from tasks.reporting.composite import HOW, draw_colour
+from tasks.reporting.composite import draw_colour, how
 from tasks.reporting.figures import INK, PALE, SHADES, STYLE, WARM, WIDTH, Picture, legend_above, svg_of
 from tasks.reporting.page import render_page
 from tasks.reporting.table import Column, Row, Table
@@ -42,7 +42,7 @@ def survey_page(survey: Survey, seed: int, conditions: Conditions = AS_TRAINED) 
     drawn: tuple[tuple[Callable[[], str], str], ...] = (
         (
             lambda: samples(survey),
-            f"Galaxies across the survey, in the order of their redshift: {HOW}."
+            f"Galaxies across the survey, in the order of their redshift: {how()}."
             " Under each its redshift and r magnitude.",
         ),
         (

@@ -17,14 +17,16 @@ import numpy.typing as npt
 from inference.errors import BadInput, CosmicError
 from inference.storage.worker_pool import worker_pool
 from tasks.simulation.drawing import PIXEL, SIDE, render, seeing_ratios
-from tasks.simulation.population import BANDS, ZERO_POINT, Floats, Galaxy, draw_galaxy
+from tasks.simulation.population import ALL_BANDS, BANDS, ZERO_POINT, Floats, Galaxy, draw_galaxy
 
 # Stripe 82 co-added: median FWHM in r from Annis et al. (2014, ApJ 794, 120), five-sigma depths for point sources from
 # Jiang et al. (2014, ApJS 213, 12). Single SDSS exposures, two magnitudes shallower, hold too little about redshift.
 SEEING = 1.1
 SEEING_SCATTER = 0.1  # of its logarithm, from place to place; assumed
 DEPTHS = np.array([23.9, 25.1, 24.6, 24.1, 22.8])
+Y_DEPTH = DEPTHS[-1] - 1.2  # SDSS has no y: as much shallower than z as LSST's (Ivezic et al. 2019, ApJ 873, 111)
 POINT_SOURCE_NOISE = 10.0 ** (-0.4 * (DEPTHS - ZERO_POINT)) / 5.0  # nanomaggies
+_Y_NOISE = 10.0 ** (-0.4 * (Y_DEPTH - ZERO_POINT)) / 5.0
 CALIBRATION_ERROR = 0.02  # magnitudes: the error that no brightness overcomes
 
 MAX_SAMPLES = 2_000_000  # 41 GB of pixels, three times the SDSS set
@@ -42,7 +44,7 @@ class Conditions:
         pixel: side of a pixel, arcseconds.
         seeing: median FWHM of the PSF in the r band, arcseconds.
         shallower: magnitudes that the limit of every band is brighter than DEPTHS; negative is deeper.
-        bands: some of u g r i z, in the order in which they are handed over.
+        bands: some of u g r i z y, in the order in which they are handed over.
         side: of a cut-out, pixels.
     """
 
@@ -53,14 +55,20 @@ class Conditions:
     side: int = SIDE
 
     @property
+    def drawn(self) -> str:
+        """The bands that are drawn: u g r i z whichever of them are handed over, and y where it is."""
+        return ALL_BANDS if set(self.bands) - set(BANDS) else BANDS
+
+    @property
     def chosen(self) -> list[int]:
-        """Where the bands stand among u g r i z."""
-        return [BANDS.index(band) for band in self.bands]
+        """Where the bands stand among those that are drawn."""
+        return [self.drawn.index(band) for band in self.bands]
 
     @property
     def point_source_noise(self) -> Floats:
-        """Error of a point source's flux in each band, (5,), nanomaggies."""
-        noise: Floats = POINT_SOURCE_NOISE * 10.0 ** (0.4 * self.shallower)
+        """Error of a point source's flux in each band that is drawn, nanomaggies."""
+        of_bands = POINT_SOURCE_NOISE if self.drawn == BANDS else np.append(POINT_SOURCE_NOISE, _Y_NOISE)
+        noise: Floats = of_bands * 10.0 ** (0.4 * self.shallower)
         return noise
 
 
@@ -138,12 +146,12 @@ def simulate(
 
 
 def sky_noise(conditions: Conditions = AS_TRAINED) -> Floats:
-    """Standard deviation of a pixel's sky in each band, (5,), nanomaggies.
+    """Standard deviation of a pixel's sky in each band that is drawn, nanomaggies.
 
     Gaussian, as the Poisson noise of so many sky photons is, and such that a point source of the limiting magnitude,
     weighted by a Gaussian PSF in median seeing, stands out five-fold.
     """
-    sigma = conditions.seeing * seeing_ratios() / math.sqrt(8.0 * math.log(2.0)) / conditions.pixel
+    sigma = conditions.seeing * seeing_ratios(conditions.drawn) / math.sqrt(8.0 * math.log(2.0)) / conditions.pixel
     noise: Floats = conditions.point_source_noise / np.sqrt(4.0 * math.pi * sigma**2)
     return noise
 
@@ -151,21 +159,28 @@ def sky_noise(conditions: Conditions = AS_TRAINED) -> Floats:
 def measure_magnitudes(
     galaxy: Galaxy, seeing: float, rng: np.random.Generator, conditions: Conditions = AS_TRAINED
 ) -> Floats:
-    """The catalogue's asinh AB magnitudes, (5,), softened at one sigma of a point source's noise.
+    """The catalogue's asinh AB magnitudes in the drawn bands, softened at one sigma of a point source's noise.
 
     They are Pogson's for all but the faintest, and finite for all (Lupton, Gunn & Szalay 1999, AJ 118, 1406). Errors
     are Gaussian in flux: the sky under the galaxy, which grows with its seeing-smeared radius, and CALIBRATION_ERROR.
     They are independent of the image's noise, as if measured on another exposure.
     """
-    ratios = seeing_ratios()
+    ratios = seeing_ratios(conditions.drawn)
     limit = conditions.point_source_noise
     sky = limit * np.hypot(galaxy.radius, seeing * ratios / 2.0) / (conditions.seeing * ratios / 2.0)
     pogson = 2.5 / math.log(10.0)
     noise = np.hypot(sky, CALIBRATION_ERROR / pogson * galaxy.fluxes)
-    measured = galaxy.fluxes + noise * rng.standard_normal(len(BANDS))
+    measured = galaxy.fluxes + noise * _deviates(rng, conditions)
     luptitudes = np.arcsinh(measured / (2.0 * limit)) + np.log(limit)
     magnitudes: Floats = ZERO_POINT - pogson * luptitudes
     return magnitudes
+
+
+def _deviates(rng: np.random.Generator, conditions: Conditions, *shape: int) -> Floats:
+    """Normal deviates for each band; y's come from a stream of its own, so that u g r i z are the same with it."""
+    usual = rng.standard_normal((len(BANDS), *shape))
+    further = len(conditions.drawn) - len(BANDS)
+    return np.concatenate([usual, rng.spawn(1)[0].standard_normal((further, *shape))]) if further else usual
 
 
 def _observe(chunk: _Chunk) -> Survey:
@@ -175,11 +190,11 @@ def _observe(chunk: _Chunk) -> Survey:
     noise = sky_noise(conditions)[:, None, None]
     for index in range(start, stop):
         rng = np.random.default_rng([seed, index])
-        galaxy = draw_galaxy(rng)
+        galaxy = draw_galaxy(rng, conditions.drawn)
         seeing = conditions.seeing * math.exp(SEEING_SCATTER * rng.standard_normal())
         magnitudes.append(measure_magnitudes(galaxy, seeing, rng, conditions))
-        image = render(galaxy, seeing, conditions.pixel, conditions.side)
-        images.append((image + noise * rng.standard_normal(image.shape)).astype(np.float32))
+        image = render(galaxy, seeing, conditions.pixel, conditions.side, conditions.drawn)
+        images.append((image + noise * _deviates(rng, conditions, *image.shape[1:])).astype(np.float32))
         redshifts.append(galaxy.redshift)
     shot, measured = np.stack(images), np.stack(magnitudes)
     if conditions.bands != BANDS:
@@ -201,8 +216,8 @@ def check(samples: object, seed: object, workers: object, conditions: Conditions
     _check_whole("seed", seed, 0, MAX_SEED)
     _check_whole("workers", workers, 1, 1024)
     bands = conditions.bands
-    if not bands or len(set(bands)) < len(bands) or not set(bands) <= set(BANDS):
-        raise BadInput(f"bands must be some of {BANDS}, each once, such as griz, not {bands!r:.40}")
+    if not bands or len(set(bands)) < len(bands) or not set(bands) <= set(ALL_BANDS):
+        raise BadInput(f"bands must be some of {ALL_BANDS}, each once, such as griz, not {bands!r:.40}")
     _check_whole("size", conditions.side, 8, MAX_SIDE)
     for name, (least, most) in _LIMITS.items():
         value = getattr(conditions, name)

@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ("--shallower", "magnitudes less deep than the demo's survey (default 0; below 0: deeper)"),
     ):
         parser.add_argument(option, type=float, metavar="X", help=what)
-    parser.add_argument("--bands", metavar="BANDS", help="some of ugriz, as griz (default all)")
+    parser.add_argument("--bands", metavar="BANDS", help="some of ugrizy, as griz (default ugriz)")
     parser.add_argument("--size", type=int, metavar="N", help="pixels a side of a cut-out (default 32)")
     parser.add_argument(
         "--no-page", action="store_true", help="write no page of sample cut-outs and colours beside FILE"

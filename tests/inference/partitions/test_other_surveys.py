@@ -102,8 +102,12 @@ def test_simulated_bands_are_those_of_the_whole_survey():
     some = simulate(3, 7, 1, conditions=Conditions(bands="zg"))
     assert np.array_equal(some.images, whole.images[:, [4, 1]])
     assert np.array_equal(some.magnitudes, whole.magnitudes[:, [4, 1]])
+    with_y = simulate(3, 7, 1, conditions=Conditions(bands="grizy"))
+    assert np.array_equal(with_y.images[:, :4], whole.images[:, 1:]), "y changes nothing of the others"
+    assert np.array_equal(with_y.magnitudes[:, :4], whole.magnitudes[:, 1:])
+    assert np.all(np.abs(with_y.magnitudes[:, 4] - with_y.magnitudes[:, 3]) < 1)
     assert simulate(1, 7, 1, conditions=Conditions(side=64)).images.shape == (1, 5, 64, 64)
-    for wrong, named in (({"bands": "gg"}, "bands must be"), ({"bands": "grizy"}, "bands"), ({"side": 4}, "size")):
+    for wrong, named in (({"bands": "gg"}, "bands must be"), ({"bands": "grizx"}, "bands"), ({"side": 4}, "size")):
         with pytest.raises(BadInput, match=named):
             simulate(1, 7, 1, conditions=Conditions(**wrong))
 

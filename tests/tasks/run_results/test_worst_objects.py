@@ -2,6 +2,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from inference.contract.survey_facts import SurveyFacts
 from inference.partitions.partition import write_partition
 from inference.storage.store import Store
 from tasks.run_results.worst_objects import WORST, WorstObjects, worst_cutouts, worst_table
@@ -64,6 +65,20 @@ class TestTheirCutouts:
         worst = found_in(objects(np.linspace(0.3, 0.9, count), np.full(count, 0.25)))
         picture = worst_cutouts(store, BUCKET, worst)
         assert picture.svg.count("<image") == min(count, WORST)
+
+    @pytest.mark.parametrize(
+        ("bands", "said"),
+        [("griz", "i, r and g as red, green and blue"), ("grz", "z, r and g as red"), ("gr", "the band r in grey")],
+    )
+    def test_are_drawn_of_any_bands_and_say_which(self, tmp_path, bands, said):
+        (tmp_path / BUCKET / "survey").mkdir(parents=True)
+        rng = np.random.default_rng(0)
+        images = rng.normal(size=(3, len(bands), 48, 48)).astype(np.float32)
+        facts = SurveyFacts(bands=tuple(bands))
+        path = tmp_path / BUCKET / "survey/1.safetensors"
+        write_partition(path, images, rng.uniform(15, 20, (3, len(bands))), rng.uniform(0.1, 0.3, 3), facts)
+        picture = worst_cutouts(Store(tmp_path), BUCKET, found_in(objects([0.3, 0.4, 0.5], [0.25, 0.2, 0.1])))
+        assert picture.svg.count("<image") == 3 and said in picture.caption
 
     @pytest.mark.parametrize(
         "worst", [[], [{"file": "survey/2.pt", "index": 0}], [{"file": "survey/1.safetensors", "index": 12}]]
