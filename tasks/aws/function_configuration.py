@@ -1,5 +1,6 @@
 """What a Lambda function was given: its memory and its architecture."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -17,12 +18,22 @@ def memory_of(function_name: str) -> int:
     return int(_configuration(function_name)["MemorySize"])
 
 
-def architecture_of(function_name: str) -> str | None:
-    """`x86_64` or `arm64`; None where the function may not be looked at."""
+def given(configuration: Mapping[str, Any]) -> dict[str, Any]:
+    """What a run's document keeps of a function's configuration: its memory, and when it or its code last changed.
+
+    >>> given({"MemorySize": 1769, "LastModified": "2026-11-28T00:00:00.000+0000"})
+    {'function_memory_mb': 1769, 'function_modified': '2026-11-28T00:00:00.000+0000'}
+    """
+    memory, modified = configuration.get("MemorySize"), configuration.get("LastModified")
+    return {"function_memory_mb": memory and int(memory), "function_modified": modified and str(modified)}
+
+
+def configuration_of(function_name: str) -> dict[str, Any]:
+    """Everything that AWS says of a function; nothing where it may not be looked at."""
     try:
-        return str((_configuration(function_name).get("Architectures") or ["x86_64"])[0])
+        return _configuration(function_name)
     except BadInput:
-        return None
+        return {}
 
 
 def _configuration(function_name: str) -> dict[str, Any]:

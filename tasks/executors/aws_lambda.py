@@ -17,6 +17,7 @@ from inference.errors import BadInput, CosmicError
 from inference.rank_results.external import import_external_result
 from inference.rank_results.gather import read_result
 from inference.storage.store import Store
+from tasks.aws.function_configuration import given
 from tasks.aws.lambda_errors import HINTS, NO_MEMORY, TIME_OUT, failure_kind
 from tasks.aws.logs import with_billed_durations, with_report
 from tasks.aws.session import client, explain
@@ -95,7 +96,7 @@ class LambdaExecutor(Executor):
         if self._limit_s < self._timeout_s:
             limits = f"after {self._limit_s:g} s, before rank_timeout ({self._timeout_s:g} s)"
             notes = [f"the function {self.function_name} stops a rank {limits}"]
-        return {"function": self.function_name, "function_memory_mb": self.memory_mb, "notes": notes}
+        return {"function": self.function_name, **given(self._configuration), "notes": notes}
 
     def aws_location(self) -> dict[str, str]:
         """Region and architecture of the function, which prices depend on; known after `check`."""

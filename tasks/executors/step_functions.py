@@ -20,7 +20,7 @@ from inference.contract.run_request import MEMORY_MB
 from inference.errors import BadInput, CosmicError, RankFailed
 from tasks.aws.execution import Execution, describe, is_denied, map_run, read_execution
 from tasks.aws.execution_history import History
-from tasks.aws.function_configuration import architecture_of
+from tasks.aws.function_configuration import configuration_of, given
 from tasks.aws.logs import with_billed_durations
 from tasks.aws.session import client, explain
 from tasks.aws.stack_names import STACK, machine_name
@@ -57,6 +57,7 @@ class StepFunctionsExecutor(Executor):
         self._machine = state_machine_arn
         self._name = machine_name(str(document.get("stack_name", STACK)))
         self._function = function_name
+        self._configuration: dict[str, Any] = {}
         self._document = document
         self.memory_mb = int(document.get("memory_mb", MEMORY_MB))
         self._running: str | None = None  # ARN of the execution
@@ -98,14 +99,16 @@ class StepFunctionsExecutor(Executor):
     def aws_location(self) -> dict[str, str]:
         """Region of the machine and, as far as it may be read, architecture of its function; known after `check`."""
         place = {"region": str(self._machine).split(":")[3]}
-        architecture = architecture_of(self._function)
-        return place | ({"architecture": architecture} if architecture else {})
+        found = self._configuration = self._configuration or configuration_of(self._function)
+        self.memory_mb = int(found.get("MemorySize", self.memory_mb))
+        return place | ({"architecture": str((found.get("Architectures") or ["x86_64"])[0])} if found else {})
 
     def facts(self) -> dict[str, Any]:
         """The machine's function, and the execution once there was one."""
         execution = self.execution.to_dict() if self.execution else {"state_machine_arn": self._machine}
         abandoned = [each.to_dict() for each in self._abandoned]
-        return {"function": self._function, "execution": execution} | ({"abandoned": abandoned} if abandoned else {})
+        known = {"function": self._function, **given(self._configuration), "execution": execution}
+        return known | ({"abandoned": abandoned} if abandoned else {})
 
     def recover(self, events: Sequence[RankEvent]) -> None:
         """Adopt the execution that a killed run left running under the same plan; stop any other, and bill it.

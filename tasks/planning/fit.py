@@ -99,7 +99,11 @@ def fit(runs: Sequence[PastRun], shipped: StageModel, processors: float, source:
     around = [(len(run.ranks), max(run.end_to_end_s - run.makespan_s, 0.0)) for run in whole]
     around_line = _around(around) if around else shipped.around
     off = [math.log(max(y, 1e-3) / max(around_line.at(x), 1e-3)) for x, y in around]
-    gaps = [gap for run in runs if (gap := run.gap_s()) is not None]
+    turns = tuple(tuple(max(gap - rest, 0.0) for gap in run.turns_s) for run in runs if run.turns_s)
+    spacings = [spacing for run in runs if (spacing := run.spacing_s) is not None]
+    puts, gets = (
+        [count for run in whole if (count := run.a_rank(name)) is not None] for name in ("S3 PUT and LIST", "S3 GET")
+    )
     return StageModel(
         source=source,
         runs=len(runs),
@@ -111,12 +115,15 @@ def fit(runs: Sequence[PastRun], shipped: StageModel, processors: float, source:
         rest_s=rest,
         factors=tuple(factors),
         run_spread=spread([math.log(max(value, 1e-6)) for value in shared], shipped.run_spread),
-        task_run_s=median(gaps) if gaps else shipped.task_run_s,
+        task_run_s=median(spacings) if spacings else 0.0 if turns else shipped.task_run_s,
         send_s=shipped.send_s,
         around=around_line,
         around_spread=max(spread(off, shipped.around_spread), LEAST_SPREAD),
         peak_mb=_peak(ranks),
         failure_rate=_failure_rate(runs),
+        turns_s=turns or shipped.turns_s,
+        s3_puts=median(puts) if puts else shipped.s3_puts,
+        s3_gets=median(gets) if gets else shipped.s3_gets,
     )
 
 

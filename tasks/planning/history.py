@@ -4,10 +4,10 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import median
 from typing import Any, NamedTuple
 
 from inference.contract.object_keys import RESERVED
+from inference.contract.validation import is_number
 from inference.errors import BadInput
 from inference.rank_results.publish_summary import summary_key
 from inference.storage.store import Store
@@ -57,6 +57,8 @@ class PastRun:
             "workers": self.document.get("workers"),
             "batch size": request.get("batch_size"),
             "memory": self.document.get("function_memory_mb"),
+            "function": self.document.get("function"),
+            "modified": self.document.get("function_modified"),
             "machine": (self.document.get("machine") or {}).get("cpu"),
         }
 
@@ -81,19 +83,42 @@ class PastRun:
         usd = self.document["cost"].get("usd")
         return None if usd is None else float(usd)
 
-    def gap_s(self) -> float | None:
-        """Seconds between two ranks of a worker, or between two first starts where no worker had two."""
+    @property
+    def began_at(self) -> float:
+        """First rank start, seconds since the epoch."""
+        return min(rank.started_at for rank in self.ranks)
+
+    @property
+    def at_once(self) -> int:
+        """The most ranks that ran at the same time."""
+        ends = sorted([(rank.started_at, 1) for rank in self.ranks] + [(rank.ended_at, -1) for rank in self.ranks])
+        return max(itertools.accumulate(step for _, step in ends))
+
+    @property
+    def turns_s(self) -> list[float]:
+        """Seconds between two ranks of a worker, of all workers."""
         by_worker: dict[str, list[PastRank]] = {}
         for rank in self.ranks:
             by_worker.setdefault(rank.worker, []).append(rank)
         gaps: list[float] = []
         for ranks in by_worker.values():
             ranks.sort(key=lambda rank: rank.started_at)
-            gaps += [later.started_at - sooner.ended_at for sooner, later in itertools.pairwise(ranks)]
-        if gaps:
-            return max(median(gaps), 0.0)
+            gaps += [max(later.started_at - sooner.ended_at, 0.0) for sooner, later in itertools.pairwise(ranks)]
+        return gaps
+
+    @property
+    def spacing_s(self) -> float | None:
+        """Seconds between two starts, where no worker had two ranks."""
         starts = sorted(rank.started_at for rank in self.ranks)
-        return (starts[-1] - starts[0]) / (len(starts) - 1) if len(starts) > 2 else None
+        return None if self.turns_s or len(starts) < 3 else (starts[-1] - starts[0]) / (len(starts) - 1)
+
+    def a_rank(self, *items: str) -> float | None:
+        """How many of these items of the bill a rank came to; None where the bill has none."""
+        rows = self.document["cost"].get("items")
+        lines = [row for row in rows if isinstance(row, Mapping)] if isinstance(rows, list) else []
+        counts = [row.get("quantity") for row in lines if row.get("name") in items]
+        whole = math.fsum(count for count in counts if is_number(count, 0))
+        return whole / len(self.ranks) if whole else None
 
 
 def past_runs(store: Store, bucket: str, *, under: str = "") -> tuple[list[PastRun], list[str]]:

@@ -1,5 +1,6 @@
 """From a request and a store to a prediction: what would run where, and which earlier runs tell of it."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from statistics import median
@@ -17,6 +18,7 @@ from inference.storage.store import Store, StoredObject
 from tasks.executors.base import Executor, cores
 from tasks.executors.lambda_limits import ACCOUNT_CONCURRENCY
 from tasks.executors.select import ON_AWS
+from tasks.planning.environments import environments
 from tasks.planning.fit import comparable, fit
 from tasks.planning.history import PastRun, past_runs
 from tasks.planning.prediction import FEWEST, MOST, RANKS_IN_ALL, RANKS_OF_ONE, Prediction, predict
@@ -51,9 +53,23 @@ def place_of(request: RunRequest, executor: str, workers: int | None) -> Place:
 
 
 def kind_of(
-    request: RunRequest, store: Store, executor: str, place: Place, weights: Weights | None = None
+    request: RunRequest,
+    store: Store,
+    executor: str,
+    place: Place,
+    weights: Weights | None = None,
+    pool: Executor | None = None,
 ) -> dict[str, Any]:
-    """What decides how fast the run will be, as `PastRun.kind` has it; `weights` where they have been found already."""
+    """What decides how fast the run will be, as `PastRun.kind` has it.
+
+    Args:
+        request: the checked request.
+        store: holds the model.
+        executor: its name.
+        place: where the ranks run.
+        weights: of the model, where they have been found already.
+        pool: the executor that will run, where it has been checked: it knows its function.
+    """
     here = executor in {"local", "dask"}
     model = None if request.script is not None else (weights or find_weights(request, store)).sha256
     return {
@@ -63,7 +79,9 @@ def kind_of(
         "precision": None if request.script is not None else request.precision,
         "workers": place.concurrency if executor == "local" else None,
         "batch size": request.batch_size,
-        "memory": None if here else request.memory_mb,
+        "memory": None if here else place.memory_mb,
+        "function": None if here else request.function_name,
+        "modified": None if pool is None else pool.facts().get("function_modified"),
         "machine": machine.describe()["cpu"] if here else None,
     }
 
@@ -152,6 +170,14 @@ def model_of(
     return fit(best, base, processors, source), notes
 
 
+def as_wide_as_seen(place: Place, runs: Sequence[PastRun], wanted: dict[str, Any]) -> Place:
+    """The place, as wide as its state machine was: the map of an emulator ignores the limit that its input names."""
+    if place.executor != "step-functions":
+        return place
+    seen = [run.at_once for run in runs if all(run.kind[name] == wanted[name] for name in ("executor", "function"))]
+    return replace(place, concurrency=max([place.concurrency, *seen]))
+
+
 def predict_request(
     request: RunRequest,
     store_root: str,
@@ -189,8 +215,10 @@ def predict_request(
     """
     store = Store(store_root)
     place = place_of(request, executor, workers)
-    if pool is not None and not pool.takes_whole_run:
-        place = replace(place, concurrency=max(min(pool.concurrency, place.concurrency), 1), memory_mb=pool.memory_mb)
+    if pool is not None:
+        width = place.concurrency if pool.takes_whole_run else max(min(pool.concurrency, place.concurrency), 1)
+        processors = lambda_processors(pool.memory_mb) if executor in ON_AWS else place.processors
+        place = replace(place, concurrency=width, memory_mb=pool.memory_mb, processors=processors)
     if samples is not None:
         partitions = len(samples)
     elif on_paper is not None:
@@ -212,9 +240,11 @@ def predict_request(
         runs, notes = past_runs(store, request.bucket, under=under)
     except CosmicError as error:
         notes.append(f"earlier runs cannot be read: {error}")
-    configuration = Configuration(request, place, samples, executor in ON_AWS)
-    kind, parameters = kind_of(request, store, executor, place, weights), parameters_of_model(request, weights)
+    kind, parameters = kind_of(request, store, executor, place, weights, pool), parameters_of_model(request, weights)
     model, more = model_of(runs, kind, place, parameters=parameters, samples=samples)
+    warm, place = environments(runs, kind, time.time()), as_wide_as_seen(place, runs, kind)
+    on_s3 = executor in ON_AWS or not store.is_local
+    configuration = Configuration(request, place, samples, on_s3, warm)
     fewest = FEWEST if len(samples) <= RANKS_OF_ONE else 1
     simulated = max(min(at_most[0], at_most[1] // len(samples)), fewest)
     return predict(configuration, model, partitions, [*notes, *more], runs=simulated)

@@ -38,8 +38,8 @@ class Range:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> "Range":
-        """The range of simulated values."""
-        low, p50, p90, high = map(float, np.quantile(values, SHARES))
+        """The range of simulated values: a next one lies below each limit with the share that it is named for."""
+        low, p50, p90, high = map(float, np.quantile(values, SHARES, method="weibull"))
         return cls(p50, p90, low, high)
 
 
@@ -53,6 +53,7 @@ class Prediction:
         lines: the bill's lines of the median run, USD.
         limit: what limits it, a sentence.
         stages: mean seconds of the rank that ends last, by stage.
+        cold_starts: calls that a new process or environment serves, mean of the simulated runs.
         checks: what would fail.
         source: what the times are from, a sentence.
         notes: what a person should know.
@@ -68,6 +69,7 @@ class Prediction:
     lines: Mapping[str, float]
     limit: str
     stages: Mapping[str, float]
+    cold_starts: float
     checks: tuple[Check, ...]
     source: str
     notes: tuple[str, ...]
@@ -102,6 +104,8 @@ def predict(
     middle = sorted(simulated, key=lambda run: run.cost.usd or 0.0)[len(simulated) // 2]
     stages = {name: fmean(run.last.get(name, 0.0) for run in simulated) for name in NAMES}
     said = list(notes)
+    if warm := configuration.environments.sentence:
+        said.append(warm)
     if count == 1:
         said.append(f"one run was simulated, because it has {len(events):,} ranks: P50 and P90 are the same figure")
     elif count < MOST // 10:
@@ -120,6 +124,7 @@ def predict(
         lines={item.name: item.usd for item in middle.cost.items if item.usd},
         limit=_limit(configuration, simulated, stages),
         stages=stages,
+        cold_starts=fmean(run.cold for run in simulated),
         checks=tuple(checks(configuration, model, slowest, partitions)),
         source=model.source,
         notes=tuple(said),

@@ -9,8 +9,9 @@ from inference.contract.run_request import RunRequest
 from inference.contract.validation import is_number
 from inference.errors import CosmicError
 from tasks.executors.select import EXECUTORS
+from tasks.planning.environments import environments
 from tasks.planning.history import PastRun
-from tasks.planning.planned_run import model_of, parameters_of_model, place_of
+from tasks.planning.planned_run import as_wide_as_seen, model_of, parameters_of_model, place_of
 from tasks.planning.prediction import Range, predict
 from tasks.planning.simulated_run import Configuration
 from tasks.run_results.expected import FIGURES, actual_of, is_whole
@@ -147,6 +148,7 @@ def _replayed(run: PastRun, before: Sequence[PastRun]) -> dict[str, Range]:
     if not model.runs:
         return {}  # shipped measurements are of another machine: they tell nothing about one's own predictions
     samples = tuple(rank.samples for rank in run.ranks)
-    found = predict(Configuration(request, place, samples, place.ramps), model, len(samples), runs=_REPLAYS)
+    warm, place = environments(before, run.kind, run.began_at), as_wide_as_seen(place, before, run.kind)
+    found = predict(Configuration(request, place, samples, place.ramps, warm), model, len(samples), runs=_REPLAYS)
     both = {"makespan_s": found.makespan_s, "end_to_end_s": found.end_to_end_s}
     return both | ({} if found.usd is None else {"usd": found.usd})

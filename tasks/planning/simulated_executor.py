@@ -54,21 +54,25 @@ class SimulatedExecutor(Executor):
 
     Args:
         place: where they would run.
-        draw: stages of a call's attempt, cold or warm.
+        draw: stages of a call's attempt in a cold environment or not, which holds the model or not.
         clock: virtual.
         random: draws pauses.
         answer: what every call that succeeds returns; nobody reads it.
         send_s: between two calls sent.
+        warm: environments that are there, each with whether it holds the model; the last is used first.
+        turn_s: draws what a state machine needs between two ranks of its map.
     """
 
     def __init__(
         self,
         place: Place,
-        draw: Callable[[RankEvent, bool], Stages],
+        draw: Callable[[RankEvent, bool, bool], Stages],
         clock: VirtualClock,
         random: Random,
         answer: RankResult,
         send_s: float,
+        warm: Sequence[bool] = (),
+        turn_s: Callable[[], float] = float,
     ) -> None:
         self.name = place.executor
         self.takes_whole_run = place.executor == "step-functions"
@@ -81,7 +85,8 @@ class SimulatedExecutor(Executor):
         self._place, self._draw, self._clock, self._random = place, draw, clock, random
         self._answer, self._send_s = answer, send_s
         self._free_at = 0.0  # the sender's
-        self._idle = self._made = self._open = 0
+        self._idle, self._turn_s = list(warm)[-place.environments :], turn_s
+        self._made, self._open, self.cold = len(self._idle), 0, 0
         self._tokens, self._tokens_at = float(RAMP), 0.0
         self._waiting: deque[Call] = deque()
         self._stopped = False
@@ -113,11 +118,11 @@ class SimulatedExecutor(Executor):
             return
         now = self._clock.monotonic()
         if self._idle:
-            self._idle -= 1
-            cold = False
+            cold, loaded = False, self._idle.pop()
         elif self._made < self._place.environments and self._may_make(now):
             self._made += 1
-            cold = True
+            self.cold += 1
+            cold, loaded = True, False
         else:
             self.refused += 1
             pause = full_jitter(sending.refusals + 1, self._random.random())
@@ -129,7 +134,7 @@ class SimulatedExecutor(Executor):
             self._begin_later(call, pause, sending._replace(refusals=sending.refusals + 1, since=since))
             return
         call.sent_at = now
-        stages = self._draw(call.event, cold)
+        stages = self._draw(call.event, cold, loaded)
         lasts, late = stages.total, stages.total > self._place.timeout_s
         if late:
             lasts = self._place.timeout_s
@@ -149,7 +154,7 @@ class SimulatedExecutor(Executor):
         if self._stopped:
             return
         now = self._clock.monotonic()
-        self._idle += 1
+        self._idle.append(True)
         failed = late or stages.failed
         if failed and self.takes_whole_run and tries < _MACHINE_ATTEMPTS:
             self.repeated += 1
@@ -158,10 +163,10 @@ class SimulatedExecutor(Executor):
         self._open -= 1
         if self._waiting:
             self._open += 1
-            self._begin(self._waiting.popleft(), _Sending())
+            self._begin_later(self._waiting.popleft(), self._turn_s(), _Sending())
         error = None if not failed else "ran out of time" if late else "failed, as some attempts do"
         if not failed:
-            self.ends.append((began, began + stages.start, now, stages))
+            self.ends.append((began, began + stages.start, now - stages.rest, stages))
         result = None if failed else self._answer
         again = not self.takes_whole_run
         facts = {"cold": stages.start > 0}

@@ -1,7 +1,7 @@
 """One run in virtual time: the real dispatcher, retries and backups over an executor that draws its times."""
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from random import Random
@@ -17,12 +17,12 @@ from tasks.dispatch.dispatcher import ATTEMPTS, Dispatcher, Limits
 from tasks.dispatch.grouping import ranks_per_task, side_by_side
 from tasks.dispatch.rank_group import RETRY_DELAYS_S, RankGroup, RanksFailed
 from tasks.invocations.ledger import Ledger
+from tasks.planning.environments import NONE, Environments
 from tasks.planning.simulated_executor import Place, SimulatedExecutor
 from tasks.planning.stages import StageModel, Stages, log_normal
 from tasks.planning.virtual_clock import VirtualClock
 
-TRANSITIONS_OF_RUN, TRANSITIONS_OF_RANK = 4, 2  # of the stack's state machine
-S3_WRITES, S3_READS = 4, 6  # requests of a rank: its table and record with a lease's look; partition, graph and checks
+TRANSITIONS_OF_RUN, TRANSITIONS_OF_RANK = 3, 2  # of the stack's state machine
 
 
 @dataclass(frozen=True)
@@ -34,12 +34,14 @@ class Configuration:
         place: where its ranks run.
         samples: of each rank.
         on_s3: partitions and results lie on S3, whose requests are billed.
+        environments: what earlier runs left warm.
     """
 
     request: RunRequest
     place: Place
     samples: tuple[int, ...]
     on_s3: bool
+    environments: Environments = NONE
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,7 @@ class SimulatedRun:
         slowest_s: of the longest call.
         backups: calls that were backups.
         refused: calls that were refused and sent again.
+        cold: calls that a new process or environment served.
     """
 
     makespan_s: float
@@ -67,6 +70,7 @@ class SimulatedRun:
     slowest_s: float
     backups: int
     refused: int
+    cold: int
 
 
 def events_of(configuration: Configuration) -> list[RankEvent]:
@@ -90,14 +94,18 @@ def simulate(
     clock, ledger = VirtualClock(), Ledger()
     run_factor, speed = log_normal(random, model.run_spread), model.speed(place.processors)
 
-    def draw(event: RankEvent, cold: bool) -> Stages:
-        return model.draw(samples[event.rank], cold=cold, speed=speed, run_factor=run_factor, random=random)
+    def draw(event: RankEvent, cold: bool, loaded: bool) -> Stages:
+        return model.draw(
+            samples[event.rank], cold=cold, loaded=loaded, speed=speed, run_factor=run_factor, random=random
+        )
 
-    executor = SimulatedExecutor(place, draw, clock, random, _ANSWER, model.send_s)
+    turns_s = partial(random.choice, random.choice(model.turns_s))  # of one run seen: they are long or short together
+    warm = configuration.environments.draw(random)
+    executor = SimulatedExecutor(place, draw, clock, random, _ANSWER, model.send_s, warm, turns_s)
     dispatcher = Dispatcher(executor, ledger, events, Limits.of(request, executor, clock), clock=clock)
     size = len(events) if executor.takes_whole_run else ranks_per_task(len(events), request.ranks_per_task)
     groups = [RankGroup(events[start : start + size], dispatcher) for start in range(0, len(events), size)]
-    fan_out = _FanOut(groups, dispatcher, clock, random, model.task_run_s * run_factor)
+    fan_out = _FanOut(groups, dispatcher, clock, random, model.task_run_s * run_factor, turns_s)
     with dispatcher:
         fan_out.start()
         dispatcher.serve(lambda: not fan_out.left)
@@ -114,8 +122,8 @@ def simulate(
         region=request.region,
         architecture=request.architecture,
         state_transitions=transitions if executor.takes_whole_run else 0,
-        s3_puts=S3_WRITES * counted,
-        s3_gets=S3_READS * counted,
+        s3_puts=round(model.s3_puts * counted),
+        s3_gets=round(model.s3_gets * counted),
     )
     return SimulatedRun(
         makespan_s=makespan,
@@ -127,6 +135,7 @@ def simulate(
         slowest_s=max(took),
         backups=sum(call.backup for call in calls),
         refused=executor.refused,
+        cold=executor.cold,
     )
 
 
@@ -140,23 +149,24 @@ class _FanOut:
         clock: VirtualClock,
         random: Random,
         task_run_s: float,
+        turn_s: Callable[[], float],
     ) -> None:
         self.left = len(groups)
         self._waiting, self._dispatcher, self._clock, self._random = deque(groups), dispatcher, clock, random
         self._width = side_by_side(len(groups), dispatcher.executor)
-        self._task_run_s, self._free_at = task_run_s, 0.0
+        self._task_run_s, self._turn_s, self._free_at = task_run_s, turn_s, 0.0
 
     def start(self) -> None:
         """Open as many as there may be at once."""
         for _ in range(self._width):
-            self._open_next()
+            self._open_next(0.0)
 
-    def _open_next(self) -> None:
+    def _open_next(self, pause_s: float) -> None:
         if self._waiting:
             group = self._waiting.popleft()
             now = self._clock.monotonic()
             self._free_at = max(now, self._free_at) + self._task_run_s
-            self._clock.after(self._free_at - now, partial(self._run, group, 1))
+            self._clock.after(self._free_at - now + pause_s, partial(self._run, group, 1))
 
     def _run(self, group: RankGroup, attempt: int) -> None:
         ended = self._dispatcher.hand_in(group.to_run(attempt))
@@ -171,7 +181,7 @@ class _FanOut:
                 self._clock.after(pause, partial(self._run, group, attempt + 1))
                 return
         self.left -= 1
-        self._open_next()
+        self._open_next(self._turn_s())
 
 
 def _placeholder() -> RankResult:

@@ -59,11 +59,13 @@ class StageModel:
         read, compute, write: seconds over samples of a warm rank; `rest_s` is what is left of the call.
         factors: by how much each rank seen differs from the line, as a factor with median 1.
         run_spread: standard deviation of the logarithm of the factor that all ranks of a run share.
-        task_run_s: seconds that the flow needs between two ranks of a worker, or to start one task run.
+        task_run_s: seconds that the flow needs to start one task run, one after the other.
         send_s: seconds that the flow needs to send one call.
         around: seconds of end to end outside the makespan, over ranks, and `around_spread` as `run_spread`.
         peak_mb: MB of 1,000,000 bytes over samples.
         failure_rate: share of attempts that fail.
+        turns_s: seconds between two ranks of a worker, for each run seen: a busy machine makes all of a run long.
+        s3_puts, s3_gets: requests of a rank where partitions and results lie on S3.
     """
 
     source: str
@@ -84,6 +86,9 @@ class StageModel:
     around_spread: float
     peak_mb: Line
     failure_rate: float = 0.0
+    turns_s: tuple[tuple[float, ...], ...] = ((0.0,),)
+    s3_puts: float = 4.0
+    s3_gets: float = 6.0
 
     @classmethod
     def from_dict(cls, document: dict[str, Any]) -> "StageModel":
@@ -112,12 +117,15 @@ class StageModel:
             return processors
         return 1.0 / (1.0 - self.parallel + self.parallel / processors)
 
-    def draw(self, samples: int, *, cold: bool, speed: float, run_factor: float, random: Random) -> Stages:
+    def draw(
+        self, samples: int, *, cold: bool, loaded: bool, speed: float, run_factor: float, random: Random
+    ) -> Stages:
         """One attempt's stages, drawn.
 
         Args:
             samples: of the rank.
             cold: a new process or environment serves it.
+            loaded: it holds the model already.
             speed: of computing, see `speed`.
             run_factor: that all ranks of the run share.
             random: draws.
@@ -127,7 +135,7 @@ class StageModel:
         failed = random.random() < self.failure_rate
         return Stages(
             start=random.choice(self.start_s) * run_factor if cold else 0.0,
-            load=random.choice(self.load_s) * slow if cold else 0.0,
+            load=0.0 if loaded else random.choice(self.load_s) * slow,
             read=self.read.at(samples) * factor,
             compute=self.compute.at(samples) / speed * factor,
             write=self.write.at(samples) * factor,

@@ -73,7 +73,7 @@ class TestEveryExecutor:
         pd.testing.assert_frame_equal(runs[executor][1], runs["local"][1], check_exact=True)
 
     def test_executors_give_documents_and_ranks_the_same_keys(self, runs, executor):
-        own = {"workers", "function", "function_memory_mb", "execution"}
+        own = {"workers", "function", "function_memory_mb", "function_modified", "execution"}
         assert runs[executor][0].keys() - own == runs["local"][0].keys() - own
         for row, expected in zip(runs[executor][0]["ranks"], runs["local"][0]["ranks"], strict=True):
             assert row.keys() == expected.keys()

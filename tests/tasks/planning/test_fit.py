@@ -47,7 +47,7 @@ def test_stages_are_told_apart_where_ranks_differ_in_size():
     assert model.compute.each == pytest.approx(0.01)
     assert model.load_s == (0.5,)
     assert model.start_s == pytest.approx((1.0,))
-    assert model.task_run_s == pytest.approx(0.05)
+    assert model.turns_s == (pytest.approx((0.05,) * 3),)
 
 
 def test_a_factor_that_a_whole_run_shares_is_no_spread_of_its_ranks():
@@ -80,3 +80,10 @@ def test_a_model_survives_its_own_document():
     model = shipped("lambda")
     assert type(model).from_dict(model.to_dict()) == model
     assert dataclasses.replace(model, around=Line(1.0, 0.0)).around.at(5) == 1.0
+
+
+def test_requests_to_s3_are_those_that_earlier_bills_counted():
+    items = [{"name": "S3 PUT and LIST", "quantity": 4}, {"name": "S3 GET", "quantity": 6}, "edited by hand"]
+    model = fit([past(cost={"usd": 0.1, "items": items})], shipped("lambda"), 1.0, "a run")
+    assert (model.s3_puts, model.s3_gets) == (2.0, 3.0)
+    assert fit([past()], shipped("lambda"), 1.0, "a run").s3_puts == shipped("lambda").s3_puts

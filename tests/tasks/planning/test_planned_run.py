@@ -6,7 +6,8 @@ from inference.contract.survey_facts import SurveyFacts
 from inference.errors import BadCheckpoint, BadInput
 from inference.partitions.partition import write_partition
 from inference.storage.store import Store
-from tasks.planning.planned_run import model_of, place_of, predict_request, samples_of_ranks
+from tasks.planning.history import read_run
+from tasks.planning.planned_run import as_wide_as_seen, model_of, place_of, predict_request, samples_of_ranks
 from tasks.staging.known_survey import shape_of_galaxies
 from tests.support.surveys import SIZES, request_of
 from tests.tasks.planning.test_fit import KIND, past
@@ -62,3 +63,14 @@ def test_other_cut_outs_are_counted_by_their_own_size(tmp_path):
     assert samples_of_ranks(request, listing, (4, 64, 64)) == ((30,), 1)
     with pytest.raises(BadCheckpoint, match="takes images of 5 bands and 32 pixels a side; partitions hold 4 and 64"):
         predict_request(request, str(tmp_path), "local", 1)
+
+
+def test_a_state_machine_that_ran_more_at_once_than_asked_is_as_wide():
+    place = place_of(RunRequest.read(request_of(max_concurrency=1)), "step-functions", None)
+    wanted = KIND | {"executor": "step-functions", "function": "f"}
+    both = past(executor="step-functions", function="f")
+    for rank, row in enumerate(both.document["ranks"]):
+        row |= {"started_at": 0.1 * rank, "ended_at": 5.0}
+    seen = [read_run(both.document, "a run")]
+    assert as_wide_as_seen(place, seen, wanted).concurrency == 2
+    assert as_wide_as_seen(place, seen, wanted | {"function": "g"}).concurrency == 1

@@ -5,6 +5,7 @@ from random import Random
 import pytest
 
 from inference.contract.run_request import RunRequest
+from tasks.planning.environments import Environments, Left
 from tasks.planning.shipped import shipped
 from tasks.planning.simulated_executor import Place
 from tasks.planning.simulated_run import Configuration, events_of, simulate
@@ -45,6 +46,26 @@ def test_two_workers_take_two_turns_of_four_ranks_after_their_cold_starts():
     assert result.makespan_s == pytest.approx(0.5 + 1.0 + 1.0)  # a rank starts when its process has
     assert result.end_to_end_s == pytest.approx(result.makespan_s + 2.0)
     assert result.failed == 0
+
+
+def test_warm_environments_start_at_once_and_load_no_model_they_hold():
+    def after(*left):
+        configuration = Configuration(
+            RunRequest.read(request_of()), place(), (100,) * 2, on_s3=False, environments=Environments(left)
+        )
+        return simulate(configuration, STEADY, events_of(configuration), Random(0))
+
+    loaded, without_model = (1.0, Left(5.0, True)), (1.0, Left(5.0, False))
+    assert (after(loaded, loaded).makespan_s, after(loaded, loaded).cold) == (pytest.approx(1.0), 0)
+    assert after(without_model, loaded).makespan_s == pytest.approx(1.5)
+    assert (after(loaded).makespan_s, after(loaded).cold) == (pytest.approx(1.0 + 1.5), 1)
+
+
+def test_pauses_between_the_ranks_of_a_worker_hold_up_no_other_worker():
+    slow_flow = dataclasses.replace(STEADY, turns_s=((0.7,),))
+    assert run(slow_flow).makespan_s == pytest.approx(run().makespan_s + 0.7)
+    machine = place("step-functions")
+    assert run(slow_flow, machine).makespan_s == pytest.approx(run(where=machine).makespan_s + 0.7)
 
 
 def test_twice_the_processors_halve_what_is_computed():
