@@ -14,7 +14,8 @@ from flows.parameters import DEFAULT_STORE, store_root
 from inference.contract.counted import counted
 from inference.errors import BadInput, CosmicError
 from inference.storage.lease import lease_beside
-from inference.storage.store import S3_ROOT, Store, check_writable
+from inference.storage.store import S3_ROOT, Store
+from inference.storage.writable import check_writable
 from tasks.aws.emulator import emulated_here
 from tasks.aws.stack import install
 from tasks.executors.base import cores

@@ -8,7 +8,8 @@ from prefect.assets import Asset
 
 from flows.parameters import DEFAULT_STORE, store_root
 from inference.storage.lease import lease_beside
-from inference.storage.store import Store, check_writable
+from inference.storage.store import Store
+from inference.storage.writable import check_writable
 from tasks.prefect_support.assets import file_asset, making, stored_asset
 from tasks.prefect_support.tags import tag_flow_run
 from tasks.train import WEIGHTS, publish_model, train_model

@@ -8,7 +8,8 @@ from inference.contract.run_request import RunRequest
 from inference.contract.sample import BYTES_PER_SAMPLE
 from inference.errors import BadInput, StoreError
 from inference.runs.plan import SUFFIXES
-from inference.storage.store import S3_ROOT, Store, check_writable
+from inference.storage.store import S3_ROOT, Store
+from inference.storage.writable import check_writable
 from tasks.executors.select import executor_of
 from tasks.simulate import FOLDER, survey_file
 from tasks.staging.weights import look_at_model

@@ -9,10 +9,12 @@ from pathlib import Path
 from inference.contract.run_request import RunRequest
 from inference.contract.sample import IMAGE_SHAPE
 from inference.errors import BadInput, StoreError
+from inference.rank_results.publish_summary import BILLED, SUMMARIES
 from inference.runs.plan import check_complete, select_files
 from inference.scripts.environment import NOT_ON_FUNCTIONS, python_with
 from inference.scripts.interpreter import interpreter
-from inference.storage.store import Store, StoredObject, check_writable
+from inference.storage.store import Store, StoredObject
+from inference.storage.writable import check_place, check_writable
 from tasks.dispatch.gang import check_gang
 from tasks.executors.base import Executor
 from tasks.executors.select import ON_AWS, executor_of, placed
@@ -106,6 +108,7 @@ def _look(request: RunRequest, root: str, executor: str, workers: int | None) ->
     try:
         if not store.is_local and not store.has_bucket(request.bucket):
             raise BadInput(f"bucket: there is no bucket {request.bucket}: `cosmic init {request.bucket} --store s3://`")
+        check_place(store, request.bucket, request.result_path, ("payload.json", *BILLED, *SUMMARIES))
         listing = made_before(request, store)
         if request.partition is None:
             check_complete(store, request.data_bucket, request.data_prefix)

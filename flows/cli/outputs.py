@@ -5,7 +5,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from inference.storage.lease import HeldLease, lease_beside
-from inference.storage.store import Store, check_writable
+from inference.storage.store import Store
+from inference.storage.writable import check_writable
 
 
 @contextmanager

@@ -5,10 +5,10 @@ the two apart, for readers that can memory-map.
 """
 
 import os
-import tempfile
+import stat
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -118,10 +118,10 @@ class Store:
         return os.path.realpath(Path(self.root) / bucket)
 
     def _check_links(self, bucket: str, key: str) -> None:
-        """See that no symbolic link on the way to a local object leads out of its bucket.
+        """See that no symbolic link on the way to a local object leads out of its bucket, and that it is a file.
 
         Raises:
-            StoreError: one does.
+            StoreError: one does, or it is a pipe, a socket or a device: who opens such a thing may wait for ever.
         """
         if not self.is_local:
             return
@@ -131,6 +131,9 @@ class Store:
             raise StoreError(
                 f"{bucket}/{key} lies behind a symbolic link that leads out of the bucket: put the files into it"
             )
+        with suppress(OSError):
+            if not stat.S_ISREG(mode := os.stat(real).st_mode) and not stat.S_ISDIR(mode):  # noqa: PTH116 - pathlib is slow
+                raise StoreError(f"{bucket}/{key} is no regular file (a pipe, a socket or a device): move it away")
 
     def _no_folder(self, bucket: str) -> bool:
         return self.is_local and not self.has_bucket(bucket)
@@ -300,21 +303,3 @@ def _stored_object(entry: Any, key: str) -> StoredObject:
 
 def _is_absent(error: StoreError) -> bool:
     return isinstance(error.__cause__, NotFoundError | FileNotFoundError)
-
-
-def check_writable(store: Store) -> None:
-    """See whether a local store can be written, leaving nothing there; over S3 the first write tells.
-
-    Raises:
-        BadInput: it cannot.
-    """
-    if not store.is_local:
-        return
-    folder = Path(store.root)
-    try:
-        while not folder.exists() and folder != folder.parent:
-            folder = folder.parent
-        with tempfile.TemporaryFile(dir=folder):  # which has no name; asking for the permissions is not enough
-            pass
-    except OSError as error:
-        raise BadInput(f"the store {store.root} cannot be written: {folder}: {error.strerror}") from None

@@ -14,7 +14,8 @@ from inference.contract.object_keys import checked_bucket, checked_key
 from inference.contract.validation import shorten
 from inference.errors import BadInput
 from inference.runs.plan import SUFFIXES
-from inference.storage.store import S3_ROOT, Store, StoredObject, check_writable
+from inference.storage.store import S3_ROOT, Store, StoredObject
+from inference.storage.writable import check_writable
 from tasks.reporting.terminal import bar
 from tasks.survey.array_files import check_scale, open_galaxies
 from tasks.survey.columns import ColumnOptions

@@ -1,3 +1,4 @@
+import os
 import shutil
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -9,7 +10,8 @@ from inference.errors import BadInput
 from inference.model.checkpoint import save
 from inference.partitions.partition import write_partition
 from inference.runs.begin import run_leases
-from inference.storage.store import Store, check_writable
+from inference.storage.store import Store
+from inference.storage.writable import check_writable
 from tasks.plan import plan_ranks
 from tasks.preflight import hand_over, prepare
 from tasks.stage import stage_scripts
@@ -108,6 +110,43 @@ class TestPrepare:
             check(RunRequest.read(request_of(engine=engine, **changes)), str(survey_store))
         assert "\n" not in str(raised.value)
         assert snapshot(survey_store.parent) == before
+
+    @pytest.mark.parametrize(
+        "name", ["summary.json", "report.html", "payload.json", "predictions", "predictions/0.npy"]
+    )
+    @pytest.mark.parametrize("there", [True, False], ids=["there", "dangling"])
+    def test_prepare_refuses_a_link_that_leads_out_of_the_result_path(self, survey_store, tmp_path, name, there):
+        link, outside = survey_store / BUCKET / PATH / name, tmp_path / "outside"
+        link.parent.mkdir(parents=True)
+        link.symlink_to(outside)
+        if there:
+            outside.mkdir()
+        with pytest.raises(BadInput, match=f"{PATH}/{name} lies behind a symbolic link"):
+            check(request(), str(survey_store))
+        assert [path.name for path in tmp_path.rglob("*") if "outside" in path.parts and path != outside] == []
+
+    @pytest.mark.parametrize("way", ["results", PATH])
+    def test_prepare_refuses_a_file_where_the_results_must_lie(self, survey_store, way):
+        (survey_store / BUCKET / way).parent.mkdir(exist_ok=True)
+        (survey_store / BUCKET / way).write_text("mine")
+        with pytest.raises(BadInput, match=f"{way} is in the way: it is no folder"):
+            check(request(), str(survey_store))
+
+    def test_prepare_refuses_a_folder_where_the_summary_must_lie(self, survey_store):
+        (survey_store / BUCKET / PATH / "summary.json").mkdir(parents=True)
+        with pytest.raises(BadInput, match=r"summary\.json is in the way: it is a folder"):
+            check(request(), str(survey_store))
+
+    def test_prepare_refuses_a_pipe_among_the_results(self, survey_store):
+        (survey_store / BUCKET / PATH).mkdir(parents=True)
+        os.mkfifo(survey_store / BUCKET / PATH / "0.json")
+        with pytest.raises(BadInput, match=f"{PATH}/0.json is no regular file"):
+            check(request(), str(survey_store))
+
+    def test_prepare_takes_a_link_that_stays_in_its_bucket(self, survey_store):
+        (survey_store / BUCKET / "elsewhere").mkdir()
+        (survey_store / BUCKET / "results").symlink_to("elsewhere")
+        check(request(), str(survey_store))
 
     def test_prepare_accepts_a_store_that_does_not_exist_yet(self, survey_store, tmp_path):
         survey = tmp_path / "survey.pt"

@@ -12,7 +12,8 @@ from flows.cli.terminal import say
 from flows.cli.termination import Terminated, terminated_like_interrupted
 from inference.contract.counted import counted
 from inference.errors import BadInput
-from inference.storage.store import Store, check_writable
+from inference.storage.store import Store
+from inference.storage.writable import check_writable
 
 _BUCKET = "cosmicai-emulated"
 _ENDS_BY_ITSELF_S = 5.0

@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Make the bucket; what exists already stays."""
-    from inference.storage.store import check_writable
+    from inference.storage.writable import check_writable
 
     bucket = checked_bucket(args.bucket, "BUCKET")
     store = Store(args.store)

@@ -1,3 +1,4 @@
+import os
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -125,6 +126,24 @@ def test_store_refuses_links_that_lead_out_of_the_bucket(store, outside, use, ke
     with pytest.raises(StoreError, match="symbolic link that leads out of the bucket"):
         use(store, key)
     assert {path.name: path.read_bytes() for path in outside.iterdir()} == {"secret.txt": b"outside"}
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda store: store.read("bucket", "pipe"),
+        lambda store: store.find("bucket", "pipe"),
+        lambda store: store.read_json("bucket", "pipe"),
+        lambda store: store.head("bucket", "pipe"),
+        lambda store: store.copy("bucket", "pipe", "copied.txt"),
+        lambda store: store.local_path("bucket", "pipe"),
+    ],
+)
+def test_store_refuses_what_is_no_regular_file(store, tmp_path, use):
+    store.make_bucket("bucket")
+    os.mkfifo(tmp_path / "store" / "bucket" / "pipe")  # who opens it waits until somebody writes
+    with pytest.raises(StoreError, match="bucket/pipe is no regular file"):
+        use(store)
 
 
 def test_store_follows_links_that_stay_in_the_bucket(store, tmp_path):
