@@ -46,7 +46,8 @@ class PrefectCommand:
 
     def __init__(self, url, home, folder=ROOT, **variables):
         self.url, self.folder = url, folder
-        self.environment = os.environ | {"PREFECT_API_URL": url, "PREFECT_HOME": str(home)} | variables
+        own = {"PREFECT_API_URL": url, "PREFECT_HOME": str(home), "PREFECT_WORKER_QUERY_SECONDS": "1"}
+        self.environment = os.environ | own | variables
 
     def __call__(self, *words, timeout=400):
         done = subprocess.run(
@@ -118,7 +119,7 @@ class PrefectCommand:
         return [artifact.data for artifact in sorted(found, key=lambda artifact: artifact.created)]
 
 
-def wait_for(condition, within_s=240, every_s=1.0):
+def wait_for(condition, within_s=240, every_s=0.3):
     """Wait until a condition is true; its last value."""
     end = time.monotonic() + within_s
     while not (value := condition()):
