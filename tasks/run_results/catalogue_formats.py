@@ -144,7 +144,7 @@ def _fits_table(table: Any, fields: dict[str, Field] | None, name: str) -> Any:
     for column in table.colnames:
         if table[column].dtype.kind == "U":
             for text in table[column]:
-                _ascii(text, column)
+                _ascii(str(text), column)
     hdu = fits.table_to_hdu(table)
     hdu.name = name
     for number, column in enumerate(table.colnames, start=1):
@@ -173,6 +173,14 @@ def _fits_date(text: str) -> str:
 def _votable(catalogue: Catalogue) -> bytes:
     from astropy.io.votable import tree
 
+    for name in _TEXTS:
+        beyond = catalogue.rows[name].str.contains("[\U00010000-\U0010ffff]", regex=True)
+        if beyond.any():  # a VOTable's characters are UCS-2; the library would cut such texts short
+            text = catalogue.rows.loc[beyond, name].iloc[0]
+            raise BadInput(
+                f"VOTable holds characters of 16 bits, and one of {name} is {text!r:.80}: choose --format parquet,"
+                " ecsv or csv"
+            )
     file = tree.VOTableFile(version="1.4")
     resource = tree.Resource(name="redshifts")
     file.resources.append(resource)
@@ -235,7 +243,11 @@ def _ecsv(catalogue: Catalogue) -> bytes:
     table.meta["partitions"] = catalogue.partitions.to_dict("records")
     out = io.StringIO()
     table.write(out, format="ascii.ecsv", delimiter=",")
-    return out.getvalue().encode()
+    start = re.search(r"^[^#]", out.getvalue(), flags=re.MULTILINE)
+    assert start is not None  # noqa: S101 (the line of names follows the comment)
+    header, rows = out.getvalue()[: start.start()], out.getvalue()[start.start() :]
+    # A row whose id begins with # would be read as a comment.
+    return (header + re.sub(r"^(#[^,]*),", r'"\1",', rows, flags=re.MULTILINE)).encode()
 
 
 def _table(catalogue: Catalogue) -> Any:

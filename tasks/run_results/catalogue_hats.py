@@ -100,6 +100,8 @@ def _count(catalogue: CatalogueParts, waiting: Path) -> tuple[np.ndarray, Writte
             f" {row['object_id']!r:.80} with"
             f" ra {row['ra']} and dec {row['dec']}, where 0 to 360 and -90 to 90 degrees are possible"
         )
+    if not written.objects:
+        raise BadInput("the run has no objects, and a HATS catalogue needs one at least")
     ids.check(catalogue.parts)
     for path in waiting.glob("*.ids"):
         path.unlink()

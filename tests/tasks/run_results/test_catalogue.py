@@ -275,6 +275,36 @@ def test_text_that_fits_cannot_hold_is_refused_and_others_hold_it(tmp_path):
     assert table["object_id"][0] == "Ångström 1.pt 0"
 
 
+@pytest.mark.parametrize("form", ["# {}", "#{}", "007{}", "{}e5", 'a, "{}"', "1_{}", "NaN{}", "Ünï {}"])
+@pytest.mark.parametrize("kind", ["ecsv", "csv", "votable", "parquet"])
+def test_ids_of_every_sort_are_read_back_letter_for_letter(tmp_path, form, kind):
+    finished_run(tmp_path)
+    data = catalogue_bytes(read(tmp_path, objects=as_bytes(object_table(tmp_path, ids=ids_like(form)))), kind)
+    if kind == "csv":
+        ids = pd.read_csv(io.BytesIO(data), dtype={"object_id": str})["object_id"]
+    elif kind == "parquet":
+        ids = pq.read_table(io.BytesIO(data))["object_id"].to_pylist()
+    elif kind == "ecsv":
+        ids = Table.read(data.decode(), format="ascii.ecsv")["object_id"]
+    else:
+        ids = votable.parse(io.BytesIO(data)).get_first_table().to_table()["object_id"]
+    wanted = ids_like(form)
+    expected = [wanted(f"{number}.pt", row) for number, size in enumerate(SIZES, 1) for row in range(size)]
+    assert [str(text) for text in ids] == expected
+
+
+def ids_like(form):
+    return lambda file, index: form.format(f"{file[0]}{index}")
+
+
+def test_characters_that_a_votable_cannot_hold_are_refused(tmp_path):
+    finished_run(tmp_path)
+    catalogue = read(tmp_path, objects=as_bytes(object_table(tmp_path, ids=ids_like("\N{MILKY WAY}{}"))))
+    with pytest.raises(BadInput, match="VOTable holds characters of 16 bits, and one of object_id is"):
+        catalogue_bytes(catalogue, "votable")
+    assert "\N{MILKY WAY}" in catalogue_bytes(catalogue, "ecsv").decode()
+
+
 def test_catalogue_as_csv_has_no_id_that_a_spreadsheet_takes_for_a_formula(tmp_path):
     finished_run(tmp_path)
     ids = as_bytes(object_table(tmp_path, ids=lambda file, index: f"=HYPERLINK({file},{index})"))

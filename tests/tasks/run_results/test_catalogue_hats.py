@@ -93,6 +93,12 @@ def test_objects_without_a_place_are_refused_and_nothing_is_written(catalogue, t
     assert not list(tmp_path.glob("*z*"))
 
 
+def test_a_run_without_objects_is_refused_and_nothing_is_written(catalogue, tmp_path):
+    with pytest.raises(BadInput, match="the run has no objects"):
+        written(dataclasses.replace(catalogue, rows=catalogue.rows.head(0)), tmp_path / "redshifts")
+    assert not (tmp_path / "redshifts").exists()
+
+
 def test_an_id_that_stands_twice_in_other_parts_is_refused(catalogue, tmp_path):
     ids = catalogue.rows["object_id"].tolist()
     twice = catalogue.rows.assign(object_id=[*ids[:-1], ids[0]])
