@@ -30,6 +30,7 @@ from tasks.planning.foretold import kept, one_line
 from tasks.prefect_support.assets import file_asset, making, stored_asset
 from tasks.prefect_support.aws_credentials import credentials
 from tasks.prefect_support.cancellation import Cancellation, confirm
+from tasks.prefect_support.step import whole
 from tasks.prefect_support.tags import tag_flow_run
 from tasks.preflight import prepare
 from tasks.reporting.terminal import announce
@@ -46,7 +47,7 @@ def _run_ranks(
     request: RunRequest, root: str, planned: State[Start], pool: Executor, limits: Limits, cancelled: Cancellation
 ) -> tuple[Ledger, list[Any]]:
     start = planned.result()
-    todo = [event for event in start.plan.events if event.rank not in start.resumed]
+    todo = start.todo
     pool.recover(start.plan.events)
     if not todo:
         ledger = Ledger()
@@ -114,7 +115,8 @@ def run(
                 listing = tuple(cut(checked, checked.partition, root, run_id))
             stage = making(stage_scripts, *model_lineage(prepared))
             workload = stage(prepared)
-            planned = plan_ranks(checked, listing or (), workload, root, leases[0], fresh, return_state=True)
+            listed = whole(listing or ())
+            planned = plan_ranks(checked, listed, workload, root, leases[0], fresh, return_state=True)
             start = planned.result()
             with Cancellation(flow_run.id) as cancelled:
                 ledger, ended = _run_ranks(checked, root, planned, pool, limits, cancelled)
@@ -133,12 +135,13 @@ def run(
                 executions = [*facts.pop("abandoned", []), facts.get("execution", {})]
                 if ended_ones := [each for each in executions if each.get("arn")]:
                     keep_executions(Store(root), checked.bucket, checked.result_path, ended_ones, folder=start.folder)
-                summary = summarize(checked, start, ledger, root, facts, wait_for=ended)
-                costs, billed = compute_costs(checked, start, summary, ledger, root)
+                begun = whole(start)
+                summary = summarize(checked, begun, ledger, root, facts, wait_for=ended)
+                costs, billed = compute_costs(checked, begun, whole(summary), ledger, root)
                 used = stored_asset(store_of_run, checked.bucket, workload.key)
                 result = stored_asset(store_of_run, checked.bucket, checked.result_path)
                 document = making(publish_report, [result], [data, used])(
-                    checked, start, leases[0], summary, costs, billed, root, began
+                    checked, begun, leases[0], whole(summary), costs, whole(billed), root, began
                 )
             except LeaseHeldError:
                 raise

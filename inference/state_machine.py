@@ -80,7 +80,7 @@ def initialize(event: object, context: Any) -> dict[str, Any]:
             run_id = execution or str(getattr(context, "aws_request_id", "") or "by hand")
             held = _by_hand(store, request, run_id, on_failure)
         start = start_run(store, request, workload, held[0])
-        todo = [event.to_wire() for event in start.plan.events if event.rank not in start.resumed]
+        todo = [event.to_wire() for event in start.todo]
         key = f"{request.result_path}/{ITEMS}"
         store.write(request.bucket, key, json.dumps(todo).encode())
         answered = answer(form, request.bucket, key, todo)

@@ -38,14 +38,14 @@ def plan_ranks(
         StoreError: the store cannot be listed or written.
     """
     start = start_run(Store(store_root), request, workload, held, fresh=fresh, listing=listing)
-    plan = start.plan
+    plan, done = start.plan, frozenset(start.resumed)
     create_table_artifact(
         [
             {
                 "rank": event.rank,
                 "partitions": ", ".join(event.data_paths),
                 "MB": round(sum(sizes[path] for path in event.data_paths) / 1e6, 2),
-                "": "done before" if event.rank in start.resumed else "",
+                "": "done before" if event.rank in done else "",
             }
             for sizes in [{stored.key: stored.size for stored in plan.files}]
             for event in plan.events[:1000]

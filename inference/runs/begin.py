@@ -7,6 +7,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 
 from inference.contract.messages import Messages
+from inference.contract.rank_event import RankEvent
 from inference.contract.run_request import RunRequest
 from inference.contract.script import Script
 from inference.errors import BadInput
@@ -37,6 +38,12 @@ class Start:
     plan: Plan
     resumed: tuple[int, ...]
     folder: str
+
+    @property
+    def todo(self) -> list[RankEvent]:
+        """The ranks that are yet to be done."""
+        done = frozenset(self.resumed)
+        return [event for event in self.plan.events if event.rank not in done]
 
 
 def start_run(

@@ -78,10 +78,11 @@ def _draw(ranks: pd.DataFrame, dispatched_at: float | None, *, whole: bool) -> _
             figure = Figure(figsize=(WIDTH, height), layout="constrained")
             axes = below = figure.add_subplot()
         half = 0.5 if count > 100 else 0.38  # without gaps where they would be thinner than a line
-        axes.add_patch(_bars(start, ended - origin, rows, half, PALE, "other"))
+        # Not add_patch, which looks for limits, set below, along each side of each bar: 4 s for 12,000 ranks.
+        axes.add_artist(_bars(start, ended - origin, rows, half, PALE, "other"))
         for column, (label, colour) in STAGES.items():
             end = start + shown[column].to_numpy(dtype=float)
-            axes.add_patch(_bars(start, end, rows, half, colour, label))
+            axes.add_artist(_bars(start, end, rows, half, colour, label))
             start = end
         axes.set_xlim(0, float(np.nanmax(ended)) - origin or 1.0)
         axes.set_ylim(count - 0.5 + 0.1, -0.6)

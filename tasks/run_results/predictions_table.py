@@ -1,7 +1,8 @@
 """The redshifts of all ranks as one Parquet file."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,7 @@ import pyarrow.parquet as pq
 from inference.contract.rank_result import RankResult
 from inference.engines.columns import OUT_OF_DOMAIN
 from inference.errors import BadInput
-from inference.rank_results.predictions import COLUMNS, decode
+from inference.rank_results.predictions import decode
 from inference.storage.prefetch import prefetch
 from inference.storage.store import Store
 from inference.storage.temporary import temporary_folder
@@ -68,7 +69,7 @@ def write_predictions(
         path = scratch / "predictions.parquet"
         with ExitStack() as closing:
             writer: pq.ParquetWriter | None = None
-            for table in _row_groups(_tables(store, bucket, results, calibration)):
+            for table in _tables(store, bucket, results, calibration):
                 writer = writer or closing.enter_context(pq.ParquetWriter(path, table.schema))
                 writer.write_table(table)
                 for name in found_only:
@@ -86,36 +87,47 @@ def write_predictions(
 def _tables(
     store: Store, bucket: str, results: Sequence[RankResult], calibration: Calibration | None
 ) -> Iterator[pa.Table]:
-    """Each rank's redshifts as SCHEMA has them, the intervals, and further columns of the model behind them."""
+    """Tables of whole ranks, as many as make a row group; what is done for each rank is little, however many there are.
+
+    They have the columns of SCHEMA, the intervals, and further columns of the model behind them.
+    """
 
     def read(result: RankResult) -> tuple[int, list[str], dict[str, np.ndarray]]:
         return result.rank, *decode(store.read(bucket, result.predictions_path), result.predictions_path)
 
     seen: set[str] = set()
-    schema: pa.Schema | None = None
+    kinds: dict[str, tuple[Any, ...]] = {}
+    waiting: list[dict[str, np.ndarray]] = []
+    rows = 0
     for rank, files, columns in prefetch(read, results):
-        new = np.array([file not in seen for file in files])
-        seen.update(files)
-        more = {name: _arrow(values) for name, values in sorted(columns.items()) if name not in COLUMNS}
-        if calibration is not None:
-            bounds = calibration.bounds(columns["z_pred"], columns["mag_r"], own_spread(columns))
-            more = {name: pa.array(values, from_pandas=True) for name, values in bounds.items()} | more
-        schema = schema or pa.schema([*SCHEMA, *(pa.field(name, values.type) for name, values in more.items())])
-        if [*SCHEMA.names, *more] != schema.names:
+        found = {name: (values.dtype, *values.shape[1:]) for name, values in sorted(columns.items())}
+        kinds = kinds or found
+        if found != kinds:
             raise BadInput(f"rank {rank} predicted other columns than the ranks before it")
-        yield pa.table(
-            {
-                "rank": np.full(len(columns["index"]), rank, np.int32),
-                "file": np.array(files, dtype=object)[columns["file"]],
-                "index": columns["index"],
-                "z_pred": columns["z_pred"],
-                "z_spec": columns["z_spec"],
-                "repeat": ~new[columns["file"]],
-                "mag_r": pa.array(columns["mag_r"], from_pandas=True),
-            }
-            | more,
-            schema=schema,
-        )
+        place = columns["file"]
+        columns["rank"] = np.full(len(place), rank, np.int32)
+        columns["repeat"] = np.array([file in seen for file in files])[place]
+        columns["file"] = np.array(files, dtype=object)[place]
+        seen.update(files)
+        waiting.append(columns)
+        rows += len(place)
+        if rows >= _ROW_GROUP:  # its footer costs a reader and a writer 3 kB
+            yield _table(waiting, calibration)
+            waiting, rows = [], 0
+    if waiting:
+        yield _table(waiting, calibration)
+
+
+def _table(ranks: Sequence[Mapping[str, np.ndarray]], calibration: Calibration | None) -> pa.Table:
+    """Some ranks' columns as one table."""
+    columns = {name: np.concatenate([rank[name] for rank in ranks]) for name in ranks[0]}
+    more = {name: _arrow(values) for name, values in sorted(columns.items()) if name not in SCHEMA.names}
+    if calibration is not None:
+        bounds = calibration.bounds(columns["z_pred"], columns["mag_r"], own_spread(columns))
+        more = {name: pa.array(values, from_pandas=True) for name, values in bounds.items()} | more
+    ours = {name: columns[name] for name in SCHEMA.names} | {"mag_r": pa.array(columns["mag_r"], from_pandas=True)}
+    fields = [*SCHEMA, *(pa.field(name, values.type) for name, values in more.items())]
+    return pa.table(ours | more, schema=pa.schema(fields))
 
 
 def _arrow(values: np.ndarray) -> pa.Array:
@@ -123,17 +135,3 @@ def _arrow(values: np.ndarray) -> pa.Array:
     if values.ndim == 1:
         return pa.array(values)
     return pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), values.shape[1])
-
-
-def _row_groups(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
-    """Whole ranks together until they are worth a row group: its footer costs a reader and a writer 3 kB."""
-    waiting: list[pa.Table] = []
-    rows = 0
-    for table in tables:
-        waiting.append(table)
-        rows += len(table)
-        if rows >= _ROW_GROUP:
-            yield pa.concat_tables(waiting).combine_chunks()
-            waiting, rows = [], 0
-    if waiting:
-        yield pa.concat_tables(waiting).combine_chunks()

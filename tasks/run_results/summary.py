@@ -59,7 +59,8 @@ def describe(request: RunRequest, start: Start, found: Gathered, ledger: Ledger,
     `throughput_bps_sum_of_ranks` adds up the ranks' own rates as if all had run at once, as the old report did.
     """
     plan: Plan = start.plan
-    ran = [result for result in found.results if result.rank not in start.resumed]
+    resumed = frozenset(start.resumed)
+    ran = [result for result in found.results if result.rank not in resumed]
     timed = ran or found.results
     makespan = max((r.ended_at for r in timed), default=0.0) - min((r.started_at for r in timed), default=0.0)
     paths = {event.rank: list(event.data_paths) for event in plan.events}
