@@ -100,7 +100,9 @@ def pixel_options(args: argparse.Namespace) -> "PixelOptions":
     if not (math.isfinite(scale) and 0 < scale < 3600):
         raise BadInput(f"--scale must be arcseconds a pixel, not {args.scale}")
     model = str(args.model) if args.model is not None and args.scale is None else None
-    return PixelOptions(args.unit, args.bands, args.ext, scale, args.take_blank, take, side, model)
+    return PixelOptions(
+        args.unit, args.bands, args.ext, scale, args.take_blank, take, side, model, args.scale is not None
+    )
 
 
 def _facts_of_model(path: Path) -> "SurveyFacts":

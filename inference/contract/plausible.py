@@ -37,7 +37,12 @@ class Quantity:
         numbers = np.asarray(values, np.float64)
         with np.errstate(invalid="ignore"):
             good: np.ndarray = (numbers > self.low) & (numbers < self.high)
-        return good & ~np.isin(numbers, self._marks())
+        return good & ~self.is_mark(numbers)
+
+    def is_mark(self, values: np.ndarray) -> np.ndarray:
+        """Which of the values, of any shape, are marks for "not measured"."""
+        marks: np.ndarray = np.isin(np.asarray(values, np.float64), self._marks())
+        return marks
 
     def why_not(self, value: float) -> str:
         """What is wrong with a value that is not measured, as the end of a sentence.

@@ -190,9 +190,14 @@ def _converted(name: str, tensor: "torch.Tensor", form: "torch.Tensor") -> "torc
         return tensor
     if dtype not in _FLOATS:
         raise BadInput(f"tensor {name} is {dtype}; weights are floating-point numbers")
+    if wrong := int((~tensor.isfinite()).sum()):
+        raise BadInput(
+            f"tensor {name} holds NaN or infinite weights, {wrong:,} of {tensor.numel():,}, as a training that diverged"
+            " leaves them: import a checkpoint of an earlier epoch"
+        )
     narrowed = tensor.to(form.dtype)
     if not narrowed.isfinite().all():
-        raise BadInput(f"tensor {name} holds NaN or infinite weights")
+        raise BadInput(f"tensor {name} holds weights beyond the range of single precision, in which the model computes")
     return narrowed
 
 

@@ -38,6 +38,7 @@ from tasks.reporting.page import render_page
 from tasks.reporting.table import Row, Table
 from tasks.survey.column_names import PREDICTION, R_MAGNITUDE, REDSHIFT
 from tasks.survey.columns import ColumnOptions, Resolver
+from tasks.survey.doubts import redshift_doubts
 from tasks.survey.object_table import TableReader
 from tasks.survey.table_file import read_table_file
 from tasks.survey.units import MAGNITUDES, NO_UNIT
@@ -172,6 +173,8 @@ def read_table(path: Path, options: ColumnOptions) -> tuple[pd.DataFrame, Resolv
     if table.frame.empty:
         raise BadInput(f"{path} has no rows")
     rows = {"z_pred": reader.numbers(prediction, NO_UNIT), "z_spec": reader.numbers(str(spectroscopic), NO_UNIT)}
+    of = ((spectroscopic, "z_spec", plausible.REDSHIFT), (prediction, "z_pred", plausible.PREDICTION))
+    found.notes += [doubt for name, key, kind in of for doubt in redshift_doubts(str(name), rows[key], kind)]
     asked = options.magnitudes
     brightness = found.find(R_MAGNITUDE, None if asked is None else asked[R_BAND % len(asked)])
     if brightness is not None:

@@ -23,7 +23,7 @@ from tasks.survey.fits_images import band_of
 from tasks.survey.galaxies import ROLES, Galaxies, Values, assemble, order_of
 from tasks.survey.object_table import TableReader
 from tasks.survey.saved_objects import is_saved_object, read_saved, stated_beside
-from tasks.survey.sky import SCALE, same_scale
+from tasks.survey.sky import same_scale
 from tasks.survey.table_file import TableFile, first_line, read_table_file
 from tasks.survey.units import nanomaggies
 
@@ -132,11 +132,10 @@ def _facts(
     stated: SurveyFacts, pixels: PixelOptions, bands: Sequence[str] | None, unit: str | None
 ) -> SurveyFacts | None:
     """What is known of galaxies once their bands and unit are as a partition has them; None where that is nothing."""
-    said = pixels.scale if pixels.scale != SCALE else None
     known = replace(
         stated,
         bands=None if bands is None else tuple(bands),
-        pixel_scale=stated.pixel_scale or said,
+        pixel_scale=stated.pixel_scale or pixels.said_scale,
         pixel_unit=unit,
     )
     return None if known == SurveyFacts() else known

@@ -45,6 +45,7 @@ class PixelOptions:
         take: the bands of the galaxies that come out, in order; None for u g r i z.
         side: pixels a side of their cut-outs; None for 32.
         model: the file that said the scale, for messages.
+        scale_given: somebody said the scale, and it is no default.
     """
 
     unit: str | None = None
@@ -55,6 +56,12 @@ class PixelOptions:
     take: Sequence[str] | None = None
     side: int | None = None
     model: str | None = None
+    scale_given: bool = False
+
+    @property
+    def said_scale(self) -> float | None:
+        """What images that do not say their scale are taken to have; None where nobody said it."""
+        return self.scale if self.scale_given or self.scale != SCALE else None
 
     @property
     def wanted(self) -> tuple[str, ...]:

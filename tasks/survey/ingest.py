@@ -85,8 +85,7 @@ def ingest(
     progress(len(bad))
     workers = min(os.cpu_count() or 1 if workers is None else workers, max(len(chunks), 1))
     writer = _Writer(objects, each, target, suffix)
-    if pixels.scale != SCALE:
-        writer.scale = pixels.scale
+    writer.scale = pixels.said_scale
     without_scale = without_bands = 0
     photometry = Photometry(objects.bands)
     try:
@@ -115,9 +114,10 @@ def ingest(
         raise
     notes = photometry.notes()
     if without_scale:
-        notes.append(
-            f"{without_scale:,} cut-outs do not say how large their pixels are: taken as {pixels.scale:g} arcseconds"
-        )
+        fate = f", and the partitions will not say it either: where it is known, --scale {SCALE:g} states it"
+        if writer.scale is not None:
+            fate = f": taken as {writer.scale:g} arcseconds"
+        notes.append(f"{without_scale:,} cut-outs do not say how large their pixels are{fate}")
     if without_bands:
         notes.append(
             f"{without_bands:,} cut-outs do not say in which order their bands are: taken as {' '.join(objects.bands)}"

@@ -15,11 +15,13 @@ from tasks.survey.array_files import check_scale, open_galaxies
 from tasks.survey.blank_bands import find_blank_bands
 from tasks.survey.columns import ColumnOptions
 from tasks.survey.cutouts import PixelOptions, read_cutout
+from tasks.survey.doubts import place_doubts, redshift_doubts
 from tasks.survey.fits_images import band_of, open_images, science_images
 from tasks.survey.object_table import TableReader, find_table, object_ids
 from tasks.survey.sky import same_scale, sky_of
 from tasks.survey.table_file import TableFile, read_table_file
 from tasks.survey.table_width import TooWide
+from tasks.survey.units import NO_UNIT
 
 _SHOWN = 200  # columns
 
@@ -149,8 +151,7 @@ def _table(path: Path, options: ColumnOptions, pixels: PixelOptions) -> Inspecti
         lambda: _counted(found, "magnitudes", _whole(reader.magnitudes(options.magnitudes))),
         lambda: _counted(found, "redshifts", np.isfinite(reader.redshifts(options.redshift))),
         lambda: _predictions(reader, resolver.find(column_names.PREDICTION, options.prediction), found),
-        lambda: reader.degrees(resolver.find(column_names.RA, options.ra), 360.0),
-        lambda: reader.degrees(resolver.find(column_names.DEC, options.dec), 90.0),
+        lambda: _places(reader, options),
     ]
     for look in looks:
         try:
@@ -182,7 +183,16 @@ def _counted(found: Inspection, what: str, good: np.ndarray) -> None:
 
 def _predictions(reader: TableReader, column: str | None, found: Inspection) -> None:
     if column is not None:
-        _counted(found, "predictions", PREDICTION.measured(reader.numbers(column, ("",))))
+        values = reader.numbers(column, NO_UNIT)
+        _counted(found, "predictions", PREDICTION.measured(values))
+        found.doubts += redshift_doubts(column, values, PREDICTION)
+
+
+def _places(reader: TableReader, options: ColumnOptions) -> None:
+    find = reader.resolver.find
+    ra = reader.degrees(find(column_names.RA, options.ra), 360.0)
+    dec = reader.degrees(find(column_names.DEC, options.dec), 90.0)
+    reader.resolver.notes += place_doubts(ra, dec)
 
 
 def _cutout(path: Path, pixels: PixelOptions) -> Inspection:

@@ -17,6 +17,7 @@ from tasks.survey.band_names import USUAL, how_many
 from tasks.survey.column_names import DEC, OBJECT_ID, RA
 from tasks.survey.columns import ColumnOptions, Resolver
 from tasks.survey.cutout_files import IMAGES, find_cutouts
+from tasks.survey.doubts import dust_doubts, magnitude_doubts, place_doubts, redshift_doubts
 from tasks.survey.table_file import TableFile, as_text, numbers, read_table_file
 from tasks.survey.units import ANGLES, DEGREES, MAGNITUDES, NO_UNIT, nanomaggies
 
@@ -139,6 +140,7 @@ def read_objects(path: Path, folder: Path, options: ColumnOptions, bands: tuple[
         reader.degrees(found.optional(wanted, asked), largest)
         for wanted, asked, largest in ((RA, options.ra, 360.0), (DEC, options.dec, 90.0))
     )
+    found.notes += place_doubts(ra, dec)
     return Objects(
         name=str(path),
         ids=ids,
@@ -170,10 +172,17 @@ class TableReader:
                     f"{self.name}: the column {redshifts[0]} holds redshifts, not magnitudes: name"
                     f" {how_many(self.resolver.bands)} columns with --magnitudes"
                 )
-            return np.stack([self.numbers(column, MAGNITUDES) for column in columns], axis=1)
+            return self._doubted(columns, np.stack([self.numbers(column, MAGNITUDES) for column in columns], axis=1))
         fluxes = np.stack([self._fluxes(column, unit) for column in columns], axis=1)
         with np.errstate(divide="ignore", invalid="ignore"):
-            return np.where(FLUX.measured(fluxes), _ZERO_POINT - 2.5 * np.log10(fluxes), np.nan)
+            found = np.where(FLUX.measured(fluxes), _ZERO_POINT - 2.5 * np.log10(fluxes), np.nan)
+        return self._doubted(columns, found)
+
+    def _doubted(self, columns: Sequence[str], magnitudes: np.ndarray) -> np.ndarray:
+        plausible = np.where(MAGNITUDE.measured(magnitudes), magnitudes, np.nan)
+        notes, bands = self.resolver.notes, self.resolver.bands
+        notes += [*magnitude_doubts(columns, plausible), *dust_doubts(columns, self.resolver.names, bands)]
+        return magnitudes
 
     def redshifts(self, asked: str | None) -> np.ndarray:
         """Spectroscopic redshifts, (N,), NaN where unknown."""
@@ -181,6 +190,7 @@ class TableReader:
         if column is None:
             return np.full(len(self._table.frame), np.nan)
         values = self.numbers(column, NO_UNIT)
+        self.resolver.notes += redshift_doubts(column, values, REDSHIFT)
         return np.where(REDSHIFT.measured(values), values, np.nan)
 
     def degrees(self, column: str | None, largest: float) -> np.ndarray:
@@ -197,7 +207,7 @@ class TableReader:
             values = self.numbers(column, (*DEGREES, *ANGLES)) * ANGLES.get(unit, 1.0)
         if (np.abs(values[np.isfinite(values)]) > largest).any():
             raise BadInput(f"{self.name}: the column {column} goes beyond {largest:g} degrees")
-        return values
+        return values % 360 if largest > 180 else values
 
     def numbers(self, column: str, allowed: Sequence[str]) -> np.ndarray:
         """A column's numbers, (N,), float64, NaN where masked.

@@ -324,7 +324,9 @@ def test_weights_that_are_not_finite_are_refused_and_named(name, value, refused)
     model = legacy_model(CONVOLVED)
     with torch.no_grad():
         model.state_dict()[name].view(-1)[1] = value
-    assert f"tensor {name} holds NaN or infinite weights" in refused(model)
+    said = refused(model)
+    assert f"tensor {name} holds NaN or infinite weights, 1 of " in said
+    assert "as a training that diverged leaves them: import a checkpoint of an earlier epoch" in said
 
 
 @pytest.mark.parametrize(

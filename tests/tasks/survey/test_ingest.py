@@ -8,6 +8,7 @@ from inference.errors import BadInput, StoreError
 from inference.partitions.partition import open_partition
 from inference.storage.store import Store
 from tasks.survey.columns import ColumnOptions
+from tasks.survey.cutouts import PixelOptions
 from tasks.survey.ingest import ingest
 from tasks.survey.object_index import OBJECT_SCHEMA
 from tasks.survey.object_table import read_objects
@@ -150,3 +151,18 @@ def test_partitions_keep_the_scale_that_cutouts_say(tmp_path, cards, scale):
     ingest(objects_of(tmp_path / "raw"), 4, target_of(tmp_path), workers=1)
     facts = open_partition(tmp_path / "store/cosmicai-test/survey/1.pt", "1").facts
     assert facts == SurveyFacts.of_sdss_bands(scale)
+
+
+@pytest.mark.parametrize(
+    ("options", "scale", "said"),
+    [
+        ({}, None, "the partitions will not say it either: where it is known, --scale 0.396 states it"),
+        ({"scale_given": True}, 0.396, "taken as 0.396 arcseconds"),
+        ({"scale": 0.262}, 0.262, "taken as 0.262 arcseconds"),
+    ],
+)
+def test_a_scale_that_nobody_stated_is_not_called_taken(tmp_path, survey, options, scale, said):
+    found = ingest(objects_of(survey[0]), 10, target_of(tmp_path), workers=1, pixels=PixelOptions(**options))
+    part = open_partition(tmp_path / "store/cosmicai-test/survey/1.pt", "1")
+    assert part.facts is not None and part.facts.pixel_scale == scale
+    assert any(note.startswith("10 cut-outs do not say how large") and said in note for note in found.notes)
