@@ -36,8 +36,9 @@ class Quantity:
         """
         numbers = np.asarray(values, np.float64)
         with np.errstate(invalid="ignore"):
-            good: np.ndarray = (numbers > self.low) & (numbers < self.high)
-        return good & ~self.is_mark(numbers)
+            within = (numbers > self.low) & (numbers < self.high)
+        good: np.ndarray = within & ~self.is_mark(numbers)
+        return good
 
     def is_mark(self, values: np.ndarray) -> np.ndarray:
         """Which of the values, of any shape, are marks for "not measured"."""
