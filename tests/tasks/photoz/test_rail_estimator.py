@@ -47,8 +47,14 @@ def stage(tmp_path, **options):
     return CosmicFlowsEstimator.make_stage(name="cosmic", **options)
 
 
-def test_estimate_gives_the_p_of_z_of_a_run_for_a_table_in_memory(galaxies, tmp_path):
-    found = stage(tmp_path).estimate(galaxies)
+@pytest.fixture(scope="module")
+def estimated(galaxies, tmp_path_factory):
+    """What the stage estimates for all galaxies at once."""
+    return stage(tmp_path_factory.mktemp("at-once")).estimate(galaxies)
+
+
+def test_estimate_gives_the_p_of_z_of_a_run_for_a_table_in_memory(galaxies, estimated):
+    found = estimated
     assert isinstance(found, QPHandle)
     ensemble = found.data
     z_pred = open_engine("onnxruntime", DEMO_WEIGHTS).predict(galaxies["images"], galaxies["magnitudes"])
@@ -63,8 +69,8 @@ def test_estimate_gives_the_p_of_z_of_a_run_for_a_table_in_memory(galaxies, tmp_
     assert np.array_equal(ensemble.ancil["redshift"], galaxies["redshift"])
 
 
-def test_estimate_in_chunks_of_a_file_gives_what_it_gives_at_once(galaxies, table, tmp_path):
-    whole = stage(tmp_path).estimate(galaxies).data
+def test_estimate_in_chunks_of_a_file_gives_what_it_gives_at_once(galaxies, estimated, table, tmp_path):
+    whole = estimated.data
     chunked = stage(tmp_path, chunk_size=25, hdf5_groupname="photometry", input=table)
     chunked.run()
     chunked.finalize()

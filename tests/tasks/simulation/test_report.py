@@ -12,8 +12,12 @@ def survey():
     return simulate(60, seed=5, workers=1)
 
 
-def test_the_page_shows_cutouts_colours_and_noise_and_needs_nothing_else(survey):
-    page = survey_page(survey, 5)
+@pytest.fixture(scope="module")
+def page(survey):
+    return survey_page(survey, 5)
+
+
+def test_the_page_shows_cutouts_colours_and_noise_and_needs_nothing_else(page):
     assert "60 galaxies, seed 5" in page
     assert page.count("<svg") == 4
     assert page.count("data:image/png;base64,") == 40 + 5
@@ -30,11 +34,9 @@ def test_cutouts_show_redshift_and_magnitude_in_the_order_of_redshift(survey):
     assert redshifts[-1] == round(float(survey.redshifts.max()), 2)
 
 
-def test_the_noise_that_is_found_is_about_the_noise_that_was_put_in(survey):
-    found = [
-        float(row)
-        for row in re.findall(r'<td class="n">([\d.e-]+)</td><td class="n">[\d.]+</td></tr>', survey_page(survey, 5))
-    ]
+def test_the_noise_that_is_found_is_about_the_noise_that_was_put_in(page):
+    rows = re.findall(r'<td class="n">([\d.e-]+)</td><td class="n">[\d.]+</td></tr>', page)
+    found = [float(row) for row in rows]
     assert found == pytest.approx(sky_noise().tolist(), rel=0.2)
 
 
@@ -44,6 +46,6 @@ def test_a_single_galaxy_has_its_pictures_too(survey, draw):
     assert "<svg" in draw(one)
 
 
-def test_the_same_survey_gives_the_same_page(survey):
-    assert survey_page(survey, 5) == survey_page(survey, 5)
+def test_the_same_survey_gives_the_same_page(survey, page):
+    assert survey_page(survey, 5) == page
     assert np.isfinite(survey.images).all()
