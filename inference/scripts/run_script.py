@@ -115,6 +115,8 @@ def _run(store: Store, event: RankEvent, wire: Mapping[str, Any], context: Any, 
             waited.parent.mkdir(exist_ok=True)
             waited.unlink(missing_ok=True)
             environment |= event.messages.environment(event.bucket, event.attempt, str(waited))
+            if script.python or script.requirements:
+                environment["PYTHONPATH"] += os.pathsep + _for_messages(scratch)
         copy = scratch / script.folder
         lacks_s3 = is_needed(store, copy, environment)
         served: AbstractContextManager[dict[str, str]] = nullcontext({})
@@ -125,7 +127,7 @@ def _run(store: Store, event: RankEvent, wire: Mapping[str, Any], context: Any, 
                 environment = {name: value for name, value in environment.items() if not name.startswith("AWS_")}
             limit_s = time_limit(context)
             ended = run_process([*before, *command], scratch, environment | endpoint, limit_s)
-        message_wait_s = _seconds_in(waited)
+        message_wait_s = 0.0 if event.messages is None else _seconds_in(waited)
     if ended.late or ended.code:
         cause = _cause(ended, limit_s)
         if lacks_s3 and not is_installed() and _NO_KEYS.search(ended.tail):
@@ -204,6 +206,15 @@ def time_limit(context: Any) -> float:
         return _NO_LIMIT_S
     seconds = float(remaining()) / 1000
     return seconds - min(_MARGIN_S, seconds / 5)
+
+
+def _for_messages(scratch: Path) -> str:
+    """A folder with the package that `fmi` rests on and nothing else, for an interpreter that has not got it."""
+    link = scratch / ".cosmic-modules" / "inference"
+    link.parent.mkdir(exist_ok=True)
+    link.unlink(missing_ok=True)  # of another installation
+    link.symlink_to(Path(str(files("inference"))))
+    return str(link.parent)
 
 
 def _seconds_in(path: Path) -> float:

@@ -52,6 +52,21 @@ def test_ranks_meet_and_what_they_waited_is_in_their_results(store):
     assert read_result(store, events[0]).message_wait_s == results[0].message_wait_s
 
 
+def test_what_another_rank_waited_is_no_wait_of_a_rank_without_messages(store, tmp_path):
+    left = tmp_path / "scratch" / ".cosmic-waited" / "3"
+    left.parent.mkdir()
+    left.write_text("2.5\n")  # scratch folders are used again
+    assert run(store, put_script(store, WRITES_A_RESULT)).message_wait_s == 0
+
+
+def test_fmi_in_an_environment_of_the_scripts_own_lacks_obstore_alone(store, tmp_path, monkeypatch):
+    monkeypatch.setenv("COSMIC_ENVIRONMENTS", str(tmp_path / "environments"))
+    event = events_of(store, "import fmi\n", ranks=1)[0]
+    event = dataclasses.replace(event, script=dataclasses.replace(event.script, requirements="--no-index\n"))
+    with pytest.raises(RankFailed, match="its environment has no module obstore: name the package"):
+        run(store, event)
+
+
 def test_rank_that_fails_is_named_to_the_rank_that_waits(store):
     fails = 'import os, sys\nif os.environ["RANK"] == "1": sys.exit("no weights")\n'
     events = events_of(store, fails + SUMS + WRITES_A_RESULT)
