@@ -59,7 +59,7 @@ def test_what_another_rank_waited_is_no_wait_of_a_rank_without_messages(store, t
     assert run(store, put_script(store, WRITES_A_RESULT)).message_wait_s == 0
 
 
-def test_fmi_in_an_environment_of_the_scripts_own_lacks_obstore_alone(store, tmp_path, monkeypatch):
+def test_fmi_in_an_environment_of_the_scripts_own_lacks_no_module_of_ours(store, tmp_path, monkeypatch):
     monkeypatch.setenv("COSMIC_ENVIRONMENTS", str(tmp_path / "environments"))
     event = events_of(store, "import fmi\n", ranks=1)[0]
     event = dataclasses.replace(event, script=dataclasses.replace(event.script, requirements="--no-index\n"))
