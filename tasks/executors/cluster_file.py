@@ -18,6 +18,7 @@ from tasks.input_files.yaml_text import read_yaml
 
 # Dask's protocols; the host may be a name, an address or an IPv6 address in brackets.
 _ADDRESS = re.compile(r"(tcp|tls|ucx|ucxx|ws|wss)://(\[[0-9a-fA-F:.%]+\]|[^\s/:@]+):\d{1,5}(/\S*)?")
+_SSH = "distributed.deploy.ssh.SSHCluster"
 _NEEDS_DASK = "the dask executor needs Dask: pip install 'cosmic-flows[dask]'"
 
 
@@ -108,6 +109,11 @@ class Cluster(BaseModel):
             raise BadInput(
                 f"cluster_class: there is no {shorten(str(self.cluster_class), 120)} here ({error}); {way}"
             ) from None
+        if f"{getattr(found, '__module__', '')}.{getattr(found, '__name__', '')}" == _SSH:
+            raise BadInput(
+                "cluster_class: SSHCluster is no class but a function, and not tried here: start its workers with"
+                " `dask ssh HOST HOST ...` and give the run their scheduler's address (cluster: tcp://HOST:8786)"
+            )
         if not (inspect.isclass(found) and issubclass(found, DaskCluster)):
             raise BadInput(f"cluster_class: {shorten(str(self.cluster_class), 120)} is no cluster of Dask's")
         return found

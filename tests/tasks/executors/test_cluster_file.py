@@ -49,6 +49,8 @@ def test_a_wrong_cluster_is_refused_in_one_sentence(cluster, sentence):
         ("dask_jobqueue.SLURMClutser", "there is no 'dask_jobqueue.SLURMClutser' here"),
         ("nowhere.Cluster", "there is no 'nowhere.Cluster' here"),
         ("Cluster", "there is no 'Cluster' here"),
+        ("distributed.SSHCluster", "SSHCluster is no class but a function.* `dask ssh HOST HOST ...`"),
+        ("dask.distributed.SSHCluster", "give the run their scheduler's address"),
         ("os.system", "'os.system' is no cluster of Dask's"),
         ("subprocess.Popen", "'subprocess.Popen' is no cluster of Dask's"),
     ],
