@@ -78,8 +78,8 @@ def gather(store: Store, events: Sequence[RankEvent]) -> Gathered:
     """
     bucket, result_path = events[0].result_bucket, events[0].result_path
     planned = {event.rank: event for event in events}
-    there = {stored.key for stored in store.list(bucket, result_path)}
-    keys = sorted((rank, key) for key in there if (rank := _rank_of(key, result_path)) is not None)
+    there = store.keys(bucket, result_path)
+    keys = _in_rank_order(there, result_path)
 
     def read(item: tuple[int, str]) -> RankResult | str:
         rank, key = item
@@ -102,6 +102,19 @@ def gather(store: Store, events: Sequence[RankEvent]) -> Gathered:
             stale.append(found)
     done = {result.rank for result in results}
     return Gathered(tuple(results), tuple(sorted(planned.keys() - done)), tuple(stale))
+
+
+def result_keys(store: Store, bucket: str, result_path: str) -> list[str]:
+    """Keys of all rank results under a result path, of whatever plan, in rank order; none is read.
+
+    Raises:
+        StoreError: the store cannot be listed.
+    """
+    return [key for _, key in _in_rank_order(store.keys(bucket, result_path), result_path)]
+
+
+def _in_rank_order(there: Iterable[str], result_path: str) -> list[tuple[int, str]]:
+    return sorted((rank, key) for key in there if (rank := _rank_of(key, result_path)) is not None)
 
 
 def write_combined(store: Store, bucket: str, folder: str, found: Gathered) -> str:
@@ -159,9 +172,8 @@ def clear(store: Store, bucket: str, result_path: str, stale: Iterable[str]) -> 
         return
     ranks = {key.removeprefix(f"{result_path}/").removesuffix(".json") for key in stale}
     doomed = [
-        stored.key
-        for stored in store.list(bucket, f"{result_path}/predictions")
-        if (found := _PREDICTIONS.fullmatch(stored.key.removeprefix(f"{result_path}/predictions/")))
-        and found[1] in ranks
+        key
+        for key in store.keys(bucket, f"{result_path}/predictions")
+        if (found := _PREDICTIONS.fullmatch(key.removeprefix(f"{result_path}/predictions/"))) and found[1] in ranks
     ]
     store.delete(bucket, [*sorted(stale, key=natural_order), *doomed])

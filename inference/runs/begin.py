@@ -11,7 +11,7 @@ from inference.contract.rank_event import RankEvent
 from inference.contract.run_request import RunRequest
 from inference.contract.script import Script
 from inference.errors import BadInput
-from inference.rank_results.gather import clear, gather
+from inference.rank_results.gather import clear, gather, result_keys
 from inference.rank_results.publish_summary import (
     BILLED,
     generation_folder,
@@ -83,14 +83,18 @@ def start_run(
         messages = Messages(through=request.messages, gang=uuid.uuid4().hex, timeout_s=request.message_timeout)
         plan = replace(plan, events=tuple(replace(event, messages=messages) for event in plan.events))
     fresh = fresh and _run_that_began(store, request) != run_id
-    found = gather(store, plan.events)
     folder = request.result_path
-    # Ranks that send messages to one another run all together, or not at all.
-    again = fresh or (request.messages is not None and len(found.results) < plan.world_size)
-    done = () if again else tuple(result.rank for result in found.results)
-    stale = set(found.stale)
-    if again:
-        stale |= {f"{folder}/{result.rank}.json" for result in found.results}
+    done: tuple[int, ...] = ()
+    if fresh:  # what goes need not be read
+        stale = set(result_keys(store, request.bucket, folder))
+    else:
+        found = gather(store, plan.events)
+        stale = set(found.stale)
+        # Ranks that send messages to one another run all together, or not at all.
+        if request.messages is not None and len(found.results) < plan.world_size:
+            stale |= {f"{folder}/{result.rank}.json" for result in found.results}
+        else:
+            done = tuple(result.rank for result in found.results)
     held.check()
     if len(done) < plan.world_size or stale:
         withdraw(held, folder)

@@ -59,7 +59,7 @@ def stored_summary(request: RunRequest, store_root: str) -> dict[str, Any] | Non
         if not _has_newest_intervals(summary, request, store):
             return None
         names = ["combined_data.json", "report.html", *([] if request.script else ["predictions.parquet"])]
-        there = {stored.key for stored in store.list(request.bucket, request.result_path)}
+        there = store.keys(request.bucket, request.result_path)
         return (
             summary
             if there >= {f"{place}/{name}" for name in names for place in (folder, request.result_path)}
@@ -69,6 +69,22 @@ def stored_summary(request: RunRequest, store_root: str) -> dict[str, Any] | Non
         raise BadInput(str(error)) from error
     except (BadInput, OSError):
         return None  # the run itself says so better
+
+
+def last_summary(request: RunRequest, store_root: str) -> dict[str, Any] | None:
+    """The summary under the request's result path as it lies there, of whatever request; None where there is none.
+
+    Raises:
+        BadInput: the store cannot be reached or read.
+    """
+    store = Store(store_root)
+    try:
+        if not store.has_bucket(request.bucket):
+            return None
+        folder = committed_folder(store, request.bucket, request.result_path)
+        return _read(store, request.bucket, f"{folder}/summary.json")
+    except StoreError as error:
+        raise BadInput(str(error)) from error
 
 
 def _has_newest_intervals(summary: dict[str, Any], request: RunRequest, store: Store) -> bool:

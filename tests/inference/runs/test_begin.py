@@ -72,6 +72,23 @@ def test_a_fresh_start_puts_everything_away_the_bill_too(store, results):
     assert {path.name for path in results.rglob("*") if path.is_file()} == {"payload.json"}
 
 
+def test_a_fresh_start_reads_no_result_of_a_rank(store, results):
+    start = start_run(store, request(), MODEL, "one")
+    for rank in range(start.plan.world_size):
+        finish(store, start, rank)
+
+    class Noting(Store):
+        def read(self, bucket, key):
+            read.append(key)
+            return super().read(bucket, key)
+
+    for fresh, expected in ((False, 4), (True, 0)):
+        read = []
+        start_run(Noting(store.root), request(), MODEL, f"two {fresh}", fresh=fresh)
+        assert sum(key.removeprefix("results/test/").partition(".")[0].isdigit() for key in read) == expected
+    assert {path.name for path in results.rglob("*") if path.is_file()} == {"payload.json"}
+
+
 def test_the_plan_can_be_read_back_from_what_was_written_down(store, results):
     start = start_run(store, request(), MODEL, "one")
     document = read_json(results / "payload.json")

@@ -7,7 +7,7 @@ import pytest
 
 from inference.contract.run_request import RunRequest
 from inference.errors import BadInput
-from inference.runs.finished import stored_summary
+from inference.runs.finished import last_summary, stored_summary
 from inference.runs.plan import Model
 from inference.storage.store import Store
 from tests.support.started_run import start_run
@@ -135,3 +135,10 @@ def test_a_local_run_billed_for_another_region_does_not_answer(root):
 def test_a_store_that_cannot_be_reached_is_told_as_such():
     with pytest.raises(BadInput, match="a store is a folder or bare s3://"):
         stored_summary(request(), "s3:/wrong")
+
+
+def test_the_last_summary_is_found_whatever_is_missing_or_damaged(root):
+    (root / BUCKET / PATH / "2.json").write_text("{")
+    assert stored_summary(request(), str(root)) is None
+    assert last_summary(request(), str(root))["samples"] == 135
+    assert last_summary(request(bucket="another-bucket"), str(root)) is None
