@@ -13,23 +13,43 @@ from inference.errors import BadInput
 if TYPE_CHECKING:
     from inference.contract.run_request import RunRequest
 
-_UNITS = {"s": 1.0, "min": 60.0, "h": 3600.0}
+_TIME = re.compile(
+    r"(?:(?P<h>\d+(?:\.\d+)?)\s*h)?\s*(?:(?P<min>\d+(?:\.\d+)?)\s*min|(?P<m>\d+)m)?\s*(?:(?P<s>\d+(?:\.\d+)?)\s*s?)?"
+)
+_SECONDS = {"h": 3600.0, "min": 60.0, "m": 60.0, "s": 1.0}
+_SUM = re.compile(r"\$?\s*(\d+(?:\.\d*)?(?:e[-+]?\d+)?)\s*(?:USD|\$)?", re.IGNORECASE)
 _SHOWN = 12  # configurations of the front in the terminal
 
 
 def seconds_of(text: str) -> float:
     """Seconds of a time as people write it.
 
-    >>> seconds_of("60s"), seconds_of("1.5 min"), seconds_of("90")
-    (60.0, 90.0, 90.0)
+    >>> seconds_of("60s"), seconds_of("1.5 min"), seconds_of("90"), seconds_of("1h30m")
+    (60.0, 90.0, 90.0, 5400.0)
 
     Raises:
         BadInput: it is no time.
     """
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|min|h)?", text.strip())
-    if found is None or not 0 < float(found[1]) < 1e9:
-        raise BadInput(f"--deadline is written as 60s, 5min or 2h, not {text!r:.40}")
-    return float(found[1]) * _UNITS[found[2] or "s"]
+    found = _TIME.fullmatch(text.strip())
+    seconds = sum(_SECONDS[unit] * float(value) for unit, value in found.groupdict().items() if value) if found else 0.0
+    if not 0 < seconds < 1e9:
+        raise BadInput(f"--deadline is a time above 0, written as 60s, 5min, 2h or 1h30m, not {text!r:.40}")
+    return seconds
+
+
+def usd_of(text: str) -> float:
+    """A sum of USD as people write it.
+
+    >>> usd_of("5"), usd_of("$5"), usd_of("0.10 USD")
+    (5.0, 5.0, 0.1)
+
+    Raises:
+        BadInput: it is no sum.
+    """
+    found = _SUM.fullmatch(text.strip())
+    if found is None or not 0 < float(found[1]) < 1e12:
+        raise BadInput(f"--budget must be a sum of USD above 0, written as 5, 0.10 or '5 USD', not {text!r:.40}")
+    return float(found[1])
 
 
 def show_best(request: "RunRequest", args: argparse.Namespace) -> int:
@@ -39,10 +59,11 @@ def show_best(request: "RunRequest", args: argparse.Namespace) -> int:
     from tasks.reporting.formatting import DASH, usd
 
     deadline = None if args.deadline is None else seconds_of(args.deadline)
-    if args.budget is not None and not 0 < args.budget < 1e12:
-        raise BadInput(f"--budget must be a sum of USD above 0, not {args.budget}")
+    budget = None if args.budget is None else usd_of(args.budget)
+    if args.out is not None and args.data is not None and request.partition is None:
+        raise BadInput("--out needs partition in the request: --data alone does not say what partitions are made from")
     choices, notes = all_choices(request, args.store, args.executor, args.data)
-    best = best_of(choices, deadline, args.budget)
+    best = best_of(choices, deadline, budget, request.max_cost)
     changed = best.request(request)
     if args.out is not None:
         with atomic_write(args.out) as partial:

@@ -59,5 +59,5 @@ def samples_of_size(size: str | float) -> int:
     megabytes = Decimal(match[1]) * 1024 ** _UNITS.index(match[2].upper())
     samples = int(megabytes * Decimal(str(SAMPLES_PER_MB)))
     if samples < 1:
-        raise BadInput(f"a partition of {size} has room for no galaxy")
+        raise BadInput(f"a size of {size} has room for no galaxy")
     return samples

@@ -69,12 +69,13 @@ class Choice:
         changes: dict[str, Any] = {"precision": self.precision, "max_concurrency": self.at_once}
         if self.partition is not None and request.partition is not None:
             changes["partition"] = request.partition.model_dump() | {"size": self.partition}
-            changes["file_limit"] = self.ranks
+            changes |= {"file_limit": self.ranks, "world_size": None}
         if self.executor in ON_AWS:
             changes |= {"memory_mb": self.memory_mb}
-        if self.executor == "lambda":
-            changes |= {"hedging": self.backups}
-        return request.as_given() | changes
+        if self.executor in ON_AWS:
+            changes |= {"hedging": self.backups if self.executor == "lambda" else None}
+        document = request.as_given() | changes
+        return {name: value for name, value in document.items() if value is not None}
 
 
 def configurations(
@@ -162,14 +163,26 @@ def _ninth(values: Sequence[float]) -> float:
     return ordered[math.ceil(0.9 * len(ordered)) - 1]
 
 
-def best_of(choices: Sequence[Choice], deadline_s: float | None, budget_usd: float | None) -> Choice:
+def best_of(
+    choices: Sequence[Choice], deadline_s: float | None, budget_usd: float | None, max_cost: float | None = None
+) -> Choice:
     """The cheapest within the deadline, or without one the fastest within the budget.
+
+    Args:
+        choices: to choose from.
+        deadline_s: seconds that nine of ten runs may take at most.
+        budget_usd: that nine of ten runs may cost at most.
+        max_cost: of the request, above which `cosmic run` would refuse what was chosen.
 
     Raises:
         BadInput: nothing meets both; says the nearest that is possible.
     """
     if not choices:
         raise BadInput("no configuration passes its checks: `cosmic plan` without --deadline and --budget names them")
+    if max_cost is not None and not any(each.usd_p90 <= max_cost for each in choices):
+        cheapest = min(choices, key=lambda each: each.usd_p90)
+        raise BadInput(f"nothing meets max_cost, ${max_cost:g}: the cheapest costs {usd(cheapest.usd_p90)}")
+    choices = [each for each in choices if max_cost is None or each.usd_p90 <= max_cost]
     in_time = [each for each in choices if deadline_s is None or each.s_p90 <= deadline_s]
     for_money = [each for each in choices if budget_usd is None or each.usd_p90 <= budget_usd]
     both = [each for each in in_time if each in for_money]

@@ -5,42 +5,57 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean, median
 from typing import Any
 
+from inference.contract.validation import sanitize_text
 from tasks.planning.history import PastRank, PastRun
 from tasks.planning.stages import Line, StageModel
 
-MUST = ("executor", "model", "engine", "precision", "machine")  # that a run shares with the planned one, or counts not
-MAY = ("workers", "batch size", "memory")  # that it should share: those that share most count alone
+WEIGHTS = {  # of a run that differs in it from the planned one: those that weigh most count alone
+    **dict.fromkeys(("executor", "model", "engine", "precision"), 0.0),
+    "machine": 0.1,
+    "workers": 0.5,
+    "memory": 0.5,
+    "batch size": 0.7,
+}
+SIMILAR = 0.3  # runs that weigh less are named where others count in their place
+OTHER_MACHINE_SPREAD = 0.4  # of the logarithm of how much faster one machine is than another; a guess
 LEAST_SPREAD = 0.02  # of what surrounds the makespan
 
 
 def comparable(runs: Sequence[PastRun], wanted: Mapping[str, Any]) -> tuple[list[PastRun], list[str]]:
-    """The runs that tell most of a planned one, and what they are said to differ in.
+    """The runs that tell most of a planned one, and notes on what was left out and on what these differ in.
 
     Args:
         runs: earlier ones.
         wanted: the planned run's kind (`PastRun.kind`); what it does not know (None) decides nothing.
     """
-    same = [run for run in runs if not _differences(run, wanted, MUST)]
+    weights = [math.prod(WEIGHTS[name] for name in differences(run, wanted)) for run in runs]
+    most = max(weights, default=0.0)
+    best = [run for run, weight in zip(runs, weights, strict=True) if weight == most > 0.0]
+    left = [run for run, weight in zip(runs, weights, strict=True) if weight < min(most or 1.0, SIMILAR)]
     notes = []
-    if len(same) < len(runs):
-        left = [run for run in runs if run not in same]
-        why = sorted({name for run in left for name in _differences(run, wanted, MUST)})
-        notes.append(f"{len(left)} of {len(runs)} earlier runs do not count: another {', '.join(why)}")
-    if not same:
-        return [], notes
-    least = min(len(_differences(run, wanted, MAY)) for run in same)
-    best = [run for run in same if len(_differences(run, wanted, MAY)) == least]
-    if least:
-        why = sorted({name for run in best for name in _differences(run, wanted, MAY)})
+    if left:
+        notes.append(f"weighted out: {len(left)} of {len(runs)} earlier runs, another {_named(left, wanted)}")
+    if best and most < 1.0:
         notes.append(
-            f"no earlier run has the same {' and '.join(why)}: the prediction reaches beyond what was measured"
+            f"no earlier run has the same {_named(best, wanted, ' and ')}: the prediction reaches beyond what was"
+            f" measured, from runs of weight {most:.2g}"
         )
     return best, notes
 
 
-def _differences(run: PastRun, wanted: Mapping[str, Any], names: Sequence[str]) -> list[str]:
+def differences(run: PastRun, wanted: Mapping[str, Any]) -> list[str]:
+    """In what a run differs from a planned one, of what decides how fast it is."""
     kind = run.kind
-    return [name for name in names if wanted.get(name) is not None and kind.get(name) not in (None, wanted[name])]
+    return [name for name in WEIGHTS if wanted.get(name) is not None and kind.get(name) not in (None, wanted[name])]
+
+
+def _named(runs: Sequence[PastRun], wanted: Mapping[str, Any], between: str = ", ") -> str:
+    """What runs differ in, each with what they have of it."""
+    found: dict[str, set[str]] = {}
+    for run in runs:
+        for name in differences(run, wanted):
+            found.setdefault(name, set()).add(sanitize_text(f"{run.kind[name]!s:.24}"))
+    return between.join(f"{name} ({' and '.join(sorted(values)[:2])})" for name, values in sorted(found.items()))
 
 
 def line(points: Sequence[tuple[float, float]]) -> Line:
@@ -68,7 +83,9 @@ def line(points: Sequence[tuple[float, float]]) -> Line:
     return Line(round(fixed, 12), round(slope, 12))
 
 
-def fit(runs: Sequence[PastRun], shipped: StageModel, processors: float, source: str) -> StageModel:
+def fit(
+    runs: Sequence[PastRun], shipped: StageModel, processors: float, source: str, *, elsewhere: bool = False
+) -> StageModel:
     """The model of runs of one kind.
 
     Args:
@@ -76,6 +93,7 @@ def fit(runs: Sequence[PastRun], shipped: StageModel, processors: float, source:
         shipped: gives what the runs do not tell.
         processors: of a rank in these runs.
         source: where they come from, a sentence.
+        elsewhere: they ran on another machine than the planned one, so that the whole run may be faster or slower.
     """
     ranks = [rank for run in runs for rank in run.ranks]
     cold = [rank for rank in ranks if rank.cold]
@@ -114,7 +132,10 @@ def fit(runs: Sequence[PastRun], shipped: StageModel, processors: float, source:
         **stages,
         rest_s=rest,
         factors=tuple(factors),
-        run_spread=spread([math.log(max(value, 1e-6)) for value in shared], shipped.run_spread),
+        run_spread=math.hypot(
+            spread([math.log(max(value, 1e-6)) for value in shared], shipped.run_spread),
+            OTHER_MACHINE_SPREAD * elsewhere,
+        ),
         task_run_s=median(spacings) if spacings else 0.0 if turns else shipped.task_run_s,
         send_s=shipped.send_s,
         around=around_line,

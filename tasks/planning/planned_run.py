@@ -19,7 +19,7 @@ from tasks.executors.base import Executor, cores
 from tasks.executors.lambda_limits import ACCOUNT_CONCURRENCY
 from tasks.executors.select import ON_AWS
 from tasks.planning.environments import environments
-from tasks.planning.fit import comparable, fit
+from tasks.planning.fit import comparable, differences, fit
 from tasks.planning.history import PastRun, past_runs
 from tasks.planning.prediction import FEWEST, MOST, RANKS_IN_ALL, RANKS_OF_ONE, Prediction, predict
 from tasks.planning.shipped import shipped
@@ -167,7 +167,8 @@ def model_of(
     count = len(best)
     ranks = sum(len(run.ranks) for run in best)
     source = f"fitted from {count} earlier run{'s' * (count > 1)} of this kind with {ranks:,} ranks"
-    return fit(best, base, processors, source), notes
+    elsewhere = any("machine" in differences(run, wanted) for run in best)
+    return fit(best, base, processors, source, elsewhere=elsewhere), notes
 
 
 def as_wide_as_seen(place: Place, runs: Sequence[PastRun], wanted: dict[str, Any]) -> Place:

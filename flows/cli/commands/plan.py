@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--workers", type=int, metavar="N", help="worker processes (default one a core)")
     parser.add_argument("--data", metavar="SIZE", help='plan for so much data on paper, "12.6GB", by partition.size')
     parser.add_argument("--deadline", metavar="TIME", help='find the cheapest way to be done by then, "60s" or "5min"')
-    parser.add_argument("--budget", type=float, metavar="USD", help="find the fastest way for so much money")
+    parser.add_argument("--budget", metavar="USD", help="find the fastest way for so much money")
     parser.add_argument(
         "--probe",
         type=float,

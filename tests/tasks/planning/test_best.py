@@ -52,6 +52,21 @@ def test_a_request_is_written_as_the_best_configuration_needs_it(tmp_path, monke
     assert plot(choices, chosen).startswith(b"\x89PNG")
 
 
+def test_what_a_state_machine_refuses_is_left_out_of_its_request():
+    source = {"partition": {"source": "survey.pt", "size": "100MB"}}
+    request = RunRequest.read(request_of(model=None, hedging=True, world_size=20, **source))
+    written = RunRequest.read(choice(10.0, 1.0, executor="step-functions").request(request))
+    assert (written.hedging, written.world_size) == (RunRequest.read(request_of()).hedging, None)
+    assert RunRequest.read(choice(10.0, 1.0, backups=True).request(request)).hedging
+
+
+def test_no_way_is_recommended_that_max_cost_would_refuse():
+    assert best_of([FAST, MIDDLE, CHEAP], 60.0, None, max_cost=3.5) == MIDDLE
+    assert best_of([FAST, CHEAP], None, 10.0, max_cost=3.5) == CHEAP
+    with pytest.raises(BadInput, match=r"nothing meets max_cost, \$0.5: the cheapest costs \$1.00"):
+        best_of([FAST, CHEAP], None, 10.0, max_cost=0.5)
+
+
 def test_partitions_that_lie_there_stay_and_it_is_said(store):
     choices, notes = all_choices(RunRequest.read(request_of()), str(store), "local")
     assert {each.partition for each in choices} == {None}

@@ -57,11 +57,19 @@ def test_a_factor_that_a_whole_run_shares_is_no_spread_of_its_ranks():
     assert 0.05 < model.run_spread < 0.2
 
 
-def test_runs_of_another_machine_or_model_do_not_count_and_it_is_said():
+def test_runs_of_another_machine_or_model_are_weighted_out_and_named():
     other = past(model={"sha256": "cd"}), past(machine={"cpu": "another"})
     runs, notes = comparable([past(), *other], KIND | {"machine": "this"})
     assert len(runs) == 1
-    assert notes == ["2 of 3 earlier runs do not count: another machine, model"]
+    assert notes == ["weighted out: 2 of 3 earlier runs, another machine (another), model (cd)"]
+
+
+def test_runs_of_another_machine_count_where_there_are_no_others():
+    runs, (note,) = comparable([past(machine={"cpu": "old"})], KIND | {"machine": "this"})
+    assert len(runs) == 1
+    assert note.startswith("no earlier run has the same machine (old)") and note.endswith("from runs of weight 0.1")
+    here, there = (fit(runs, shipped("local"), 1.0, "a run", elsewhere=elsewhere) for elsewhere in (False, True))
+    assert there.run_spread > here.run_spread + 0.1
 
 
 def test_runs_with_as_many_workers_are_preferred_and_else_it_is_said():

@@ -31,3 +31,19 @@ def test_plan_predicts_from_the_probe_that_it_runs_first(store, request_file, ca
 def test_plan_refuses_a_probe_of_no_money(store, request_file, cents, capsys):
     assert main(["plan", request_file, "--store", str(store), "--probe", cents]) == 2
     assert "a sum of US cents above 0" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("size", "says"), [("0GB", "a size of 0GB has room for no galaxy"), ("much", "written as 25MB")]
+)
+def test_plan_refuses_a_data_set_of_no_size(store, request_file, size, says, capsys):
+    assert main(["plan", request_file, "--store", str(store), "--data", size]) == 2
+    assert says in capsys.readouterr().err
+
+
+def test_plan_writes_no_request_that_names_no_partitions(store, request_file, tmp_path, capsys):
+    out = tmp_path / "best.json"
+    words = ["--data", "1GB", "--deadline", "1h", "--out", str(out)]
+    assert main(["plan", request_file, "--store", str(store), *words]) == 2
+    assert "--out needs partition in the request" in capsys.readouterr().err
+    assert not out.exists()
