@@ -39,7 +39,7 @@ def _version(name: str) -> str:
 
 
 def describe_worker(store_root: str, bucket: str, key: str) -> dict[str, Any]:
-    """What this worker is, and what it sees under one key of the store.
+    """What this worker is, and what it sees under one key of the store; its first rank then finds the handler loaded.
 
     Args:
         store_root: root of the store.
@@ -50,6 +50,8 @@ def describe_worker(store_root: str, bucket: str, key: str) -> dict[str, Any]:
         `versions`, `host`, `sha256` of the object (None if it is not there), `error` in reading it or None, and
         `ends_at`, seconds since the epoch when the worker's job ends, None if it has no end.
     """
+    import inference.handler  # noqa: F401 - seconds that would be measured, and billed, as the first rank's
+
     found, error = None, None
     try:
         if Store(store_root).head(bucket, key) is not None:

@@ -1,5 +1,6 @@
 """Ranks on a real Dask cluster: workers that die, hang, come and go, and clusters that are not there."""
 
+import sys
 import time
 from itertools import pairwise
 from pathlib import Path
@@ -12,6 +13,7 @@ from inference.storage.store import Store
 from tasks.executors.base import NothingRan
 from tasks.executors.cluster_file import Cluster
 from tasks.executors.dask_executor import DaskExecutor
+from tasks.executors.dask_tasks import describe_worker
 from tests.conftest import ROOT, events_of
 from tests.support.prefect_command import wait_for
 from tests.support.scripted_worker import run_rank
@@ -87,6 +89,16 @@ def test_a_rank_that_outlasts_its_limit_is_stopped_and_its_worker_replaced(sched
     ledger = run(executor, events_of(3))
     assert ledger.done == {1, 2}
     assert ledger.last_error(0) == "the rank took longer than 2 s (rank_timeout)"
+
+
+def test_a_look_at_a_worker_loads_the_handler_before_its_first_rank(scheduler, tmp_path):
+    from distributed import Client
+
+    with Client(scheduler, set_as_default=False) as client:
+        where, addresses = (str(tmp_path), "cosmicai-test", "none"), list(client.scheduler_info()["workers"])
+        client.gather([client.submit(describe_worker, *where, workers=[each], pure=False) for each in addresses])
+        loaded = client.run(lambda: "inference.handler" in sys.modules)
+    assert list(loaded.values()) == [True] * len(addresses)
 
 
 def test_ranks_in_flight_are_limited_to_one_a_worker_process(scheduler, answers, executor_at):
