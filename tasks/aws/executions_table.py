@@ -1,9 +1,11 @@
 """All executions of a state machine as one table, its first columns those of the replaced system's log collector.
 
 That one read a size, a run and a partition from the result path of each request (`result-partition-100MB/1GB/1`,
-`.../1GB/Batches/32/run 1`), by place; so does this, and where a path has fewer parts the cells stay empty.
+`.../1GB/Batches/32/run 1`), by place; so does this, and where a path has fewer parts, or no size there, the cells stay
+empty.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -19,6 +21,7 @@ from tasks.reporting.table import Column, Row, Table, as_text
 
 _READERS = 8
 _PAGE = 1000
+_SIZE = re.compile(r"\d+(\.\d+)? ?[kMGT]B|total")
 _WHOLE = "12.6GB"  # what the replaced system's paths call `total`
 _COLUMNS = (
     Column("data (GB)", "Data", as_text, text=True),
@@ -74,13 +77,14 @@ def named_by_path(result_path: object) -> Row:
     {'data (GB)': '2GB', 'run': '1', 'batch_varying': True}
     >>> named_by_path("result-partition-25MB/total/1")["data (GB)"], named_by_path("mine")["data (GB)"]
     ('12.6GB', None)
+    >>> named_by_path("results/filelimit-10_batchsize-128_prefix-50MB")["data (GB)"]
     """
     if not isinstance(result_path, str):
         return {"data (GB)": None, "run": None, "batch_varying": None}
     parts = result_path.strip("/").split("/")
     varying = "Batches" in parts
     place = 4 if varying else 2
-    data = parts[-place] if len(parts) >= place else None
+    data = parts[-place] if len(parts) >= place and _SIZE.fullmatch(parts[-place]) else None
     run = parts[-1].replace("run ", "") if data else None
     return {"data (GB)": _WHOLE if data == "total" else data, "run": run, "batch_varying": varying}
 

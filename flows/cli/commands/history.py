@@ -69,6 +69,7 @@ def main(args: argparse.Namespace) -> int:
 
 
 def _machine(states: Any, args: argparse.Namespace) -> int:
+    from inference.contract.counted import counted
     from inference.storage.atomic_write import atomic_write
     from tasks.aws.executions_table import executions_table
 
@@ -83,8 +84,10 @@ def _machine(states: Any, args: argparse.Namespace) -> int:
         print_json(table.to_dict())
         return 0
     show_table(table, explain=args.explain)
+    if not table.rows:
+        say("It has run nothing in the last 90 days, or it is no longer there.")
     if args.out is not None:
-        say(f"{len(table.rows):,} executions written to {args.out}")
+        say(f"{counted(len(table.rows), 'execution')} written to {args.out}")
     return 0
 
 

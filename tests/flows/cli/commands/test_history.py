@@ -4,6 +4,7 @@ import json
 import pytest
 
 from flows.cli import main
+from tasks.aws.executions_table import named_by_path
 from tests.support.execution_histories import INLINE
 from tests.support.states_endpoint import Refusal, states_endpoint
 
@@ -164,6 +165,18 @@ def test_executions_of_a_machine_are_shown_as_a_table_and_as_json(answers, capsy
     machine_of(answers)
     assert main(["history", MACHINE, "--json"]) == 0
     assert [row["status"] for row in json.loads(capsys.readouterr().out)["rows"]] == ["SUCCEEDED", "FAILED"]
+
+
+def test_machine_without_executions_says_so_below_its_table(answers, capsys, tmp_path):
+    answers(ListExecutions={"executions": []})
+    assert main(["history", MACHINE, "--out", str(tmp_path / "times.csv")]) == 0
+    assert "It has run nothing in the last 90 days" in capsys.readouterr().out
+    assert (tmp_path / "times.csv").read_text().startswith(HEADINGS)
+
+
+@pytest.mark.parametrize("path", ["results/ai-one", "results/filelimit-10_batchsize-128_prefix-50MB", "a/b/c"])
+def test_path_that_names_no_size_leaves_the_size_and_the_run_empty(path):
+    assert named_by_path(path) == {"data (GB)": None, "run": None, "batch_varying": False}
 
 
 @pytest.mark.parametrize(
