@@ -21,7 +21,7 @@ from inference.storage.store import Store
 from tasks.dispatch.dispatcher import Limits
 from tasks.dispatch.grouping import ranks_per_task
 from tasks.executors.base import Executor
-from tasks.fan_out import fan_out
+from tasks.fan_out import check_limit, fan_out
 from tasks.invocations.journal import Journal
 from tasks.invocations.ledger import Ledger
 from tasks.invocations.stored import keep_executions
@@ -100,6 +100,7 @@ def run(
     with credentials(aws_credentials):
         prepared = prepare(RunRequest.read(request_with(request, changes)), store_root(store), executor, workers)
         checked, root, pool = prepared.request, prepared.store_root, prepared.executor
+        check_limit(checked)
         pool.run_id = run_id = str(flow_run.id)
         if prepared.prediction is not None:
             announce(one_line(prepared.prediction))

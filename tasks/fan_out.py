@@ -13,7 +13,9 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from inference.contract.counted import counted
 from inference.contract.rank_event import RankEvent
+from inference.contract.run_request import RunRequest
 from inference.errors import BadInput
+from inference.runs.plan import world_size_of
 from tasks.dispatch.dispatcher import ATTEMPTS, Dispatcher, Limits
 from tasks.dispatch.grouping import side_by_side
 from tasks.dispatch.rank_group import RETRY_DELAYS_S, RankGroup, RanksFailed
@@ -22,7 +24,7 @@ from tasks.executors.base import Executor
 from tasks.invocations.journal import Journal
 from tasks.invocations.ledger import Ledger
 from tasks.prefect_support.progress import ProgressArtifact
-from tasks.prefect_support.rank_slots import LIMIT, rank_slots
+from tasks.prefect_support.rank_slots import LIMIT, RankSlots, rank_slots
 from tasks.prefect_support.step import step
 from tasks.reporting.terminal import bar
 
@@ -93,11 +95,8 @@ def fan_out(
     ledger = Ledger()
     slots = None if executor.takes_whole_run else rank_slots()
     if slots is not None:
-        if limits is not None and limits.gang and slots.limit < len(events):
-            raise BadInput(
-                f"messages: all {len(events)} ranks must run at once, and the Prefect server's limit {LIMIT} is"
-                f" {slots.limit}: raise it (`prefect gcl update {LIMIT} --limit {len(events)}`)"
-            )
+        if limits is not None and limits.gang:
+            _check_slots(slots, len(events))
         executor = WithinLimit(executor, slots, len(events))
     dispatcher = Dispatcher(executor, ledger, events, limits, cancelled)
     size = len(events) if executor.takes_whole_run else ranks_per_task
@@ -120,6 +119,24 @@ def fan_out(
             artifact.refresh(len(ledger.done), every_s=0.0)
     ledger.invocations = executor.settle(ledger.invocations)
     return ledger, ended
+
+
+def check_limit(request: RunRequest) -> None:
+    """See that the server's limit lets the ranks of a gang run at once; ranks of any other run wait for their turn.
+
+    Raises:
+        BadInput: it does not.
+    """
+    if request.messages is not None and (slots := rank_slots()) is not None:
+        _check_slots(slots, world_size_of(request, ()))
+
+
+def _check_slots(slots: RankSlots, ranks: int) -> None:
+    if slots.limit < ranks:
+        raise BadInput(
+            f"messages: all {ranks} ranks must run at once, and the Prefect server's limit {LIMIT} is {slots.limit}:"
+            f" raise it (`prefect gcl update {LIMIT} --limit {ranks}`)"
+        )
 
 
 def _run_here(

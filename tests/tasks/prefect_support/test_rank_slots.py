@@ -9,6 +9,7 @@ from prefect import flow
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
 
+from flows.run import run
 from inference.errors import BadInput
 from tasks.dispatch.dispatcher import Limits
 from tasks.executors.local import LocalExecutor
@@ -17,6 +18,7 @@ from tasks.prefect_support import rank_slots as module
 from tasks.prefect_support.rank_slots import LIMIT, RankSlots, rank_slots
 from tests.conftest import SCRIPTED_WORKER, events_of
 from tests.support.prefect_command import wait_for
+from tests.support.surveys import request_of, snapshot
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect_api")]
 
@@ -85,6 +87,17 @@ def test_slots_are_taken_and_given_back_as_they_are_wanted(limit):
 def test_a_limit_that_is_not_active_limits_nothing(limit):
     limit(1, active=False)
     assert rank_slots() is None
+
+
+def test_a_gang_above_the_limit_is_refused_before_anything_is_written(limit, store):
+    limit(3)
+    script = {"script": "/tmp/one/run.py", "S3_object_name": "one", "model": None, "messages": "tcp"}
+    (store / "cosmicai-test" / "one").mkdir()
+    (store / "cosmicai-test" / "one" / "run.py").write_text("print(1)")
+    before = snapshot(store)
+    with pytest.raises(BadInput, match=rf"all 4 ranks must run at once, and the Prefect server's limit {LIMIT} is 3"):
+        run(request_of(**script, file_limit=4), str(store), workers=4)
+    assert snapshot(store) == before
 
 
 def test_a_gang_above_the_limit_is_refused(limit):
