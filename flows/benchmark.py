@@ -7,7 +7,7 @@ from datetime import UTC
 from pathlib import Path
 from typing import Any
 
-from prefect import flow
+from prefect import flow, get_run_logger
 from prefect.runtime import flow_run
 
 from flows.parameters import DEFAULT_STORE, store_root
@@ -30,6 +30,7 @@ from tasks.sweep_steps import memory_kept, publish_sweep, set_memory
 from tasks.sweeps.cells import Measurement
 from tasks.sweeps.comparison import GATES, check_gate
 from tasks.sweeps.run_metrics import checked_document
+from tasks.sweeps.run_times import RunTimes
 from tasks.sweeps.sweep import PlannedCell, Sweep
 
 
@@ -97,10 +98,13 @@ def benchmark(
         if loaded.survey is not None and loaded.survey.samples is not None:
             source = simulate_survey(loaded.survey.samples, loaded.survey.seed)
         runs = list(loaded.runs(source))
-        measured = []
+        measured, times = [], RunTimes()
         for count, (repeat, cell) in enumerate(runs, 1):
-            announce(f"run {count} of {len(runs)}: {cell.name}, repeat {repeat}")
-            measured.append(_measure(loaded, cell, repeat, root, aws_credentials))
+            left = times.left([later.name for _, later in runs[count - 1 :]])
+            line = f"run {count} of {len(runs)}: {cell.name}, repeat {repeat}{left}"
+            announce(line)
+            get_run_logger().info(line)
+            measured.append(_measure(loaded, cell, repeat, root, aws_credentials, times))
         document = publish_sweep(loaded, measured, root, results)
         if fail_above is not None:
             compare_with_last_good(document, str(loaded.request["bucket"]), root, fail_above)
@@ -132,7 +136,9 @@ def _function_of(sweep: Sweep, cell: PlannedCell) -> str:
     return RunRequest.read(cell.request_of(sweep.results, 1)).function_name
 
 
-def _measure(sweep: Sweep, cell: PlannedCell, repeat: int, root: str, aws_credentials: str | None) -> Measurement:
+def _measure(
+    sweep: Sweep, cell: PlannedCell, repeat: int, root: str, aws_credentials: str | None, times: RunTimes
+) -> Measurement:
     """One run of a cell, or what is kept of it when it was done before; a failure is noted, not raised."""
     request = cell.request_of(sweep.results, repeat)
     done = _done_before(request, root)
@@ -142,7 +148,9 @@ def _measure(sweep: Sweep, cell: PlannedCell, repeat: int, root: str, aws_creden
     try:
         if _sets_memory(sweep, cell):
             set_memory(_function_of(sweep, cell), cell.axes["memory_mb"])
-        return Measurement(cell.axes, repeat, run(request, root, cell.executor, workers, False, aws_credentials), None)
+        with times.of(cell.name):
+            document = run(request, root, cell.executor, workers, False, aws_credentials)
+        return Measurement(cell.axes, repeat, document, None)
     except RunIncomplete as error:
         return Measurement(cell.axes, repeat, error.document, str(error))
     except CosmicError as error:

@@ -47,6 +47,15 @@ class RunIncomplete(CosmicError):
         self.document = document
 
 
+def ranks_missing(missing: int, planned: int) -> str:
+    """How many ranks are missing, as a clause.
+
+    >>> ranks_missing(1, 8), ranks_missing(2, 1200), ranks_missing(1, 1)
+    ('1 of 8 ranks is missing', '2 of 1,200 ranks are missing', '1 of 1 rank is missing')
+    """
+    return f"{missing:,} of {planned:,} rank{'s' * (planned != 1)} {'is' if missing == 1 else 'are'} missing"
+
+
 def missing_of(document: dict[str, Any]) -> str:
     """Which ranks of a run are missing, each cause with the ranks that it struck, as a clause."""
     causes: dict[str, list[int]] = {}
@@ -62,6 +71,4 @@ def missing_of(document: dict[str, Any]) -> str:
     unnamed = len(document["missing_ranks"]) - sum(map(len, list(causes.values())[:5]))
     if unnamed:
         causes_shown.append(f"{unnamed} more" if causes_shown else "no cause is known")
-    return (
-        f"{len(document['missing_ranks'])} of {document['ranks_planned']} ranks are missing ({'; '.join(causes_shown)})"
-    )
+    return f"{ranks_missing(len(document['missing_ranks']), document['ranks_planned'])} ({'; '.join(causes_shown)})"

@@ -13,7 +13,7 @@ from typing import Any
 from inference.contract.rank_event import RankEvent
 from inference.contract.run_request import RunRequest
 from inference.contract.validation import shorten, text_of
-from inference.errors import BadInput, RankFailed
+from inference.errors import BadInput, RankFailed, ranks_missing
 from inference.rank_results.as_written import collect, write_as_combined
 from inference.rank_results.gather import gather, write_combined
 from inference.rank_results.publish_summary import generation_folder, publish_summary, run_lease
@@ -190,7 +190,7 @@ def _summary(bucket: str, result_path: str, planned: int, missing: Sequence[int]
     tolerated = float(os.environ.get("TOLERATED_FAILURE_PERCENTAGE") or 0.0)
     if len(missing) * 100 > tolerated * planned:
         named = ", ".join(map(str, missing[:_NAMED]))
-        raise RankFailed(f"{len(missing)} of {planned} ranks are missing: {named}")
+        raise RankFailed(f"{ranks_missing(len(missing), planned)}: {named}")
     key = f"{result_path}/{combined.rpartition('/')[2]}"
     return {
         "bucket": bucket,

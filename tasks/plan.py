@@ -45,7 +45,7 @@ def plan_ranks(
                 "rank": event.rank,
                 "partitions": ", ".join(event.data_paths),
                 "MB": round(sum(sizes[path] for path in event.data_paths) / 1e6, 2),
-                "": "done before" if event.rank in done else "",
+                "state": "done before" if event.rank in done else "to run",
             }
             for sizes in [{stored.key: stored.size for stored in plan.files}]
             for event in plan.events[:1000]

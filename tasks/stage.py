@@ -65,10 +65,10 @@ def _stage_model(request: RunRequest, weights: Weights, store: Store) -> tuple[M
     model, written = put_weights(weights, request.bucket, store)
 
     def row(what: str, key: str, path: Path) -> str:
-        state = "uploaded" if key in written else "was there already"
-        return f"| {what} | {plain(key)} | {path.stat().st_size / 1e6:.2f} MB | {state} |"
+        upload = "done now" if key in written else "was there already"
+        return f"| {what} | {plain(key)} | {path.stat().st_size / 1e6:.2f} MB | {upload} |"
 
-    rows = ["| what | key | size | |", "| --- | --- | ---: | --- |", row("weights", model.key, weights.path)]
+    rows = ["| what | key | size | upload |", "| --- | --- | ---: | --- |", row("weights", model.key, weights.path)]
     if weights.graph is not None and model.graph is not None:
         rows.append(row(f"graph for {request.engine}", model.graph, weights.graph))
     text = "\n".join(rows) + f"\n\nIn bucket `{request.bucket}`. SHA-256 of the weights: `{model.sha256}`."

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tasks.photoz.metrics import OUTLIER, compared, metrics_of_samples, point_metrics
-from tasks.reporting.formatting import number, percent
+from tasks.reporting.formatting import number, percent, span
 from tasks.reporting.page import Stat
 from tasks.reporting.table import Column, Row, Table
 
@@ -261,7 +261,8 @@ def bins_table(name: str, title: str, rows: Sequence[Row]) -> Table:
         *(Column(metric.key, metric.label, str, detail=metric.key not in _HEADLINE) for metric in metrics),
     )
     cells = [
-        {"range": _range(row), "samples": row["samples"]} | {metric.key: _cell(metric, row) for metric in metrics}
+        {"range": span(row["low"], row["high"]), "samples": row["samples"]}
+        | {metric.key: _cell(metric, row) for metric in metrics}
         for row in rows
     ]
     caption = (
@@ -269,12 +270,6 @@ def bins_table(name: str, title: str, rows: Sequence[Row]) -> Table:
         f" the interval's other end is given. Neither below {FEWEST} galaxies."
     )
     return Table(name, f"In bins of {title}", columns, cells, caption)
-
-
-def _range(row: Row) -> str:
-    """The ends of a bin, with as many digits as tell them apart."""
-    texts = ([f"{row[end]:.{digits}g}" for end in ("low", "high")] for digits in range(3, 18))
-    return " to ".join(next(ends for ends in texts if ends[0] != ends[1]))
 
 
 def _cell(metric: PhotozMetric, row: Row) -> str:

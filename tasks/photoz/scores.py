@@ -13,7 +13,7 @@ from tasks.photoz.distribution import LEVELS, density_of
 from tasks.photoz.metric_intervals import edges_of
 from tasks.photoz.monotone import MonotoneCubic
 from tasks.photoz.spread import own_spread, residuals_of
-from tasks.reporting.formatting import number, percent
+from tasks.reporting.formatting import number, percent, span
 from tasks.reporting.page import Stat
 from tasks.reporting.table import Column, Row, Table
 
@@ -200,10 +200,10 @@ def coverage_table(name: str, title: str, rows: list[Row]) -> Table:
         Column("samples", "Galaxies"),
         Column("coverage_68", "68 % interval covers", percent),
         Column("coverage_95", "95 % interval covers", percent),
-        Column("width_68", "Median width, 68 %"),
-        Column("width_95", "Median width, 95 %"),
+        Column("width_68", "68 % interval, median width"),
+        Column("width_95", "95 % interval, median width"),
     )
-    shown = [row | {"range": f"{row['low']:.3g} to {row['high']:.3g}"} for row in rows]
+    shown = [row | {"range": span(row["low"], row["high"])} for row in rows]
     caption = (
         "The share of galaxies whose spectroscopic redshift lies within the interval. In a bin of n galaxies, chance"
         " alone moves it by about 47 / sqrt(n) % (68 %) and 22 / sqrt(n) % (95 %)."

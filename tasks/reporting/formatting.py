@@ -34,6 +34,16 @@ def number(value: Any, unit: str = "", digits: int = 3) -> str:
     return f"{text} {unit}".rstrip()
 
 
+def span(low: float, high: float) -> str:
+    """The ends of a range, with as many digits as tell them apart.
+
+    >>> span(0.1, 0.25), span(20.01, 20.04)
+    ('0.1 to 0.25', '20.01 to 20.04')
+    """
+    texts = ([f"{end:.{digits}g}" for end in (low, high)] for digits in range(3, 18))
+    return " to ".join(next((ends for ends in texts if ends[0] != ends[1]), [f"{end:.3g}" for end in (low, high)]))
+
+
 def seconds(value: Any) -> str:
     """Seconds to the millisecond."""
     return f"{value:,.3f}" if known(value) else DASH

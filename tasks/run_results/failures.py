@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from inference.contract.counted import counted
+from inference.errors import ranks_missing
 from tasks.reporting.formatting import spans
 
 
@@ -26,13 +27,14 @@ def failures_of(summary: Mapping[str, Any]) -> Failures | None:
     for rank in missing:
         if rank not in explained:
             causes.setdefault("there is no result, and no error is known", []).append({"rank": rank})
-    share = f"{len(missing) or len(failed):,} of {counted(summary['ranks_planned'], 'rank')}"
-    verb = "is" if len(missing) == 1 else "are"
+    planned = summary["ranks_planned"]
     head = "NOT WHOLE, as tolerated" if summary.get("tolerated") else "INCOMPLETE"
     if summary.get("stopped"):
         head = f"STOPPED, {summary['stopped']}"
     return Failures(
-        f"{head}: {share} {verb} missing" if missing else f"{share} failed",
+        f"{head}: {ranks_missing(len(missing), planned)}"
+        if missing
+        else f"{len(failed):,} of {counted(planned, 'rank')} failed",
         [
             (f"Rank{'s' * (len(hits) > 1)} {spans([hit['rank'] for hit in hits])}", error, paths_of(hits))
             for error, hits in causes.items()

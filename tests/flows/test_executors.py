@@ -144,7 +144,7 @@ class TestOnAws:
             store.write(
                 BUCKET, stored.key.replace("survey/", "damaged/"), data if "3.pt" not in stored.key else data[:500]
             )
-        with pytest.raises(RunIncomplete, match=r"1 of 4 ranks are missing \(rank 2: .*damaged/3\.pt") as failed:
+        with pytest.raises(RunIncomplete, match=r"1 of 4 ranks is missing \(rank 2: .*damaged/3\.pt") as failed:
             run(request(data_prefix="damaged", result_path=f"results/damaged/{executor}"), "s3://", executor)
         assert failed.value.document["missing_ranks"] == [2]
         assert failed.value.document["ranks_done"] == 3

@@ -253,7 +253,7 @@ def hostile(path):
 @pytest.mark.parametrize("spoil", [truncated, empty, not_a_zip, not_finite, other_shape, other_type, hostile])
 def test_bad_partition_fails_its_rank_and_keeps_the_others(store, results, spoil):
     spoil(store / "cosmicai-test" / "survey" / "2.pt")
-    with pytest.raises(RunIncomplete, match=r"1 of 4 ranks are missing \(rank 1: .*survey/2\.pt") as caught:
+    with pytest.raises(RunIncomplete, match=r"1 of 4 ranks is missing \(rank 1: .*survey/2\.pt") as caught:
         run(request_of(), str(store), workers=1)
     document = caught.value.document
     assert document["missing_ranks"] == [1]

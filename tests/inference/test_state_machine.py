@@ -361,7 +361,7 @@ def test_a_plan_of_the_replaced_system_is_summarized_as_it_lies(root, results):
     for item in items:
         lambda_handler(item, LocalContext())
     (results / "2.json").write_text("{")
-    with pytest.raises(RankFailed, match="1 of 4 ranks are missing: 2"):
+    with pytest.raises(RankFailed, match="1 of 4 ranks is missing: 2"):
         summarize({"statusCode": 200, "body": items}, LocalContext())
     assert len(read_json(results / "combined_data.partial.json")) == 3
 

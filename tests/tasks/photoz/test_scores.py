@@ -5,7 +5,7 @@ from scipy import stats
 
 from tasks.photoz.calibration import Calibration, calibrate
 from tasks.photoz.distribution import LEVELS
-from tasks.photoz.scores import coverage_in_bins, covered, has_intervals, interval_scores, score
+from tasks.photoz.scores import coverage_in_bins, coverage_table, covered, has_intervals, interval_scores, score
 from tests.tasks.photoz.test_calibration import galaxies
 
 
@@ -85,3 +85,9 @@ def test_coverage_in_bins_counts_every_galaxy_once():
     bins = coverage_in_bins(mag_r.astype(float), rows, 8)
     assert sum(row["samples"] for row in bins) == np.isfinite(rows["z_err68_low"]).sum()
     assert all(0.5 < row["coverage_68"] < 0.85 for row in bins)
+
+
+def test_coverage_table_tells_the_ends_of_a_narrow_bin_apart():
+    row = {"samples": 32, "coverage_68": 0.7, "coverage_95": 0.97, "width_68": 0.03, "width_95": 0.08}
+    table = coverage_table("coverage", "r magnitude", [row | {"low": 20.01, "high": 20.04}])
+    assert table.rows[0]["range"] == "20.01 to 20.04"

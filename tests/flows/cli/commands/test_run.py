@@ -101,7 +101,7 @@ def full_store(tmp_path, who):
 @pytest.mark.parametrize(
     ("who", "named"),
     [
-        ("'inference.worker' in sys.orig_argv", ["1 of 4 ranks are missing", "rank 2: ", "predictions/2."]),
+        ("'inference.worker' in sys.orig_argv", ["1 of 4 ranks is missing", "rank 2: ", "predictions/2."]),
         ("True", ["rank 2: ", "predictions/2.", "cannot write cosmicai-test/results/test/"]),
     ],
     ids=["while ranks run", "and has no room for the report either"],
