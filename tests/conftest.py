@@ -165,16 +165,14 @@ def without_aws(monkeypatch, tmp_path):
 
 
 @pytest.fixture
-def plain_bucket(aws, filled_bucket, monkeypatch):
+def plain_bucket(aws, filled_bucket):
     """That bucket, for a test whose AWS clients talk to the emulator; its name."""
-    monkeypatch.setattr("tasks.aws.logs.WAIT_S", 1.0)
     return filled_bucket
 
 
 @pytest.fixture
-def stack(aws, deployed, monkeypatch):
-    """The stack, for a test whose AWS clients talk to the emulator, whose log is there at once; its outputs."""
-    monkeypatch.setattr("tasks.aws.logs.WAIT_S", 1.0)
+def stack(aws, deployed):
+    """The stack, for a test whose AWS clients talk to the emulator; its outputs."""
     return deployed
 
 

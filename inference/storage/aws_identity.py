@@ -7,6 +7,7 @@ this project reads AWS's variables or configuration files to find them.
 import os
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -77,13 +78,24 @@ def session() -> Any:
 
 @lru_cache(maxsize=4)
 def _session(variables: frozenset[tuple[str, str]]) -> Any:
+    from botocore.exceptions import BotoCoreError
     from botocore.session import Session
 
     made = Session()
     region = dict(variables).get("AWS_REGION")
     if region:
         made.set_config_variable("region", region)
+    with suppress(BotoCoreError):  # of a damaged configuration, which the first client reports
+        made.register_component("data_loader", _data_loader(made.get_config_variable("data_path")))
     return made
+
+
+@lru_cache(maxsize=4)
+def _data_loader(data_path: str | None) -> Any:
+    """Reader of botocore's descriptions of services, one for all sessions: parsing them is most of a client's cost."""
+    from botocore.loaders import create_loader
+
+    return create_loader(data_path)
 
 
 def make_client(service: str, region: str | None = None, config: Mapping[str, Any] | None = None) -> Any:

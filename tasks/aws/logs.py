@@ -15,6 +15,7 @@ from tasks.aws.session import client, explain
 from tasks.invocations.invocation import EMULATED, REPORTED, Invocation
 
 WAIT_S = 10.0  # CloudWatch shows a line some seconds after it was written
+_WAIT_EMULATED_S = 1.0  # the emulator shows it at once
 _SKEW_S = 60.0  # between this machine's clock and Lambda's
 _REQUEST = re.compile(r"(?:START |END |REPORT )?RequestId: ([\w-]{8,64})")
 
@@ -36,12 +37,14 @@ def reports(
         function_name: name or ARN.
         request_ids: whose lines are wanted.
         since: seconds since the epoch, when the first of them was sent.
-        wait_s: how long to wait for lines that are not there yet; default WAIT_S.
+        wait_s: how long to wait for lines that are not there yet; default WAIT_S, on the emulator a second.
     """
     wanted, found = set(request_ids), dict[str, Report]()
     if not wanted:
         return found
-    logs, until, pause = client("logs"), time.monotonic() + (WAIT_S if wait_s is None else wait_s), 0.25
+    if wait_s is None:
+        wait_s = min(WAIT_S, _WAIT_EMULATED_S) if is_emulated() else WAIT_S
+    logs, until, pause = client("logs"), time.monotonic() + wait_s, 0.25
     while True:
         try:
             for event in _events(logs, group_of(function_name), since, '"REPORT RequestId"'):

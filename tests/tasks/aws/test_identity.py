@@ -126,6 +126,15 @@ def test_identity_without_a_region_is_the_one_that_the_caller_knows(no_aws):
     assert s3.options()["region"] == "us-east-1"
 
 
+def test_identities_share_what_botocore_reads_about_its_services(no_aws, tmp_path):
+    loaders = []
+    for variables in ({"AWS_REGION": "eu-west-1"}, {"AWS_REGION": "us-east-1"}, {"AWS_DATA_PATH": str(tmp_path)}):
+        no_aws(**KEYS, **variables)
+        loaders.append(aws_identity.session().get_component("data_loader"))
+    assert loaders[0] is loaders[1]
+    assert str(tmp_path) in loaders[2].search_paths
+
+
 def test_identity_of_a_missing_profile_names_it_for_store_and_client(no_aws):
     no_aws(AWS_PROFILE="mars")
     with pytest.raises(BadInput, match="no AWS profile 'mars'"):

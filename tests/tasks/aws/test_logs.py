@@ -69,6 +69,14 @@ def test_a_line_that_never_comes_leaves_the_measured_time(log):
     assert settled[1].billed_how == EMULATED
 
 
+def test_the_log_of_the_emulator_is_not_waited_for_as_cloudwatchs_is(log):
+    name, write = log
+    write([report_of("aaaaaaaa-1")])
+    began = time.monotonic()
+    assert reports(name, {"nowhere-9"}, time.time() - 5) == {}
+    assert time.monotonic() - began < 8
+
+
 def test_a_log_that_is_not_there_tells_nothing(aws):
     assert reports("no-such-function", {"aaaaaaaa-1"}, time.time(), wait_s=5.0) == {}
 
