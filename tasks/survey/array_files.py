@@ -166,7 +166,9 @@ def _other(
 
         found, stated = read_parquet_images(path) if start.startswith(b"PAR1") else read_hdf5_images(path, columns.hdu)
     elif start.startswith(b"SIMPLE  ="):
-        raise BadInput(f"{path} is FITS: cosmic ingest takes cut-outs in FITS and the table of their objects")
+        from tasks.survey.image_tables import read_fits_images
+
+        is_table, (found, stated) = True, read_fits_images(path, columns.hdu, pixels.wanted)
     else:
         return None
     facts = facts or SurveyFacts()

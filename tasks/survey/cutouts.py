@@ -208,6 +208,8 @@ def _pixels(path: Path, hdu: Any, unit: str | None) -> np.ndarray:
     stated = unit or str(hdu.header.get("BUNIT", "")).strip()
     if not stated:
         raise BadInput(f"{path} does not say in which unit its pixels are (BUNIT): name it with --unit")
+    if hdu.header.get("BITPIX") == 8 and hdu.data.dtype.kind == "u":
+        raise BadInput(f"{path} holds bytes, as pictures for display do, which are no fluxes")
     pixels: np.ndarray = hdu.data * np.float64(nanomaggies(stated, path))
     return pixels
 

@@ -192,6 +192,10 @@ def stated_order(
     """
     numbered = _numbered_bands(header, bands)
     listed = next((names for card in _LISTS if (names := _listed(card, header, bands))), None)
+    if not numbered and not listed:  # no card that is known: any other that names each band once
+        texts = (header[card] for card in header if isinstance(header[card], str))
+        others = (_named_in(text, bands) for text in texts)
+        listed = next((names for names in others if len(bands) > 1 and sorted(names) == sorted(bands)), None)
     if numbered and listed and numbered != listed:
         raise BadInput(
             f"{path} contradicts itself: one card says {''.join(listed)!r:.40} and its cards BAND0, BAND1, ... are"
@@ -212,18 +216,41 @@ def stated_order(
 
 def _numbered_bands(header: Mapping[str, Any], bands: Sequence[str]) -> list[str] | None:
     """What BAND0, BAND1, ... or BAND_1, BAND_2, ... call the planes, a letter each where they say one."""
+    known = {*USUAL, *bands}
     for stem, joint, first in product(_NUMBERED, ("", "_"), (0, 1)):
         cards = [f"{stem}{joint}{number}" for number in range(first, first + 100)]
         there = [str(header[card]) for card in takewhile(header.__contains__, cards)]
         if len(there) > 1:
-            return [band_in(word, {*USUAL, *bands}) or word.strip().lower() for word in there]
+            return [band_in(word, known) or word.strip().lower() for word in there]
+    # Cards of any other name, with numbers, that name each band once.
+    for stem, places in _with_numbers(header).items():
+        names = [band_in(str(header[f"{stem}{place}"]), known) or "" for place in sorted(places)]
+        if len(bands) > 1 and sorted(names) == sorted(bands):
+            return names
     return None
+
+
+def _named_in(text: str, bands: Sequence[str]) -> list[str]:
+    """The bands that a text names, a word or a letter each, in its order."""
+    words = re.split(r"[,;/|+\s]+", text)
+    named = [band for word in words if (band := band_in(word, {*USUAL, *bands}))]
+    return named or (split_bands(text) if len(words) == 1 else [])
+
+
+def _with_numbers(header: Mapping[str, Any]) -> dict[str, list[int]]:
+    """The cards of text that end with a number, by what stands before it."""
+    found: dict[str, list[int]] = {}
+    for card in header:
+        parts = re.fullmatch(r"([A-Z_-]+)(\d{1,2})", card)
+        if parts is not None and isinstance(header[card], str) and f"{parts[1]}{int(parts[2])}" == card:
+            found.setdefault(parts[1], []).append(int(parts[2]))
+    return found
 
 
 def _listed(card: str, header: Mapping[str, Any], bands: Sequence[str]) -> list[str] | None:
     """The bands that one card lists, as "zirgu", "z,i,r,g,u" or "sdss_z sdss_i ..."; None where it does not."""
     text = str(header.get(card, "")).strip()
-    words = [word for word in re.split(r"[,;/|\s]+", text) if word]
+    words = [word for word in re.split(r"[,;/|+\s]+", text) if word]
     named = [band_in(word, {*USUAL, *bands}) or word.lower() for word in words]
     if len(words) > 1 and (card in _OF_BANDS or set(bands) <= set(named)):
         return named

@@ -1,11 +1,14 @@
-"""Tables with an image in each row: HDF5 as MultimodalUniverse has it, Parquet as data sets of Hugging Face are."""
+"""Tables with an image in each row: HDF5 as MultimodalUniverse has it, Parquet as of Hugging Face, and FITS."""
 
+import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from inference.errors import BadInput
+from tasks.survey.cutout_files import band_in, is_science
 from tasks.survey.galaxies import ROLES, Values
 from tasks.survey.saved_objects import BAND_NAMES, SCALE_NAMES, stated_beside
 from tasks.survey.table_hdf5 import check_dataset, import_h5py, walk
@@ -113,6 +116,68 @@ def read_parquet_images(path: Path) -> tuple[dict[str, Values], dict[str, Any]]:
             stated["scale"] = _one_scale(path, _dense(path, scale))
     images = _dense(path, values)
     return {"images": images if each == 1 else images.reshape(-1, each, *images.shape[1:])}, stated
+
+
+def read_fits_images(path: Path, part: str | None, bands: Sequence[str]) -> tuple[dict[str, Values], dict[str, Any]]:
+    """Images of a FITS table: a column of cubes, or a column of images for each band.
+
+    Args:
+        path: the file.
+        part: number or EXTNAME of the HDU; None takes the one with such columns.
+        bands: those that are wanted, as names of columns end or begin with them.
+
+    Raises:
+        BadInput: naming it: no such column, or several.
+    """
+    from astropy.io import fits
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        file = fits.open(path, memmap=True)  # stays open: images are read when they are sliced
+        tables = [
+            hdu
+            for number, hdu in enumerate(file)
+            if isinstance(hdu, fits.BinTableHDU)
+            and not isinstance(hdu, fits.CompImageHDU)
+            and (part is None or part.upper() in {str(number), hdu.name.upper()})
+        ]
+        found = [pair for hdu in tables for pair in _images_of(hdu, bands).items()]
+    if len(found) != 1:
+        shown = ", ".join(name for name, _ in found) or "no table with a column of images"
+        raise BadInput(
+            f"{path} holds {shown}: cosmic partition takes a FITS table with one column of images (bands, S, S), or one"
+            " of each band, and cosmic ingest takes cut-outs in FITS and the table of their objects"
+        )
+    return found[0][1]
+
+
+def _images_of(hdu: Any, bands: Sequence[str]) -> dict[str, tuple[dict[str, Values], dict[str, Any]]]:
+    """Columns of cubes by name, or the images of single bands, together, by the names of all; each with its unit."""
+    science = [(name, len(hdu.columns.dtype[name].shape)) for name in hdu.columns.names if is_science(name)]
+    cubes: dict[str, tuple[dict[str, Values], dict[str, Any]]] = {
+        name: ({"images": _native(hdu.data[name])}, _unit(hdu, name)) for name, axes in science if axes == 3
+    }
+    planes = [name for name, axes in science if axes == 2]
+    named = [[name for name in planes if band_in(name, bands) == band] for band in bands]
+    if cubes or not all(len(names) == 1 for names in named):
+        return cubes
+    columns = [names[0] for names in named]
+    if (
+        len({hdu.columns.dtype[name].shape for name in columns}) > 1
+        or len({str(_unit(hdu, name)) for name in columns}) > 1
+    ):
+        return {}
+    images = _native(np.stack([hdu.data[name] for name in columns], axis=1))
+    return {", ".join(columns): ({"images": images}, _unit(hdu, columns[0]) | {"bands": list(bands)})}
+
+
+def _unit(hdu: Any, column: str) -> dict[str, Any]:
+    unit = str(hdu.columns[column].unit or "").strip()
+    return {"unit": unit} if unit else {}
+
+
+def _native(values: np.ndarray) -> np.ndarray:
+    return values.astype(values.dtype.newbyteorder("="), copy=False)
 
 
 def _depth(kind: Any) -> int:

@@ -68,6 +68,8 @@ def inspect_file(path: Path, options: ColumnOptions, pixels: PixelOptions, mappi
             return _table(path, options, pixels)  # a folder of Parquet files, or none
     if _begins(path, b"SIMPLE  =") or _begins(path, b"\x1f\x8b"):
         tries: list[Callable[[], Inspection]] = [lambda: _table(path, options, pixels), lambda: _cutout(path, pixels)]
+        if _begins(path, b"SIMPLE  ="):  # a table with images is more than a table
+            tries.insert(0, lambda: _arrays(path, options, pixels, mapping))
     else:
         tries = [lambda: _table(path, options, pixels), lambda: _arrays(path, options, pixels, mapping)]
         if not _begins(path, b"PAR1", b"\x89HDF", b"PK", b"\x80") and not _is_safetensors(path):
@@ -88,7 +90,7 @@ def inspect_file(path: Path, options: ColumnOptions, pixels: PixelOptions, mappi
         return tries[-1]()
     except BadInput as error:
         # A FITS file without images is told what is wrong with its table.
-        raise (reasons[0] if reasons and "holds no image" in str(error) else error) from None
+        raise (reasons[-1] if reasons and "holds no image" in str(error) else error) from None
 
 
 def _begins(path: Path, *magic: bytes) -> bool:

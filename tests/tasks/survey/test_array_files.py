@@ -13,6 +13,8 @@ import pytest
 import safetensors.numpy
 import safetensors.torch
 import torch
+from astropy.io import fits
+from astropy.table import Table
 from torch.utils.data import Subset, TensorDataset
 
 from inference.contract.survey_facts import SurveyFacts
@@ -361,7 +363,11 @@ def test_names_given_count_before_customary_ones(tmp_path):
         (saved([torch.zeros(3, 3)]), {}, "holds arrays of the shapes"),
         (saved({"images": IMAGES, "mags": MAGNITUDES, "labels": torch.arange(N)}), {}, "rather classes than redshifts"),
         (saved({"images": TENSORS[0].byte(), "mags": MAGNITUDES}), {}, "images hold bytes, as pictures for display do"),
-        (lambda p: p.write_bytes(b"SIMPLE  = T"), {}, "is FITS: cosmic ingest takes cut-outs in FITS"),
+        (
+            lambda p: fits.PrimaryHDU().writeto(p),
+            {},
+            "no table with a column of images: .* cosmic ingest takes",
+        ),
         (saved("text"), {}, "holds str, and no arrays of galaxies"),
         (saved(torch.nn.Linear(2, 2)), {}, r"wants torch.nn.modules.linear.Linear, which is refused and was not run"),
         (hdf5(a=IMAGES, b=IMAGES), {}, "holds a, b: name the images with --map"),
@@ -463,3 +469,35 @@ def test_safetensors_whose_tensors_share_bytes_are_refused(tmp_path):
     (tmp_path / "s").write_bytes(len(text).to_bytes(8, "little") + text + data[8 + length :])
     with pytest.raises(BadInput, match="two tensors share bytes"):
         open_galaxies(tmp_path / "s")
+
+
+class TestAFitsTableWithImages:
+    def write(self, path, images, unit="nanomaggy"):
+        table = Table({"objid": np.arange(N)} | images)
+        for name in images:
+            table[name].unit = unit
+        for place, band in enumerate("ugriz"):
+            table[f"mag_{band}"] = MAGNITUDES[:, place]
+        table["z_spec"] = REDSHIFTS
+        table.write(path, format="fits")
+
+    def check(self, path, factor=1.0):
+        galaxies = open_galaxies(path)
+        (batch,) = galaxies.batches(N)
+        np.testing.assert_allclose(batch.images, IMAGES * np.float32(factor), rtol=1e-6)
+        np.testing.assert_array_equal(batch.magnitudes, MAGNITUDES)
+        np.testing.assert_array_equal(batch.redshifts, REDSHIFTS)
+        assert inspect_file(path, ColumnOptions(), PixelOptions(), {}).form == "a survey in one file"
+
+    def test_takes_a_column_of_cubes(self, tmp_path):
+        self.write(tmp_path / "t.fits", {"IMAGE": IMAGES, "PSF": IMAGES[:, :, :9, :9]})
+        self.check(tmp_path / "t.fits")
+
+    def test_takes_a_column_a_band_and_its_unit(self, tmp_path):
+        self.write(tmp_path / "t.fits", {f"cutout_{b}": IMAGES[:, "ugriz".index(b)] for b in "zgriu"}, "nJy")
+        self.check(tmp_path / "t.fits", nanomaggies("nJy", "here"))
+
+    def test_refuses_two_columns_that_could_be_the_images(self, tmp_path):
+        self.write(tmp_path / "t.fits", {"a": IMAGES, "b": IMAGES})
+        with pytest.raises(BadInput, match="holds a, b: cosmic partition takes a FITS table with one column of images"):
+            open_galaxies(tmp_path / "t.fits")

@@ -462,3 +462,26 @@ def test_inspect_says_when_a_cutout_was_observed(path):
     fits.HDUList([fits.PrimaryHDU(), *planes]).writeto(path)
     found = inspect_file(path, ColumnOptions(), PixelOptions(), {})
     assert found.facts["observed"] == "2010-03-01 to 2014-03-01"
+
+
+@pytest.mark.parametrize(
+    "cards",
+    [
+        {"CHANNELS": "z,i,r,g,u"},
+        {"ORDER": "zirgu"},
+        {"BANDS": "z+i+r+g+u"},
+        {"COLORS": "SDSS z|SDSS i|SDSS r|SDSS g|SDSS u"},
+        {f"FILTNAM{number}": band for number, band in enumerate("zirgu", 1)},
+        {f"BANDNM{number:02}"[:8]: f"sdss_{band}" for number, band in enumerate("zirgu", 10)},
+    ],
+    ids=lambda cards: next(iter(cards)),
+)
+def test_planes_are_named_by_cards_of_any_name(path, cards):
+    write_cube(path, IMAGE[::-1], **cards)
+    np.testing.assert_array_equal(read_cutout([path]), MIDDLE)
+
+
+def test_bytes_are_pictures_and_no_fluxes(path):
+    write_cube(path, IMAGE.clip(0, 1).astype(np.uint8))
+    with pytest.raises(BadInput, match=r"J0001.fits holds bytes, as pictures for display do, which are no fluxes"):
+        read_cutout([path])
