@@ -83,7 +83,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "metrics": ("cosmic metrics my-survey/results/first --to quality", "cosmic metrics redshifts.fits"),
     "calibrate": ("cosmic calibrate my-survey/results/first --to my.calibration.json",),
-    "train": ("cosmic train .cosmic/store/my-survey/galaxies --to my.safetensors",),
+    "train": ("cosmic train .cosmic/store/my-survey/galaxies --to my-model",),
     "model": (
         "cosmic model new .cosmic/store/my-bucket/models/full.safetensors --size full",
         "cosmic model new s3://my-bucket/models/small.safetensors --size small --seed 1",

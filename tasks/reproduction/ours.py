@@ -47,15 +47,17 @@ class Ours:
     def shown(self, figure: str | Figure, unit: str = "", scale: float = 1.0, **axes: Any) -> str:
         """The mean with its unit and spread; a dash where no run has it.
 
-        The spread of three runs and more is half the 95 % interval, that of two the lower and the higher one.
+        The spread of three runs and more is half the 95 % interval, that of two the lower and the higher one, left out
+        where it is less than the digits that are shown.
         """
         values = [value * scale for value in self.values(figure, **axes)]
         if not values:
             return DASH
         mean = mean_interval(values)
         text = number(mean.mean)
-        if len(values) == 2 and min(values) < max(values):
-            return f"{text} {unit}".strip() + f" ({number(min(values))} to {number(max(values))})"
+        if len(values) == 2:
+            low, high = number(min(values)), number(max(values))
+            return f"{text} {unit}".strip() + (f" ({low} to {high})" if low != high else "")
         if mean.low is not None and mean.high is not None and mean.high > mean.low:
             text += f" ± {number((mean.high - mean.low) / 2, digits=2)}"
         return f"{text} {unit}".strip()

@@ -201,10 +201,13 @@ def _warnings(a: Side, b: Side, pairs: Sequence[tuple[str, Cell, Cell]]) -> Iter
         runs = [run for cell in side.cells for run in cell.runs]
         partial = sum(bool(run.document.get("missing_ranks")) for run in runs)
         if partial:
-            yield f"{partial} of {len(runs)} runs of {letter} are incomplete: ranks are missing"
+            are = "is" if partial == 1 else "are"
+            yield f"{partial} of {counted(len(runs), 'run')} of {letter} {are} incomplete: ranks are missing"
         resumed = sum(bool(run.document.get("ranks_resumed")) for run in runs)
         if resumed:
-            yield f"{resumed} of {len(runs)} runs of {letter} were resumed: times are of the ranks that ran last"
+            were = "was" if resumed == 1 else "were"
+            share = f"{resumed} of {counted(len(runs), 'run')} of {letter}"
+            yield f"{share} {were} resumed: times are of the ranks that ran last"
         failed = sum(len(cell.failed) for cell in side.cells)
         if failed:
             yield f"{counted(failed, 'run')} of {letter} failed and count{'s' * (failed == 1)} for nothing"

@@ -107,8 +107,8 @@ class TestWarnings:
         (other,) = measured(repeats=1)
         changed = other.document | {"missing_ranks": [3], "ranks_resumed": 4}
         warnings = compare(run(), side_of_runs("B", [changed]))["warnings"]
-        assert "1 of 1 runs of B are incomplete: ranks are missing" in warnings
-        assert any("were resumed" in warning for warning in warnings)
+        assert "1 of 1 run of B is incomplete: ranks are missing" in warnings
+        assert any("1 of 1 run of B was resumed" in warning for warning in warnings)
 
 
 class TestTheGate:
