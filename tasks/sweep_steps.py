@@ -55,7 +55,8 @@ def set_memory(function_name: str, memory_mb: int) -> None:
             return
         functions = client("lambda")
         functions.update_function_configuration(FunctionName=function_name, MemorySize=memory_mb)
-        functions.get_waiter("function_updated").wait(FunctionName=function_name)
+        look = {"Delay": 1, "MaxAttempts": 300}  # a change takes about a second; botocore looks every five
+        functions.get_waiter("function_updated").wait(FunctionName=function_name, WaiterConfig=look)
     except WaiterError as error:
         raise CosmicError(f"{function_name} did not come to {memory_mb:,} MB of memory: {error}") from error
     except ClientError as error:

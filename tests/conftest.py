@@ -7,6 +7,7 @@ import os
 import socket
 import sys
 import zipfile
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -189,10 +190,13 @@ def replaced(stack):
 
     def put(handler, code, timeout_s=900):
         name = {"FunctionName": "cosmic-executor"}
+        updated = partial(
+            functions.get_waiter("function_updated").wait, **name, WaiterConfig={"Delay": 0.1, "MaxAttempts": 600}
+        )
         functions.update_function_code(**name, ZipFile=code)
-        functions.get_waiter("function_updated_v2").wait(**name)
+        updated()
         functions.update_function_configuration(**name, Handler=handler, Timeout=timeout_s)
-        functions.get_waiter("function_updated_v2").wait(**name)
+        updated()
 
     yield lambda name, timeout_s=900: put(f"fast_function.{name}", archive.getvalue(), timeout_s)
     put("inference.handler.lambda_handler", zip_package(None))
