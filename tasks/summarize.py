@@ -4,7 +4,6 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from inference.contract.counted import counted
 from inference.contract.object_keys import calibration_key
 from inference.contract.run_request import RunRequest
 from inference.engines.columns import OUT_OF_DOMAIN
@@ -19,6 +18,7 @@ from tasks.photoz.metrics import photoz_metrics
 from tasks.photoz.scores import has_intervals, interval_scores
 from tasks.prefect_support.artifacts import create_table_artifact
 from tasks.prefect_support.step import step
+from tasks.run_results.calibration_notes import calibration_notes
 from tasks.run_results.predictions_table import SCHEMA, write_predictions
 from tasks.run_results.summary import Summary, describe, rank_table
 from tasks.run_results.worst_objects import WorstObjects
@@ -74,17 +74,8 @@ def summarize(request: RunRequest, start: Start, ledger: Ledger, store_root: str
         document["calibration"] = {"key": calibration_key(model.model), "sha256": calibration.sha256}
         document["calibration"] |= {"made": dict(calibration.made)}
         document["interval_scores"] = interval_scores(predictions, calibration) if has_intervals(predictions) else None
-        if calibration.own and not calibration.made["galaxies"]:
-            document["notes"].append(
-                "the intervals are the model's own uncertainty, taken as a normal distribution, and nobody has checked"
-                " them: cosmic calibrate does, on galaxies of known redshift"
-            )
         outside = int(predictions["z_err68_low"].isna().sum())
-        if outside:
-            document["notes"].append(
-                f"no interval for {counted(outside, 'object')} outside the redshifts and magnitudes that the model's"
-                " calibration has seen"
-            )
+        document["notes"] += calibration_notes(calibration, request.document(), outside)
     ranks = rank_table(results, start.resumed)
     create_table_artifact(
         rows_of_ranks(document["failed_ranks"], ranks.head(_SHOWN).round(3).to_dict("records")),

@@ -4,9 +4,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from inference.errors import BadInput
 from inference.storage.lease import HeldLease, lease_beside
 from inference.storage.store import Store
 from inference.storage.writable import check_writable
+
+
+def check_output(path: Path) -> None:
+    """Refuse a file that cannot be written, before there is anything to write.
+
+    Raises:
+        BadInput: it is a folder, or its folder cannot be written.
+    """
+    if path.is_dir():
+        raise BadInput(f"--to is the folder {path}: name a file in it")
+    check_writable(Store(path.expanduser().parent.resolve()))
 
 
 @contextmanager

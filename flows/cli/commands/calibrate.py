@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from flows.cli.options import add_json, add_store, bucket_and_path
+from flows.cli.outputs import check_output
 from flows.cli.terminal import print_json, say
 from inference.contract.counted import counted
 from inference.storage.atomic_write import atomic_write
@@ -29,6 +30,8 @@ def main(args: argparse.Namespace) -> int:
 
     bucket, path = bucket_and_path(args.result_path)
     store = Store(args.store)
+    if args.to is not None:
+        check_output(args.to)
     key, calibration = calibrate_run(store, bucket, path, partial=args.partial)
     store.write(bucket, key, calibration.to_json())
     if args.to is not None:
@@ -41,7 +44,7 @@ def main(args: argparse.Namespace) -> int:
     z_bins, mag_bins = facts["bins"]
     say(f"{bucket}/{key}")
     say(
-        f"{counted(facts['galaxies'], 'galaxy')} in {z_bins} bins of predicted redshift"
+        f"{counted(facts['galaxies'], 'galaxy')} in {counted(z_bins, 'bin')} of predicted redshift"
         f" with {mag_bins} of r magnitude each."
         " Runs of this model in this bucket now give intervals."
     )

@@ -37,6 +37,7 @@ def test_calibrate_puts_the_calibration_beside_the_weights(finished, capsys):
     assert (finished.parent.parent / "mine.json").read_bytes() == written
     said = capsys.readouterr().out.replace("\n", " ")
     assert "4 galaxies without a known redshift or an r magnitude were left out." in said
+    assert "236 galaxies in 1 bin of predicted redshift" in said
     assert "Too few galaxies for finer bins" in said
 
 
@@ -60,6 +61,13 @@ def test_calibrate_refuses_in_one_sentence_and_writes_nothing(tmp_path, monkeypa
     assert main(["calibrate", RUN]) == 2
     assert message in capsys.readouterr().err.replace("\n", " ")
     assert not (tmp_path / ".cosmic/store" / BUCKET / KEY).exists()
+
+
+def test_calibrate_to_a_place_that_cannot_be_written_writes_nothing_at_all(finished, capsys):
+    (finished.parent.parent / "folder").mkdir()
+    assert main(["calibrate", RUN, "--to", "folder"]) == 2
+    assert "--to is the folder folder: name a file in it" in capsys.readouterr().err.replace("\n", " ")
+    assert not (finished / BUCKET / KEY).exists()
 
 
 class Calibrated(NamedTuple):
@@ -102,6 +110,7 @@ class TestACalibratedModel:
         assert before.get("calibration") is None
         assert summary_of_old is None, "its summary has no intervals yet"
         assert document["ranks_resumed"] == 2
+        assert any("was made from a run over cosmicai-test/many, too" in note for note in document["notes"])
         content = (store / BUCKET / KEY).read_bytes()
         assert document["calibration"]["sha256"] == Calibration.read(content, KEY).sha256
         assert document["interval_scores"]["coverage_68"] == pytest.approx(0.68, abs=0.02)
