@@ -33,6 +33,7 @@ _DERIVED = {REDSHIFT: 0.5, LOWER: 0.16, UPPER: 0.84}  # from quantiles
 _ONE_NUMBER = {REDSHIFT, ERROR, LOWER, UPPER}
 _FLOATS = {"tensor(float)": np.float32, "tensor(double)": np.float64, "tensor(float16)": np.float16}
 _NUMBERS = {*_FLOATS, "tensor(int32)", "tensor(int64)", "tensor(bool)"}
+_ALIKE = 1e-3  # a galaxy's redshifts in two batches: they differ by rounding alone
 _MOST_COLUMNS, _MOST_VALUES = 100, 4096  # outputs of a model, and values of one for a galaxy
 
 
@@ -158,7 +159,8 @@ class OnnxFileEngine:
             redshifts = names
         if len(redshifts) != 1 and not (self._levels and not redshifts):
             raise BadCheckpoint(
-                f"{self._path} has the outputs {', '.join(map(shorten, names[:10]))}: one must be called redshift"
+                f"{self._path} has the outputs {', '.join(map(shorten, names[:10]))}: one must be called redshift,"
+                " and one alone"
             )
         columns = []
         for name in names:
@@ -170,15 +172,13 @@ class OnnxFileEngine:
         return columns
 
     def _try(self) -> None:
-        """Two batches of different size: each output has a row a galaxy."""
+        """Two batches of different size: each output has a row a galaxy, and a galaxy's redshift is its own."""
         rng = np.random.default_rng(0)
+        images, magnitudes = rng.normal(size=(3, *self.image_shape)), rng.uniform(15, 22, (3, self.image_shape[0]))
+        redshifts: list[np.ndarray] = []
         for count in (2, 3):
             try:
-                images, magnitudes = (
-                    rng.normal(size=(count, *self.image_shape)),
-                    rng.uniform(15, 22, (count, self.image_shape[0])),
-                )
-                found = self._run(images, magnitudes)
+                found = self._run(images[:count], magnitudes[:count])
             except Exception as error:  # noqa: BLE001 - its errors have no common base
                 reason = str(error).split("\n", 1)[0]
                 raise BadCheckpoint(f"{self._path} fails on a batch of {count} galaxies: {reason:.200}") from None
@@ -189,11 +189,19 @@ class OnnxFileEngine:
                         f"{self._path}: its output for the column {column!r} has the shape {list(values.shape)} for"
                         f" {count} galaxies, not {'a number or a row' if many else 'one number'} for each"
                     )
+                if column == REDSHIFT or column in self._levels:
+                    redshifts.append(values[:2].astype(np.float64))
                 levels = self._levels.get(column)
                 if levels is not None and values.shape != (count, len(levels)):
                     raise BadCheckpoint(
                         f"{self._path} has {len(levels)} {LEVELS_KEY}, but quantiles {values.shape[1:]}"
                     )
+
+        if redshifts and not np.allclose(*redshifts, rtol=_ALIKE, atol=_ALIKE, equal_nan=True):
+            raise BadCheckpoint(
+                f"{self._path} gives the same galaxies other redshifts in another batch, and a redshift must depend on"
+                " its galaxy alone: export it in evaluation mode (model.eval())"
+            )
 
 
 def _plain(name: str) -> str:

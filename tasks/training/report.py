@@ -118,12 +118,14 @@ def card(facts: Facts, files: Mapping[str, int]) -> str:
         (phase, str(of["epochs"]), number(of["seconds"], "s"), number(of["galaxies_per_s"], "galaxies/s"))
         for phase, of in facts["speed"].items()
     ]
+    config, named = facts["config"], recipe["data"].get("bands")
+    side, bands = config["image_size"], " ".join(named) if named else counted(config["bands"], "band")
     weights = "; ".join(f"`{name}` {size / 1e6:.1f} MB" for name, size in files.items())
     return "\n\n".join(
         [
             "# Model card",
-            f"AstroMAE, {facts['parameters']:,} parameters, redshifts from five-band cut-outs (nanomaggies) and AB"
-            f" magnitudes. {weights}.",
+            f"AstroMAE, {facts['parameters']:,} parameters, redshifts from cut-outs of {side} x {side} pixels in"
+            f" {bands} (nanomaggies) and AB magnitudes. {weights}.",
             f"**Data.** {data['name']}: {counted(data['galaxies'], 'galaxy')}, {data['train']:,} of them"
             f" trained on with their"
             f" redshift, {data['validation']:,} for validation after each epoch, {data['test']:,} for the figures"

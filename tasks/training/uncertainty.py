@@ -65,8 +65,7 @@ def uncertainty_text(uncertainty: Mapping[str, Any] | None, validation: int) -> 
     z_bins, mag_bins = uncertainty["bins"]
     made = (
         f"The intervals were calibrated on {counted(uncertainty['galaxies'], 'galaxy')} kept for validation, in"
-        f" {z_bins} bins"
-        f" of redshift with {mag_bins} of r magnitude each."
+        f" {counted(z_bins, 'bin')} of redshift with {mag_bins} of r magnitude each."
     )
     if "coverage_68" not in uncertainty:
         return f"{made} No test galaxy lies in their range."

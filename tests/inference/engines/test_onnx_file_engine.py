@@ -132,6 +132,12 @@ def test_outputs_that_are_not_one_row_a_galaxy_are_refused(outputs, path):
         open_engine("onnxruntime", path)
 
 
+def test_redshifts_that_depend_on_other_galaxies_of_the_batch_are_refused(path):
+    exported(path, OwnModel(outputs=("of_the_batch",)), names=["redshift"])
+    with pytest.raises(BadCheckpoint, match="gives the same galaxies other redshifts in another batch"):
+        open_engine("onnxruntime", path)
+
+
 def test_a_model_that_fails_on_some_batch_is_refused(path):
     nodes = [
         helper.make_node("Reshape", ["image", "shape"], ["flat"]),
