@@ -131,6 +131,7 @@ def run(
             facts = {"run_id": run_id, "executor": executor, "store": root} | pool.facts()
             if prepared.survey_note is not None:
                 facts["notes"] = [*facts.get("notes", ()), prepared.survey_note]
+            facts["trained_on"] = prepared.trained_on
             facts["prediction"] = None if prepared.prediction is None else kept(prepared.prediction)
             try:
                 executions = [*facts.pop("abandoned", []), facts.get("execution", {})]

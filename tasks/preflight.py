@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from inference.contract.run_request import RunRequest
 from inference.contract.sample import IMAGE_SHAPE
@@ -55,6 +56,12 @@ class Prepared:
     prediction: Prediction | None
     requirements: str = ""
     survey_note: str | None = None
+
+    @property
+    def trained_on(self) -> dict[str, Any] | None:
+        """What the model says of its training galaxies; None where it says nothing, or is a script."""
+        known = None if self.weights is None else self.weights.training_data
+        return None if known is None else known.to_dict()
 
     def answers(self, request: RunRequest, store_root: str, executor: str, workers: int | None) -> bool:
         """Whether this is what was found for the same run."""

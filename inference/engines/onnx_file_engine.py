@@ -197,7 +197,7 @@ class OnnxFileEngine:
                         f"{self._path} has {len(levels)} {LEVELS_KEY}, but quantiles {values.shape[1:]}"
                     )
 
-        if redshifts and not np.allclose(*redshifts, rtol=_ALIKE, atol=_ALIKE, equal_nan=True):
+        if redshifts and not np.allclose(redshifts[0], redshifts[1], rtol=_ALIKE, atol=_ALIKE, equal_nan=True):
             raise BadCheckpoint(
                 f"{self._path} gives the same galaxies other redshifts in another batch, and a redshift must depend on"
                 " its galaxy alone: export it in evaluation mode (model.eval())"

@@ -32,6 +32,7 @@ from tasks.reporting.timeline import BY_WORKER, of_this_run, timeline
 from tasks.run_results.cluster_use import cluster_use
 from tasks.run_results.expected import expected_stats
 from tasks.run_results.failures import failures_of, paths_of
+from tasks.run_results.model_limits import model_limits
 from tasks.run_results.worst_objects import worst_table
 
 ALL_RANKS = 60  # a table of up to so many ranks shows them all, a longer one the slowest and the first SOME_RANKS
@@ -127,6 +128,7 @@ def render_report(
         expected_from=(summary.get("prediction") or {}).get("source"),
         costs=costs,
         meanings=MEANINGS,
+        limits=model_limits(summary),
     )
 
 
@@ -157,6 +159,8 @@ def report_markdown(summary: Mapping[str, Any], ranks: pd.DataFrame, costs: Sequ
     parts += ["## Bill", markdown_table(columns, lines), plain(bill.how)]
     meanings = [(cost.method, usd(cost.usd), MEANINGS[cost.method]) for cost in others]
     parts.append(markdown_table(("Other method", "USD", "Meaning"), meanings))
+    if limits := model_limits(summary):
+        parts.append(markdown_table(("Where this may be believed",), [(limit,) for limit in limits]))
     if summary.get("notes"):
         parts.append(markdown_table(("Notes",), [(note,) for note in summary["notes"]]))
     return "\n\n".join(parts) + "\n"
