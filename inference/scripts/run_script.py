@@ -105,6 +105,8 @@ def _run(store: Store, event: RankEvent, wire: Mapping[str, Any], context: Any, 
     apart = event.data_bucket != event.result_bucket
     stale = store.head(event.data_bucket, result_key(event.result_path, event.rank)) if apart else None
     python = python_with(script.requirements) if script.requirements else interpreter(script.python)
+    # Scripts start `python` themselves, too, and mean the one that runs them.
+    environment["PATH"] = os.pathsep.join([str(Path(python).parent), environment.get("PATH", os.defpath)])
     command = [python, str(TMP / script.key), *shlex.split(script.arguments)]
     with own_scratch() as scratch:
         fetch_started = time.perf_counter()

@@ -1,5 +1,6 @@
 import json
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -40,6 +41,16 @@ def test_a_script_runs_in_the_interpreter_that_the_event_names(store, other):
     event = with_python(put_script(store, WRITES_A_RESULT), other)
     result = run_script(store, event, wire(event), LocalContext())
     assert result.script_record["seen"]["OTHER"] == "yes"
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_a_python_that_a_script_starts_by_name_is_its_own(store, other, monkeypatch, named):
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    starts = 'import os, subprocess\nprint(subprocess.run(["python", "-c", "import sys"], check=True))\n'
+    asks = 'os.environ["CHILD"] = subprocess.check_output(["which", "python"], text=True).strip()\n'
+    event = with_python(put_script(store, starts + asks + WRITES_A_RESULT), other if named else "")
+    result = run_script(store, event, wire(event), LocalContext())
+    assert result.script_record["seen"]["CHILD"] == (other if named else str(Path(sys.executable).with_name("python")))
 
 
 def test_an_interpreter_is_found_by_its_name_on_the_path(other, monkeypatch):
