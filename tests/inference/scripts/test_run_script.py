@@ -156,7 +156,8 @@ def test_a_script_finds_the_contracts_keys_as_text_and_lists_as_json(store):
 def test_a_script_keeps_the_workers_own_environment(store, monkeypatch):
     monkeypatch.setenv("AWS_REGION", "eu-west-1")
     seen = seen_by(store)
-    assert (seen["AWS_REGION"], seen["PATH"]) == ("eu-west-1", os.environ["PATH"])
+    assert seen["AWS_REGION"] == "eu-west-1"
+    assert seen["PATH"] == f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 
 
 def test_no_key_but_the_contracts_gets_from_an_event_into_the_environment(store):
