@@ -63,6 +63,11 @@ def check_arguments(make: type, arguments: Mapping[str, Any], *, grows: bool) ->
         )
     for name in _BYTES:
         _check_bytes("cluster_kwargs", name, arguments.get(name))
+    if "walltime" in arguments and make.__name__ == "HTCondorCluster":
+        raise BadInput(
+            "cluster_kwargs: HTCondor's jobs take no walltime: leave it out, or give the limit that your pool knows in"
+            " job_extra_directives, as +MaxRuntime"
+        )
     systems = (each.__name__.removesuffix("Cluster") for each in make.__mro__)
     if (system := next((name for name in systems if name in _WALL_TIMES), None)) is not None:
         _check_wall_time(arguments.get("walltime"), system, *_WALL_TIMES[system])

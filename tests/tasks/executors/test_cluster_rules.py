@@ -94,6 +94,7 @@ def test_check_arguments_takes_wall_times_of_its_system(system, walltime):
         ("PBS", "1-00:00:00", "PBS wants its walltime as 02:00:00"),
         ("LSF", "02:00:00", r'LSF wants its walltime in quotes, as "02:00" \(hours:minutes\)'),
         ("OAR", "-1:00:00", "OAR wants"),
+        ("HTCondor", "01:00:00", "HTCondor's jobs take no walltime: leave it out"),
     ],
 )
 def test_check_arguments_refuses_wall_times_of_another_system(system, walltime, sentence):
