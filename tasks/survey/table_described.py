@@ -10,7 +10,6 @@ from pathlib import Path
 import pandas as pd
 
 from inference.errors import BadInput
-from tasks.survey.table_fits import from_astropy
 
 _HEAD = 1 << 16  # bytes in which a file says what it is
 _READERS = {"IPAC": "ascii.ipac", "MRT": "ascii.mrt", "SExtractor": "ascii.sextractor"}
@@ -72,6 +71,8 @@ def read_described(data: bytes, form: str) -> tuple[pd.DataFrame, str, dict[str,
     """
     from astropy.io.ascii import convert_numpy
     from astropy.table import Table
+
+    from tasks.survey.table_fits import from_astropy  # with astropy, which takes half a second
 
     # SExtractor's cells stay text, as those of other text do; the other two say which columns are text.
     options = {"converters": {"*": [convert_numpy(str)]}} if form == "SExtractor" else {}

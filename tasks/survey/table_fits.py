@@ -1,13 +1,15 @@
 """Which HDU of a FITS file is the table of objects, and its columns."""
 
 import warnings
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-from astropy.table import Table
 
 from inference.errors import BadInput
 from tasks.survey.columns import knows_columns
+
+if TYPE_CHECKING:
+    from astropy.table import Table
 
 LONGEST_VECTOR = 16  # values a row of a column that becomes several; longer ones, as spectra, are left out
 _HEADERS = {"LDAC_IMHEAD"}  # tables of FITS_LDAC that hold an image's header
@@ -28,6 +30,7 @@ def read_fits(source: Any, name: str, part: str | None) -> tuple[pd.DataFrame, d
         BadInput: there is no such HDU, no table, or several candidates, which the message names.
     """
     from astropy.io import fits
+    from astropy.table import Table
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of headers that bend the standard, of units that no standard knows
@@ -71,7 +74,7 @@ def _chosen(tables: list[tuple[int, Any]], name: str, part: str | None) -> tuple
     return candidates[0]
 
 
-def from_astropy(table: Table) -> tuple[pd.DataFrame, dict[str, str]]:
+def from_astropy(table: "Table") -> tuple[pd.DataFrame, dict[str, str]]:
     """A table of astropy as pandas has it, and units; `NAME` of a few values a row becomes `NAME[0]`, `NAME[1]`, ..."""
     for column in list(table.colnames):
         shape = table[column].shape

@@ -5,11 +5,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from astropy.table import Table
 
 from inference.contract.tensor_layout import count_elements
 from inference.errors import BadInput
-from tasks.survey.table_fits import from_astropy
 from tasks.survey.table_width import check_width
 
 
@@ -38,6 +36,10 @@ def read_records(source: Any, path: Path) -> pd.DataFrame:
         )
     check_width(path, len(dtype.names))
     count = count_elements(shape, len(file[start:]) // dtype.itemsize)
+    from astropy.table import Table
+
+    from tasks.survey.table_fits import from_astropy
+
     return from_astropy(Table(np.frombuffer(file, dtype, count, start)))[0]
 
 
