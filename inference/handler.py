@@ -28,7 +28,7 @@ from inference.partitions.planned import find_planned
 from inference.rank_results.predictions import Predictions
 from inference.rank_results.publish_rank import publish_rank_result
 from inference.rank_results.publish_summary import end_soon
-from inference.resource_usage import WORKER, Clock, peak_memory_mb, reset_peak_memory
+from inference.resource_usage import WORKER, Clock, peak_memory_mb, reset_peak_memory, vector_instructions
 from inference.scripts.run_script import run_script
 from inference.storage.store import Store, request_figures
 
@@ -99,6 +99,7 @@ def _predicted(store: Store, rank: RankEvent, context: Any, *, cold: bool) -> Ra
         engine=engine.name,
         precision=engine.precision,
         precision_error=engine.precision_error,
+        instructions=vector_instructions(),
         model_sha256=rank.model_sha256,
         model_mb=_model_size(store, rank) / 1e6,
         started_at=clock.started_at,

@@ -1,12 +1,20 @@
 """Wall seconds, CPU seconds and resident memory of a rank, as the process itself sees them."""
 
+import platform
+import re
 import resource
 import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
 
+# As Linux names them, the widest first: those of x86, then those of Arm.
+_INSTRUCTIONS = (
+    *("amx_int8", "amx_bf16", "amx_tile", "avx512_bf16", "avx512_vnni", "avx512f", "avx_vnni", "avx2", "avx"),
+    *("sve2", "sve", "i8mm", "bf16", "asimddp", "asimd"),
+)
 WORKER = uuid.uuid4().hex[:12]  # names this process in the rank results that it makes
 
 
@@ -67,3 +75,20 @@ def _status_mb(name: str) -> float | None:
             if line.startswith(name + ":"):
                 return int(line.split()[1]) * 1024 / 1e6
     return None
+
+
+@lru_cache(maxsize=1)
+def vector_instructions() -> str:
+    """The processor's instructions for vectors and matrices that decide which code an engine's library runs.
+
+    Returns:
+        Their names as Linux has them in /proc/cpuinfo, the widest first, such as "avx512_vnni avx512f avx2"; the
+        machine's architecture where none is known.
+    """
+    try:
+        text = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        text = ""
+    found = re.search(r"^(?:flags|Features)\s*:(.*)$", text, re.MULTILINE)
+    there = set(found[1].split()) if found else set()
+    return " ".join(name for name in _INSTRUCTIONS if name in there) or platform.machine()

@@ -33,6 +33,8 @@ class RankResult:
         precision_error: largest difference from float32's redshifts, over the first batch that the worker computed in
             a reduced precision; 0 in float32.
         message_wait_s: seconds that a script's rank waited for messages of others.
+        instructions: the processor's instructions for vectors and matrices, the widest first, by which onnxruntime and
+            torch choose their code when they start; "" of a record that was written before, or of a script.
         script_record: what a script wrote down itself, under the contract's keys and its own; None from the built-in
             engine. `engine` is then "script", there are no predictions, and what the script did not tell is 0.
     """
@@ -82,6 +84,7 @@ class RankResult:
     store_writes: int
     precision_error: float = 0.0
     message_wait_s: float = 0.0
+    instructions: str = ""
     script_record: Mapping[str, Any] | None = None
 
     @property
@@ -151,5 +154,5 @@ class RankResult:
 
 
 # What is the same for many ranks is kept once: of a hundred thousand ranks' records, a quarter less memory.
-_SHARED = {"result_path", "device", "engine", "precision", "model_sha256", "worker"}
+_SHARED = {"result_path", "device", "engine", "precision", "model_sha256", "worker", "instructions"}
 _RECORDED = tuple(field for field in dataclasses.fields(RankResult) if field.name != "script_record")

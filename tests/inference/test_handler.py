@@ -16,6 +16,7 @@ from inference.handler import lambda_handler
 from inference.model.checkpoint import content_hash, export_onnx, load, save
 from inference.partitions.partition import open_partition, write_partition
 from inference.rank_results.predictions import decode
+from inference.resource_usage import vector_instructions
 from inference.runs.plan import Model, make_plan
 from inference.storage.store import Store
 from inference.worker import LocalContext
@@ -243,6 +244,7 @@ def test_with_a_graph_the_weights_are_not_touched(root, events, precision):
     result = call(event, **changes)
     _, columns = decode((root / BUCKET / result["predictions_path"]).read_bytes(), "predictions")
     np.testing.assert_allclose(columns["z_pred"], expected, rtol=0, atol=1e-5 if precision == "float32" else 1e-2)
+    assert result["instructions"] == vector_instructions()
     assert (result["precision"], result["precision_error"] > 0) == (precision, precision == "int8")
     assert result["model_mb"] == graph.stat().st_size / 1e6
 

@@ -1,10 +1,12 @@
+import platform
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
-from inference.resource_usage import Clock
+from inference.resource_usage import Clock, vector_instructions
 
 
 def spin(seconds):
@@ -63,3 +65,9 @@ def test_the_peak_takes_in_memory_that_was_given_back_until_it_is_reset():
     assert peak > before + 50
     assert now < before + 50
     assert peak_now < before + 50, "an earlier rank's peak is not this one's"
+
+
+def test_instructions_of_this_processor_are_known():
+    known = vector_instructions().split()
+    assert known, "the architecture, where no instructions are"
+    assert all(name in Path("/proc/cpuinfo").read_text() or name == platform.machine() for name in known)
