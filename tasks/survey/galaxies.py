@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from inference.contract.plausible import REDSHIFT
 from inference.contract.sample import IMAGE_SHAPE
 from inference.contract.survey_facts import SurveyFacts
 from inference.errors import BadInput
@@ -17,6 +18,7 @@ from inference.partitions.partition import Batch
 from tasks.survey.band_names import USUAL
 from tasks.survey.blank_bands import find_blank_bands
 from tasks.survey.cutouts import crop
+from tasks.survey.doubts import redshift_doubts
 from tasks.survey.photometry import Photometry
 
 ROLES = {
@@ -122,14 +124,19 @@ class Galaxies:
         """
         bad: dict[int, str] = {}
         bands = USUAL if self.facts is None or self.facts.bands is None else self.facts.bands
-        photometry = Photometry(bands)
+        photometry, redshifts = Photometry(bands), list[np.ndarray]()
         for batch in self.batches(_STEP):
             faults = {} if take_blank else find_blank_bands(batch.images, bands)
             faults |= find_faults(batch.images, batch.magnitudes, bands)
             bad |= {batch.start + row: why for row, why in sorted(faults.items())}
             good = np.setdiff1d(np.arange(len(batch.images)), list(faults))
             photometry.add(batch.images[good], batch.magnitudes[good])
-        noted = replace(self, notes=(*self.notes, *photometry.notes()))
+            if batch.redshifts is not None:
+                redshifts.append(batch.redshifts)
+        known = np.concatenate([np.empty(0), *redshifts])
+        from_column = any(note.startswith("redshift from ") for note in self.notes)  # of which it was said then
+        doubts = [] if from_column else redshift_doubts("the redshifts", known, REDSHIFT)
+        noted = replace(self, notes=(*self.notes, *doubts, *photometry.notes()))
         if not bad:
             return noted, bad
         named = "; ".join(f"sample {row}: {why}" for row, why in list(bad.items())[:_NAMED])

@@ -49,6 +49,8 @@ def read_saved(path: Path) -> tuple[dict[str, Values], dict[str, Any]]:
         except pickle.UnpicklingError as error:
             wanted = re.search(r"GLOBAL ([\w.]+)", str(error))
             why = "its pickle is damaged"
+            if not is_zip and not _is_of_torch(path):
+                why = "it is a pickle that torch.save did not write, and is not run: save the arrays with numpy.savez"
             if wanted:
                 why = f"its pickle wants {wanted[1]:.80}, which is refused and was not run"
             raise BadInput(f"{path} is no file of galaxies: {why}") from None
@@ -96,6 +98,12 @@ def _allowed() -> list[Any]:
     scalars = [(_scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")]
     ranges = [(range, "builtins.range"), (range, "__builtin__.xrange")]
     return [TensorDataset, Subset, np.ndarray, np.dtype, *kinds, *rebuilds, *scalars, *ranges]
+
+
+def _is_of_torch(path: Path) -> bool:
+    """Whether a file without a zip begins with the number that torch.save writes first (`MAGIC_NUMBER`)."""
+    with path.open("rb") as file:
+        return (0x1950A86A20F9469CFC6C).to_bytes(10, "little") in file.read(32)
 
 
 def _empty_array(kind: type, shape: object, code: object) -> np.ndarray:

@@ -368,6 +368,11 @@ def test_names_given_count_before_customary_ones(tmp_path):
             {},
             "no table with a column of images: .* cosmic ingest takes",
         ),
+        (
+            lambda p: p.write_bytes(pickle.dumps([IMAGES])),
+            {},
+            "a pickle that torch.save did not write, and is not run: sa",
+        ),
         (saved("text"), {}, "holds str, and no arrays of galaxies"),
         (saved(torch.nn.Linear(2, 2)), {}, r"wants torch.nn.modules.linear.Linear, which is refused and was not run"),
         (hdf5(a=IMAGES, b=IMAGES), {}, "holds a, b: name the images with --map"),
@@ -501,3 +506,15 @@ class TestAFitsTableWithImages:
         self.write(tmp_path / "t.fits", {"a": IMAGES, "b": IMAGES})
         with pytest.raises(BadInput, match="holds a, b: cosmic partition takes a FITS table with one column of images"):
             open_galaxies(tmp_path / "t.fits")
+
+
+@pytest.mark.parametrize(
+    ("redshifts", "said"),
+    [
+        (1 + REDSHIFTS, "every value of the redshifts is above 1, with a median of 1"),
+        ((REDSHIFTS - REDSHIFTS.mean()) / REDSHIFTS.std(), "values of the redshifts are no redshifts, such as -"),
+    ],
+)
+def test_redshifts_that_look_as_something_else_are_said(tmp_path, redshifts, said):
+    np.savez(tmp_path / "s.npz", images=IMAGES, magnitudes=MAGNITUDES, redshifts=redshifts)
+    assert said in " ".join(open_galaxies(tmp_path / "s.npz").usable()[0].notes)
