@@ -19,7 +19,7 @@ from tasks.dispatch.rank_group import RETRY_DELAYS_S, RankGroup, RanksFailed
 from tasks.invocations.ledger import Ledger
 from tasks.planning.environments import NONE, Environments
 from tasks.planning.simulated_executor import Place, SimulatedExecutor
-from tasks.planning.stages import StageModel, Stages, log_normal
+from tasks.planning.stages import StageModel, Stages, shared_factor
 from tasks.planning.virtual_clock import VirtualClock
 
 TRANSITIONS_OF_RUN, TRANSITIONS_OF_RANK = 3, 2  # of the stack's state machine
@@ -92,7 +92,7 @@ def simulate(
     """
     place, request, samples = configuration.place, configuration.request, configuration.samples
     clock, ledger = VirtualClock(), Ledger()
-    run_factor, speed = log_normal(random, model.run_spread), model.speed(place.processors)
+    run_factor, speed = shared_factor(random, model.run_spread, model.runs), model.speed(place.processors)
 
     def draw(event: RankEvent, cold: bool, loaded: bool) -> Stages:
         return model.draw(
@@ -112,7 +112,7 @@ def simulate(
     ends = executor.ends
     first, last = min((end[1] for end in ends), default=0.0), max(ends, key=lambda end: end[2], default=None)
     makespan = last[2] - first if last else clock.monotonic()
-    around = model.around.at(len(samples)) * log_normal(random, model.around_spread)
+    around = model.around.at(len(samples)) * shared_factor(random, model.around_spread, model.runs)
     took = [end[2] - end[0] for end in ends] or [0.0]
     calls = ledger.invocations
     transitions = TRANSITIONS_OF_RUN + TRANSITIONS_OF_RANK * (len(samples) + executor.repeated)

@@ -144,6 +144,25 @@ class StageModel:
         )
 
 
-def log_normal(random: Random, spread: float) -> float:
-    """A factor with median 1 whose logarithm has this standard deviation."""
-    return math.exp(random.gauss(0.0, spread))
+LEAST_FREEDOM = 3  # degrees of freedom of a spread that few runs tell
+
+
+def shared_factor(random: Random, spread: float, runs: int) -> float:
+    """A factor that a whole run shares, with median 1.
+
+    Its logarithm follows Student's distribution, because a spread known from few runs may be too small by luck; a
+    shipped spread, of no runs, is taken as it is.
+
+    Args:
+        random: draws.
+        spread: standard deviation of the logarithm.
+        runs: that the spread is known from.
+    """
+    drawn = random.gauss(0.0, spread)
+    if runs:
+        freedom = max(runs, LEAST_FREEDOM)
+        drawn /= math.sqrt(random.gammavariate(freedom / 2, 2 / freedom))
+    return math.exp(max(min(drawn, _MOST), -_MOST))
+
+
+_MOST = math.log(30.0)  # of a factor's logarithm: Student's tails have no end
