@@ -17,6 +17,7 @@ from pydantic import (
     model_validator,
 )
 
+from inference.contract.documents import read_document
 from inference.contract.json_text import parse_json
 from inference.contract.messages import TIMEOUT_S, checked_way
 from inference.contract.object_keys import RESERVED, checked_bucket, checked_key, checked_prefix
@@ -276,10 +277,7 @@ class RunRequest(BaseModel):
         Raises:
             BadInput: naming the file: it cannot be read, is no JSON, or `read` refuses it.
         """
-        try:
-            data = path.read_bytes()
-        except OSError as error:
-            raise BadInput(f"cannot read the request {path}: {error.strerror}") from None
+        data = read_document(path, "the request")
         try:
             return cls.read(parse_json(data, "the file"))
         except BadInput as error:

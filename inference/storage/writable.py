@@ -33,7 +33,7 @@ def check_place(store: Store, bucket: str, folder: str, names: Sequence[str] = (
     Args:
         store: the object store.
         bucket: in it.
-        folder: key of the folder, which need not be there.
+        folder: key of the folder, which need not be there; "" for the whole bucket.
         names: of files that will be written there.
 
     Raises:

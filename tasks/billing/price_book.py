@@ -9,6 +9,7 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from inference.contract.documents import read_document
 from inference.contract.json_text import parse_json
 from inference.contract.validation import shorten
 from inference.errors import BadInput
@@ -120,12 +121,10 @@ def load_price_book(path: Path | None = None) -> PriceBook:
     if path is None:
         books = [*PRICES.glob("aws-lambda-*.json"), *fetched_prices().glob("aws-lambda-*.json")]
         path = max(books, key=lambda book: book.name)
+    data = read_document(path, "the price book")
     try:
-        data = path.read_bytes()
         parse_json(data, f"the price book {path}")
         return PriceBook.model_validate_json(data)
-    except OSError as error:
-        raise BadInput(f"cannot read the price book {path}: {error.strerror}") from None
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(map(str, first["loc"])) or "the document"

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from inference.contract.documents import read_document
 from inference.contract.json_text import parse_json
 from inference.contract.object_keys import RESERVED, natural_order
 from inference.errors import BadInput
@@ -55,10 +56,7 @@ def find_runs(path: Path) -> list[ArchivedRun]:
     names = (each.relative_to(folder).as_posix() for each in path.rglob("*")) if path.is_dir() else [path.name]
 
     def read(name: str) -> bytes:
-        try:
-            return (folder / name).read_bytes()
-        except OSError as error:
-            raise BadInput(f"cannot read {folder / name}: {error.strerror}") from None
+        return read_document(folder / name, "the results")
 
     there = [name for name in names if _is_read(name, path.is_dir()) and (folder / name).is_file()]
     if not path.is_dir():

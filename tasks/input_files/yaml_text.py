@@ -5,6 +5,7 @@ from typing import Any
 
 import yaml
 
+from inference.contract.documents import read_document
 from inference.contract.json_text import duplicate
 from inference.errors import BadInput
 
@@ -41,8 +42,6 @@ def read_yaml(path: Path, what: str) -> Any:
         BadInput: it cannot be read, is no YAML, has an alias, or names a key twice.
     """
     try:
-        return yaml.load(path.read_bytes(), _Plain)  # noqa: S506 - a safe loader, and stricter
-    except OSError as error:
-        raise BadInput(f"cannot read {what} {path}: {error.strerror}") from None
+        return yaml.load(read_document(path, what), _Plain)  # noqa: S506 - a safe loader, and stricter
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise BadInput(f"{what} {path} is not YAML: {str(error).splitlines()[0]}") from None

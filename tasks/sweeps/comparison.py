@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from inference.contract.counted import counted
+from inference.contract.documents import read_document
 from inference.contract.json_text import parse_json
 from inference.contract.object_keys import checked_bucket, checked_key
 from inference.contract.run_request import MEMORY_MB
@@ -55,10 +56,7 @@ def load_side(place: str, store_root: str) -> Side:
     path = Path(place).expanduser()
     files = [path] if path.is_file() else [path / name for name in DOCUMENTS if (path / name).is_file()]
     if files:
-        try:
-            return side_of(place, _parsed(files[0].read_bytes(), str(files[0])))
-        except OSError as error:
-            raise BadInput(f"cannot read {files[0]}: {error.strerror}") from None
+        return side_of(place, _parsed(read_document(files[0], "the summary"), str(files[0])))
     bucket, _, folder = place.partition("/")
     if not folder:
         raise BadInput(f"{place!r:.120} is no file, no folder with a sweep.json, and not written bucket/result_path")

@@ -13,7 +13,7 @@ from flows.cli.termination import Terminated, terminated_like_interrupted
 from inference.contract.counted import counted
 from inference.errors import BadInput
 from inference.storage.store import Store
-from inference.storage.writable import check_writable
+from inference.storage.writable import check_place, check_writable
 
 _BUCKET = "cosmicai-emulated"
 _ENDS_BY_ITSELF_S = 5.0
@@ -29,7 +29,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a local store; the buckets that the command or its files name are uploaded first, or all",
     )
     parser.add_argument(
-        "--keep", type=Path, metavar="FOLDER", help="a local store, into which what was written is copied at the end"
+        "--keep",
+        type=Path,
+        metavar="FOLDER",
+        help="a local store, into which what was written is copied at the end or on Ctrl-C",
     )
     parser.add_argument("--port", type=int, metavar="N", help="of the emulator (default a free one)")
     parser.add_argument("command", nargs=argparse.REMAINDER, metavar="-- COMMAND", help="what to run")
@@ -51,6 +54,8 @@ def main(args: argparse.Namespace) -> int:
         check_writable(Store(args.keep))  # at the end it would be too late
     there = buckets_of(args.folder) if args.folder is not None else []
     buckets = needed(there, command)
+    for bucket in buckets:
+        check_place(Store(args.folder), bucket, "")  # links that lead elsewhere are not uploaded
     if args.port is not None and not 1 <= args.port <= 65_535:
         raise BadInput(f"--port must lie between 1 and 65535, not {args.port}")
     with terminated_like_interrupted(), emulated_here(args.port) as endpoint:
@@ -62,9 +67,10 @@ def main(args: argparse.Namespace) -> int:
         if left := sorted(set(there) - set(buckets)):
             say(f"The command names no other bucket, so these stayed behind: {', '.join(left)}", "dim", stderr=True)
         before = objects_on_s3()
-        code = _run(command)
-        _end(before, args.keep)
-        return code
+        try:
+            return _run(command)
+        finally:  # after Ctrl-C and SIGTERM too; a second one ends this
+            _end(before, args.keep)
 
 
 def _end(before: Objects, kept: Path | None) -> None:

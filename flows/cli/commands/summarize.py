@@ -5,6 +5,7 @@ from pathlib import Path
 
 from flows.cli.options import add_explain, add_json, add_store, bucket_and_path
 from flows.cli.terminal import print_json, say, show_table
+from inference.contract.documents import read_document
 from inference.errors import BadInput
 
 
@@ -56,13 +57,15 @@ def main(args: argparse.Namespace) -> int:
         if len(runs) > 1:
             raise BadInput(f"a plan is of one run, and {args.place} holds {len(runs)}")
         planned = (
-            Planned(args.ranks, "--ranks") if args.ranks else read_plan(_bytes(args.plan, "the plan"), str(args.plan))
+            Planned(args.ranks, "--ranks")
+            if args.ranks
+            else read_plan(read_document(args.plan, "the plan"), str(args.plan))
         )
         runs = [with_plan(runs[0], planned)]
     if args.sacct is not None:
         if len(runs) > 1:
             raise BadInput(f"--sacct is of one run, and {args.place} holds {len(runs)}")
-        runs = [with_accounting(runs[0], read_accounting(_bytes(args.sacct, "--sacct"), str(args.sacct)))]
+        runs = [with_accounting(runs[0], read_accounting(read_document(args.sacct, "--sacct"), str(args.sacct)))]
     grown = [(run.name, run.growth.table()) for run in runs if run.growth is not None]
     rows = [figures(run) for run in runs]
     repeats = repeats_table(rows)
@@ -92,10 +95,3 @@ def main(args: argparse.Namespace) -> int:
     for name, shortfall in incomplete:
         say(f"WARNING {name}: {shortfall}", "yellow")
     return 1 if incomplete else 0
-
-
-def _bytes(path: Path, what: str) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise BadInput(f"cannot read {what} {path}: {error.strerror}") from None

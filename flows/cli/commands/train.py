@@ -9,6 +9,7 @@ from flows.cli import prefect_server as prefect_api
 from flows.cli.options import add_json, add_store
 from flows.cli.terminal import print_json, say, show_table
 from inference.contract.counted import counted
+from inference.contract.documents import read_document
 from inference.contract.json_text import parse_json
 from inference.errors import BadInput
 
@@ -111,11 +112,7 @@ def main(args: argparse.Namespace) -> int:
 
 
 def _document(path: Path) -> Any:
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise BadInput(f"cannot read the recipe {path}: {error.strerror}") from None
-    return parse_json(data, f"the recipe {path}")
+    return parse_json(read_document(path, "the recipe"), f"the recipe {path}")
 
 
 def _changed(recipe: Any, changes: list[str]) -> Any:

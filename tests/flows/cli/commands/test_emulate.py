@@ -87,18 +87,20 @@ client("s3").put_object(Bucket="cosmicai-own", Key="a", Body=b"")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, pytest.param(signal.SIGHUP, marks=pytest.mark.soak)])
-def test_interrupted_emulator_leaves_no_process_and_no_file(tmp_path, number):
+def test_interrupted_emulator_leaves_no_process_and_keeps_what_was_written(tmp_path, number):
     marker, environment = marked(tmp_path)
     ready = tmp_path / "ready"
     code = f"""
 import time, pathlib
+from inference.storage.store import Store
 from tasks.aws.session import client
 client("lambda").invoke(FunctionName="cosmic-executor", Payload=b"{{}}")
+Store("s3://").write("cosmicai-emulated", "results/0.json", b"{{}}")
 pathlib.Path({str(ready)!r}).write_text("")
 time.sleep(600)
 """
     process = subprocess.Popen(
-        [COSMIC, "emulate", "--", sys.executable, "-c", code],
+        [COSMIC, "emulate", "--keep", tmp_path / "kept", "--", sys.executable, "-c", code],
         env=environment,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
@@ -113,6 +115,8 @@ time.sleep(600)
     else:
         process.send_signal(number)
     assert process.wait(timeout=60) == 130
+    assert "1 object that the command wrote" in process.stderr.read().decode()
+    assert (tmp_path / "kept" / "cosmicai-emulated" / "results" / "0.json").read_bytes() == b"{}"
     assert gone(marker)
     assert list((tmp_path / "tmp").iterdir()) == []
 
@@ -121,6 +125,13 @@ def test_a_folder_that_can_be_no_bucket_is_told_before_anything_is_started(tmp_p
     (tmp_path / "My Stuff").mkdir()
     assert main(["emulate", "--with", str(tmp_path), "--", "true"]) == 2
     assert "My Stuff must be a bucket name" in capsys.readouterr().err
+
+
+def test_a_link_that_leads_out_of_a_bucket_is_told_before_anything_is_started(tmp_path, capsys):
+    (tmp_path / "store" / "cosmicai-test").mkdir(parents=True)
+    (tmp_path / "store" / "cosmicai-test" / "out").symlink_to("/etc")
+    assert main(["emulate", "--with", str(tmp_path / "store"), "--", "true"]) == 2
+    assert "cosmicai-test/out lies behind a symbolic link" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
