@@ -259,6 +259,8 @@ def events_of(document: Mapping[str, Any], request: RunRequest) -> list[RankEven
     try:
         script = request.script_at(str(document.get("script_sha256", "")))
         fingerprints = document["fingerprints"]
+        if not document["data_map"]:
+            raise BadInput("the plan in payload.json is damaged: it has no rank")
         return [
             event_of(
                 request,

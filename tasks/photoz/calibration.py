@@ -224,7 +224,7 @@ class Calibration:
             levels = np.array(document["levels"], np.float64)
         except (ValueError, TypeError, KeyError, OverflowError):
             raise BadInput(f"{where} is no calibration: it is damaged; make it again with cosmic calibrate") from None
-        if form not in {_FORMAT, _FORMAT_OWN} or not np.array_equal(levels, LEVELS):
+        if form not in (_FORMAT, _FORMAT_OWN) or not np.array_equal(levels, LEVELS):
             raise BadInput(f"{where} is a calibration of another version: make it again with cosmic calibrate")
         _check(where, z_edges, mag_edges, quantiles, galaxies, model, made)
         if model_sha256 not in {None, model}:

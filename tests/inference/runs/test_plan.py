@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from inference.contract.run_request import RunRequest
 from inference.errors import BadInput
-from inference.runs.plan import Model, assign, check_complete, make_plan, payload
+from inference.runs.plan import Model, assign, check_complete, events_of, make_plan, payload
 from inference.storage.store import Store, StoredObject
 
 REQUEST = {
@@ -117,6 +117,11 @@ def test_the_payload_is_the_request_with_the_data_map():
     assert {"bucket", "data_prefix", "result_path", "batch_size"} <= document.keys()
     assert document["data_map"] == made.data_map
     assert document["fingerprints"].keys() == {"0", "1"}
+
+
+def test_a_payload_without_a_rank_is_no_plan():
+    with pytest.raises(BadInput, match=r"the plan in payload\.json is damaged: it has no rank"):
+        events_of({"fingerprints": {}, "data_map": {}}, request())
 
 
 def test_the_payload_keeps_every_key_of_the_request_as_it_was_written():

@@ -119,6 +119,7 @@ DAMAGE = {
     "nested": lambda document: b"[" * 100_000,
     "no quantiles": lambda document: json.dumps({k: v for k, v in document.items() if k != "quantiles"}).encode(),
     "another version": lambda document: json.dumps(document | {"format": 2}).encode(),
+    "a version of versions": lambda document: json.dumps(document | {"format": [1]}).encode(),
     "other levels": lambda document: json.dumps(document | {"levels": LEVELS[1:].tolist()}).encode(),
     "descending edges": lambda document: json.dumps(document | {"z_edges": document["z_edges"][::-1]}).encode(),
     "a bin too few": lambda document: json.dumps(document | {"galaxies": document["galaxies"][1:]}).encode(),
