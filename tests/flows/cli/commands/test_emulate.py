@@ -127,7 +127,7 @@ def test_a_folder_that_can_be_no_bucket_is_told_before_anything_is_started(tmp_p
     assert "My Stuff must be a bucket name" in capsys.readouterr().err
 
 
-def test_a_link_that_leads_out_of_a_bucket_is_told_before_anything_is_started(tmp_path, capsys):
+def test_a_link_out_of_a_bucket_is_told_before_anything_is_started(tmp_path, capsys):
     (tmp_path / "store" / "cosmicai-test").mkdir(parents=True)
     (tmp_path / "store" / "cosmicai-test" / "out").symlink_to("/etc")
     assert main(["emulate", "--with", str(tmp_path / "store"), "--", "true"]) == 2
