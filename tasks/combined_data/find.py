@@ -160,7 +160,7 @@ def _run(name: str, records: Sequence[Record], place: _Place) -> ArchivedRun:
     planned = read_plan(place.read(plan), plan) if plan in place.names else plan_by_name(records)
     warnings = shortfalls(records, planned)
     if _last(name) == _PARTIAL:
-        warnings = [f"{name} was written as the partial result of an incomplete run", *warnings]
+        warnings = ["it was written as the partial result of an incomplete run", *warnings]
     if not records:
         warnings = [f"{name} holds no record", *warnings]
     return ArchivedRun(name, tuple(records), planned, tuple(warnings))
