@@ -74,7 +74,7 @@ def benchmark(
             by more than this ratio and by more than the noise.
 
     Returns:
-        The sweep's document: a row a run, the failed ones with their reason.
+        The sweep's document: one row for each run, the failed ones with their reason.
 
     Raises:
         BadInput: the sweep or the gate is wrong, the sweep is too expensive, or it varies the memory of a function

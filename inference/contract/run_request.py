@@ -1,4 +1,4 @@
-"""The run request: the state machine's input JSON (contract, "Run request"), checked at the door."""
+"""The run request: the state machine's input JSON (contract, "Run request"), checked before anything else is done."""
 
 import json
 from collections.abc import Mapping

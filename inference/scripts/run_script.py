@@ -63,7 +63,7 @@ def run_script(
 ) -> RankResult:
     """Run a rank's script, unless the rank is done, and take over the result that it writes.
 
-    A rank with messages runs also where it is done, since others wait for it; they are told if it fails.
+    A rank with messages runs also where it is done, since others wait for it; if it fails, they learn of it.
 
     Args:
         store: the event's store.

@@ -29,7 +29,7 @@ class Removal:
     kept: str
 
     def lines(self) -> list[str]:
-        """The removal as a person reads it before agreeing, a line a part."""
+        """The removal as a person reads it before agreeing, one line for each part."""
         lines = [f"stack {self.stack}: {self.resources} resources"]
         return lines + [f"bucket {_described(part)}" for part in (self.code, self.data) if part is not None]
 

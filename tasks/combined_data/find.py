@@ -85,8 +85,8 @@ def find_stored_runs(store: Store, bucket: str, prefix: str) -> list[ArchivedRun
 
 def _is_read(name: str, named_by_kind: bool = True) -> bool:
     """Whether a file may tell of a run, and is no run's own copy, whose summaries lie under the customary names too."""
-    told = name.endswith(".json") or _last(name) == ACCOUNTING or not named_by_kind
-    return told and RESERVED not in name.split("/")
+    is_wanted = name.endswith(".json") or _last(name) == ACCOUNTING or not named_by_kind
+    return is_wanted and RESERVED not in name.split("/")
 
 
 def with_plan(run: ArchivedRun, planned: Planned) -> ArchivedRun:

@@ -1,4 +1,4 @@
-"""Whether records are of all ranks of a run, told by their files alone: files are assigned to ranks round robin."""
+"""Whether records cover all ranks of a run, by their files alone: files are assigned to ranks round robin."""
 
 import re
 from collections import Counter

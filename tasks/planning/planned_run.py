@@ -105,7 +105,7 @@ def samples_of_ranks(
 
 
 def samples_of_data(data: str, partition: str) -> tuple[tuple[int, ...], int]:
-    """Galaxies of each rank of a data set that exists on paper only, a rank a partition.
+    """Galaxies of each rank of a data set that exists on paper only, one rank for each partition.
 
     >>> samples, partitions = samples_of_data("1GB", "25MB")
     >>> samples[0], partitions

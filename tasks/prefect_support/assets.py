@@ -1,7 +1,8 @@
 """Prefect's assets: partitions, models and results under the address where they lie, and what each was made from.
 
-A step of `making_step` is told what it makes and from what when it is called. When it has ended well, Prefect sends the
-server one event an asset, with its sources; the API's events, and Prefect Cloud's page of assets, show the lineage.
+A step of `making_step` is given what it makes, and from what, when it is called. When it has ended well, Prefect sends
+the server one event for each asset, with its sources. The API's events, and Prefect Cloud's page of assets, show the
+lineage.
 """
 
 import re

@@ -100,7 +100,7 @@ def render_report(
 
     Args:
         summary: the run's document (`tasks.run_results.summary.describe`).
-        ranks: a row a finished rank (`tasks.run_results.summary.rank_table`), with billed_s where it is known.
+        ranks: one row for each finished rank (`tasks.run_results.summary.rank_table`), with billed_s where it is known.
         predictions: a row for each object: z_pred, z_spec (NaN where unknown), and the intervals where there are any.
         costs: the bill, and after it what other methods say.
         calibration: of the model, where it has one.

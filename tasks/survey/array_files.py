@@ -247,7 +247,7 @@ def _npz(path: Path) -> dict[str, Any]:
                 read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
                 shape, _, dtype = read(member)
             if dtype.hasobject:
-                continue  # a pickle, as text is where numpy was not told its length
+                continue  # a pickle, as text is where numpy was given no length for it
             names.append(entry.filename.removesuffix(".npy"))
             count_elements(tuple(map(int, shape)), entry.file_size // max(dtype.itemsize, 1))
             sizes += entry.file_size

@@ -1,7 +1,8 @@
 """A galaxy's cut-out from FITS files, as a model takes it: its bands, so many pixels a side, nanomaggies.
 
-An object is one file (a cube of a plane a band, or as many image extensions) or a file a band. Larger images are
-cropped about their centre, as the published set was (contract, "Data"): to u g r i z in 32 x 32 unless told otherwise.
+An object is one file (a cube with one plane for each band, or as many image extensions) or one file for each band.
+Larger images are cropped about their centre, as the published set was (contract, "Data"): to u g r i z in
+32 x 32 by default.
 """
 
 from collections.abc import Sequence

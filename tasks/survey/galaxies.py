@@ -1,6 +1,6 @@
 """Galaxies of one file of arrays, in whatever shape, order and type people keep them, as partitions have them.
 
-Nothing is converted before it is needed: batch after batch becomes float32, (B, 5, 32, 32) unless told otherwise.
+Nothing is converted before it is needed: batch after batch becomes float32, (B, 5, 32, 32) by default.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -89,7 +89,7 @@ def inspect_file(path: Path, options: ColumnOptions, pixels: PixelOptions, mappi
     try:
         return tries[-1]()
     except BadInput as error:
-        # A FITS file without images is told what is wrong with its table.
+        # For a FITS file without images, the message names what is wrong with its table.
         raise (reasons[-1] if reasons and "holds no image" in str(error) else error) from None
 
 
