@@ -21,12 +21,14 @@ _TIME = (1980, 1, 1, 0, 0, 0)  # the same files give the same bytes
 # Modules of `inference` that a function with the libraries of requirements.txt never runs: they need torch or onnx, or
 # serve workers and flows. An image (Dockerfile) has all of `inference`: another that adds torch may be built upon it.
 NOT_IN_A_FUNCTION = {
+    "inference/contract/tolerance.py",
     "inference/engines/torch_engine.py",
     "inference/model/astromae.py",
     "inference/model/onnx_builder.py",
     "inference/model/onnx_graph.py",
     "inference/runs/finished.py",
     "inference/storage/worker_pool.py",
+    "inference/storage/writable.py",
     "inference/worker.py",
 }
 
