@@ -43,7 +43,7 @@ demo: $(LEAN) ## a simulated survey through a real fan-out: redshifts, table, bi
 	$(BIN)/cosmic partition .cosmic/survey.pt --samples 375 --to $(STORE)/cosmicai-demo/survey
 	$(BIN)/cosmic run deployments/demo/request.json --store $(STORE)
 
-check: $(READY) lint ## lint, types and the fast tests: under two minutes, for every commit
+check: $(READY) lint ## lint, types and the fast tests: a few minutes, for every commit
 	@$(BIN)/python -m pytest $(SPREAD)
 
 test: $(READY) lint ## everything that must hold before a push

@@ -117,14 +117,14 @@ def with_pixel_scale(recipe: Recipe, scales: Sequence[float]) -> Recipe:
     Raises:
         BadInput: the galaxies, or they and the recipe, have scales that differ by more than 3 %.
     """
-    told = recipe.data.pixel_scale
-    known = sorted([*scales, *([] if told is None else [told])])
+    stated = recipe.data.pixel_scale
+    known = sorted([*scales, *([] if stated is None else [stated])])
     if known and differing_scales(known[0], known[-1]):
         raise BadInput(
             f"the galaxies' pixels are of {known[0]:.4g} and of {known[-1]:.4g} arcseconds (data.pixel_scale of the"
             " recipe counted): train on one scale, or resample"
         )
-    scale = known[0] if told is None and known else told
+    scale = known[0] if stated is None and known else stated
     return replace(recipe, data=replace(recipe.data, pixel_scale=scale))
 
 

@@ -203,7 +203,10 @@ def open_partition(source: Path | torch_zip.Buffer, name: str) -> Partition:
             raise BadPartition(f"{name} has no tensor called {missing}")
         note = safetensors_map.read_facts(buffer, name)
     else:
-        raise BadPartition(f"{name} is neither a zip as torch.save writes it nor a safetensors file")
+        raise BadPartition(
+            f"{name} is neither a zip as torch.save writes it nor a safetensors file:"
+            " `cosmic partition` makes partitions of it"
+        )
     mapped = None if isinstance(buffer, bytes) else buffer
     facts = None if note is None else SurveyFacts.read(note, name)
     return Partition(name, **tensors, mapped=mapped, facts=facts)

@@ -39,7 +39,7 @@ def foretell(
         galaxies: bands, height and width of the cut-outs.
 
     Raises:
-        BadInput: the request has `max_cost`, and the bill is expected to be higher or cannot be told.
+        BadInput: the request has `max_cost`, and the bill is expected to be higher, or is unknown.
     """
     prediction, why = None, "nothing tells"
     try:

@@ -126,12 +126,12 @@ def _titles(drawn: _Drawn) -> str:
     corners = [np.column_stack([x, drawn.rows + side]) for x, side in ((start, -0.5), (end, 0.5))]
     upper, lower = (axes.transData.transform(each) * 72 / figure.dpi for each in corners)
     top = figure.get_figheight() * 72
-    tells = (start - end).argsort().argsort() < TITLED
+    has_title = (start - end).argsort().argsort() < TITLED
     boxes = [
         f'<rect x="{x:.1f}" y="{top - y:.1f}" width="{max(right - x, 1):.1f}" height="{y - bottom:.1f}">'
         f"<title>{html.escape(_figures(row, at))}</title></rect>"
-        for (x, y), (right, bottom), row, at, told in zip(upper, lower, records, start, tells, strict=True)
-        if told and np.isfinite([x, right]).all()
+        for (x, y), (right, bottom), row, at, titled in zip(upper, lower, records, start, has_title, strict=True)
+        if titled and np.isfinite([x, right]).all()
     ]
     return f'<g fill="transparent">{"".join(boxes)}</g>'
 

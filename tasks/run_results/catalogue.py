@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from inference.contract.plausible import REDSHIFT
-from inference.contract.validation import sanitize_text, shorten
+from inference.contract.validation import shorten
 from inference.errors import BadInput, StoreError
 from inference.rank_results.publish_summary import committed_folder
 from inference.storage.store import Store
@@ -27,7 +27,7 @@ from tasks.reporting.formatting import spans
 from tasks.run_results.catalogue_objects import ObjectTable
 from tasks.run_results.predictions_table import SCHEMA
 from tasks.run_results.unique_ids import refuse_duplicates
-from tasks.survey.object_index import OBJECTS
+from tasks.survey.object_index import OBJECTS, no_parquet
 
 _ROWS = 1 << 18  # of a part
 
@@ -199,8 +199,12 @@ def _opened(path: Path, name: str) -> pq.ParquetFile:
     try:
         return pq.ParquetFile(path)
     except (pa.ArrowException, OSError, ValueError) as error:
-        why = sanitize_text(str(error).splitlines()[0])
-        raise BadInput(f"{name} is not a Parquet table, or damaged: {why:.120}") from None
+        raise _no_table(path, name, error) from None
+
+
+def _no_table(path: Path, name: str, error: Exception) -> BadInput:
+    with path.open("rb") as file:
+        return no_parquet(name, error, file.read(4))
 
 
 def _batches(path: Path, name: str, columns: list[str]) -> Iterator[pd.DataFrame]:
@@ -209,8 +213,7 @@ def _batches(path: Path, name: str, columns: list[str]) -> Iterator[pd.DataFrame
             for batch in file.iter_batches(_ROWS, columns=columns):
                 yield batch.to_pandas()
         except (pa.ArrowException, OSError, ValueError) as error:
-            why = sanitize_text(str(error).splitlines()[0])
-            raise BadInput(f"{name} is not a Parquet table, or damaged: {why:.120}") from None
+            raise _no_table(path, name, error) from None
 
 
 def _predictions(path: Path, name: str) -> Iterator[pd.DataFrame]:

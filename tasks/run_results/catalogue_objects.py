@@ -8,9 +8,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.dataset
 
-from inference.contract.validation import sanitize_text, shorten
+from inference.contract.validation import shorten
 from inference.errors import BadInput
-from tasks.survey.object_index import OBJECT_SCHEMA
+from tasks.survey.object_index import OBJECT_SCHEMA, first_line, no_parquet
 
 
 class ObjectTable:
@@ -32,12 +32,14 @@ class ObjectTable:
     def __init__(self, path: Path, name: str, columns: Mapping[str, str], prefix: str) -> None:
         self._name = name
         self._prefix = f"{prefix}/" if prefix else ""
+        if not path.is_file():
+            raise BadInput(f"{name}: there is no file {path.name}")
+        with path.open("rb") as file:
+            start = file.read(4)
         try:
-            if not path.is_file():
-                raise FileNotFoundError(f"there is no file {path.name}")
             self._table = pyarrow.dataset.dataset(path, format="parquet")
         except (pa.ArrowException, OSError, ValueError) as error:
-            raise BadInput(f"{name} is not a Parquet table, or damaged: {_first_line(error)}") from None
+            raise no_parquet(name, error, start) from None
         there = self._table.schema.names
         for column in columns.values():
             if column not in there:
@@ -87,7 +89,7 @@ class ObjectTable:
             table = self._table.to_table(columns=columns, filter=wanted)
             rows: pd.DataFrame = table.select(schema.names).cast(schema).to_pandas()
         except (pa.ArrowException, OSError, ValueError) as error:
-            raise BadInput(f"{self._name} holds a column of another type: {_first_line(error)}") from None
+            raise BadInput(f"{self._name} holds a column of another type: {first_line(error)}") from None
         if rows[["file", "index", "object_id"]].isna().to_numpy().any():
             raise BadInput(f"{self._name} is damaged: a file, index or object_id is missing")
         place = rows.duplicated(["file", "index"])
@@ -95,7 +97,3 @@ class ObjectTable:
             first = rows[place].iloc[0]
             raise BadInput(f"{self._name} names two objects for row {first['index']} of {first['file']}")
         return rows
-
-
-def _first_line(error: Exception) -> str:
-    return sanitize_text(str(error).splitlines()[0] if str(error) else type(error).__name__)[:120]

@@ -12,6 +12,7 @@ from inference.contract.counted import counted
 from inference.contract.documents import read_document
 from inference.contract.json_text import parse_json
 from inference.errors import BadInput
+from inference.storage.store import Store
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,13 +46,16 @@ def main(args: argparse.Namespace) -> int:
     """Check, train, show."""
     prefect_api.hush(verbose=args.verbose)
     from inference.model.require_torch import require_torch
+    from tasks.training.galaxies import open_galaxies
     from tasks.training.recipe import read_recipe
 
     require_torch("train")
     recipe = _changed(_document(args.recipe) if args.recipe is not None else {}, args.set)
     if args.head is not None and isinstance(recipe, dict):
         recipe = recipe | {"head": args.head}
-    read_recipe(recipe)
+    _, checked = read_recipe(recipe)
+    if Path(args.data).is_file():  # a file of another sort is refused before a server starts
+        open_galaxies(args.data, Store(args.store)).split(checked.held_out, checked.seed)
     if args.device == "cuda":
         import torch
 

@@ -156,11 +156,20 @@ class TestIsRefused:
         with pytest.raises(BadInput, match=expected):
             read(tmp_path, objects=as_bytes(change(object_table(tmp_path))))
 
-    @pytest.mark.parametrize("data", [b"", b"PAR1 or not", b"\0" * 100])
-    def test_a_file_of_redshifts_that_is_damaged(self, tmp_path, data):
+    @pytest.mark.parametrize(
+        ("data", "expected"),
+        [
+            (b"", "is not a Parquet table: write it as one"),
+            (b"\0" * 100, "is not a Parquet table: write it as one"),
+            (b"PAR1 or not", "is a damaged Parquet table"),
+        ],
+    )
+    def test_redshifts_or_objects_in_a_file_that_is_no_table(self, tmp_path, data, expected):
         finished_run(tmp_path)
+        with pytest.raises(BadInput, match=f"--objects {expected}"):
+            read(tmp_path, objects=data)
         (tmp_path / BUCKET / PATH / "predictions.parquet").write_bytes(data)
-        with pytest.raises(BadInput, match=r"predictions.parquet is not a Parquet table"):
+        with pytest.raises(BadInput, match=f"predictions.parquet {expected}"):
             read(tmp_path)
 
     @pytest.mark.parametrize("text", ["", "[]", "{", '{"missing_ranks": null}', '{"missing_ranks": [], "request": 3}'])

@@ -93,6 +93,16 @@ def test_galaxies_that_are_not_there_are_named_before_anything_is_written(place,
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+@pytest.mark.parametrize("data", [b"id,ra\n1,2\n", b"SIMPLE  =                    T"])
+def test_a_file_that_is_no_partition_is_refused_before_a_server_starts(place, capsys, data):
+    (place / "galaxies").write_bytes(data)
+    assert main(["train", "galaxies", "--to", "out", "--recipe", "recipe.json"]) == 2
+    err = capsys.readouterr().err
+    assert "`cosmic partition` makes partitions of it" in err
+    assert "Prefect" not in err
+    assert not (place / "out").exists()
+
+
 def test_a_gpu_that_is_not_there_is_told(place, capsys):
     assert main(["train", "survey", "--to", "out", "--device", "cuda"]) == 2
     assert "torch finds no CUDA device here" in capsys.readouterr().err
