@@ -221,7 +221,7 @@ def test_missing_function_is_refused_before_the_first_write():
 def test_function_timeout_is_named_as_the_cause(replaced):
     replaced("slow", timeout_s=1)
     asked = request_of(file_limit=1, result_path="results/late", rank_timeout=900)
-    with pytest.raises(RunIncomplete, match=r"1 of 1 ranks .*ran out of time after 1 s: use smaller"):
+    with pytest.raises(RunIncomplete, match=r"1 of 1 rank is missing .*ran out of time after 1 s: use smaller"):
         run(asked, "s3://", "lambda")
     calls = load_invocations(Store("s3://"), BUCKET, "results/late")
     assert [call.attempt for call in calls] == [1, 2, 3]

@@ -50,7 +50,8 @@ def test_json_alone_is_on_stdout_and_a_finished_request_needs_no_prefect(cosmic,
     assert again.stderr == "Every rank is done, from these partitions, model and settings; this is their summary.\n"
     assert snapshot(store) == before
     changed = cosmic("run", "REQUEST", request=request_of(batch_size=17), PREFECT_API_URL="http://127.0.0.1:9/api")
-    assert (changed.returncode, "cannot be reached" in changed.stderr) == (2, True)
+    assert changed.returncode == 2
+    assert "the Prefect server at http://127.0.0.1:9/api (PREFECT_API_URL) cannot be reached" in changed.stderr
 
 
 def test_a_person_sees_tables_with_units_and_where_the_report_is(cosmic, store):
@@ -152,9 +153,3 @@ def workers_of(parent):
                 continue
             if b"inference.worker" in command and started_by == str(parent):
                 yield int(folder.name)
-
-
-def test_a_server_that_does_not_answer_is_named(cosmic):
-    done = cosmic("run", "REQUEST", PREFECT_API_URL="http://127.0.0.1:9/api")
-    assert done.returncode == 2
-    assert "http://127.0.0.1:9/api" in done.stderr
