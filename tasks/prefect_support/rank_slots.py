@@ -68,7 +68,8 @@ class RankSlots:
                     pass
                 while len(self._leases) > self._wanted:
                     self._give_back(client)
-                if not said and not self._leases and time.monotonic() - began > _PATIENCE_S:
+                waits = self._wanted and not self._leases
+                if waits and not said and time.monotonic() - began > _PATIENCE_S:
                     said = True
                     slots = counted(self.limit, "slot")
                     announce(f"Waiting for a slot of the Prefect server's limit {LIMIT} ({slots}, all taken)")

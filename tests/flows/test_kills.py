@@ -208,7 +208,7 @@ class TestLambdaRun:
             harness.endpoint.script(rank, fault)
         process = harness.start()
         journal = f"{harness.path}/.cosmic/journal"
-        while not (kept := failures_journalled(harness, journal)):
+        while (kept := failures_journalled(harness, journal)) < {0, 1, 2}:  # a later failure may be in no page
             assert process.poll() is None
             time.sleep(0.05)
         process.kill()

@@ -47,6 +47,18 @@ def ranks(size, gang=False):
     return fan_out(events_of(size), LocalExecutor(2, command=SCRIPTED_WORKER), 1, limits)[0]
 
 
+def test_a_run_that_wants_no_slot_waits_for_none(limit, monkeypatch):
+    said = []
+    limit(1)
+    with RankSlots(1) as slots:
+        wait_for(lambda: slots.held == 1)
+        monkeypatch.setattr(module, "_PATIENCE_S", 0.0)
+        monkeypatch.setattr(module, "announce", said.append)
+        slots.want(0)
+        wait_for(lambda: slots.held == 0)
+    assert said == []
+
+
 def test_a_limit_of_one_slot_has_ranks_run_one_after_the_other(limit, scripted):
     scripted({})
     taken = limit(1)
@@ -59,12 +71,12 @@ def test_a_limit_of_one_slot_has_ranks_run_one_after_the_other(limit, scripted):
 
 def test_ranks_wait_for_a_slot_that_another_run_holds(limit, scripted, monkeypatch):
     scripted({})
-    monkeypatch.setattr(module, "_PATIENCE_S", 0.2)
     said = []
-    monkeypatch.setattr(module, "announce", said.append)
     taken = limit(1)
     with RankSlots(1) as other:
         wait_for(lambda: other.held == 1)
+        monkeypatch.setattr(module, "_PATIENCE_S", 0.2)
+        monkeypatch.setattr(module, "announce", said.append)
         released_at = []
         threading.Timer(2.0, lambda: (released_at.append(time.time()), other.want(0))).start()
         ledger = ranks(2)
