@@ -1,5 +1,7 @@
 """How many failed ranks a run tolerates."""
 
+from inference.contract.counted import counted
+
 
 def exceeded(failed: int, ranks: int, percentage: float | None, count: int | None) -> str | None:
     """Which limit so many failed ranks exceed, as a clause; None if they are tolerated, or no limit is given.
@@ -13,9 +15,8 @@ def exceeded(failed: int, ranks: int, percentage: float | None, count: int | Non
         count: `tolerated_failure_count`.
     """
     if count is not None and failed > count:
-        ranks_failed = f"{failed:,} {'rank' if failed == 1 else 'ranks'} failed"
         tolerated = {0: "none is", 1: "only 1 is"}.get(count, f"only {count:,} are")
-        return f"{ranks_failed}, and {tolerated} tolerated (tolerated_failure_count)"
+        return f"{counted(failed, 'rank')} failed, and {tolerated} tolerated (tolerated_failure_count)"
     if percentage is not None and 100 * failed > percentage * ranks:
         share = f"{100 * failed / ranks:.3g} %"
         return f"{share} of the ranks failed, more than the {percentage:g} % tolerated (tolerated_failure_percentage)"

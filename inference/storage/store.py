@@ -182,11 +182,12 @@ class Store:
             for entry in (entry for page in pages for entry in page):
                 key = entry["path"]
                 above = key.rpartition("/")[0]
-                # pathlib takes three times as long, and there may be ten thousand objects
-                if above not in seen or os.path.islink(f"{place}/{key}"):  # noqa: PTH114
+                if above not in seen:
                     self._check_links(bucket, above)
-                    self._check_links(bucket, key)
                     seen.add(above)
+                # pathlib takes three times as long, and there may be ten thousand objects
+                if os.path.islink(f"{place}/{key}"):  # noqa: PTH114
+                    self._check_links(bucket, key)
                 yield entry
 
     def head(self, bucket: str, key: str) -> StoredObject | None:

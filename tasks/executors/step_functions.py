@@ -70,7 +70,7 @@ class StepFunctionsExecutor(Executor):
         self._repeated: list[Invocation] = []  # calls of a rank before its last, made by the machine itself
 
     def check(self) -> None:
-        """Look for the machine.
+        """Look for the machine, and as far as it may be read at its function.
 
         Raises:
             BadInput: there are no credentials, no such machine, it may not be described, or it keeps no history.
@@ -95,12 +95,13 @@ class StepFunctionsExecutor(Executor):
             raise BadInput(explain(error)) from error
         if machine.get("type", "STANDARD") != "STANDARD":
             raise BadInput(f"state_machine_arn: {self._machine} is of type EXPRESS, which keeps no history")
+        self._configuration = configuration_of(self._function)
+        self.memory_mb = int(self._configuration.get("MemorySize", self.memory_mb))
 
     def aws_location(self) -> dict[str, str]:
         """Region of the machine and, as far as it may be read, architecture of its function; known after `check`."""
         place = {"region": str(self._machine).split(":")[3]}
-        found = self._configuration = self._configuration or configuration_of(self._function)
-        self.memory_mb = int(found.get("MemorySize", self.memory_mb))
+        found = self._configuration
         return place | ({"architecture": str((found.get("Architectures") or ["x86_64"])[0])} if found else {})
 
     def facts(self) -> dict[str, Any]:

@@ -71,9 +71,7 @@ class Choice:
             changes["partition"] = request.partition.model_dump() | {"size": self.partition}
             changes |= {"file_limit": self.ranks, "world_size": None}
         if self.executor in ON_AWS:
-            changes |= {"memory_mb": self.memory_mb}
-        if self.executor in ON_AWS:
-            changes |= {"hedging": self.backups if self.executor == "lambda" else None}
+            changes |= {"memory_mb": self.memory_mb, "hedging": self.backups if self.executor == "lambda" else None}
         document = request.as_given() | changes
         return {name: value for name, value in document.items() if value is not None}
 
@@ -179,10 +177,11 @@ def best_of(
     """
     if not choices:
         raise BadInput("no configuration passes its checks: `cosmic plan` without --deadline and --budget names them")
-    if max_cost is not None and not any(each.usd_p90 <= max_cost for each in choices):
-        cheapest = min(choices, key=lambda each: each.usd_p90)
-        raise BadInput(f"nothing meets max_cost, ${max_cost:g}: the cheapest costs {usd(cheapest.usd_p90)}")
-    choices = [each for each in choices if max_cost is None or each.usd_p90 <= max_cost]
+    if max_cost is not None:
+        cheapest = min(each.usd_p90 for each in choices)
+        choices = [each for each in choices if each.usd_p90 <= max_cost]
+        if not choices:
+            raise BadInput(f"nothing meets max_cost, ${max_cost:g}: the cheapest costs {usd(cheapest)}")
     in_time = [each for each in choices if deadline_s is None or each.s_p90 <= deadline_s]
     for_money = [each for each in choices if budget_usd is None or each.usd_p90 <= budget_usd]
     both = [each for each in in_time if each in for_money]

@@ -7,6 +7,7 @@ from random import Random
 from statistics import fmean
 from typing import Any, NamedTuple
 
+from inference.contract.counted import counted
 from tasks.executors.select import ON_AWS
 from tasks.planning.history import PastRun
 
@@ -54,8 +55,8 @@ class Environments:
             return None
         idle = min(each.idle_s for _, each in self.left)
         cold = 1.0 - fmean(chance for chance, _ in self.left)
-        count = f"{len(self.left):,} environment{'s' * (len(self.left) > 1)}"
-        return f"{count} of earlier runs, idle for {idle:,.0f} s, assumed to be gone with P(cold) = {cold:.2f}"
+        left = counted(len(self.left), "environment")
+        return f"{left} of earlier runs, idle for {idle:,.0f} s, assumed to be gone with P(cold) = {cold:.2f}"
 
 
 NONE = Environments()

@@ -4,6 +4,7 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 from inference.contract.object_keys import RESERVED
@@ -94,7 +95,7 @@ class PastRun:
         ends = sorted([(rank.started_at, 1) for rank in self.ranks] + [(rank.ended_at, -1) for rank in self.ranks])
         return max(itertools.accumulate(step for _, step in ends))
 
-    @property
+    @cached_property
     def turns_s(self) -> list[float]:
         """Seconds between two ranks of a worker, of all workers."""
         by_worker: dict[str, list[PastRank]] = {}
@@ -112,11 +113,11 @@ class PastRun:
         starts = sorted(rank.started_at for rank in self.ranks)
         return None if self.turns_s or len(starts) < 3 else (starts[-1] - starts[0]) / (len(starts) - 1)
 
-    def a_rank(self, *items: str) -> float | None:
-        """How many of these items of the bill a rank came to; None where the bill has none."""
+    def a_rank(self, item: str) -> float | None:
+        """How many of an item of the bill a rank came to; None where the bill has none."""
         rows = self.document["cost"].get("items")
         lines = [row for row in rows if isinstance(row, Mapping)] if isinstance(rows, list) else []
-        counts = [row.get("quantity") for row in lines if row.get("name") in items]
+        counts = [row.get("quantity") for row in lines if row.get("name") == item]
         whole = math.fsum(count for count in counts if is_number(count, 0))
         return whole / len(self.ranks) if whole else None
 

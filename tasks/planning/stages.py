@@ -7,6 +7,8 @@ from random import Random
 from typing import Any, NamedTuple
 
 VCPU_MB = 1_769  # memory at which a Lambda function has one processor (AWS Lambda documentation)
+LEAST_FREEDOM = 3  # degrees of freedom of a spread that few runs tell
+_MOST = math.log(30.0)  # of a factor's logarithm: Student's tails have no end
 
 
 def lambda_processors(memory_mb: int) -> float:
@@ -144,9 +146,6 @@ class StageModel:
         )
 
 
-LEAST_FREEDOM = 3  # degrees of freedom of a spread that few runs tell
-
-
 def shared_factor(random: Random, spread: float, runs: int) -> float:
     """A factor that a whole run shares, with median 1.
 
@@ -163,6 +162,3 @@ def shared_factor(random: Random, spread: float, runs: int) -> float:
         freedom = max(runs, LEAST_FREEDOM)
         drawn /= math.sqrt(random.gammavariate(freedom / 2, 2 / freedom))
     return math.exp(max(min(drawn, _MOST), -_MOST))
-
-
-_MOST = math.log(30.0)  # of a factor's logarithm: Student's tails have no end

@@ -199,12 +199,7 @@ def _opened(path: Path, name: str) -> pq.ParquetFile:
     try:
         return pq.ParquetFile(path)
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise _no_table(path, name, error) from None
-
-
-def _no_table(path: Path, name: str, error: Exception) -> BadInput:
-    with path.open("rb") as file:
-        return no_parquet(name, error, file.read(4))
+        raise no_parquet(path, name, error) from None
 
 
 def _batches(path: Path, name: str, columns: list[str]) -> Iterator[pd.DataFrame]:
@@ -213,7 +208,7 @@ def _batches(path: Path, name: str, columns: list[str]) -> Iterator[pd.DataFrame
             for batch in file.iter_batches(_ROWS, columns=columns):
                 yield batch.to_pandas()
         except (pa.ArrowException, OSError, ValueError) as error:
-            raise _no_table(path, name, error) from None
+            raise no_parquet(path, name, error) from None
 
 
 def _predictions(path: Path, name: str) -> Iterator[pd.DataFrame]:

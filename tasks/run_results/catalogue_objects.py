@@ -10,7 +10,8 @@ import pyarrow.dataset
 
 from inference.contract.validation import shorten
 from inference.errors import BadInput
-from tasks.survey.object_index import OBJECT_SCHEMA, first_line, no_parquet
+from tasks.survey.object_index import OBJECT_SCHEMA, no_parquet
+from tasks.survey.table_file import first_line
 
 
 class ObjectTable:
@@ -34,12 +35,10 @@ class ObjectTable:
         self._prefix = f"{prefix}/" if prefix else ""
         if not path.is_file():
             raise BadInput(f"{name}: there is no file {path.name}")
-        with path.open("rb") as file:
-            start = file.read(4)
         try:
             self._table = pyarrow.dataset.dataset(path, format="parquet")
         except (pa.ArrowException, OSError, ValueError) as error:
-            raise no_parquet(name, error, start) from None
+            raise no_parquet(path, name, error) from None
         there = self._table.schema.names
         for column in columns.values():
             if column not in there:

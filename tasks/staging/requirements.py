@@ -5,6 +5,7 @@ from pathlib import Path
 
 from packaging.requirements import InvalidRequirement, Requirement
 
+from inference.contract.documents import read_document
 from inference.contract.run_request import RunRequest
 from inference.contract.validation import shorten
 from inference.errors import BadInput
@@ -61,11 +62,11 @@ def _read(request: RunRequest, store: Store) -> bytes | None:
     for path in places:
         try:
             if path.is_file():
-                return path.read_bytes()
-        except (OSError, ValueError) as error:
+                return read_document(path, "the requirements file")
+        except ValueError as error:
             raise BadInput(f"script_environment: cannot read {path}: {error}") from None
     key = f"{request.S3_object_name}/{request.script_environment}"
-    there = {stored.key for stored in store.list(request.bucket, str(request.S3_object_name))}
+    there = store.keys(request.bucket, str(request.S3_object_name))
     return store.read(request.bucket, key) if key in there else None
 
 

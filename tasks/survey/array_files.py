@@ -25,6 +25,7 @@ from tasks.survey.object_table import TableReader
 from tasks.survey.saved_objects import is_saved_object, read_saved, stated_beside
 from tasks.survey.sky import same_scale
 from tasks.survey.table_file import TableFile, first_line, read_table_file
+from tasks.survey.table_numpy import read_header
 from tasks.survey.units import nanomaggies
 
 _MOST_BYTES = 16 << 30
@@ -176,17 +177,15 @@ def _other(
     if bands is None and stated_bands is not None:
         bands = [band_of({"BAND": band}, pixels.wanted) or band for band in stated_bands]
     factor, unit = _unit(path, pixels, stated.get("unit") or facts.pixel_unit)
-    notes: list[str] = []
-    if is_table:
-        found, notes = _with_columns(path, found, mapping, columns, None, pixels.wanted)
-    else:
-        found, notes = _with_columns(path, found, mapping, columns, _columns_of(found), pixels.wanted)
     wanted, side = pixels.wanted, pixels.wanted_side
+    table, had = None if is_table else _columns_of(found), _has("redshifts", found)
+    found, notes = _with_columns(path, found, mapping, columns, table, wanted)
     galaxies = assemble(str(path), found, mapping, bands, factor, wanted=wanted, side=side)
     facts = replace(facts, pixel_scale=stated.get("scale", facts.pixel_scale))
     known = bands is not None or pixels.take is not None
     facts_now = _facts(facts, pixels, wanted if known else None, unit)
-    return replace(galaxies, notes=(*galaxies.notes, *notes), facts=facts_now)
+    from_column = not had and _has("redshifts", found)
+    return replace(galaxies, notes=(*galaxies.notes, *notes), facts=facts_now, from_column=from_column)
 
 
 def _columns_of(found: Mapping[str, Values]) -> TableFile:
@@ -243,13 +242,11 @@ def _npz(path: Path) -> dict[str, Any]:
         sizes, names = 0, []
         for entry in archive.infolist():
             with archive.open(entry) as member:
-                version = np.lib.format.read_magic(member)
-                read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-                shape, _, dtype = read(member)
+                shape, dtype = read_header(member)
             if dtype.hasobject:
                 continue  # a pickle, as text is where numpy was given no length for it
             names.append(entry.filename.removesuffix(".npy"))
-            count_elements(tuple(map(int, shape)), entry.file_size // max(dtype.itemsize, 1))
+            count_elements(shape, entry.file_size // max(dtype.itemsize, 1))
             sizes += entry.file_size
         if sizes > _MOST_BYTES:
             raise BadInput(f"{path} unpacks to {sizes:,} bytes, which is more than can be read")

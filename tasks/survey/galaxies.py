@@ -69,6 +69,7 @@ class Galaxies:
         shape: bands, height and width of the galaxies that come out.
         rows: those that are used, ascending; None for all.
         facts: of the survey, of images in `order` and magnitudes in `magnitude_order`; None where nothing is known.
+        from_column: the redshifts are a table's column, whose doubts are among the notes.
         release: called after each batch, to let go of pages of a mapped file.
     """
 
@@ -84,6 +85,7 @@ class Galaxies:
     shape: tuple[int, int, int] = IMAGE_SHAPE
     rows: np.ndarray | None = None
     facts: SurveyFacts | None = None
+    from_column: bool = False
     release: Callable[[], None] = field(default=lambda: None, compare=False)
 
     def __len__(self) -> int:
@@ -134,8 +136,7 @@ class Galaxies:
             if batch.redshifts is not None:
                 redshifts.append(batch.redshifts)
         known = np.concatenate([np.empty(0), *redshifts])
-        from_column = any(note.startswith("redshift from ") for note in self.notes)  # of which it was said then
-        doubts = [] if from_column else redshift_doubts("the redshifts", known, REDSHIFT)
+        doubts = [] if self.from_column else redshift_doubts("the redshifts", known, REDSHIFT)
         noted = replace(self, notes=(*self.notes, *doubts, *photometry.notes()))
         if not bad:
             return noted, bad

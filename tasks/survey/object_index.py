@@ -1,12 +1,11 @@
 """Which object lies where: the table beside a folder of partitions."""
 
-import io
+from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from inference.contract.validation import sanitize_text
 from inference.errors import BadInput
+from tasks.survey.table_file import first_line
 
 OBJECTS = ".objects.parquet"  # beside a folder of partitions: which object lies where
 _MAGIC = b"PAR1"
@@ -24,25 +23,9 @@ OBJECT_SCHEMA = pa.schema(
 )
 
 
-def read_parquet(data: bytes, name: str) -> pa.Table:
-    """A Parquet table.
-
-    Raises:
-        BadInput: naming it: it is none, or damaged.
-    """
-    try:
-        return pq.read_table(io.BytesIO(data))
-    except (pa.ArrowException, OSError, ValueError) as error:
-        raise no_parquet(name, error, data[:4]) from None
-
-
-def no_parquet(name: str, error: Exception, start: bytes) -> BadInput:
-    """What to say of a file that cannot be read as a Parquet table, by its first four bytes."""
-    if start != _MAGIC:
-        return BadInput(f"{name} is not a Parquet table: write it as one, for example with pandas' to_parquet")
+def no_parquet(path: Path, name: str, error: Exception) -> BadInput:
+    """What to say of a file that cannot be read as a Parquet table."""
+    with path.open("rb") as file:
+        if file.read(len(_MAGIC)) != _MAGIC:
+            return BadInput(f"{name} is not a Parquet table: write it as one, for example with pandas' to_parquet")
     return BadInput(f"{name} is a damaged Parquet table: {first_line(error)}")
-
-
-def first_line(error: Exception) -> str:
-    """The first line of a library's message, at most 120 characters."""
-    return sanitize_text(str(error).splitlines()[0] if str(error) else type(error).__name__)[:120]

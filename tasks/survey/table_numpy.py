@@ -1,7 +1,8 @@
 """Tables that numpy saved: an array of records, as `numpy.save` writes one."""
 
+import io
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import pandas as pd
@@ -25,8 +26,8 @@ def read_records(source: Any, path: Path) -> pd.DataFrame:
         BadInput: naming it: it is an array without names, or a pickle.
     """
     data = path.read_bytes() if source is path else source.getvalue()
-    file = memoryview(data)
-    start, shape, dtype = _header(data)
+    file = io.BytesIO(data)
+    shape, dtype = read_header(file)
     if dtype.hasobject:
         raise BadInput(f"{path} is a pickle of numpy's, which is not run: save its table as CSV, Parquet or FITS")
     if dtype.names is None or len(shape) != 1:
@@ -35,20 +36,18 @@ def read_records(source: Any, path: Path) -> pd.DataFrame:
             " images, magnitudes and redshifts in one .npz for cosmic partition"
         )
     check_width(path, len(dtype.names))
-    count = count_elements(shape, len(file[start:]) // dtype.itemsize)
+    start = file.tell()
+    count = count_elements(shape, (len(data) - start) // dtype.itemsize)
     from astropy.table import Table
 
     from tasks.survey.table_fits import from_astropy
 
-    return from_astropy(Table(np.frombuffer(file, dtype, count, start)))[0]
+    return from_astropy(Table(np.frombuffer(data, dtype, count, start)))[0]
 
 
-def _header(data: bytes) -> tuple[int, tuple[int, ...], np.dtype[Any]]:
-    """Where the records begin, how many there are, and their type."""
-    import io
-
-    file = io.BytesIO(data)
+def read_header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """The shape and the type of an array that numpy saved; the file then stands at its first value."""
     version = np.lib.format.read_magic(file)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, _, dtype = read(file)
-    return file.tell(), tuple(map(int, shape)), dtype
+    return tuple(map(int, shape)), dtype

@@ -21,6 +21,7 @@ from tasks.photoz.scores import PROMISED, covered, interval_scores, score
 from tasks.reporting.formatting import markdown_table, number, percent
 from tasks.simulation.survey import simulate
 from tasks.training.demo_weights import SURVEY_SEED, WEIGHTS
+from tasks.training.measured_section import write_section
 
 MADE_ON, MEASURED_ON = 40_000, 20_000  # galaxies
 MADE_SEED, MEASURED_SEED = SURVEY_SEED + 1, SURVEY_SEED + 2
@@ -130,11 +131,8 @@ def main() -> int:
     calibration, one = make(galaxies), make(galaxies, SHAPES[:1])
     arguments.out.write_bytes(calibration.to_json())
     text, picture = measure(calibration, one, predicted(MEASURED_ON, MEASURED_SEED))
-    page = arguments.docs.read_text()
-    before, after = page.split(_BEGIN)[0], page.split(_END)[1]
-    arguments.docs.write_text(f"{before}{_BEGIN}\n\n{text}\n\n{_END}{after}")
+    write_section(arguments.docs, _BEGIN, _END, text)
     arguments.docs.with_name(PIT).write_text(picture.replace('style="', 'style="background: white; ', 1) + "\n")
-    print(text)  # noqa: T201
     return 0
 
 

@@ -22,6 +22,7 @@ from tasks.photoz.scores import covered
 from tasks.reporting.formatting import markdown_table, percent
 from tasks.simulation.survey import AS_TRAINED, Conditions, Survey, simulate
 from tasks.training.demo_weights import SURVEY_SEED, WEIGHTS
+from tasks.training.measured_section import write_section
 
 GALAXIES, SEED = 5_000, SURVEY_SEED + 3
 DOCS = Path("docs/redshifts.md")
@@ -98,10 +99,7 @@ def main() -> int:
         f"The same {arguments.samples:,} galaxies of `cosmic simulate` (seed {SEED}), which training and calibration"
         f" have not seen, with one condition changed (`--pixel-scale`, `--seeing`, `--shallower`):\n\n{table(cases)}"
     )
-    page = arguments.docs.read_text()
-    before, after = page.split(_BEGIN)[0], page.split(_END)[1]
-    arguments.docs.write_text(f"{before}{_BEGIN}\n\n{text}\n\n{_END}{after}")
-    print(text)  # noqa: T201
+    write_section(arguments.docs, _BEGIN, _END, text)
     return 0
 
 

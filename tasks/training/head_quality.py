@@ -33,6 +33,7 @@ from tasks.simulation.survey import simulate
 from tasks.training.demo_weights import SURVEY_SEED
 from tasks.training.galaxies import open_galaxies
 from tasks.training.loop import train
+from tasks.training.measured_section import write_section
 from tasks.training.recipe import Recipe
 
 TRAINED_ON, MADE_ON, MEASURED_ON = 6_000, 6_000, 6_000  # galaxies
@@ -142,10 +143,7 @@ def main() -> int:
         f" `cosmic simulate` (seed {SEEDS[0]}), calibrated on {given.made_on:,} others (seed {SEEDS[1]}) and measured"
         f" on {given.measured_on:,} (seed {SEEDS[2]}). Promised are 68.27 % and 95 %.\n\n{table(ways(*found))}"
     )
-    page = given.docs.read_text()
-    before, after = page.split(_BEGIN)[0], page.split(_END)[1]
-    given.docs.write_text(f"{before}{_BEGIN}\n\n{text}\n\n{_END}{after}")
-    print(text)  # noqa: T201
+    write_section(given.docs, _BEGIN, _END, text)
     return 0
 
 
