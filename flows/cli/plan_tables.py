@@ -14,9 +14,10 @@ if TYPE_CHECKING:
     from inference.contract.run_request import RunRequest
 
 _TIME = re.compile(
-    r"(?:(?P<h>\d+(?:\.\d+)?)\s*h)?\s*(?:(?P<min>\d+(?:\.\d+)?)\s*min|(?P<m>\d+)m)?\s*(?:(?P<s>\d+(?:\.\d+)?)\s*s?)?"
+    r"(?P<alone>\d+(?:\.\d+)?)|"  # seconds; after hours or minutes they need their unit, for 1h30 might be either
+    r"(?:(?P<h>\d+(?:\.\d+)?)\s*h)?\s*(?:(?P<min>\d+(?:\.\d+)?)\s*min|(?P<m>\d+)m)?\s*(?:(?P<s>\d+(?:\.\d+)?)\s*s)?"
 )
-_SECONDS = {"h": 3600.0, "min": 60.0, "m": 60.0, "s": 1.0}
+_SECONDS = {"h": 3600.0, "min": 60.0, "m": 60.0, "s": 1.0, "alone": 1.0}
 _SUM = re.compile(r"\$?\s*(\d+(?:\.\d*)?(?:e[-+]?\d+)?)\s*(?:USD|\$)?", re.IGNORECASE)
 _SHOWN = 12  # configurations of the front in the terminal
 

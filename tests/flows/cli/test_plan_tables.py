@@ -12,7 +12,9 @@ def test_a_deadline_is_read_as_people_write_it(text, seconds):
     assert seconds_of(text) == seconds
 
 
-@pytest.mark.parametrize("text", ["", "0", "-5s", "inf", "1:30", "30m1h", "1e9h", "soon", "9999999999999 h"])
+@pytest.mark.parametrize(
+    "text", ["", "0", "-5s", "inf", "1:30", "30m1h", "1e9h", "soon", "9999999999999 h", "1h30", "2min 30"]
+)
 def test_a_deadline_that_is_no_time_above_zero_is_refused(text):
     with pytest.raises(BadInput, match="--deadline is a time above 0, written as"):
         seconds_of(text)
