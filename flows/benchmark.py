@@ -12,6 +12,7 @@ from prefect.runtime import flow_run
 
 from flows.parameters import DEFAULT_STORE, store_root
 from flows.run import run
+from inference.contract.counted import counted
 from inference.contract.object_keys import RESERVED
 from inference.contract.run_request import RunRequest
 from inference.errors import BadInput, CosmicError, RunIncomplete
@@ -23,6 +24,7 @@ from tasks.compare import compare_with_last_good
 from tasks.executors.select import ON_AWS
 from tasks.planning.sweep_estimate import check_budget, expect
 from tasks.prefect_support.aws_credentials import credentials
+from tasks.prefect_support.last_line import did
 from tasks.prefect_support.tags import tag_flow_run
 from tasks.reporting.terminal import announce
 from tasks.simulate import simulate_survey
@@ -110,6 +112,7 @@ def benchmark(
             compare_with_last_good(document, str(loaded.request["bucket"]), root, fail_above)
     if len(document["failed"]) == document["runs"]:
         raise CosmicError(f"every run of the sweep failed, the first because {document['failed'][0]['error']}")
+    did(f"{counted(document['runs'], 'run')} of the sweep, {len(document['failed']):,} failed")
     return document
 
 

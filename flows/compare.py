@@ -7,10 +7,12 @@ from prefect.runtime import flow_run
 
 from flows.parameters import DEFAULT_STORE, request_with, store_root
 from flows.run import run
+from inference.contract.counted import counted
 from inference.contract.run_request import RunRequest
 from inference.errors import BadInput
 from tasks.compare import publish_comparison
 from tasks.prefect_support.aws_credentials import credentials
+from tasks.prefect_support.last_line import did
 from tasks.prefect_support.tags import tag_flow_run
 from tasks.preflight import prepare
 from tasks.sweeps.comparison import GATES, Side, check_gate, load_side, side_of_runs
@@ -85,6 +87,7 @@ def compare(
     both: dict[str, Side] = there | made
     comparison = compare_sides(both["a"], both["b"], fail_above, gates)
     publish_comparison(comparison, key)
+    did(f"{counted(len(comparison['rows']), 'row')} compared, {len(comparison['tripped']):,} beyond the gate")
     return comparison
 
 

@@ -5,8 +5,10 @@ from typing import Any
 from prefect import flow
 
 from flows.parameters import data_path
+from inference.contract.counted import counted
 from tasks.ingest import ingest_survey
 from tasks.prefect_support.assets import file_asset, making, stored_asset
+from tasks.prefect_support.last_line import did
 from tasks.prefect_support.tags import tag_flow_run
 from tasks.survey.making import Made, target_of
 
@@ -49,4 +51,6 @@ def ingest(
     target = target_of(to)
     step = making(ingest_survey, [stored_asset(target.store, target.bucket, target.prefix)], [file_asset(source)])
     options = {"table": table, "columns": columns, "pixels": pixels, "skip_bad": skip_bad, "workers": workers}
-    return step(source, to, size, format, options)
+    made = step(source, to, size, format, options)
+    did(f"{counted(made.galaxies, 'galaxy')} in {counted(len(made.partitions), 'partition')}")
+    return made

@@ -5,8 +5,10 @@ from typing import Any
 from prefect import flow
 
 from flows.parameters import data_path
+from inference.contract.counted import counted
 from tasks.partition import cut_survey
 from tasks.prefect_support.assets import file_asset, making, stored_asset
+from tasks.prefect_support.last_line import did
 from tasks.prefect_support.tags import tag_flow_run
 from tasks.survey.making import Made, target_of
 
@@ -46,4 +48,6 @@ def partition(
     target = target_of(to)
     step = making(cut_survey, [stored_asset(target.store, target.bucket, target.prefix)], [file_asset(source)])
     options = {"arrays": arrays, "columns": columns, "pixels": pixels, "skip_bad": skip_bad}
-    return step(source, to, size, format, options)
+    made = step(source, to, size, format, options)
+    did(f"{counted(made.galaxies, 'galaxy')} in {counted(len(made.partitions), 'partition')}")
+    return made

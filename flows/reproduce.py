@@ -19,6 +19,7 @@ from inference.storage.writable import check_writable
 from tasks.aws.emulator import emulated_here
 from tasks.aws.stack import install
 from tasks.executors.base import cores
+from tasks.prefect_support.last_line import did
 from tasks.prefect_support.tags import tag_flow_run
 from tasks.publish_reproduction import publish_reproduction
 from tasks.reporting.formatting import duration
@@ -112,6 +113,7 @@ def _reproduce(scale: str, store: str, folder: str) -> dict[str, Any]:
         raise CosmicError(
             f"{counted(len(failed), 'run')} failed, and {document['page']} lacks them; the first is {failed[0]}"
         )
+    did(f"{counted(len(documents), 'sweep')} beside the class report")
     return document
 
 

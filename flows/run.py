@@ -11,6 +11,7 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 
 from flows.parameters import DEFAULT_STORE, request_with, store_root
+from inference.contract.counted import counted
 from inference.contract.run_request import RunRequest
 from inference.contract.script import SCRIPT_ENGINE
 from inference.errors import RunIncomplete, StoreError
@@ -30,6 +31,7 @@ from tasks.planning.foretold import kept, one_line
 from tasks.prefect_support.assets import file_asset, making, stored_asset
 from tasks.prefect_support.aws_credentials import credentials
 from tasks.prefect_support.cancellation import Cancellation, confirm
+from tasks.prefect_support.last_line import did
 from tasks.prefect_support.step import whole
 from tasks.prefect_support.tags import tag_flow_run
 from tasks.preflight import prepare
@@ -151,4 +153,6 @@ def run(
                 raise StoreError(f"{error}{ledger.failures()}; the results of the other ranks are kept") from error
     if document["missing_ranks"] and not document["tolerated"]:
         raise RunIncomplete(document)
+    of_ranks = f"{document['ranks_done']:,} of {counted(document['ranks_planned'], 'rank')}"
+    did(f"{of_ranks} done, {counted(document['samples'], 'galaxy')}")
     return document

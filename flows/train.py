@@ -11,6 +11,7 @@ from inference.storage.lease import lease_beside
 from inference.storage.store import Store
 from inference.storage.writable import check_writable
 from tasks.prefect_support.assets import file_asset, making, stored_asset
+from tasks.prefect_support.last_line import did
 from tasks.prefect_support.tags import tag_flow_run
 from tasks.train import WEIGHTS, publish_model, train_model
 from tasks.training.galaxies import open_galaxies
@@ -57,7 +58,9 @@ def train(
         trained, facts = train_model(config, checked, data, root, folder, fresh, device)
         held.check()
         step = making(publish_model, [file_asset(folder / WEIGHTS)], [_data_asset(data, Store(root))])
-        return step(trained, facts, folder, half)
+        document = step(trained, facts, folder, half)
+    did(f"{len(document['files'])} files of the model written to {folder}")
+    return document
 
 
 def _data_asset(data: str, store: Store) -> Asset | None:

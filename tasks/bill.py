@@ -1,5 +1,6 @@
 """compute_cost: the bill of a run as a step."""
 
+from inference.contract.counted import counted
 from inference.contract.run_request import RunRequest
 from inference.runs.begin import Start
 from inference.storage.store import Store
@@ -10,6 +11,7 @@ from tasks.invocations.journal import calls_of_killed_runs
 from tasks.invocations.ledger import Ledger
 from tasks.invocations.stored import keep_invocations, of_records
 from tasks.prefect_support.artifacts import create_table_artifact
+from tasks.prefect_support.last_line import did
 from tasks.prefect_support.step import step
 from tasks.reporting.formatting import DASH, number, unit_price, usd
 from tasks.run_results.summary import Summary
@@ -58,6 +60,7 @@ def compute_costs(
         key="cosmic-bill",
         description=f"{bill.headline}. {bill.how}",
     )
+    did(f"{counted(len(known), 'call')} priced: {bill.headline}")
     billed: dict[int, float] = {}
     for invocation in known:
         billed[invocation.rank] = billed.get(invocation.rank, 0.0) + invocation.billed_s

@@ -5,9 +5,11 @@ from typing import Any
 
 from prefect.events import emit_event
 
+from inference.contract.counted import counted
 from inference.errors import BadInput
 from inference.storage.store import Store
 from tasks.prefect_support.artifacts import create_table_artifact
+from tasks.prefect_support.last_line import did
 from tasks.prefect_support.step import step
 from tasks.reporting.formatting import plain
 from tasks.sweeps.comparison import GATES, Side, compare, side_of
@@ -36,6 +38,7 @@ def publish_comparison(comparison: dict[str, Any], key: str) -> None:
             resource={"prefect.resource.id": f"cosmic.comparison.{key}", "prefect.resource.name": table.title},
             payload={name: comparison[name] for name in ("a", "b", "fail_above", "tripped", "warnings")},
         )
+    did(f"{counted(len(comparison['rows']), 'row')} compared, {len(comparison['tripped']):,} beyond the gate")
 
 
 @step("compare with last good night")
@@ -67,6 +70,8 @@ def compare_with_last_good(document: dict[str, Any], bucket: str, store_root: st
     publish_comparison.fn(comparison, f"sweep-{name}-gate")
     if not comparison["tripped"]:
         store.write(bucket, key, json.dumps(document, default=str).encode())
+    verdict = "this night is not good" if comparison["tripped"] else "this night is the last good one now"
+    did(f"compared with {comparison['a']}: {verdict}")
     return comparison
 
 

@@ -23,6 +23,7 @@ from tasks.dispatch.within_limit import WithinLimit
 from tasks.executors.base import Executor
 from tasks.invocations.journal import Journal
 from tasks.invocations.ledger import Ledger
+from tasks.prefect_support.last_line import ended
 from tasks.prefect_support.progress import ProgressArtifact
 from tasks.prefect_support.rank_slots import LIMIT, RankSlots, rank_slots
 from tasks.prefect_support.step import step
@@ -47,8 +48,10 @@ def run_ranks(label: str, group: RankGroup) -> Any:
     try:
         group.check()
     except RanksFailed as error:
+        ended(str(error), "Failed")
         return Failed(message=str(error), data=error)
-    return Completed(message=_what_was_done(group))
+    ended(done := _what_was_done(group))
+    return Completed(message=done)
 
 
 def _what_was_done(group: RankGroup) -> str:

@@ -7,9 +7,10 @@ from inference.contract.counted import counted
 from inference.contract.run_request import PartitionRequest, RunRequest
 from inference.storage.store import Store, StoredObject
 from tasks.prefect_support.artifacts import create_table_artifact
+from tasks.prefect_support.last_line import did
 from tasks.prefect_support.progress import shown_bar
 from tasks.prefect_support.step import making_step
-from tasks.reporting.formatting import plain
+from tasks.reporting.formatting import file_size, plain
 from tasks.survey.making import Made, cut_file
 from tasks.survey.partitions import make_partitions
 
@@ -23,6 +24,7 @@ def partition_dataset(
     """`make_partitions` as a step of a run; publishes how they came out, and returns them."""
     written = make_partitions(request, wanted, Store(store_root), run_id)
     _publish(written, f"{request.data_bucket}/{request.data_prefix}/")
+    did(f"{counted(len(written), 'partition')} written, {file_size(sum(stored.size for stored in written))}")
     return written
 
 
@@ -35,7 +37,7 @@ def cut_survey(source: str, to: str, size: str | int, format: str, options: dict
 
 
 def publish_made(made: Made) -> None:
-    """Publish which partitions were made, and what was left out."""
+    """Publish which partitions were made and what was left out, as the last thing that a step does."""
     _publish(made.partitions, made.to)
     if made.skipped:
         create_table_artifact(
@@ -43,6 +45,8 @@ def publish_made(made: Made) -> None:
             key="cosmic-skipped",
             description=f"{counted(len(made.skipped), 'row')} left out, all named in {plain(made.skipped_in)}",
         )
+    partitions = f"{counted(len(made.partitions), 'partition')} of {file_size(made.size)}"
+    did(f"{counted(made.galaxies, 'galaxy')} in {partitions}, {len(made.skipped):,} left out")
 
 
 def _publish(written: Sequence[StoredObject], where: str) -> None:

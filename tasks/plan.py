@@ -10,8 +10,9 @@ from inference.runs.plan import Model
 from inference.storage.lease import HeldLease
 from inference.storage.store import Store, StoredObject
 from tasks.prefect_support.artifacts import create_table_artifact
+from tasks.prefect_support.last_line import did
 from tasks.prefect_support.step import step
-from tasks.reporting.formatting import plain
+from tasks.reporting.formatting import file_size, plain
 
 
 @step("plan ranks")
@@ -55,4 +56,6 @@ def plan_ranks(
             "; ".join([f"{counted(plan.world_size, 'rank')}, {counted(len(plan.files), 'partition')}", *plan.notes])
         ),
     )
+    data = f"{counted(len(plan.files), 'partition')} of {file_size(sum(stored.size for stored in plan.files))}"
+    did(f"{counted(plan.world_size, 'rank')} planned over {data}, {len(done):,} done before")
     return start

@@ -5,8 +5,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from inference.contract.counted import counted
 from inference.storage.atomic_write import atomic_write
 from tasks.prefect_support.artifacts import create_markdown_artifact
+from tasks.prefect_support.last_line import did
 from tasks.prefect_support.step import step
 from tasks.reproduction.page import markdown, render, sections_of
 
@@ -39,4 +41,5 @@ def publish_reproduction(
     with atomic_write(place / PAGE) as partial:
         partial.write_text(render(document, sections))
     create_markdown_artifact(markdown(sections), key="reproduction", description=f"The class report, at scale {scale}")
+    did(f"{counted(len(documents), 'sweep')} on one page with {counted(len(sections), 'section')}")
     return document

@@ -16,10 +16,11 @@ from inference.storage.store import Store
 from tasks.billing.cost import Cost
 from tasks.invocations.journal import forget_calls
 from tasks.prefect_support.artifacts import create_image_artifact, create_markdown_artifact, create_table_artifact
+from tasks.prefect_support.last_line import did
 from tasks.prefect_support.page_links import page_url, publish_link
 from tasks.prefect_support.step import making_step
 from tasks.reporting.figures import as_image
-from tasks.reporting.formatting import plain
+from tasks.reporting.formatting import file_size, plain
 from tasks.run_results.expected import expected_stats
 from tasks.run_results.report import pictures_of, render_report, report_markdown
 from tasks.run_results.summary import Summary
@@ -78,8 +79,9 @@ def publish_report(
     worst = worst_cutouts(store, request.data_bucket, document["worst_objects"])
     pictures = pictures._replace(of_the_worst=worst)
     page = render_report(document, ranks, summary.predictions, costs, summary.calibration, pictures)
-    store.write(request.bucket, f"{start.folder}/report.html", page.encode())
-    store.write(request.bucket, f"{start.folder}/summary.json", json.dumps(document, indent=1).encode())
+    files = {"report.html": page.encode(), "summary.json": json.dumps(document, indent=1).encode()}
+    for name, content in files.items():
+        store.write(request.bucket, f"{start.folder}/{name}", content)
     publish_summary(held, request.result_path)
     forget_calls(Store(store_root), request.bucket, start.folder)
     create_markdown_artifact(report_markdown(document, ranks, costs), key="cosmic-report", description="the report")
@@ -93,4 +95,5 @@ def publish_report(
         )
     url = page_url(store, request.bucket, key)
     publish_link(url, "cosmic-report-page", plain(document["result_path"]), "the report as a page")
+    did(f"{' and '.join(files)} written, {file_size(sum(map(len, files.values())))}")
     return document

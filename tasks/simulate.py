@@ -2,9 +2,12 @@
 
 from pathlib import Path
 
+from inference.contract.counted import counted
 from inference.contract.survey_facts import SurveyFacts
 from inference.partitions.partition import write_partition
+from tasks.prefect_support.last_line import did
 from tasks.prefect_support.step import step
+from tasks.reporting.formatting import file_size
 from tasks.reporting.terminal import bar
 from tasks.simulation.drawing import PIXEL
 from tasks.simulation.survey import simulate
@@ -29,6 +32,7 @@ def simulate_survey(samples: int, seed: int) -> Path:
     """
     path = survey_file(samples, seed)
     if path.exists():
+        did(f"{counted(samples, 'galaxy')} were there already")
         return path
     done = 0
     with bar("galaxies", samples) as show:
@@ -41,4 +45,5 @@ def simulate_survey(samples: int, seed: int) -> Path:
         survey = simulate(samples, seed, None, progress)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_partition(path, survey.images, survey.magnitudes, survey.redshifts, SurveyFacts.of_sdss_bands(PIXEL))
+    did(f"{counted(samples, 'galaxy')} simulated, {file_size(path.stat().st_size)}")
     return path

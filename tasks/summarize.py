@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from inference.contract.counted import counted
 from inference.contract.object_keys import calibration_key
 from inference.contract.run_request import RunRequest
 from inference.engines.columns import OUT_OF_DOMAIN
@@ -17,6 +18,7 @@ from tasks.photoz.metric_intervals import intervals
 from tasks.photoz.metrics import photoz_metrics
 from tasks.photoz.scores import has_intervals, interval_scores
 from tasks.prefect_support.artifacts import create_table_artifact
+from tasks.prefect_support.last_line import did
 from tasks.prefect_support.step import step
 from tasks.run_results.calibration_notes import calibration_notes
 from tasks.run_results.predictions_table import SCHEMA, write_predictions
@@ -82,6 +84,8 @@ def summarize(request: RunRequest, start: Start, ledger: Ledger, store_root: str
         key="cosmic-ranks",
         description=f"{document['ranks_done']} of {document['ranks_planned']} ranks done",
     )
+    of_ranks = f"{document['ranks_done']:,} of {counted(document['ranks_planned'], 'rank')}"
+    did(f"{of_ranks} combined, {counted(document['samples'], 'galaxy')}")
     return Summary(document, found.results, ranks, predictions, calibration)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError, WaiterError
 
+from inference.contract.counted import counted
 from inference.errors import BadInput, CosmicError
 from inference.storage.atomic_write import atomic_write
 from inference.storage.store import Store
@@ -19,10 +20,11 @@ from tasks.prefect_support.artifacts import (
     create_markdown_artifact,
     create_table_artifact,
 )
+from tasks.prefect_support.last_line import did
 from tasks.prefect_support.page_links import publish_link
 from tasks.prefect_support.running_ui import address_of
 from tasks.prefect_support.step import step
-from tasks.reporting.formatting import plain
+from tasks.reporting.formatting import file_size, plain
 from tasks.reporting.table import Table
 from tasks.sweeps.cells import Measurement, cells_of
 from tasks.sweeps.plots import Plot, plots_of
@@ -52,11 +54,13 @@ def set_memory(function_name: str, memory_mb: int) -> None:
     """
     try:
         if memory_of(function_name) == memory_mb:
+            did("the function had it already")
             return
         functions = client("lambda")
         functions.update_function_configuration(FunctionName=function_name, MemorySize=memory_mb)
         look = {"Delay": 1, "MaxAttempts": 300}  # a change takes about a second; botocore looks every five
         functions.get_waiter("function_updated").wait(FunctionName=function_name, WaiterConfig=look)
+        did("the function has it")
     except WaiterError as error:
         raise CosmicError(f"{function_name} did not come to {memory_mb:,} MB of memory: {error}") from error
     except ClientError as error:
@@ -112,6 +116,7 @@ def publish_sweep(
     if results is not None:
         _write_folder(Path(results), files)
     _publish(sweep.name, document, tables, plots, path)
+    did(f"{counted(len(files), 'file')} written, {file_size(sum(map(len, files.values())))}")
     return document
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from inference.contract.counted import counted
 from inference.contract.json_text import parse_json
 from inference.contract.object_keys import calibration_key
 from inference.contract.sample import IMAGE_SHAPE
@@ -18,10 +19,11 @@ from inference.model.config import AstroMAEConfig
 from inference.storage.atomic_write import atomic_write
 from inference.storage.store import Store
 from tasks.prefect_support.artifacts import create_markdown_artifact, create_table_artifact
+from tasks.prefect_support.last_line import did
 from tasks.prefect_support.page_links import publish_link
 from tasks.prefect_support.running_ui import address_of
 from tasks.prefect_support.step import making_step, step
-from tasks.reporting.formatting import plain
+from tasks.reporting.formatting import file_size, plain
 from tasks.reporting.terminal import bar
 from tasks.training.galaxies import open_galaxies
 from tasks.training.loop import Trained, train
@@ -91,6 +93,7 @@ def train_model(
         "validation": len(split.validation),
         "test": len(split.test),
     }
+    did(f"{counted(sum(map(len, trained.history.values())), 'epoch')} over {counted(len(galaxies), 'galaxy')}")
     return trained, facts_of(trained, recipe.to_dict(), config.to_dict(), about)
 
 
@@ -168,6 +171,8 @@ def publish_model(trained: Trained, facts: dict[str, Any], folder: Path, half: b
     publish_link(address_of(folder / PAGE), "cosmic-training-page", text, "the training as a page")
     rows = [{"phase": phase} | entry for phase, entries in trained.history.items() for entry in entries]
     create_table_artifact(rows, key="cosmic-training", description="an entry an epoch")
+    written = [path for path in folder.iterdir() if path.is_file()]
+    did(f"{counted(len(written), 'file')} in the folder, {file_size(sum(path.stat().st_size for path in written))}")
     return document | _places(folder)
 
 

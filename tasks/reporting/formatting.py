@@ -70,6 +70,15 @@ def percent(value: Any) -> str:
     return f"{value:.2%}" if known(value) else DASH
 
 
+def file_size(size: int) -> str:
+    """Bytes in the unit that suits them.
+
+    >>> file_size(61_585_680), file_size(420)
+    ('61.6 MB', '0.4 kB')
+    """
+    return f"{size / 1e6:,.1f} MB" if size >= 1e6 else f"{size / 1e3:.1f} kB"
+
+
 def usd(value: Any) -> str:
     """Money: cents from one dollar on, three digits below, nothing finer than a millionth.
 

@@ -10,6 +10,7 @@ import pytest
 
 from flows.run import run
 from tests.support.finished_run import BUCKET
+from tests.support.prefect_command import wait_for
 from tests.support.surveys import request_of, write_survey
 
 pytestmark = pytest.mark.slow
@@ -28,7 +29,7 @@ def root(tmp_path_factory, tiny_weights):
 
 @pytest.fixture(scope="module")
 def shown(root, prefect_server):
-    """(the flow run, the edges of its graph by name, its task runs by name, its artifacts by key)."""
+    """(the flow run, the edges of its graph by name, its task runs by name, its artifacts by key, its log's lines)."""
     from tests.support.prefect_command import reporting_to
 
     with reporting_to(prefect_server):
@@ -43,9 +44,17 @@ def shown(root, prefect_server):
         graph = api.get(f"/flow_runs/{run_id}/graph-v2").json()
         flow_run = api.get(f"/flow_runs/{run_id}").json()
         found = api.post("/artifacts/filter", json=of_run).json()
+        lines = wait_for(lambda: _whole_log(api, run_id))
     names = {node["id"]: node["label"] for _, node in graph["nodes"]}
     edges = {(names[parent["id"]], node["label"]) for _, node in graph["nodes"] for parent in node["parents"]}
-    return flow_run, edges, tasks, {each["key"]: each for each in found if each["key"]}
+    return flow_run, edges, tasks, {each["key"]: each for each in found if each["key"]}, lines
+
+
+def _whole_log(api, run_id):
+    """The lines of a run's log once its last has come; logs are sent in batches."""
+    found = api.post("/logs/filter", json={"logs": {"flow_run_id": {"any_": [run_id]}}}).json()
+    lines = [each["message"] for each in found]
+    return lines if any("2 ranks done" in line or "Finished in state" in line for line in lines) else None
 
 
 def named(tasks, start):
@@ -60,21 +69,21 @@ def test_flow_run_has_its_result_path_as_name_and_its_kind_as_tags(shown):
 
 
 def test_graph_has_edges_from_plan_to_ranks_to_summary(shown):
-    _, edges, tasks, _ = shown
+    _, edges, tasks, *_ = shown
     plan, summary = named(tasks, "plan ranks"), named(tasks, "summarize")
     for rank in ("rank 000 of 002", "rank 001 of 002"):
         assert {(plan, rank), (rank, summary)} <= edges
 
 
 def test_rank_ends_in_a_state_that_says_what_it_did(shown):
-    _, _, tasks, _ = shown
+    _, _, tasks, *_ = shown
     message = tasks["rank 000 of 002"]["state"]["message"]
     assert message.startswith("20 galaxies in ")
     assert ", attempt 1, on " in message
 
 
 def test_artifact_descriptions_name_their_run(shown):
-    *_, artifacts = shown
+    *_, artifacts, _ = shown
     assert {"cosmic-plan", "cosmic-ranks", "cosmic-bill", "cosmic-report"} <= artifacts.keys()
     for key, artifact in artifacts.items():
         assert (artifact["description"] or "").startswith(f"cosmicai-test/{PATH}: "), key
@@ -82,7 +91,7 @@ def test_artifact_descriptions_name_their_run(shown):
 
 @pytest.mark.parametrize("key", ["cosmic-plot-ranks", "cosmic-plot-redshifts"])
 def test_plots_are_image_artifacts(shown, key):
-    *_, artifacts = shown
+    *_, artifacts, _ = shown
     assert artifacts[key]["type"] == "image"
     kind, _, content = artifacts[key]["data"].partition(";base64,")
     assert kind == "data:image/svg+xml"
@@ -90,9 +99,25 @@ def test_plots_are_image_artifacts(shown, key):
 
 
 def test_bill_artifact_rounds_money(shown):
-    *_, artifacts = shown
+    *_, artifacts, _ = shown
     bill = artifacts["cosmic-bill"]
     costs = [row["cost"] for row in json.loads(bill["data"])]
     assert costs
     assert all(re.fullmatch(r"\$0|<\$0\.000001|\$\d+\.\d{2,6}", cost) for cost in costs), costs
     assert re.search(r": (<\$0\.000001|\$0\.\d{2,6}), ", bill["description"])
+
+
+def test_log_says_what_each_step_did_and_never_only_completed(shown):
+    *_, lines = shown
+    said = "\n".join(lines)
+    for sentence in (
+        r"20 galaxies in \d+\.\d\d s, attempt 1, on .+",
+        r"the model is in the bucket already, in \d+\.\d\d s",
+        r"2 ranks planned over 2 partitions of \d.*B, 0 done before, in \d+\.\d\d s",
+        r"2 of 2 ranks combined, 30 galaxies, in \d+\.\d\d s",
+        r"2 calls priced: .+, in \d+\.\d\d s",
+        r"report\.html and summary\.json written, \d.*B, in \d+\.\d\d s",
+        r"2 of 2 ranks done, 30 galaxies, in \d+\.\d\d s",
+    ):
+        assert re.search(f"^{sentence}$", said, re.MULTILINE), (sentence, said)
+    assert "Finished in state" not in said
