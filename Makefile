@@ -8,6 +8,7 @@ EMULATOR := $(VENV)/.emulator
 STORE  ?= .cosmic/store
 WHAT   ?=
 SCALE  ?= small
+FILES  ?=
 # Two test processes, each with a Prefect server and an emulator of its own; a file's tests stay together. A third gains
 # nothing on two cores, and waits inside tests grow long.
 SPREAD ?= -n 2 --dist loadfile
@@ -52,9 +53,8 @@ test: $(READY) lint ## everything that must hold before a push
 bench: $(READY) ## measure, and write the tables under benchmarks/results (WHAT=name runs one part)
 	@$(BIN)/python -m benchmarks $(WHAT)
 
-soak: $(READY) ## the long proofs, and all journeys
-	@$(BIN)/python -m pytest $(SPREAD) -m soak --timeout 3600
-	@$(BIN)/python -m pytest $(SPREAD) tests/journeys -m 'not soak' --timeout 3600
+soak: $(READY) ## the long proofs, and all journeys, with a table at the end (FILES="..." runs some)
+	@$(BIN)/python -m tests.support.soak $(FILES)
 
 # The emulator takes 26 MB more than the demo needs, and no torch.
 $(EMULATOR): $(LEAN)

@@ -1,0 +1,33 @@
+"""`make soak`: every long test runs, one file's failure ends no other, and a table tells all."""
+
+import pytest
+
+from tests.support.soak import soak, soak_files
+
+PASSES = "import pytest\n@pytest.mark.soak\ndef test_long(): pass\ndef test_short(): assert False\n"
+FAILS = "def test_journey(): assert False\n"
+HANGS = "import pytest, time\n@pytest.mark.soak\ndef test_long(): time.sleep(60)\n"
+
+
+@pytest.mark.slow
+def test_soak_goes_on_after_files_that_fail_or_hang(tmp_path, capsys):
+    for name, text in {"test_a.py": PASSES, "journeys/test_b.py": FAILS, "test_c.py": HANGS}.items():
+        path = tmp_path / "tests" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers = soak: long\n")
+    files = soak_files(tmp_path)
+    assert files == ["tests/journeys/test_b.py", "tests/test_a.py", "tests/test_c.py"]
+    assert soak(files, tmp_path / "logs", at_once=1, limit_s=5, root=tmp_path) == 1
+    rows = capsys.readouterr().out.split("\n\n")[-1].splitlines()
+    assert "FAILED: 1 failed" in rows[1] and "tests/journeys/test_b.py" in rows[1]
+    assert "FAILED: stopped after 5 s" in rows[2]
+    assert "FAILED" not in rows[3] and "1 passed, 1 deselected" in rows[3]
+    assert rows[4].endswith("1 files passed, 2 failed")
+    assert "assert False" in (tmp_path / "logs/test_b.log").read_text()
+
+
+def test_soak_takes_every_journey_and_every_file_of_long_tests():
+    files = soak_files()
+    assert "tests/journeys/test_catalogues_of_the_demo.py" in files and "tests/flows/test_kills.py" in files
+    assert files[0] == "tests/journeys/test_killed_commands.py"
