@@ -31,7 +31,7 @@ from tasks.planning.foretold import kept, one_line
 from tasks.prefect_support.assets import file_asset, making, stored_asset
 from tasks.prefect_support.aws_credentials import credentials
 from tasks.prefect_support.cancellation import Cancellation, confirm
-from tasks.prefect_support.last_line import did
+from tasks.prefect_support.last_line import did, ended
 from tasks.prefect_support.step import whole
 from tasks.prefect_support.tags import tag_flow_run
 from tasks.preflight import prepare
@@ -122,7 +122,7 @@ def run(
             planned = plan_ranks(checked, listed, workload, root, leases[0], fresh, return_state=True)
             start = planned.result()
             with Cancellation(flow_run.id) as cancelled:
-                ledger, ended = _run_ranks(checked, root, planned, pool, limits, cancelled)
+                ledger, ran = _run_ranks(checked, root, planned, pool, limits, cancelled)
             for lease in leases:
                 lease.check()
             from tasks.bill import compute_costs
@@ -140,7 +140,7 @@ def run(
                 if ended_ones := [each for each in executions if each.get("arn")]:
                     keep_executions(Store(root), checked.bucket, checked.result_path, ended_ones, folder=start.folder)
                 begun = whole(start)
-                summary = summarize(checked, begun, ledger, root, facts, wait_for=ended)
+                summary = summarize(checked, begun, ledger, root, facts, wait_for=ran)
                 costs, billed = compute_costs(checked, begun, whole(summary), ledger, root)
                 used = stored_asset(store_of_run, checked.bucket, workload.key)
                 result = stored_asset(store_of_run, checked.bucket, checked.result_path)
@@ -152,7 +152,9 @@ def run(
             except StoreError as error:
                 raise StoreError(f"{error}{ledger.failures()}; the results of the other ranks are kept") from error
     if document["missing_ranks"] and not document["tolerated"]:
-        raise RunIncomplete(document)
+        incomplete = RunIncomplete(document)
+        ended(str(incomplete), "Failed")
+        raise incomplete
     of_ranks = f"{document['ranks_done']:,} of {counted(document['ranks_planned'], 'rank')}"
     did(f"{of_ranks} done, {counted(document['samples'], 'galaxy')}")
     return document

@@ -5,10 +5,12 @@ from dataclasses import dataclass
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from inference.contract.counted import counted
 from inference.errors import BadInput
 from tasks.aws.buckets import BucketContent, content_of, delete_bucket, empty, owner_of
 from tasks.aws.session import client, explain
 from tasks.aws.stack import await_stack, code_folder, described, events_of_stack, parameters_of
+from tasks.reporting.formatting import file_size
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ def _described(part: BucketContent) -> str:
     folders = ", ".join(f"{folder} {count:,}" for folder, count in part.folders[:6])
     more = f" and {len(part.folders) - 6} more" if len(part.folders) > 6 else ""
     inside = f" ({folders}{more})" if folders and not part.prefix else ""
-    return f"{place}: {part.versions:,} versions of objects, {part.size / 1e6:,.1f} MB{inside}"
+    return f"{place}: {counted(part.versions, 'version')} of objects, {file_size(part.size)}{inside}"
 
 
 def plan_removal(stack: str, *, with_data: bool) -> Removal:

@@ -16,6 +16,7 @@ from tasks.aws.function_package import build, zip_package
 from tasks.aws.kms import check_key
 from tasks.aws.session import client, explain, store_host
 from tasks.aws.stack_names import STACK, name_prefix
+from tasks.reporting.formatting import file_size
 
 PLACE = Path(__file__).parents[2] / "deployments" / "aws"
 _SETTLED = {"CREATE_COMPLETE", "UPDATE_COMPLETE", "DELETE_COMPLETE"}
@@ -83,7 +84,7 @@ def install(
             code = f"cosmic-flows-code-{account}-{region}"
             make_bucket(code)
             wanted |= {"CodeBucket": code, "CodeKey": put_code(package, code, account, stack)}
-            show(f"uploaded {len(package) / 1e6:.1f} MB of code to {code}")
+            show(f"uploaded {file_size(len(package))} of code to {code}")
         deployed = deploy(stack, wanted, show)
         if wanted["MakeBucket"] == "yes":
             mark_owner(bucket, stack)

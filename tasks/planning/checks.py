@@ -46,7 +46,7 @@ def checks(configuration: Configuration, model: StageModel, slowest_s: float, pa
         says = f"a rank's event has about {payload / 1e3:,.1f} kB of the {MAX_PAYLOAD / 1e6:g} MB it may"
         found.append(Check("payload", ok, says if ok else f"{says}: use more ranks"))
         ok = place.concurrency <= ACCOUNT_CONCURRENCY
-        says = f"{min(place.concurrency, len(configuration.samples)):,} ranks run at once"
+        says = f"ranks that run at once: {min(place.concurrency, len(configuration.samples)):,}"
         more = f": an account's quota is {ACCOUNT_CONCURRENCY:,} unless AWS has raised it"
         found.append(Check("quota", ok, says if ok else says + more))
     return found

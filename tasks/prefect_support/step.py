@@ -26,12 +26,12 @@ def step(name: str, **options: Any) -> Callable[[Callable[_P, _R]], Task[_P, _R]
         name: of the task.
         options: of `prefect.task`, laid over this project's own.
     """
-    return task(name=name, **(_ours() | options))
+    return task(name=name, **({"task_run_name": name} | _ours() | options))
 
 
 def making_step(name: str) -> Callable[[Callable[_P, _R]], MaterializingTask[_P, _R]]:
     """Make a function such a step that makes assets, of which `tasks.prefect_support.assets.making` tells it."""
-    return lambda function: MaterializingTask(function, assets=[], name=name, **_ours())
+    return lambda function: MaterializingTask(function, assets=[], name=name, task_run_name=name, **_ours())
 
 
 def whole(value: _R) -> _R:

@@ -3,14 +3,16 @@
 import base64
 import json
 import re
+import shutil
 import time
 
 import httpx
 import pytest
 
 from flows.run import run
+from inference.errors import RunIncomplete
 from tests.support.finished_run import BUCKET
-from tests.support.prefect_command import wait_for
+from tests.support.prefect_command import reporting_to, wait_for
 from tests.support.surveys import request_of, write_survey
 
 pytestmark = pytest.mark.slow
@@ -30,8 +32,6 @@ def root(tmp_path_factory, tiny_weights):
 @pytest.fixture(scope="module")
 def shown(root, prefect_server):
     """(the flow run, the edges of its graph by name, its task runs by name, its artifacts by key, its log's lines)."""
-    from tests.support.prefect_command import reporting_to
-
     with reporting_to(prefect_server):
         run_id = run(request_of(result_path=PATH), str(root), workers=1)["run_id"]
     with httpx.Client(base_url=prefect_server, timeout=30) as api:
@@ -73,6 +73,12 @@ def test_graph_has_edges_from_plan_to_ranks_to_summary(shown):
     plan, summary = named(tasks, "plan ranks"), named(tasks, "summarize")
     for rank in ("rank 000 of 002", "rank 001 of 002"):
         assert {(plan, rank), (rank, summary)} <= edges
+
+
+def test_steps_are_called_what_they_do(shown):
+    _, _, tasks, *_ = shown
+    steps = {"stage scripts", "plan ranks", "summarize", "compute cost", "publish report"}
+    assert steps == {name for name in tasks if not name.startswith("rank ")}
 
 
 def test_rank_ends_in_a_state_that_says_what_it_did(shown):
@@ -121,3 +127,12 @@ def test_log_says_what_each_step_did_and_never_only_completed(shown):
     ):
         assert re.search(f"^{sentence}$", said, re.MULTILINE), (sentence, said)
     assert "Finished in state" not in said
+
+
+def test_log_of_an_incomplete_run_ends_with_the_ranks_cause(tmp_path, root, prefect_server, caplog):
+    shutil.copytree(root / BUCKET, tmp_path / BUCKET, ignore=shutil.ignore_patterns("results", ".*"))
+    (tmp_path / BUCKET / "survey" / "2.pt").write_bytes(b"cut off")
+    with reporting_to(prefect_server), caplog.at_level("INFO", "prefect"), pytest.raises(RunIncomplete):
+        run(request_of(result_path=PATH), str(tmp_path), workers=0)
+    last = [each.getMessage() for each in caplog.records if each.name == "prefect.flow_runs"][-1]
+    assert last.startswith("1 of 2 ranks is missing (rank 1: survey/2.pt ")

@@ -10,6 +10,7 @@ from flows.cli.terminal import print_json, say
 from inference.contract.counted import counted
 from inference.errors import BadInput
 from inference.storage.atomic_write import atomic_write
+from tasks.reporting.formatting import file_size
 
 if TYPE_CHECKING:
     from inference.storage.store import Store
@@ -100,7 +101,7 @@ def _make(args: argparse.Namespace, form: str, target: Path) -> int:
         return 0
     say(
         f"{target}: {counted(objects, 'object')}, {known:,} with a spectroscopic redshift,"
-        f" {outliers:,} of them outliers; {size / 1e6:.1f} MB"
+        f" {outliers:,} of them outliers; {file_size(size)}"
     )
     if form in {"qp", "rubin"} and without:
         fate = "left out" if form == "qp" else "null"

@@ -9,6 +9,7 @@ from flows.cli import prefect_server as prefect_api
 from flows.cli.options import add_json
 from flows.cli.survey_options import add_column_options, add_pixel_options, column_options, pixel_options
 from flows.cli.terminal import print_json, say
+from tasks.reporting.formatting import file_size
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -67,5 +68,5 @@ def main(args: argparse.Namespace) -> int:
     if made.skipped:
         say(f"{counted(len(made.skipped), 'row')} skipped, all named in {made.skipped_in}", "yellow")
     partitions = counted(len(made.partitions), "partition")
-    say(f"{args.to}: {counted(made.galaxies, 'object')} in {partitions}, {made.size / 1e6:.1f} MB")
+    say(f"{args.to}: {counted(made.galaxies, 'object')} in {partitions}, {file_size(made.size)}")
     return 0

@@ -10,6 +10,7 @@ from inference.contract.validation import shorten
 from inference.errors import BadInput, StoreError
 from inference.storage.atomic_write import atomic_write
 from inference.storage.store import S3_ROOT, Store
+from tasks.reporting.formatting import file_size
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,7 +51,7 @@ def main(args: argparse.Namespace) -> int:
     if args.json:
         print_json(facts)
         return 0
-    say(f"{args.out}: {facts['parameters']:,} parameters, {len(data) / 1e6:.1f} MB, random weights of seed {args.seed}")
+    say(f"{args.out}: {facts['parameters']:,} parameters, {file_size(len(data))}, random weights of seed {args.seed}")
     say("It has learned nothing: it is for timing, and its redshifts mean nothing.", "dim")
     return 0
 

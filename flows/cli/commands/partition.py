@@ -9,6 +9,7 @@ from flows.cli import prefect_server as prefect_api
 from flows.cli.survey_options import add_column_options, add_pixel_options, column_options, pixel_options
 from flows.cli.terminal import say
 from inference.errors import BadInput
+from tasks.reporting.formatting import file_size
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -61,7 +62,7 @@ def main(args: argparse.Namespace) -> int:
         say(f"note: {note}", stderr=True)
     say(
         f"{made.to}: {counted(len(made.partitions), 'partition')} of up to {counted(made.each, 'galaxy')},"
-        f" {made.size / 1e6:.1f} MB"
+        f" {file_size(made.size)}"
     )
     if made.skipped:
         say(f"{counted(len(made.skipped), 'galaxy')} left out, named in {made.skipped_in}", "yellow")

@@ -10,6 +10,7 @@ from flows.cli.terminal import say
 from inference.contract.counted import counted
 from inference.errors import BadInput
 from inference.storage.atomic_write import atomic_write
+from tasks.reporting.formatting import file_size
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -79,7 +80,7 @@ def main(args: argparse.Namespace) -> int:
                 partial.write_text(survey_page(survey, args.seed, conditions))
             say(f"{page}: sample cut-outs, colours and noise to look at")
         say(
-            f"{args.out}: {counted(args.samples, 'galaxy')}, {args.out.stat().st_size / 1e6:.1f} MB,"
+            f"{args.out}: {counted(args.samples, 'galaxy')}, {file_size(args.out.stat().st_size)},"
             f" redshift {survey.redshifts.min():.3f} to {survey.redshifts.max():.3f}"
         )
     return 0

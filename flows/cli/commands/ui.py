@@ -5,11 +5,13 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
 from contextlib import suppress
 from pathlib import Path
+from typing import IO
 
 from flows.cli.options import add_store
 from flows.cli.report_server import served
@@ -51,15 +53,18 @@ def main(args: argparse.Namespace) -> int:
 
 def _serve(args: argparse.Namespace, store: Path) -> int:
     ui = RunningUi(f"http://127.0.0.1:{args.port}/api", f"http://127.0.0.1:{args.port + 1}", str(store))
-    with _bound(args.port + 1, "the port of the reports, --port + 1 =") as port, announced(ui), served(store, port):
+    with (
+        _bound(args.port + 1, "the port of the reports, --port + 1 =") as port,
+        announced(ui),
+        served(store, port),
+        tempfile.TemporaryFile() as said,  # Prefect's banner: settings to make that need none here
+    ):
         # Without it, the page in the browser would ask port 4200, or the server that a profile names.
         environment = os.environ | {"PREFECT_UI_API_URL": ui.api}
-        server = subprocess.Popen(
-            [sys.executable, "-m", "prefect", "--no-prompt", "server", "start", "--port", str(args.port)],
-            env=environment,
-        )
+        command = [sys.executable, "-m", "prefect", "--no-prompt", "server", "start", "--port", str(args.port)]
+        server = subprocess.Popen(command, env=environment, stdout=said)
         try:
-            _wait_until_it_answers(server, ui.api)
+            _wait_until_it_answers(server, ui.api, said)
             _detect_crashes(ui.api)
             say(f"Runs that are started on this machine now appear at http://127.0.0.1:{args.port}", "dim", stderr=True)
             say(f"The reports of {store} are at {ui.reports}", "dim", stderr=True)
@@ -82,11 +87,13 @@ def _bound(port: int, name: str) -> socket.socket:
     return made
 
 
-def _wait_until_it_answers(server: subprocess.Popen[bytes], url: str) -> None:
+def _wait_until_it_answers(server: subprocess.Popen[bytes], url: str, said: IO[bytes]) -> None:
     while server.poll() is None:
         with suppress(OSError), urllib.request.urlopen(f"{url}/health", timeout=1):  # noqa: S310 - ours
             return
         time.sleep(_POLL_S)
+    said.seek(0)
+    sys.stderr.write(said.read().decode(errors="replace"))
     raise CosmicError(f"the Prefect server ended with exit code {server.returncode} before it answered")
 
 
