@@ -18,6 +18,7 @@ WEIGHTS = {  # of a run that differs in it from the planned one: those that weig
 }
 SIMILAR = 0.3  # runs that weigh less are named where others count in their place
 OTHER_MACHINE_SPREAD = 0.4  # of the logarithm of how much faster one machine is than another; a guess
+MANY = 3  # ranks of a run, from which their spread is told from the run's
 LEAST_SPREAD = 0.02  # of what surrounds the makespan
 
 
@@ -101,23 +102,26 @@ def fit(
         name: line([(rank.samples, getattr(rank, name)) for rank in _warm_first(ranks)])
         for name in ("read", "compute", "write")
     }
-    rest = median([max(rank.call_s - rank.total, 0.0) for rank in _warm_first(ranks)])
-    rest += median(
+    reply = median([max(rank.call_s - rank.total, 0.0) for rank in _warm_first(ranks)])
+    rest = reply + median(
         [max(rank.total - rank.load - rank.read - rank.compute - rank.write, 0.0) for rank in _warm_first(ranks)]
     )
-    shared, factors = [], []
+    shared, factors, luck = [], [], []
     for run in runs:
         ratios = [
             (rank.read + rank.compute + rank.write) / max(sum(part.at(rank.samples) for part in stages.values()), 1e-9)
             for rank in run.ranks
         ]
-        shared.append(median(ratios))
-        factors += [ratio / shared[-1] for ratio in ratios]
+        middle = max(median(ratios), 1e-6)
+        own = [ratio / middle for ratio in ratios]
+        shared.append(math.log(middle))
+        luck.append(_luck_of_median(own))
+        factors += own
     whole = [run for run in runs if run.whole]
     around = [(len(run.ranks), max(run.end_to_end_s - run.makespan_s, 0.0)) for run in whole]
     around_line = _around(around) if around else shipped.around
     off = [math.log(max(y, 1e-3) / max(around_line.at(x), 1e-3)) for x, y in around]
-    turns = tuple(tuple(max(gap - rest, 0.0) for gap in run.turns_s) for run in runs if run.turns_s)
+    turns = tuple(tuple(max(gap - reply, 0.0) for gap in run.turns_s) for run in runs if run.turns_s)
     spacings = [spacing for run in runs if (spacing := run.spacing_s) is not None]
     puts, gets = (
         [count for run in whole if (count := run.a_rank(name)) is not None] for name in ("S3 PUT and LIST", "S3 GET")
@@ -133,7 +137,7 @@ def fit(
         rest_s=rest,
         factors=tuple(factors),
         run_spread=math.hypot(
-            spread([math.log(max(value, 1e-6)) for value in shared], shipped.run_spread),
+            spread(shared, shipped.run_spread, fmean(luck)),
             OTHER_MACHINE_SPREAD * elsewhere,
         ),
         task_run_s=median(spacings) if spacings else 0.0 if turns else shipped.task_run_s,
@@ -148,22 +152,39 @@ def fit(
     )
 
 
-def spread(logarithms: Sequence[float], shipped: float) -> float:
+def spread(logarithms: Sequence[float], shipped: float, luck: float = 0.0) -> float:
     """Standard deviation of the next run's value about the mean of those seen.
 
     The shipped spread counts as one more run: two or three runs that happen to agree prove little.
 
     >>> round(spread([], 0.2), 3), round(spread([0.0, 0.0], 0.2), 3), round(spread([0.1, -0.1] * 50, 0.2), 3)
     (0.2, 0.173, 0.102)
+    >>> round(spread([0.1, -0.1] * 50, 0.2, 0.1**2), 3)
+    0.025
 
     Args:
         logarithms: of the values seen.
         shipped: the spread where nothing was seen.
+        luck: variance of a value seen that is no run's own, since it is the median of few ranks: these differ in
+            every run, and are drawn one by one.
     """
     count = len(logarithms)
-    mean = fmean(logarithms) if count else 0.0
-    squares = math.fsum((value - mean) ** 2 for value in logarithms)
-    return math.sqrt((shipped**2 + squares) / max(count, 1) * (1 + 1 / count if count else 1))
+    if not count:
+        return shipped
+    mean = fmean(logarithms)
+    squares = math.fsum((value - mean) ** 2 for value in logarithms) - (count - 1) * luck
+    between = (shipped**2 + max(squares, 0.0)) / count
+    return math.sqrt(between + (between + luck) / count)
+
+
+def _luck_of_median(factors: Sequence[float]) -> float:
+    """Variance of the logarithm of the median of so many ranks (asymptotic, pi / 2 times that of a mean)."""
+    count = len(factors)
+    if count < MANY:
+        return 0.0
+    logarithms = [math.log(max(factor, 1e-6)) for factor in factors]
+    mean = fmean(logarithms)
+    return math.pi / 2 * math.fsum((value - mean) ** 2 for value in logarithms) / (count - 1) / count
 
 
 def _warm_first(ranks: Sequence[PastRank]) -> Sequence[PastRank]:

@@ -1,4 +1,6 @@
 import dataclasses
+import math
+from random import Random
 
 import pytest
 
@@ -10,10 +12,10 @@ from tasks.planning.stages import Line
 KIND = {"executor": "local", "model": "ab", "engine": "onnxruntime", "precision": "float32", "workers": 1}
 
 
-def document(*, samples=(100, 200), factor=1.0, **changes):
+def document(*, samples=(100, 200), factor=1.0, of_rank=lambda: 1.0, **changes):
     rows, now = [], 0.0
     for rank, count in enumerate(samples):
-        compute = factor * 0.01 * count
+        compute = factor * of_rank() * 0.01 * count
         load = 0.5 if rank == 0 else 0.0
         total = 0.1 + compute + load
         rows.append(
@@ -55,6 +57,21 @@ def test_a_factor_that_a_whole_run_shares_is_no_spread_of_its_ranks():
     model = fit(runs, shipped("local"), 1.0, "runs")
     assert max(model.factors) == pytest.approx(1.0)
     assert 0.05 < model.run_spread < 0.2
+
+
+def test_ranks_that_differ_are_no_spread_of_their_runs():
+    random = Random(4)
+    runs = [past(samples=(100,) * 4, of_rank=lambda: math.exp(random.gauss(0, 0.3))) for _ in range(60)]
+    model = fit(runs, shipped("local"), 1.0, "runs")
+    assert model.run_spread < 0.08  # the medians of four such ranks differ by 0.18
+
+
+def test_turns_lose_only_what_a_rank_needs_after_its_end():
+    document_ = document(samples=(100,) * 3)
+    for row in document_["ranks"]:
+        row["wall_total_s"] += 0.02  # of it 0.02 s belong to no stage, and lie within the rank
+    model = fit([read_run(document_, "a run")], shipped("local"), 1.0, "a run")
+    assert model.turns_s == (pytest.approx((0.05,) * 2),)
 
 
 def test_runs_of_another_machine_or_model_are_weighted_out_and_named():
