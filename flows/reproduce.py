@@ -19,6 +19,7 @@ from inference.storage.writable import check_writable
 from tasks.aws.emulator import emulated_here
 from tasks.aws.stack import install
 from tasks.executors.base import cores
+from tasks.planning.pace import pace
 from tasks.prefect_support.last_line import did
 from tasks.prefect_support.tags import tag_flow_run
 from tasks.publish_reproduction import publish_reproduction
@@ -88,7 +89,7 @@ def _reproduce(scale: str, store: str, folder: str) -> dict[str, Any]:
     expected = {name: expected_s(sweep, there) for name, sweep in sweeps.items()}
     if not survey_file(wanted.samples, SEED).exists():
         expected = {"survey": simulating_s(wanted, there)} | expected
-    clock = _Clock(expected)
+    clock = _Clock({step: pace() * seconds for step, seconds in expected.items()})
     weights = new_model("full", _MODEL_SEED)
     Store(root).write(BUCKET, MODEL, weights)
     if "survey" in expected:

@@ -21,6 +21,7 @@ from tasks.executors.select import ON_AWS
 from tasks.planning.environments import environments
 from tasks.planning.fit import comparable, differences, fit
 from tasks.planning.history import PastRun, past_runs
+from tasks.planning.pace import pace
 from tasks.planning.prediction import FEWEST, MOST, RANKS_IN_ALL, RANKS_OF_ONE, Prediction, predict
 from tasks.planning.shipped import shipped
 from tasks.planning.simulated_executor import Place
@@ -150,6 +151,8 @@ def model_of(
     base = shipped(place.executor, parameters=parameters)
     best, notes = comparable(runs, wanted)
     if not best:
+        if place.executor == "local":
+            base = base.slowed(pace())
         return base, [*notes, "no earlier run of this kind is known: the times are shipped measurements, not yours"]
     workers = best[-1].document.get("workers")
     processors = place.processors

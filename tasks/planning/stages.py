@@ -30,6 +30,10 @@ class Line(NamedTuple):
         """The value at so many."""
         return self.fixed + self.each * count
 
+    def times(self, factor: float) -> "Line":
+        """The line that is so many times as high everywhere."""
+        return Line(factor * self.fixed, factor * self.each)
+
 
 class Stages(NamedTuple):
     """Seconds of one attempt, stage by stage; `failed` says whether it brings no result."""
@@ -106,6 +110,26 @@ class StageModel:
     def to_dict(self) -> dict[str, Any]:
         """The model as JSON."""
         return dataclasses.asdict(self)
+
+    def slowed(self, times: float) -> "StageModel":
+        """The same on a machine where everything takes so many times as long; its source says so."""
+        if times == 1.0:
+            return self
+        what, _, where = self.source.partition(":")
+        return dataclasses.replace(
+            self,
+            source=f"{what}, times {times:.1f} for the speed of this machine now:{where}",
+            start_s=tuple(times * seconds for seconds in self.start_s),
+            load_s=tuple(times * seconds for seconds in self.load_s),
+            turns_s=tuple(tuple(times * seconds for seconds in run) for run in self.turns_s),
+            read=self.read.times(times),
+            compute=self.compute.times(times),
+            write=self.write.times(times),
+            around=self.around.times(times),
+            rest_s=times * self.rest_s,
+            task_run_s=times * self.task_run_s,
+            send_s=times * self.send_s,
+        )
 
     def speed(self, processors: float) -> float:
         """How much faster a rank computes with so many processors than where the model was measured.

@@ -11,6 +11,7 @@ from inference.errors import BadInput, CosmicError
 from inference.storage.store import Store
 from tasks.executors.select import ON_AWS
 from tasks.planning.history import PastRun, past_runs
+from tasks.planning.pace import pace
 from tasks.planning.planned_run import kind_of, model_of, parameters_of_model, place_of
 from tasks.planning.simulated_run import Configuration, events_of, simulate
 from tasks.sweeps.local_rates import SIMULATED_PER_S
@@ -94,7 +95,7 @@ def expected_s(sweep: Sweep, expected: Sequence[Expectation], *, simulated: bool
     """
     seconds = sum(each.runs * each.run_s for each in expected)
     if sweep.survey is not None and sweep.survey.samples is not None and not simulated:
-        seconds += sweep.survey.samples / (SIMULATED_PER_S * cores)
+        seconds += pace() * sweep.survey.samples / (SIMULATED_PER_S * cores)
     return seconds
 
 

@@ -74,3 +74,16 @@ def test_a_state_machine_that_ran_more_at_once_than_asked_is_as_wide():
     seen = [read_run(both.document, "a run")]
     assert as_wide_as_seen(place, seen, wanted).concurrency == 2
     assert as_wide_as_seen(place, seen, wanted | {"function": "g"}).concurrency == 1
+
+
+def test_shipped_times_are_corrected_by_the_speed_of_a_local_machine(store, monkeypatch):
+    request = RunRequest.read(request_of())
+
+    def at(pace):
+        monkeypatch.setattr("tasks.planning.planned_run.pace", lambda: pace)
+        return predict_request(request, str(store), "local", 2)
+
+    usual, slow = at(1.0), at(4.0)
+    assert slow.makespan_s.p50 == pytest.approx(4 * usual.makespan_s.p50, rel=0.2)
+    assert slow.end_to_end_s.p50 == pytest.approx(4 * usual.end_to_end_s.p50, rel=0.2)
+    assert slow.source.startswith("shipped measurements, times 4.0 for the speed of this machine now: 9 runs")
