@@ -13,7 +13,7 @@ from flows.benchmark import benchmark
 from flows.parameters import DEFAULT_STORE, store_root
 from inference.contract.counted import counted
 from inference.errors import BadInput, CosmicError
-from inference.storage.lease import lease_beside
+from inference.storage.lease import HeldLease, lease_beside
 from inference.storage.store import S3_ROOT, Store
 from inference.storage.writable import check_writable
 from tasks.aws.emulator import emulated_here
@@ -79,11 +79,11 @@ def reproduce(scale: str = "small", store: str = DEFAULT_STORE, folder: str = "r
     check_reproduction(scale, store, folder)
     tag_flow_run("reproduce")
     place = Path(folder).expanduser().resolve()
-    with lease_beside(place, "cosmic reproduce", f"the reproduction in {folder}").keep(temporary=True):
-        return _reproduce(scale, store, folder)
+    with lease_beside(place, "cosmic reproduce", f"the reproduction in {folder}").keep(temporary=True) as held:
+        return _reproduce(scale, store, folder, held)
 
 
-def _reproduce(scale: str, store: str, folder: str) -> dict[str, Any]:
+def _reproduce(scale: str, store: str, folder: str, held: HeldLease) -> dict[str, Any]:
     wanted, root, there = SCALES[scale], store_root(store), cores()
     sweeps = sweeps_of(wanted, there)
     expected = {name: expected_s(sweep, there) for name, sweep in sweeps.items()}
@@ -98,6 +98,7 @@ def _reproduce(scale: str, store: str, folder: str) -> dict[str, Any]:
     documents: dict[str, Any] = {}
 
     def measure(name: str, place: str) -> None:
+        held.check()
         clock.begin(name, sweeps[name].description.rstrip("."))
         sweep = sweeps[name].model_dump()
         documents[name] = benchmark(sweep, None, place, results=str(Path(folder) / name))
@@ -108,6 +109,7 @@ def _reproduce(scale: str, store: str, folder: str) -> dict[str, Any]:
         for name in sweeps:
             if name not in LOCAL:
                 measure(name, S3_ROOT)
+    held.check()
     document = publish_reproduction(scale, documents, clock.elapsed_s, folder)
     failed = [f"{name}: {run['error']}" for name, sweep in documents.items() for run in sweep["failed"]]
     if failed:

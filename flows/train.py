@@ -55,7 +55,7 @@ def train(
     check_writable(Store(folder.parent))
     lease = lease_beside(folder, "cosmic train", f"the training in {folder}")
     with lease.keep(temporary=True) as held:
-        trained, facts = train_model(config, checked, data, root, folder, fresh, device)
+        trained, facts = train_model(config, checked, data, root, folder, fresh, device, held)
         held.check()
         step = making(publish_model, [file_asset(folder / WEIGHTS)], [_data_asset(data, Store(root))])
         document = step(trained, facts, folder, half)

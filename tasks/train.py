@@ -17,6 +17,7 @@ from inference.errors import BadInput, BadPartition
 from inference.model.checkpoint import content_hash, save
 from inference.model.config import AstroMAEConfig
 from inference.storage.atomic_write import atomic_write
+from inference.storage.lease import HeldLease
 from inference.storage.store import Store
 from tasks.prefect_support.artifacts import create_markdown_artifact, create_table_artifact
 from tasks.prefect_support.last_line import did
@@ -43,7 +44,14 @@ STATE = "state"
 
 @step("train")
 def train_model(
-    config: AstroMAEConfig, recipe: Recipe, data: str, store_root: str, folder: Path, fresh: bool, device: str | None
+    config: AstroMAEConfig,
+    recipe: Recipe,
+    data: str,
+    store_root: str,
+    folder: Path,
+    fresh: bool,
+    device: str | None,
+    held: HeldLease,
 ) -> tuple[Trained, dict[str, Any]]:
     """Pre-train and train; another try goes on after the last whole epoch.
 
@@ -52,6 +60,7 @@ def train_model(
 
     Raises:
         BadInput: the galaxies cannot be used.
+        LeaseHeldError: another training took the folder over while this one slept; it goes on no further.
         CosmicError: the training diverged, or its state is damaged or cannot be written.
     """
     state = folder / STATE
@@ -75,6 +84,7 @@ def train_model(
             if phase not in show:
                 begin(phase)
             show[phase](entry["epoch"])
+            held.check()
             if phase == "pretraining" and entry["epoch"] == totals[phase]:
                 begin("training")
 

@@ -8,7 +8,6 @@ A holder's generation is its fencing token: it is higher than that of every hold
 generation whose results count (`inference.rank_results.publish_summary`).
 """
 
-import json
 import logging
 import os
 import socket
@@ -17,71 +16,27 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from inference.contract.json_text import parse_json
 from inference.contract.object_keys import RESERVED
-from inference.contract.validation import is_number, sanitize_text, shorten
-from inference.errors import BadInput, StoreError
+from inference.contract.validation import sanitize_text, shorten
+from inference.errors import StoreError
+from inference.storage.lease_entry import Entry
 from inference.storage.process_identity import is_dead, this_process
 from inference.storage.store import Store
 
 LIFE_S = 60.0  # of an attended lease, which is renewed four times in that time
 _TRIES = 20
 _PAUSES_S = (1.0, 2.0, 4.0)  # as the steps of a run, which are tried again as often
-_LONGEST_S = 366 * 86_400.0
 _log = logging.getLogger(__name__)
 
 
 class LeaseHeldError(StoreError):
     """Another holder has the lease; the message names it, its machine and how long it may last."""
 
-
-@dataclass(frozen=True)
-class Entry:
-    """One numbered entry of a lease.
-
-    Attributes:
-        number: of the entry; the highest counts.
-        holder: who has the lease.
-        seconds: how long it is the holder's after the entry was written, unless renewed; 0 where it was released.
-        generation: of the holder.
-        committed: the generation whose results count, 0 for none.
-        host: machine and process number, for messages.
-        process: identity of the process that renews the entry; "" where nobody does.
-        written_at: by the store's clock, in seconds since the epoch.
-    """
-
-    number: int
-    holder: str = ""
-    seconds: float = 0.0
-    generation: int = 0
-    committed: int = 0
-    host: str = ""
-    process: str = ""
-    written_at: float = 0.0
-
-    @classmethod
-    def parse(cls, number: int, data: bytes, written_at: float) -> "Entry":
-        """Read an entry; a damaged one has no holder, and counts as released."""
-        try:
-            document = parse_json(data, "the lease")
-        except BadInput:
-            document = None
-        document = document if isinstance(document, dict) else {}
-        found = {field.name: document.get(field.name, field.default) for field in fields(cls)[1:-1]}
-        texts = all(isinstance(found[name], str) for name in ("holder", "host", "process"))
-        tokens = all(type(found[name]) is int and 0 <= found[name] < 10**9 for name in ("generation", "committed"))
-        if not (texts and tokens and is_number(found["seconds"], -_LONGEST_S, _LONGEST_S)):
-            return cls(number, written_at=written_at)
-        return cls(number, **found, written_at=written_at)
-
-    def to_json(self) -> bytes:
-        """The entry as it is stored; a random token tells two equal ones apart."""
-        kept = {name: value for name, value in asdict(self).items() if name not in {"number", "written_at"}}
-        return json.dumps(kept | {"token": uuid.uuid4().hex}).encode()
+    retryable = False  # by a step: what is lost stays lost
 
 
 def lease_beside(folder: Path, holder: str, place: str) -> "Lease":
@@ -177,7 +132,7 @@ class Lease:
             LeaseHeldError: another holder has it.
             StoreError: the store refuses.
         """
-        held = self.take(seconds, attended=True)
+        held = HeldLease(self, self.take(seconds, attended=True).generation, temporary=temporary)
         over = threading.Event()
         thread = threading.Thread(
             target=held.renew_until, args=(over, seconds / 4), name=f"lease {self.key}", daemon=True
@@ -270,10 +225,11 @@ class HeldLease:
     Attributes:
         lease: the lease.
         generation: the holder's fencing token.
+        temporary: whoever had the lease in between left no trace of it, so one that is gone is lost.
     """
 
-    def __init__(self, lease: Lease, generation: int) -> None:
-        self.lease, self.generation = lease, generation
+    def __init__(self, lease: Lease, generation: int, *, temporary: bool = False) -> None:
+        self.lease, self.generation, self.temporary = lease, generation, temporary
 
     def check(self) -> None:
         """Renew the lease now: the machine may have slept until a moment ago.
@@ -327,13 +283,10 @@ class HeldLease:
     def _change(self, **changes: Any) -> None:
         for _ in range(_TRIES):
             last = self.lease.newest()
-            if last is None:  # its folder was removed by hand
+            if last is None and not self.temporary:  # its folder was removed by hand
                 last = Entry(0, self.lease.holder, LIFE_S, self.generation, process=this_process())
-            if not self._is_ours(last):
-                raise LeaseHeldError(
-                    f"{self.lease.place} was taken over by run {sanitize_text(last.holder)[:160]}{_machine(last)},"
-                    " because this run did not renew its lease in time; that run goes on, and nothing is lost"
-                )
+            if last is None or not self._is_ours(last):
+                raise LeaseHeldError(f"{self.lease.place} was taken over by {_successor(last)}")
             if not changes and last.seconds == 0:
                 return  # released in this holder's name, by a machine's last step
             if self.lease.append(replace(last, **changes)):
@@ -342,6 +295,15 @@ class HeldLease:
 
     def _is_ours(self, entry: Entry) -> bool:
         return (entry.holder, entry.generation) == (self.lease.holder, self.generation)
+
+
+def _successor(entry: Entry | None) -> str:
+    if entry is None:
+        return "another command, which has ended, because this one did not renew its lease in time; what is there stays"
+    return (
+        f"run {sanitize_text(entry.holder)[:160]}{_machine(entry)}, because this run did not renew its lease in time;"
+        " that run goes on, and nothing is lost"
+    )
 
 
 def _machine(entry: Entry) -> str:

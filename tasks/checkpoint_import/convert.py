@@ -6,6 +6,7 @@ is on the list of those that an AstroMAE has no use for.
 """
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -55,7 +56,14 @@ class Imported:
     sha256: str
 
 
-def import_checkpoint(source: Path, out: Path, heads: int | None = None, weights: str = "model") -> Imported:
+def import_checkpoint(
+    source: Path,
+    out: Path,
+    heads: int | None = None,
+    weights: str = "model",
+    *,
+    check: Callable[[], None] = lambda: None,
+) -> Imported:
     """Write the weights of a file of `torch.save`, whole module or state dict, as a checkpoint of ours.
 
     Args:
@@ -63,6 +71,7 @@ def import_checkpoint(source: Path, out: Path, heads: int | None = None, weights
         out: the `.safetensors` file, written in one step; the source's name and SHA-256 go into its card.
         heads: of the attention, for a file that does not say; a state dict never does.
         weights: which of several models in the file: "model", "ema" for averaged weights, or its name in the file.
+        check: called before the result is written; what it raises is passed on, and nothing is written.
 
     Raises:
         BadInput: torch is not installed.
@@ -80,6 +89,7 @@ def import_checkpoint(source: Path, out: Path, heads: int | None = None, weights
         raise BadCheckpoint(f"{source}: {error}") from None
     notes = (*flat.notes, *notes, *inferred.assumed)
     card = {"imported_from": {"file": source.name, "sha256": saved.sha256, "notes": list(notes)}}
+    check()
     save(out, model, card)
     names = [name for layer in assigned.layers.values() for name in layer.names()]
     names += [name for name, _ in assigned.singles.values()]

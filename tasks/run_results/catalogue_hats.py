@@ -8,7 +8,7 @@ Adaptive Tiling Scheme in the Virtual Observatory" (2025).
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -39,7 +39,13 @@ class Written(NamedTuple):
     outliers: int
 
 
-def write_hats(catalogue: CatalogueParts, folder: Path, rows_a_part: int = ROWS_A_PART) -> Written:
+def write_hats(
+    catalogue: CatalogueParts,
+    folder: Path,
+    rows_a_part: int = ROWS_A_PART,
+    *,
+    check: Callable[[], None] = lambda: None,
+) -> Written:
     """Write the catalogue as a folder; where it is interrupted, there is no folder of that name.
 
     The run is read twice: to count what lies where, and to sort its rows into parts, which wait on disk in pieces.
@@ -48,6 +54,7 @@ def write_hats(catalogue: CatalogueParts, folder: Path, rows_a_part: int = ROWS_
         catalogue: a run's redshifts.
         folder: to write, whose name is the catalogue's; must not be there.
         rows_a_part: no part holds more, unless so many lie within a pixel of 3.4 arc minutes.
+        check: called before the folder gets its name; what it raises is passed on, and there is no folder.
 
     Raises:
         BadInput: hats is not installed, an object has no place on the sky, or an id stands twice.
@@ -73,6 +80,7 @@ def write_hats(catalogue: CatalogueParts, folder: Path, rows_a_part: int = ROWS_
         shutil.rmtree(waiting)
         _write_facts(facts, partial, folder.name, pixels, counts, written.objects)
         size = sum(path.stat().st_size for path in partial.rglob("*") if path.is_file())
+        check()
     return written._replace(size=size)
 
 

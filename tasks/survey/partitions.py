@@ -17,7 +17,7 @@ from inference.errors import BadInput
 from inference.partitions.partition import partition_bytes
 from inference.runs.plan import INCOMPLETE, MAKING, SUFFIXES
 from inference.storage.atomic_write import atomic_write
-from inference.storage.lease import HeldLease, Lease
+from inference.storage.lease import HeldLease, Lease, LeaseHeldError
 from inference.storage.store import Store, StoredObject
 
 if TYPE_CHECKING:
@@ -119,6 +119,8 @@ def making_partitions(target: Target, holder: str) -> Iterator[HeldLease]:
         target.store.delete(target.bucket, [stored.key for stored in there])
         try:
             yield held
+        except LeaseHeldError:
+            raise  # the mark is another's now
         except BaseException:
             if not target.partitions():  # nothing was written, or all of it was removed
                 target.mark_complete()

@@ -1,10 +1,11 @@
 """cosmic calibrate RESULT_PATH: make the uncertainty of a model from a run over galaxies of known redshift."""
 
 import argparse
+from contextlib import ExitStack
 from pathlib import Path
 
 from flows.cli.options import add_json, add_store, bucket_and_path
-from flows.cli.outputs import check_output
+from flows.cli.outputs import check_output, held_output
 from flows.cli.terminal import print_json, say
 from inference.contract.counted import counted
 from inference.storage.atomic_write import atomic_write
@@ -30,13 +31,15 @@ def main(args: argparse.Namespace) -> int:
 
     bucket, path = bucket_and_path(args.result_path)
     store = Store(args.store)
-    if args.to is not None:
-        check_output(args.to)
-    key, calibration = calibrate_run(store, bucket, path, partial=args.partial)
-    store.write(bucket, key, calibration.to_json())
-    if args.to is not None:
-        with atomic_write(args.to) as partial:
-            partial.write_bytes(calibration.to_json())
+    with ExitStack() as stack:
+        if args.to is not None:
+            check_output(args.to)
+            held = stack.enter_context(held_output(args.to, "calibrate"))
+        key, calibration = calibrate_run(store, bucket, path, partial=args.partial)
+        if args.to is not None:
+            held.check()
+            with atomic_write(args.to) as partial:
+                partial.write_bytes(calibration.to_json())
     facts = dict(calibration.made)
     if args.json:
         print_json({"key": f"{bucket}/{key}", "sha256": calibration.sha256, **facts})

@@ -13,6 +13,7 @@ from inference.storage.atomic_write import atomic_write
 from tasks.reporting.formatting import file_size
 
 if TYPE_CHECKING:
+    from inference.storage.lease import HeldLease
     from inference.storage.store import Store
     from tasks.run_results.catalogue import Catalogue
 
@@ -56,11 +57,11 @@ def main(args: argparse.Namespace) -> int:
     if form is None:
         raise BadInput(f"{args.to} does not tell the format: name it with --format")
     target = args.to or Path(f"redshifts{suffixes[form]}")
-    with held_output(target, "catalogue"):
-        return _make(args, form, target)
+    with held_output(target, "catalogue") as held:
+        return _make(args, form, target, held)
 
 
-def _make(args: argparse.Namespace, form: str, target: Path) -> int:
+def _make(args: argparse.Namespace, form: str, target: Path, held: "HeldLease") -> int:
     """Assemble, write."""
     from inference.storage.store import Store
     from tasks.run_results.catalogue import open_catalogue, read_catalogue
@@ -82,12 +83,12 @@ def _make(args: argparse.Namespace, form: str, target: Path) -> int:
     without = 0
     if form == "hats":
         with open_catalogue(store, bucket, result_path, **choice) as opened:
-            size, objects, known, outliers = write_hats(opened, target)
+            size, objects, known, outliers = write_hats(opened, target, check=held.check)
         provenance = opened.provenance
     else:
         catalogue = read_catalogue(store, bucket, result_path, **choice)
         rows, provenance = catalogue.rows, catalogue.provenance
-        size = _write(store, bucket, catalogue, form, target, args.name)
+        size = _write(store, bucket, catalogue, form, target, args.name, held)
         if header is not None:
             with atomic_write(header) as partial:
                 partial.write_bytes(csv_header(catalogue))
@@ -116,8 +117,10 @@ def _make(args: argparse.Namespace, form: str, target: Path) -> int:
     return 0
 
 
-def _write(store: "Store", bucket: str, catalogue: "Catalogue", form: str, target: Path, name: str) -> int:
-    """Write a catalogue that is one file; return its bytes."""
+def _write(
+    store: "Store", bucket: str, catalogue: "Catalogue", form: str, target: Path, name: str, held: "HeldLease"
+) -> int:
+    """Write a catalogue that is one file, if it is still ours to write; return its bytes."""
     from tasks.run_results.catalogue import calibration_of
     from tasks.run_results.catalogue_formats import catalogue_bytes
     from tasks.run_results.catalogue_qp import qp_bytes
@@ -128,6 +131,7 @@ def _write(store: "Store", bucket: str, catalogue: "Catalogue", form: str, targe
         data = qp_bytes(catalogue, calibration) if form == "qp" else rubin_bytes(catalogue, calibration, name)
     else:
         data = catalogue_bytes(catalogue, form)
+    held.check()
     with atomic_write(target) as partial:
         partial.write_bytes(data)
     return len(data)

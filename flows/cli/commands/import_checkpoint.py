@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from flows.cli.options import add_json
+from flows.cli.outputs import held_output
 from flows.cli.terminal import print_json, say, show_table
 from inference.contract.counted import counted
 from inference.errors import BadInput
@@ -44,7 +45,8 @@ def main(args: argparse.Namespace) -> int:
         raise BadInput(f"OUT.safetensors must end in .safetensors, not {args.out.name!r:.80}")
     if args.out.resolve() == args.legacy.resolve():
         raise BadInput(f"OUT.safetensors must be another file than {args.legacy}")
-    imported = import_checkpoint(args.legacy, args.out, args.heads, args.weights)
+    with held_output(args.out, "import-checkpoint") as held:
+        imported = import_checkpoint(args.legacy, args.out, args.heads, args.weights, check=held.check)
     if args.json:
         print_json(
             {

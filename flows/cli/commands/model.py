@@ -65,9 +65,10 @@ class _File:
     def write(self, data: bytes, *, overwrite: bool) -> bool:
         """Write it; False where another model is there, which stays."""
         try:
-            with held_output(self.path, "model"):
+            with held_output(self.path, "model") as held:
                 if not overwrite and self.path.exists() and self.path.read_bytes() != data:
                     return False
+                held.check()
                 with atomic_write(self.path) as partial:
                     partial.write_bytes(data)
                 return True

@@ -198,6 +198,19 @@ def test_lease_released_by_a_machines_last_step_is_not_lost(lease):
     lease("two").take(60)
 
 
+def test_temporary_lease_that_another_one_had_meanwhile_is_lost(tmp_path):
+    """A command that slept, while another one with the same output began and ended, finds no trace of that one."""
+    slept = lease_beside(tmp_path / "out", "cosmic train", "the training")
+    with slept.keep(temporary=True) as held:
+        held.check()
+        slept.append(dataclasses.replace(slept.newest(), seconds=0.0))  # in place of a minute's waiting
+        with lease_beside(tmp_path / "out", "cosmic train", "the training").keep(temporary=True):
+            pass
+        with pytest.raises(LeaseHeldError, match="the training was taken over by another command, which has ended"):
+            held.check()
+    assert not list(tmp_path.iterdir())
+
+
 def test_temporary_lease_leaves_nothing_behind(tmp_path):
     folder = tmp_path / "model"
     with lease_beside(folder, "cosmic train", "the training").keep(temporary=True):
