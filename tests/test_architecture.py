@@ -35,7 +35,12 @@ def floors_of_the_page():
 FLOORS = floors_of_the_page()
 STEPS = "the steps"  # the modules at the top of tasks/, above all folders
 HEAVY_FOR_A_FUNCTION = {"prefect", "pandas", "matplotlib"}
-TORCH_MODULES = {"inference/engines/torch_engine.py", "inference/model/astromae.py"}
+TORCH_MODULES = {
+    "inference/engines/cuda_kernels.py",
+    "inference/engines/cuda_model.py",
+    "inference/engines/torch_engine.py",
+    "inference/model/astromae.py",
+}
 LAZY_TORCH_MODULES = {"inference/model/checkpoint.py"}  # inside functions
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from inference.contract.validation import shorten
 from inference.engines.base import AstroMAEEngine, check_galaxies
 from inference.errors import BadInput
 from inference.model.checkpoint import load, read_header
@@ -52,7 +53,8 @@ class TorchEngine(AstroMAEEngine):
         self._model: Any = load(weights).to(self.device)
         self.config: AstroMAEConfig = self._model.config
         self.training_data = read_header(weights)[1]
-        if precision == "bf16":
+        self._rounded = _cuda_model(self._model) if precision == "bf16" and self.device == "cuda" else None
+        if precision == "bf16" and self._rounded is None:
             # A magnitude of 20 would be rounded to eighths. These two are 7 % of the published model's arithmetic.
             for part in ("magnitudes", "head"):
                 self._model.add_module(part, _InFloat32(getattr(self._model, part)))
@@ -71,14 +73,32 @@ class TorchEngine(AstroMAEEngine):
     def _predict(self, images: np.ndarray, magnitudes: np.ndarray, precision: str) -> np.ndarray:
         # The shortened float32 of CUDA's matrix products and convolutions is off by 1e-3, and the engines must agree.
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision == "tf32"
-        reduced = torch.autocast(self.device, torch.bfloat16, enabled=precision == "bf16")
+        model = self._rounded if precision == "bf16" and self._rounded is not None else self._model
+        reduced = torch.autocast(self.device, torch.bfloat16, enabled=precision == "bf16" and model is self._model)
         with torch.inference_mode(), reduced:
             if self._transfers is not None:
-                return self._transfers.predict(self._model, images, magnitudes)
+                return self._transfers.predict(model, images, magnitudes)
             # Copied, because partitions are read-only views of a file and torch warns of such arrays.
             redshifts = self._model(torch.tensor(images), torch.tensor(magnitudes))
             array: np.ndarray = redshifts.float().numpy()
             return array
+
+
+def _cuda_model(model: Any) -> Any:
+    """The model in `inference.engines.cuda_model`, None where this machine cannot compile its kernels; says so then."""
+    try:
+        from inference.engines.cuda_model import CudaModel
+
+        bands, side, _ = model.config.image_shape
+        rounded = CudaModel(model, _PART)
+        with torch.inference_mode():
+            rounded(torch.zeros((1, bands, side, side), device="cuda"), torch.zeros((1, bands), device="cuda"))
+    except Exception as error:  # noqa: BLE001
+        # Triton is not part of every build of torch; it compiles with the machine's C compiler, for some devices only.
+        reason = shorten(str(error).strip().split("\n")[-1])
+        warnings.warn(f"bf16 runs by torch's own kernels, three times slower: {reason}", stacklevel=2)
+        return None
+    return rounded
 
 
 class _InFloat32(nn.Module):

@@ -162,7 +162,11 @@ class AstroMAE(nn.Module):
         Returns:
             (B, 1) redshifts; (B, 3) with a head of quantiles: those at 50, 16 and 84 %, which never cross.
         """
-        redshifts: Tensor = self.head(self.features(images, magnitudes))
+        return self.outputs(self.features(images, magnitudes))
+
+    def outputs(self, features: Tensor) -> Tensor:
+        """What `forward` gives, of the joined branches, (B, config.features)."""
+        redshifts: Tensor = self.head(features)
         if self.config.head == "point":
             return redshifts
         middle, below, above = redshifts.unbind(1)

@@ -22,6 +22,8 @@ _TIME = (1980, 1, 1, 0, 0, 0)  # the same files give the same bytes
 # serve workers and flows. An image (Dockerfile) has all of `inference`: another that adds torch may be built upon it.
 NOT_IN_A_FUNCTION = {
     "inference/contract/tolerance.py",
+    "inference/engines/cuda_kernels.py",
+    "inference/engines/cuda_model.py",
     "inference/engines/torch_engine.py",
     "inference/model/astromae.py",
     "inference/model/onnx_builder.py",
