@@ -9,9 +9,11 @@ from typing import Any
 
 from inference.contract.run_request import RunRequest
 from inference.contract.sample import IMAGE_SHAPE
+from inference.contract.script import is_image
 from inference.errors import BadInput, StoreError
 from inference.rank_results.publish_summary import BILLED, SUMMARIES
 from inference.runs.plan import check_complete, select_files
+from inference.scripts.container import Container
 from inference.scripts.environment import NOT_ON_FUNCTIONS, python_with
 from inference.scripts.interpreter import interpreter
 from inference.storage.store import Store, StoredObject
@@ -140,7 +142,7 @@ def _look_at_environment(request: RunRequest, executor: str, store: Store) -> st
     """See that the script's interpreter is on this machine if ranks run here; returns its environment's requirements.
 
     Raises:
-        BadInput: it is not, and cannot be made.
+        BadInput: it is not, and can be neither made nor pulled.
     """
     if request.script_environment and executor in ON_AWS:
         raise BadInput(NOT_ON_FUNCTIONS)
@@ -148,6 +150,9 @@ def _look_at_environment(request: RunRequest, executor: str, store: Store) -> st
     if executor == "local" and requirements:
         with waiting("making the script's environment; the first time takes as long as pip does"):
             python_with(requirements)
+    elif executor == "local" and is_image(request.script_environment):
+        with waiting("looking for the script's image; the first time it is pulled"):
+            Container(request.script_environment)
     elif executor == "local":
         interpreter(request.python)
     return requirements

@@ -7,7 +7,7 @@ from prefect.assets import Asset
 
 from inference.contract.counted import counted
 from inference.contract.run_request import RunRequest
-from inference.contract.script import Script
+from inference.contract.script import Script, is_image
 from inference.runs.plan import Model
 from inference.runs.staged import staged
 from inference.storage.store import Store
@@ -61,7 +61,8 @@ def _stage_script(prepared: Prepared, store: Store) -> tuple[Model | Script, str
     script = staged(store, request)
     assert isinstance(script, Script)  # noqa: S101 - the request has one
     text = f"Script {plain(script.key)} in bucket `{request.bucket}`. {text}"
-    return replace(script, requirements=prepared.requirements), text, what
+    named = prepared.request.script_environment
+    return replace(script, requirements=prepared.requirements, image=named if is_image(named) else ""), text, what
 
 
 def _stage_model(request: RunRequest, weights: Weights, store: Store) -> tuple[Model | Script, str, str]:

@@ -123,7 +123,8 @@ class RunRequest(BaseModel):
         script_source: a folder (or file) on the machine that runs the flow, to be staged as S3_object_name first.
         python: interpreter of the script on the workers, a name or an absolute path; default the workers' own.
         script_environment: the script's own packages: a requirements file, on the machine that runs the flow or in the
-            script's folder, which is installed once on each machine where ranks run.
+            script's folder, which is installed once on each machine where ranks run; or a container image with its tag
+            or digest, whose Python runs the script.
         messages: ranks of the script send messages to one another (`fmi`), so that they run all at once: `tcp` where
             they reach one another, `store`, or a Redis server's URL.
         message_timeout: seconds after which a rank that does not come, or sends nothing, is missing.

@@ -1,5 +1,6 @@
 """A staged script, as a request and an event name it."""
 
+import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -10,6 +11,19 @@ from inference.contract.validation import shorten, text_of
 from inference.errors import BadInput
 
 SCRIPT_ENGINE = "script"  # what a result calls its engine when a script made it
+_LONGEST_NAME = 255  # of an image
+_IMAGE = re.compile(
+    r"[a-z0-9][a-z0-9._-]*(:\d+(?=/))?(/[a-z0-9._-]+)*(:\w[\w.-]{0,127}|@sha256:[0-9a-f]{64})", re.ASCII
+)
+
+
+def is_image(name: str) -> bool:
+    """Whether this names a container image, with a tag or a digest, as no file is named.
+
+    >>> is_image("ghcr.io/team/astro:1.2"), is_image("localhost:5000/astro:1"), is_image("requirements.txt")
+    (True, True, False)
+    """
+    return len(name) <= _LONGEST_NAME and _IMAGE.fullmatch(name) is not None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +38,7 @@ class Script:
         sha256: of the folder's listing when the plan was made, "" when not known.
         python: the interpreter that runs it, a name or an absolute path on the workers; "" for the worker's own.
         requirements: text of a requirements file, which an environment of the script's own is made from; "" for none.
+        image: name of a container image whose Python runs the script, with a tag or a digest; "" for none.
     """
 
     folder: str
@@ -33,6 +48,7 @@ class Script:
     sha256: str = ""
     python: str = ""
     requirements: str = ""
+    image: str = ""
 
     @property
     def key(self) -> str:
@@ -49,7 +65,8 @@ class Script:
         }
         wire |= {"EXEC_ARGS": self.arguments} if self.arguments else {}
         wire |= {"python": self.python} if self.python else {}
-        return wire | ({"script_environment": self.requirements} if self.requirements else {})
+        wire |= {"script_environment": self.requirements} if self.requirements else {}
+        return wire | ({"script_image": self.image} if self.image else {})
 
     @classmethod
     def from_wire(cls, wire: Mapping[str, Any]) -> Self:
@@ -66,7 +83,10 @@ class Script:
             text_of(wire, "script_sha256", ""),
             text_of(wire, "python", ""),
         )
-        return replace(script, requirements=text_of(wire, "script_environment", ""))
+        image = text_of(wire, "script_image", "")
+        if image and not is_image(image):
+            raise BadInput(f"script_image: {shorten(image, 200)} is no name of an image with a tag or a digest")
+        return replace(script, requirements=text_of(wire, "script_environment", ""), image=image)
 
     @classmethod
     def checked(

@@ -143,6 +143,7 @@ def fingerprint(files: Sequence[StoredObject], workload: Model | Script, request
         facts |= {"script": [workload.entry, workload.arguments, workload.sha256]}
         facts |= {"python": workload.python} if workload.python else {}
         facts |= {"script_environment": workload.requirements} if workload.requirements else {}
+        facts |= {"script_image": workload.image} if workload.image else {}
     else:
         facts |= {"model": workload.sha256, "engine": request.engine, "precision": request.precision}
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]

@@ -35,7 +35,7 @@ def interpreter(python: str) -> str:
     return found
 
 
-def lacking_module(tail: str, command: str, *, function: bool = False, made: bool = False) -> str:
+def lacking_module(tail: str, command: str, *, function: bool = False, made: bool = False, image: str = "") -> str:
     """Which module a script did not find, and the way on, from its last lines; "" where that was not the cause.
 
     >>> lacking_module("ModuleNotFoundError: No module named 'timm.models'", "/envs/astro/bin/python")
@@ -46,6 +46,7 @@ def lacking_module(tail: str, command: str, *, function: bool = False, made: boo
         command: the interpreter that ran it.
         function: it ran in a Lambda function, where nobody installs anything.
         made: it was made from the request's script_environment.
+        image: the container image that it belongs to, "" for none.
     """
     found = _LACKS.findall(tail)
     if not found:
@@ -56,6 +57,8 @@ def lacking_module(tail: str, command: str, *, function: bool = False, made: boo
             f"the function's {command} has no module {module}: put it into an image (deployments/aws/Dockerfile) and"
             " deploy that with `cosmic deploy --image-uri`, or run the script on local or Dask workers that have it"
         )
+    if image:
+        return f"the image {image} has no module {module}: build it with the package that has it"
     if made:
         return f"its environment has no module {module}: name the package that has it in script_environment"
     return f"{command} has no module {module}: install it there, or name an interpreter that has it with python"

@@ -21,7 +21,7 @@ _TICK_S = 0.02
 _CHUNK = 1 << 16
 _LAST_LINES, _LINE_LENGTH = 20, 400
 _SECRET = re.compile("SECRET|TOKEN|PASSWORD|API_KEY")
-_MARK = "COSMIC_SCRIPT_PROCESS"  # in the environment of a script and of all that it starts
+MARK = "COSMIC_SCRIPT_PROCESS"  # in the environment of a script and of all that it starts
 _AT_DEATH = """
 read group; read _; kill -s KILL -- "-$group"
 for process in /proc/[0-9]*; do
@@ -230,7 +230,7 @@ def guard() -> Iterator[tuple[dict[str, str], Callable[[int], None]]]:
     """
     leaders: list[int] = []
     token = secrets.token_hex(16)
-    mark = f"{_MARK}={token}"
+    mark = f"{MARK}={token}"
     command = ["/bin/sh", "-c", _AT_DEATH, "guard", mark]
     nowhere = subprocess.DEVNULL
     with _start(command, stdin=subprocess.PIPE, stdout=nowhere, stderr=nowhere) as shell:
@@ -241,7 +241,7 @@ def guard() -> Iterator[tuple[dict[str, str], Callable[[int], None]]]:
             shell.stdin.write(b"%d\n" % leader)
 
         try:
-            yield {_MARK: token}, watch
+            yield {MARK: token}, watch
         finally:
             shell.kill()
             for leader in leaders:

@@ -25,6 +25,7 @@ from inference.partitions.planned import find_planned
 from inference.rank_results.external import import_external_result
 from inference.rank_results.gather import read_result, result_key
 from inference.resource_usage import WORKER
+from inference.scripts.container import Container
 from inference.scripts.download import fetch, files_of, script_hash
 from inference.scripts.environment import python_with
 from inference.scripts.interpreter import interpreter, lacking_module
@@ -104,10 +105,11 @@ def _run(store: Store, event: RankEvent, wire: Mapping[str, Any], context: Any, 
     _remove_stale(store, event)
     apart = event.data_bucket != event.result_bucket
     stale = store.head(event.data_bucket, result_key(event.result_path, event.rank)) if apart else None
+    container = Container(script.image) if script.image else None
     python = python_with(script.requirements) if script.requirements else interpreter(script.python)
     # Scripts start `python` themselves, too, and mean the one that runs them.
     environment["PATH"] = os.pathsep.join([str(Path(python).parent), environment.get("PATH", os.defpath)])
-    command = [python, str(TMP / script.key), *shlex.split(script.arguments)]
+    command = [*([] if container else [python]), str(TMP / script.key), *shlex.split(script.arguments)]
     with own_scratch() as scratch:
         fetch_started = time.perf_counter()
         fetch(store, event.bucket, script.folder, listing, scratch)
@@ -117,25 +119,34 @@ def _run(store: Store, event: RankEvent, wire: Mapping[str, Any], context: Any, 
             waited.parent.mkdir(exist_ok=True)
             waited.unlink(missing_ok=True)
             environment |= event.messages.environment(event.bucket, event.attempt, str(waited))
-            if script.python or script.requirements:
-                environment["PYTHONPATH"] += os.pathsep + _for_messages(scratch)
         copy = scratch / script.folder
         lacks_s3 = is_needed(store, copy, environment)
         served: AbstractContextManager[dict[str, str]] = nullcontext({})
         if lacks_s3 and is_installed():
             served = loopback_s3(store, event, copy)
-        with at_tmp(scratch, script.folder, [*environment.values(), python]) as before, served as endpoint:
+        with served as endpoint:
             if endpoint:
                 environment = {name: value for name, value in environment.items() if not name.startswith("AWS_")}
-            limit_s = time_limit(context)
-            ended = run_process([*before, *command], scratch, environment | endpoint, limit_s)
+                environment |= endpoint
+            if container:
+                own = container.at_tmp(scratch, script.folder, store, EVENT_KEYS, environment)
+            else:
+                own = at_tmp(scratch, script.folder, [*environment.values(), python])
+            with own as before:
+                limit_s = time_limit(context)
+                ended = run_process([*before, *command], scratch, environment, limit_s)
+                ended = container.ended(ended, scratch) if container else ended
         message_wait_s = 0.0 if event.messages is None else _seconds_in(waited)
     if ended.late or ended.code:
         cause = _cause(ended, limit_s)
         if lacks_s3 and not is_installed() and _NO_KEYS.search(ended.tail):
             cause += f": {INSTALL}"
         elif lacks := lacking_module(
-            ended.tail, python, function=FUNCTION in os.environ, made=bool(script.requirements)
+            ended.tail,
+            python,
+            function=FUNCTION in os.environ,
+            made=bool(script.requirements),
+            image=script.image,
         ):
             cause += f": {lacks}"
         raise RankFailed(_with_tail(cause, ended))
@@ -208,15 +219,6 @@ def time_limit(context: Any) -> float:
         return _NO_LIMIT_S
     seconds = float(remaining()) / 1000
     return seconds - min(_MARGIN_S, seconds / 5)
-
-
-def _for_messages(scratch: Path) -> str:
-    """A folder with the package that `fmi` rests on and nothing else, for an interpreter that has not got it."""
-    link = scratch / ".cosmic-modules" / "inference"
-    link.parent.mkdir(exist_ok=True)
-    link.unlink(missing_ok=True)  # of another installation
-    link.symlink_to(Path(str(files("inference"))))
-    return str(link.parent)
 
 
 def _seconds_in(path: Path) -> float:

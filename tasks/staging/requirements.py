@@ -7,18 +7,18 @@ from packaging.requirements import InvalidRequirement, Requirement
 
 from inference.contract.documents import read_document
 from inference.contract.run_request import RunRequest
+from inference.contract.script import is_image
 from inference.contract.validation import shorten
 from inference.errors import BadInput
 from inference.storage.store import Store
 
 _LARGEST_KB = 32  # it goes with the event of every rank
-_SUFFIXES = (".txt", ".in")
 _ELSEWHERE = re.compile(r"^(-r|-c|-e|--requirement|--constraint|--editable)\b")
 _ITS_OPTIONS = re.compile(r"\s--(hash|config-settings?|global-option)[= ].*$")
 
 
 def read_requirements(request: RunRequest, store: Store) -> str:
-    """The text of the request's `script_environment`; "" where it has none.
+    """The text of the requirements file that `script_environment` names; "" where it names none, or an image.
 
     A path is looked for on this machine, then in `script_source`, then in the script's folder in the bucket.
 
@@ -27,22 +27,16 @@ def read_requirements(request: RunRequest, store: Store) -> str:
         store: of its bucket.
 
     Raises:
-        BadInput: there is no such file, it names a container image, or a line of it means nothing on another machine.
+        BadInput: there is no such file, or a line of it means nothing on another machine.
     """
     name = request.script_environment
-    if not name:
+    if not name or is_image(name):
         return ""
     data = _read(request, store)
-    if data is None and not name.endswith(_SUFFIXES):
-        raise BadInput(
-            f"script_environment: {shorten(name, 200)} is no file, and ranks are not put into container images: start"
-            " the workers in that image (a cluster file of Kubernetes names one; `cosmic deploy --image-uri` for"
-            " functions) and leave script_environment out, or name a requirements file (.txt)"
-        )
     if data is None:
         raise BadInput(
             f"script_environment: there is no file {shorten(name, 200)}, neither on this machine nor in the script's"
-            " folder"
+            " folder; the name of a container image ends in a tag or a digest (team/astro:1.2)"
         )
     if len(data) > _LARGEST_KB * 1024:
         raise BadInput(f"script_environment: {name} is larger than {_LARGEST_KB} KB: is it a requirements file?")

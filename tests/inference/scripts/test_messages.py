@@ -52,6 +52,15 @@ def test_ranks_meet_and_what_they_waited_is_in_their_results(store):
     assert read_result(store, events[0]).message_wait_s == results[0].message_wait_s
 
 
+def test_fmi_is_found_beside_a_module_of_the_script_that_has_our_name(store):
+    name = f"named{os.getpid()}"
+    store.write(BUCKET, f"{name}/inference.py", b"WHOSE = 'theirs'\n")
+    theirs = "import inference\nassert inference.WHOSE == 'theirs'\n"
+    events = events_of(store, SUMS + theirs + WRITES_A_RESULT, name=name)
+    with ThreadPoolExecutor(2) as pool:
+        assert [result.rank for result in pool.map(lambda event: run(store, event), events)] == [0, 1]
+
+
 def test_what_another_rank_waited_is_no_wait_of_a_rank_without_messages(store, tmp_path):
     left = tmp_path / "scratch" / ".cosmic-waited" / "3"
     left.parent.mkdir()

@@ -72,11 +72,14 @@ def test_what_is_no_requirements_file_is_refused_by_its_line(store, tmp_path, co
     ("name", "sentence"),
     [
         ("none.txt", "there is no file 'none.txt', neither on this machine nor in the script's folder"),
-        ("ghcr.io/team/astro:1", "'ghcr.io/team/astro:1' is no file, and ranks are not put into container images"),
+        (
+            "ghcr.io/team/astro",
+            "there is no file 'ghcr.io/team/astro', .* name of a container image ends in a tag",
+        ),
         ("a\0b.txt", "there is no file"),
     ],
 )
-def test_what_is_not_there_or_an_image_is_refused_with_the_way_on(store, name, sentence):
+def test_what_is_neither_a_file_nor_an_image_is_refused_with_the_way_on(store, name, sentence):
     with pytest.raises(BadInput, match=f"^script_environment: .*{sentence}"):
         read_requirements(request(name), store)
 
@@ -86,3 +89,7 @@ def test_environment_goes_with_a_script_and_without_python():
         RunRequest.read(request_of(script_environment="needs.txt"))
     with pytest.raises(BadInput, match="the request has both python and script_environment"):
         request("needs.txt", python="python3")
+
+
+def test_image_has_no_requirements(store):
+    assert read_requirements(request("ghcr.io/team/astro:1"), store) == ""
