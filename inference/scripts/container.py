@@ -6,7 +6,6 @@ own. The network is the machine's, so that ranks reach one another and the S3 en
 
 import csv
 import io
-import json
 import os
 import re
 import secrets
@@ -18,6 +17,7 @@ from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
+from inference.contract.json_text import parse_json
 from inference.contract.validation import sanitize_text
 from inference.errors import BadInput, RankFailed
 from inference.scripts.environment import NOT_ON_FUNCTIONS
@@ -108,8 +108,8 @@ class Container:
             RankFailed: the image did not come to run it.
         """
         try:
-            code, cpu_s, peak_rss_mb = json.loads((scratch / _USED / "used.json").read_text())
-        except (OSError, ValueError):
+            code, cpu_s, peak_rss_mb = parse_json((scratch / _USED / "used.json").read_bytes(), "what it used")
+        except (OSError, ValueError, TypeError, BadInput):
             if ended.code in (125, 126, 127):  # of podman and docker themselves
                 cause = _last_line(ended.tail)
                 raise RankFailed(f"script_environment: the image {self._image} runs no script: {cause}") from None
