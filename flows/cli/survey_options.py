@@ -46,7 +46,7 @@ def column_options(args: argparse.Namespace) -> "ColumnOptions":
 def add_pixel_options(parser: argparse.ArgumentParser) -> None:
     """Add `--unit`, `--bands`, `--take`, `--cutout`, `--ext`, `--scale`, `--model` and `--take-blank`."""
     images = parser.add_argument_group("images", "where the files do not say it, or say it wrongly")
-    images.add_argument("--unit", metavar="UNIT", help="of the pixels, as nanomaggy or uJy")
+    images.add_argument("--unit", metavar="UNIT", help="of the pixels, as nanomaggy, uJy, zp=25 or zp=CARD")
     images.add_argument("--bands", metavar="ORDER", help="of a cube's planes, as zirgu")
     images.add_argument(
         "--take",
@@ -77,10 +77,11 @@ def pixel_options(args: argparse.Namespace) -> "PixelOptions":
     from tasks.survey.cutouts import PixelOptions
     from tasks.survey.sky import SCALE
     from tasks.survey.units import nanomaggies
+    from tasks.survey.zero_points import card_of
 
     planes = None if args.bands is None else checked_bands(args.bands, "--bands")
     take = None if args.take is None else checked_bands(args.take, "--take")
-    if args.unit is not None:
+    if args.unit is not None and card_of(args.unit) is None:
         nanomaggies(args.unit, "--unit")
     scale, side = args.scale, args.cutout
     if side is not None and not 8 <= side <= 1024:

@@ -27,6 +27,7 @@ from tasks.survey.sky import same_scale
 from tasks.survey.table_file import TableFile, first_line, read_table_file
 from tasks.survey.table_numpy import read_header
 from tasks.survey.units import nanomaggies
+from tasks.survey.zero_points import card_of
 
 _MOST_BYTES = 16 << 30
 _DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8", "I32": "<i4", "I16": "<i2"}
@@ -124,6 +125,10 @@ def _plain(path: Path, partition: Partition, pixels: PixelOptions, bands: list[s
 
 def _unit(path: Path, pixels: PixelOptions, stated: str | None) -> tuple[float, str | None]:
     """Nanomaggies in a unit of the pixels, and the unit that they have then; None where it is not known."""
+    if card_of(pixels.unit) is not None:
+        raise BadInput(
+            f"--unit {pixels.unit} names a card of FITS images, and {path} holds arrays: say it as --unit zp=25"
+        )
     if pixels.unit is not None:
         return nanomaggies(pixels.unit, "--unit"), "nanomaggy"
     return (nanomaggies(stated, path), "nanomaggy") if stated else (1.0, None)

@@ -29,6 +29,7 @@ from tasks.survey.fits_images import (
 )
 from tasks.survey.sky import SCALE, Sky, disagreement, mismatch, sky_of
 from tasks.survey.units import nanomaggies
+from tasks.survey.zero_points import card_of, offered, zero_point
 
 SIDE = IMAGE_SHAPE[1]
 
@@ -61,8 +62,8 @@ class PixelOptions:
 
     @property
     def said_scale(self) -> float | None:
-        """What images that do not say their scale are taken to have; None where nobody said it."""
-        return self.scale if self.scale_given or self.scale != SCALE else None
+        """What images that do not say their scale are taken to have; None where nobody said it (a model cannot)."""
+        return self.scale if self.scale_given or (self.scale != SCALE and self.model is None) else None
 
     @property
     def wanted(self) -> tuple[str, ...]:
@@ -207,11 +208,22 @@ def _flat(path: Path, hdu: Any, unit: str | None) -> tuple[np.ndarray, Sky]:
 def _pixels(path: Path, hdu: Any, unit: str | None) -> np.ndarray:
     """The image in nanomaggies."""
     stated = unit or str(hdu.header.get("BUNIT", "")).strip()
+    card = card_of(unit)
+    if card is not None:
+        found = zero_point(hdu.header, card)
+        if found is None:
+            raise BadInput(f"{path} has no zero point in its card {card}, which --unit names")
+        stated = f"zp={found:.10g}"
     if not stated:
-        raise BadInput(f"{path} does not say in which unit its pixels are (BUNIT): name it with --unit")
+        way = offered(hdu.header)
+        raise BadInput(f"{path} does not say in which unit its pixels are (BUNIT): name it with --unit{way}")
     if hdu.header.get("BITPIX") == 8 and hdu.data.dtype.kind == "u":
         raise BadInput(f"{path} holds bytes, as pictures for display do, which are no fluxes")
-    pixels: np.ndarray = hdu.data * np.float64(nanomaggies(stated, path))
+    try:
+        factor = nanomaggies(stated, path)
+    except BadInput as error:
+        raise BadInput(f"{error}{offered(hdu.header)}") from None
+    pixels: np.ndarray = hdu.data * np.float64(factor)
     return pixels
 
 

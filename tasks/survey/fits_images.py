@@ -211,7 +211,26 @@ def stated_order(
             raise BadInput(
                 f"{path} has its planes from long to short wavelengths (CTYPE3): say their order with --bands"
             )
+        remark = _remark(header, bands)
+        if remark is not None and remark[1] != list(bands):
+            raise BadInput(
+                f"{path} has no card for the order of its planes, and a remark: {remark[0]!r:.80}: say it with --bands"
+                f" {','.join(remark[1])}, or {','.join(bands)}"
+            )
+        names = None if remark is None else remark[1]
     return names
+
+
+def _remark(header: Mapping[str, Any], bands: Sequence[str]) -> tuple[str, list[str]] | None:
+    """What a COMMENT or HISTORY card says of the bands, if one names each of them once, and in which order."""
+    for text in (str(text) for card in ("COMMENT", "HISTORY") for text in header.get(card, ())):
+        words = [word for word in re.split(r"[^A-Za-z0-9]+", text.lower()) if word]
+        named = [band for word in words if (band := band_in(word, bands))]
+        spelled = next((list(word) for word in words if sorted(word) == sorted(bands)), [])
+        for order in (named, spelled):
+            if len(bands) > 1 and sorted(order) == sorted(bands):
+                return text.strip(), order
+    return None
 
 
 def _numbered_bands(header: Mapping[str, Any], bands: Sequence[str]) -> list[str] | None:

@@ -25,7 +25,6 @@ from tasks.survey.object_index import OBJECT_SCHEMA, OBJECTS
 from tasks.survey.object_table import Objects
 from tasks.survey.partitions import Target
 from tasks.survey.photometry import Photometry
-from tasks.survey.sky import SCALE
 
 SKIPPED = ".skipped.csv"  # beside the partitions: the rows that were left out, and why
 _CHUNK = 64  # cut-outs that a worker reads between two reports
@@ -114,7 +113,7 @@ def ingest(
         raise
     notes = photometry.notes()
     if without_scale:
-        fate = f", and the partitions will not say it either: where it is known, --scale {SCALE:g} states it"
+        fate = f", and the partitions will not say it either: where it is known, --scale {pixels.scale:g} states it"
         if writer.scale is not None:
             fate = f": taken as {writer.scale:g} arcseconds"
         notes.append(f"{without_scale:,} cut-outs do not say how large their pixels are{fate}")

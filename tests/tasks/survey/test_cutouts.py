@@ -485,3 +485,30 @@ def test_bytes_are_pictures_and_no_fluxes(path):
     write_cube(path, IMAGE.clip(0, 1).astype(np.uint8))
     with pytest.raises(BadInput, match=r"J0001.fits holds bytes, as pictures for display do, which are no fluxes"):
         read_cutout([path])
+
+
+@pytest.mark.parametrize("card", ["COMMENT", "HISTORY"])
+@pytest.mark.parametrize(
+    "remark", ["planes are z, i, r, g, u", "stacked in the order zirgu", "SDSS_z SDSS_i SDSS_r SDSS_g SDSS_u"]
+)
+def test_an_order_of_bands_in_a_remark_is_a_choice(path, card, remark):
+    write_cube(path, IMAGE[::-1], **{card: remark})
+    with pytest.raises(BadInput, match=f"a remark: '{remark}': say it with --bands z,i,r,g,u, or u,g,r,i,z"):
+        read_cutout([path])
+    np.testing.assert_array_equal(read_cutout([path], bands="zirgu"), MIDDLE)
+    write_cube(path, IMAGE, **{card: "u g r i z coadds, resampled"})
+    assert read_cutouts(chunk_of(path), PixelOptions()).without_bands == 0
+
+
+@pytest.mark.parametrize(
+    ("card", "value", "factor"),
+    [("MAGZERO", 25.0, 0.1), ("MAGZPT", "20.0", 10), ("FLUXMAG0", 10**10.0, 0.1), ("ZP", 22.5, 1)],
+)
+@pytest.mark.parametrize("unit", ["adu", None])
+def test_a_zero_point_in_a_header_is_offered_and_taken(path, card, value, factor, unit):
+    write_cube(path, IMAGE, BUNIT=unit, **{card: value})
+    with pytest.raises(BadInput, match=f"its card {card} [a-z]+ [0-9.]+: --unit zp={card} takes each image by it"):
+        read_cutout([path])
+    np.testing.assert_allclose(read_cutout([path], unit=f"zp={card}"), MIDDLE * factor, rtol=1e-6)
+    with pytest.raises(BadInput, match=r"J0001.fits has no zero point in its card NAXIS9, which --unit names"):
+        read_cutout([path], unit="zp=NAXIS9")

@@ -159,6 +159,7 @@ def test_partitions_keep_the_scale_that_cutouts_say(tmp_path, cards, scale):
         ({}, None, "the partitions will not say it either: where it is known, --scale 0.396 states it"),
         ({"scale_given": True}, 0.396, "taken as 0.396 arcseconds"),
         ({"scale": 0.262}, 0.262, "taken as 0.262 arcseconds"),
+        ({"scale": 0.262, "model": "m.safetensors"}, None, "will not say it either: where it is known, --scale 0.262"),
     ],
 )
 def test_a_scale_that_nobody_stated_is_not_called_taken(tmp_path, survey, options, scale, said):
