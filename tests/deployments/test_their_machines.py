@@ -69,7 +69,7 @@ def combined(result_path):
     return json.loads(Store("s3://").read(BUCKET, f"{result_path}/combined_data.json"))
 
 
-@pytest.mark.parametrize("inline", [False, True])
+@pytest.mark.parametrize("inline", [False, pytest.param(True, marks=pytest.mark.soak)])
 def test_their_machine_runs_with_our_functions(ours, inline):
     path = f"results/theirs/{inline}"
     machine = their_machine(client("stepfunctions"), *ours.values(), inline=inline)
@@ -82,7 +82,10 @@ def test_their_machine_runs_with_our_functions(ours, inline):
     assert row["total_duration (s)"] > 0
 
 
-@pytest.mark.parametrize("replaced", [("data-parallel-init",), ("data-parallel-init", "cosmic-executor")])
+@pytest.mark.parametrize(
+    "replaced",
+    [pytest.param(("data-parallel-init",), marks=pytest.mark.soak), ("data-parallel-init", "cosmic-executor")],
+)
 def test_their_machine_runs_with_functions_of_both(ours, theirs, replaced):
     """Their functions plan, and ours run or summarize what they planned."""
     path = f"results/mixed/{len(replaced)}"

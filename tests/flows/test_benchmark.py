@@ -58,14 +58,18 @@ def test_sweep_that_another_process_measures_is_refused(sweep, store):
     assert not (store / BUCKET / "results").exists()
 
 
-@pytest.mark.parametrize("content", ["{", "[" * 100_000, '{"missing_ranks": [], "ranks_resumed": 0}'])
-def test_sweep_measures_a_cell_with_a_damaged_document_again(sweep, store, content):
-    kept = store / BUCKET / "results" / "filelimit-2_batchsize-16_prefix-3MB" / "1" / "summary.json"
-    kept.parent.mkdir(parents=True)
-    kept.write_text(content)
-    document = benchmark(sweep, {"axes": {"batch_size": 16}}, str(store))
+def test_sweep_measures_cells_with_a_damaged_document_again(sweep, store):
+    damaged = {16: "{", 32: "[" * 100_000, 64: '{"missing_ranks": [], "ranks_resumed": 0}'}
+    kept = [
+        store / BUCKET / "results" / f"filelimit-2_batchsize-{size}_prefix-3MB" / "1" / "summary.json"
+        for size in damaged
+    ]
+    for path, content in zip(kept, damaged.values(), strict=True):
+        path.parent.mkdir(parents=True)
+        path.write_text(content)
+    document = benchmark(sweep, {"axes": {"batch_size": list(damaged)}}, str(store))
     assert document["failed"] == []
-    assert json.loads(kept.read_text())["samples"] == 306
+    assert [json.loads(path.read_text())["samples"] for path in kept] == [306, 306, 306]
 
 
 def test_sweep_names_a_failing_cell_and_runs_the_others(sweep, store):
@@ -95,7 +99,7 @@ def test_sweep_whose_runs_all_fail_publishes_its_report_and_fails(sweep, store, 
 def test_fresh_sweep_is_compared_with_the_last_good_one(sweep, store):
     nights = [benchmark(sweep, None, str(store), fresh=True, fail_above=100.0) for _ in range(2)]
     places = [[run["document"]["request"]["result_path"] for run in night["measurements"]] for night in nights]
-    assert len({path.split("/")[1] for path in places[0]}) == 1, "one folder a night"
+    assert len({path.split("/")[1] for path in places[0]}) == 1, "one folder for each night"
     assert not set(places[0]) & set(places[1])
     kept = json.loads((store / BUCKET / "sweeps" / "tiny" / LAST_GOOD).read_text())
     assert kept["created"] == nights[1]["created"]

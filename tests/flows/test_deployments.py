@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 import yaml
 from prefect.client.schemas.schedules import CronSchedule
+from prefect.flows import load_flow_from_entrypoint
 
 from flows.benchmark import load_sweep
 from inference.contract.run_request import RunRequest
@@ -53,6 +54,13 @@ class TestTheFile:
         assert f"def {flow}(" in (ROOT / f"{module.replace('.', '/')}.py").read_text()
         assert DEPLOYMENTS[name]["work_pool"]["name"] in {"local", "aws", "benchmark"}
 
+    @pytest.mark.parametrize("name", DEPLOYMENTS)
+    def test_prefect_loads_the_flow_and_it_takes_the_parameters(self, name):
+        flow = load_flow_from_entrypoint(DEPLOYMENTS[name]["entrypoint"])
+        assert flow.name == name.partition("/")[0]
+        assert flow.validate_parameters(DEPLOYMENTS[name]["parameters"])
+        assert flow.validate_parameters(DEPLOYMENTS[name]["parameters"] | CUT_DOWN[name] | {"store": "s3://"})
+
     @pytest.mark.parametrize("name", [name for name in DEPLOYMENTS if not name.startswith("benchmark/")])
     def test_a_request_is_one(self, name):
         assert RunRequest.read(DEPLOYMENTS[name]["parameters"]["request"])
@@ -69,7 +77,7 @@ class TestTheFile:
         assert CronSchedule(**nightly["schedules"][0]).cron == "0 2 * * *"
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_deployed_with_a_process_worker_the_run_is_brought_to_completed(prefect_server, store, tmp_path):
     prefect = PrefectCommand(prefect_server, tmp_path / "home")
     prefect.make_pool("local")

@@ -157,7 +157,7 @@ def test_access_does_not_change_the_redshifts(access, runs):
     pd.testing.assert_frame_equal(table_of(path), runs["local"][1], check_exact=True)
 
 
-@pytest.mark.parametrize("executor", EXECUTORS)
+@pytest.mark.parametrize("executor", ["local", pytest.param("lambda", marks=pytest.mark.soak), "step-functions"])
 def test_staged_script_runs_on_every_executor(executor):
     path = f"results/script/{executor}"
     scripted = request_of(

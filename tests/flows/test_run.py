@@ -1,5 +1,6 @@
 import json
 import pickle
+import re
 import shutil
 import zipfile
 
@@ -250,21 +251,47 @@ def hostile(path):
         archive.writestr("archive/data/0", b"\0" * 16)
 
 
-@pytest.mark.parametrize("spoil", [truncated, empty, not_a_zip, not_finite, other_shape, other_type, hostile])
-def test_bad_partition_fails_its_rank_and_keeps_the_others(store, results, spoil):
-    spoil(store / "cosmicai-test" / "survey" / "2.pt")
-    with pytest.raises(RunIncomplete, match=r"1 of 4 ranks is missing \(rank 1: .*survey/2\.pt") as caught:
-        run(request_of(), str(store), workers=1)
-    document = caught.value.document
-    assert document["missing_ranks"] == [1]
-    assert document["failed_ranks"][0]["data_path"] == ["survey/2.pt"]
-    assert document["ranks_done"] == 3
-    assert {path.name for path in results.glob("[0-9]*.json")} == {"0.json", "2.json", "3.json"}
-    assert not (results / "combined_data.json").exists()
-    assert not (results / "predictions.parquet").exists()
-    assert len(read_json(results / "combined_data.partial.json")) == 3
-    assert not (store / "cosmicai-test" / "survey" / "canary").exists()
-    assert "INCOMPLETE" in (results / "report.html").read_text()
+SPOILT = dict(enumerate((truncated, empty, not_a_zip, not_finite, other_shape, other_type, hostile), 1))  # by rank
+
+
+@pytest.fixture(scope="module")
+def incomplete(tmp_path_factory, tiny_weights, prefect_server):
+    """A run over two good partitions and seven bad ones between them: the error, its results, its survey."""
+    from tests.support.prefect_command import reporting_to
+
+    root = tmp_path_factory.mktemp("spoilt")
+    survey, results = (root / "cosmicai-test" / name for name in ("survey", "results/test"))
+    write_survey(survey, sizes=(20,) * (len(SPOILT) + 2))
+    (root / "cosmicai-test" / "models").mkdir()
+    shutil.copy(tiny_weights, root / "cosmicai-test" / "models" / "tiny.safetensors")
+    for rank, spoil in SPOILT.items():
+        spoil(survey / f"{rank + 1}.pt")
+    with reporting_to(prefect_server), pytest.raises(RunIncomplete) as caught:
+        run(request_of(), str(root), workers=1)
+    return caught.value, results, survey
+
+
+class TestARunOverBadPartitions:
+    @pytest.mark.parametrize("rank", SPOILT, ids=[spoil.__name__ for spoil in SPOILT.values()])
+    def test_bad_partition_fails_its_rank_naming_the_file(self, incomplete, rank):
+        failed = next(each for each in incomplete[0].document["failed_ranks"] if each["rank"] == rank)
+        assert failed["data_path"] == [f"survey/{rank + 1}.pt"]
+        assert f"survey/{rank + 1}.pt" in failed["error"]
+        assert "\n" not in failed["error"]
+
+    def test_bad_partitions_leave_the_other_ranks_done(self, incomplete):
+        error, results, survey = incomplete
+        assert re.match(r".*7 of 9 ranks are missing \(rank 1: .*survey/2\.pt", str(error))
+        assert (error.document["missing_ranks"], error.document["ranks_done"]) == (list(SPOILT), 2)
+        assert {path.name for path in results.glob("[0-9]*.json")} == {"0.json", "8.json"}
+        assert not (survey / "canary").exists()
+
+    def test_bad_partitions_leave_partial_summaries_alone(self, incomplete):
+        _, results, _ = incomplete
+        assert not (results / "combined_data.json").exists()
+        assert not (results / "predictions.parquet").exists()
+        assert len(read_json(results / "combined_data.partial.json")) == 2
+        assert "INCOMPLETE" in (results / "report.html").read_text()
 
 
 def test_repaired_partition_completes_the_run(store, results):

@@ -88,7 +88,9 @@ def test_result_listed_but_not_yet_readable_is_retried(proxy, run_request):
     assert local(run_request)["ranks_done"] == 4
 
 
-@pytest.mark.parametrize("access", ["download", "stream", "memory-map"])
+@pytest.mark.parametrize(
+    "access", ["stream", *(pytest.param(other, marks=pytest.mark.soak) for other in ("download", "memory-map"))]
+)
 def test_partition_replaced_after_the_plan_fails_its_rank_by_name(proxy, run_request, access):
     store, planned = Store("s3://"), f"{run_request['result_path']}/payload.json"
     prefix = f"replaced/{access}"

@@ -55,14 +55,14 @@ def ran_as_it_is(executor, root):
     assert {name: planned[name] for name in request(executor)} == request(executor)
 
 
-@pytest.mark.parametrize("executor", ["local", "dask"])
+@pytest.mark.parametrize("executor", [pytest.param("local", marks=pytest.mark.soak), "dask"])
 def test_the_script_runs_on_a_folder_store(executor, tmp_path):
     fill(Store(tmp_path / "store"), tmp_path / "survey")
     ran_as_it_is(executor, str(tmp_path / "store"))
 
 
 @pytest.mark.usefixtures("stack")
-@pytest.mark.parametrize("executor", ["lambda", "step-functions"])
+@pytest.mark.parametrize("executor", ["lambda", pytest.param("step-functions", marks=pytest.mark.soak)])
 def test_the_script_runs_in_functions(executor, tmp_path):
     for bucket in (BUCKET, DATA):
         make_bucket(bucket)

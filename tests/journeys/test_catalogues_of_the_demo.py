@@ -15,7 +15,7 @@ from tests.support.finished_run import object_table
 RUN = "cosmicai-test/results/demo"
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_demo_gives_catalogues_that_lsdb_and_rail_take(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     store = tmp_path / ".cosmic/store"

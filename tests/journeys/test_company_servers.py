@@ -14,7 +14,7 @@ from tests.support.company_front import front, make_certificate
 from tests.support.prefect_command import started_server
 from tests.support.surveys import request_of
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.soak
 COSMIC = str(Path(sys.executable).with_name("cosmic"))
 LOGIN = "team:secret"
 HOST = "prefect.example.org"  # which only the proxy knows
@@ -85,7 +85,6 @@ def test_run_reports_through_proxy_tls_header_and_login(run, server, certificate
     assert "cosmicai-test/results/company" in flow_run_names(server)
 
 
-@pytest.mark.soak
 def test_run_waits_for_a_busy_server_without_checking_its_certificate(run, server, certificate):
     with front(server, certificate[1:]) as tls:
         tls.busy, tls.busy_with = 8, b"POST /api/flow_runs/ "

@@ -74,8 +74,8 @@ def test_run_joins_the_server_of_cosmic_ui_only_while_it_runs(home):
     assert "No Prefect server is configured: starting a temporary one" in home.log("run")
 
 
-@pytest.mark.slow
-def test_ui_that_is_told_to_end_leaves_nothing_running(home):
+@pytest.mark.soak
+def test_ui_that_is_ended_leaves_nothing_running(home):
     ui, url = home.start_ui()
     ui.terminate()
     assert ui.wait(timeout=60) == 0, home.log("ui")
