@@ -31,7 +31,7 @@ from tasks.aws.buckets import make_bucket
 from tasks.aws.emulator import emulated_here
 from tasks.aws.stack import install
 from tasks.executors.base import cores
-from tasks.planning.best import Choice, configurations, try_all
+from tasks.planning.best import Choice, best_of, configurations, try_all
 from tasks.planning.history import past_runs
 from tasks.planning.planned_run import kind_of, model_of, parameters_of_model, place_of
 from tasks.planning.scoring import Outcome, outcomes
@@ -170,7 +170,7 @@ def _best(root: Path, home: Path) -> tuple[list[dict[str, Any]], str]:
         request_of_way = _request(paths[str(choice.partition)], choice.ranks, path, precision=choice.precision)
         took = _run(request_of_way, store, "local", choice.at_once, home)["end_to_end_s"]
         rows.append({"way": _way(choice), "expected_s": choice.s, "s": took})
-    return rows, _way(min(choices, key=lambda choice: choice.s_p90))
+    return rows, _way(best_of(choices, None, None))
 
 
 def measure() -> dict[str, Any]:

@@ -85,7 +85,7 @@ def show_best(request: "RunRequest", args: argparse.Namespace) -> int:
     for name in ("end to end", "P90", "bill", "P90"):
         table.add_column(name, justify="right")
     chosen = [best, *[each for each in front if each != best][:_SHOWN]]
-    for each in sorted(chosen, key=lambda each: each.s_p90):
+    for each in sorted(chosen, key=lambda each: each.s):
         where = (each.executor, each.partition or DASH, f"{each.memory_mb:,}", f"{each.at_once:,}", each.precision)
         figures = (f"{each.s:,.1f} s", f"{each.s_p90:,.1f} s", usd(each.usd), usd(each.usd_p90))
         backups = "yes" if each.backups else "no"

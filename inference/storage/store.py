@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -162,6 +163,11 @@ class Store:
         """Every object under the folder `prefix` (never `prefix-old/`; "" for all), at any depth, in natural order."""
         found = [_stored_object(entry, entry["path"]) for entry in self._entries(bucket, prefix)]
         return sorted(found, key=lambda stored: natural_order(stored.key))
+
+    def list_few(self, bucket: str, most: int) -> Sequence[StoredObject] | None:
+        """Every object of a bucket, in any order; None if there are more than `most`, which are not all listed."""
+        found = [_stored_object(entry, entry["path"]) for entry in islice(self._entries(bucket, ""), most + 1)]
+        return found if len(found) <= most else None
 
     def keys(self, bucket: str, prefix: str) -> set[str]:
         """The keys of those that `list` finds: of a hundred thousand objects a small part of its memory."""

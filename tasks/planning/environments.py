@@ -116,7 +116,8 @@ def _followed(runs: Sequence[PastRun], wanted: Mapping[str, Any]) -> tuple[dict[
         used = {rank.worker for rank in run.ranks if rank.worker}
         fresh = len({rank.worker for rank in run.ranks if rank.cold})
         found = [run.began_at - there[name][0] for name in used & there.keys()]
-        unseen = sorted(there.keys() - used, key=lambda name: there[name][0])
+        idle = [name for name in there.keys() - used if there[name][0] <= run.began_at]  # not busy with another run
+        unseen = sorted(idle, key=lambda name: there[name][0])
         gone = unseen[:fresh]  # a cold start where an environment was idle: that one is gone, the longest idle first
         lost = [run.began_at - there[name][0] for name in gone]
         if found or lost:

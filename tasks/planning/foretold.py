@@ -28,7 +28,8 @@ def foretell(
 ) -> Prediction | None:
     """What the run is expected to take; None where nothing tells, which stops no run.
 
-    Earlier runs are looked for beside this one, in the folder that its result path lies in.
+    Earlier runs are looked for beside this one, in the folder that its result path lies in, and elsewhere in the bucket
+    where that folder does not tell all.
 
     Args:
         request: the checked request.

@@ -11,10 +11,11 @@ from inference.contract.object_keys import RESERVED
 from inference.contract.validation import is_number
 from inference.errors import BadInput
 from inference.rank_results.publish_summary import summary_key
-from inference.storage.store import Store
+from inference.storage.store import Store, StoredObject
 from tasks.sweeps.run_metrics import checked_document
 
 NEWEST = 60  # runs that are read at most
+LISTED = 10_000  # objects of a bucket at most that a run lists before it starts: ten requests
 
 
 class PastRank(NamedTuple):
@@ -133,11 +134,32 @@ def past_runs(store: Store, bucket: str, *, under: str = "") -> tuple[list[PastR
     Raises:
         StoreError: the bucket cannot be listed or read.
     """
-    keys = [
-        stored
-        for stored in store.list(bucket, under)
-        if stored.key.endswith("/summary.json") and f"/{RESERVED}/" not in stored.key
-    ]
+    return _read_newest(store, bucket, store.list(bucket, under))
+
+
+def runs_elsewhere(
+    store: Store, bucket: str, beside: str, since: float | None = None
+) -> tuple[list[PastRun], list[str]]:
+    """The newest runs of a bucket outside a folder, and notes; none of a bucket with more than `LISTED` objects.
+
+    Args:
+        store: the object store.
+        bucket: is looked through.
+        beside: the folder that is left out.
+        since: seconds since the epoch, of the oldest summary that is read; default any.
+
+    Raises:
+        StoreError: the bucket cannot be listed or read.
+    """
+    listing = store.list_few(bucket, LISTED)
+    if listing is None:
+        return [], [f"{bucket} has more than {LISTED:,} objects: runs outside {beside or 'it'} were not looked for"]
+    apart = [each for each in listing if not each.key.startswith(f"{beside}/")] if beside else []
+    return _read_newest(store, bucket, [each for each in apart if since is None or each.modified_at >= since])
+
+
+def _read_newest(store: Store, bucket: str, listing: Sequence[StoredObject]) -> tuple[list[PastRun], list[str]]:
+    keys = [each for each in listing if each.key.endswith("/summary.json") and f"/{RESERVED}/" not in each.key]
     keys.sort(key=lambda stored: stored.modified_at)
     runs, notes = [], []
     for stored in keys[-NEWEST:]:

@@ -1,8 +1,9 @@
 """From a request and a store to a prediction: what would run where, and which earlier runs tell of it."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from statistics import median
 from typing import Any
 
@@ -18,9 +19,9 @@ from inference.storage.store import Store, StoredObject
 from tasks.executors.base import Executor, cores
 from tasks.executors.lambda_limits import ACCOUNT_CONCURRENCY
 from tasks.executors.select import ON_AWS
-from tasks.planning.environments import environments
+from tasks.planning.environments import GONE_S, environments
 from tasks.planning.fit import comparable, differences, fit
-from tasks.planning.history import PastRun, past_runs
+from tasks.planning.history import PastRun, past_runs, runs_elsewhere
 from tasks.planning.pace import pace
 from tasks.planning.prediction import FEWEST, MOST, RANKS_IN_ALL, RANKS_OF_ONE, Prediction, predict
 from tasks.planning.shipped import shipped
@@ -210,7 +211,8 @@ def predict_request(
         pool: the executor that will run, whose concurrency and memory are known better than the request's.
         weights: of the model, where they have been found already.
         galaxies: bands, height and width of the cut-outs, where they are known already.
-        under: folder of the bucket in which earlier runs are looked for.
+        under: folder of the bucket in which earlier runs are looked for first; outside it, where it has none that
+            tell, and for environments that they left warm. Default the whole bucket.
         at_most: simulated runs, and ranks that all of them have together.
 
     Raises:
@@ -238,17 +240,26 @@ def predict_request(
         samples, partitions = samples_of_ranks(request, found, galaxies)
     if weights is None and request.script is None:
         weights = find_weights(request, store, galaxies or IMAGE_SHAPE)
-    notes: list[str] = []
-    runs: list[PastRun] = []
-    try:
-        runs, notes = past_runs(store, request.bucket, under=under)
-    except CosmicError as error:
-        notes.append(f"earlier runs cannot be read: {error}")
+    runs, notes = _earlier(partial(past_runs, store, request.bucket, under=under))
     kind, parameters = kind_of(request, store, executor, place, weights, pool), parameters_of_model(request, weights)
     model, more = model_of(runs, kind, place, parameters=parameters, samples=samples)
+    if under and (not model.runs or executor in ON_AWS):
+        since = time.time() - GONE_S if model.runs else None
+        others, doubts = _earlier(partial(runs_elsewhere, store, request.bucket, under, since))
+        runs, notes = [*others, *runs], [*notes, *doubts]
+        if not model.runs and others:
+            model, more = model_of(runs, kind, place, parameters=parameters, samples=samples)
     warm, place = environments(runs, kind, time.time()), as_wide_as_seen(place, runs, kind)
     on_s3 = executor in ON_AWS or not store.is_local
     configuration = Configuration(request, place, samples, on_s3, warm)
     fewest = FEWEST if len(samples) <= RANKS_OF_ONE else 1
     simulated = max(min(at_most[0], at_most[1] // len(samples)), fewest)
     return predict(configuration, model, partitions, [*notes, *more], runs=simulated)
+
+
+def _earlier(look: Callable[[], tuple[list[PastRun], list[str]]]) -> tuple[list[PastRun], list[str]]:
+    """Earlier runs and notes; a bucket that cannot be read gives a note."""
+    try:
+        return look()
+    except CosmicError as error:
+        return [], [f"earlier runs cannot be read: {error}"]

@@ -24,6 +24,14 @@ def test_a_deadline_gives_the_cheapest_a_budget_the_fastest():
     assert best_of(choices, 60.0, 4.0) == MIDDLE
 
 
+def test_limits_are_met_in_nine_of_ten_and_the_expected_figure_decides():
+    sure, quick = choice(20.0, 1.0, s_p90=25.0), choice(18.0, 2.0, s_p90=40.0)
+    assert best_of([sure, quick], None, 5.0) == quick
+    assert best_of([sure, quick], 30.0, None) == sure
+    dear = choice(10.0, 1.0, usd_p90=9.0)
+    assert best_of([sure, quick, dear], None, 5.0) == quick
+
+
 @pytest.mark.parametrize(
     ("deadline", "budget", "nearest"),
     [

@@ -63,3 +63,8 @@ def test_what_was_assumed_of_environments_is_said():
     found = environments([run(0.0, "a", "b", cold=True)], WANTED, 13.0)
     assert found.sentence == "2 environments of earlier runs, idle for 12 s, assumed to be gone with P(cold) = 0.00"
     assert environments([], WANTED, 13.0).sentence is None
+
+
+def test_an_environment_that_was_busy_with_another_run_is_not_gone():
+    runs = [run(0.0, "a", cold=True), run(0.5, "b", cold=True)]
+    assert warm(runs, 11.0) == 2.0

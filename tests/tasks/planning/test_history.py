@@ -1,8 +1,10 @@
 import json
+import time
 
 from inference.rank_results.publish_summary import generation_folder, publish_summary, run_lease
 from inference.storage.store import Store
-from tasks.planning.history import past_runs
+from tasks.planning import history
+from tasks.planning.history import past_runs, runs_elsewhere
 from tests.tasks.planning.test_fit import document
 
 
@@ -23,3 +25,25 @@ def test_a_damaged_summary_is_named_and_not_counted(tmp_path):
     runs, (note,) = past_runs(store, "my-survey")
     assert runs == []
     assert "my-survey/results/first/summary.json" in note
+
+
+def kept_in(store, *folders):
+    for folder in folders:
+        store.write("my-survey", f"{folder}/one/summary.json", json.dumps(document()).encode())
+
+
+def test_runs_elsewhere_are_those_outside_the_folder(tmp_path):
+    store = Store(tmp_path)
+    kept_in(store, "mine", "mine-too", "theirs")
+    runs, notes = runs_elsewhere(store, "my-survey", "mine")
+    assert (len(runs), notes) == (2, [])
+    assert runs_elsewhere(store, "my-survey", "mine", since=time.time() + 60)[0] == []
+
+
+def test_runs_elsewhere_are_not_looked_for_in_a_full_bucket(tmp_path, monkeypatch):
+    monkeypatch.setattr(history, "LISTED", 2)
+    store = Store(tmp_path)
+    kept_in(store, "a", "b", "c")
+    runs, (note,) = runs_elsewhere(store, "my-survey", "mine")
+    assert runs == []
+    assert note == "my-survey has more than 2 objects: runs outside mine were not looked for"

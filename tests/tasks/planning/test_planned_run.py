@@ -1,3 +1,6 @@
+import json
+import time
+
 import numpy as np
 import pytest
 
@@ -9,8 +12,9 @@ from inference.storage.store import Store
 from tasks.planning.history import read_run
 from tasks.planning.planned_run import as_wide_as_seen, model_of, place_of, predict_request, samples_of_ranks
 from tasks.staging.known_survey import shape_of_galaxies
+from tasks.staging.weights import find_weights
 from tests.support.surveys import SIZES, request_of
-from tests.tasks.planning.test_fit import KIND, past
+from tests.tasks.planning.test_fit import KIND, document, past
 
 PAPER = {"model": None, "partition": {"source": "none.pt", "size": "50MB"}}
 
@@ -87,3 +91,28 @@ def test_shipped_times_are_corrected_by_the_speed_of_a_local_machine(store, monk
     assert slow.makespan_s.p50 == pytest.approx(4 * usual.makespan_s.p50, rel=0.2)
     assert slow.end_to_end_s.p50 == pytest.approx(4 * usual.end_to_end_s.p50, rel=0.2)
     assert slow.source.startswith("shipped measurements, times 4.0 for the speed of this machine now: 9 runs")
+
+
+def keep(store, folder, worker, request):
+    found = document(
+        executor="lambda",
+        model={"sha256": find_weights(request, Store(store)).sha256},
+        engine=request.engine,
+        precision=request.precision,
+        function=request.function_name,
+        function_memory_mb=request.memory_mb,
+    )
+    for row in found["ranks"]:
+        ended_at = time.time() - 60 + row["ended_at"]
+        row |= {"started_at": ended_at - row["wall_total_s"], "ended_at": ended_at, "worker": worker}
+    Store(store).write(request.bucket, f"{folder}/summary.json", json.dumps(found).encode())
+
+
+@pytest.mark.parametrize("folder", ["mine", "new"])
+def test_a_function_warmed_from_another_folder_is_expected_warm(store, folder):
+    request = RunRequest.read(request_of())
+    keep(store, "mine/one", "a", request)
+    keep(store, "theirs/one", "b", request)
+    found = predict_request(request, str(store), "lambda", None, under=folder)
+    assert "fitted from" in found.source
+    assert found.cold_starts == len(SIZES) - 2
