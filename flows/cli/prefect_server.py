@@ -83,13 +83,8 @@ def connected(*, verbose: bool, left: str) -> Iterator[Callable[[], None]]:
                 with _outlived(left):
                     yield lambda: None
         elif temporary is not None:
-            say(
-                "No Prefect server is configured: starting a temporary one (about 5 seconds, longer the first time)."
-                " `cosmic ui` in another terminal avoids the wait and shows the run.",
-                "dim",
-                stderr=True,
-            )
-            # It ends with this command and looks for no crashed run; a heart's last beat would cost up to a second.
+            say(_said_of(temporary), "dim", stderr=True)
+            # It looks for no crashed run; a heart's last beat would cost up to a second.
             changes = {
                 PREFECT_API_URL: temporary.url,
                 PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None,
@@ -100,6 +95,18 @@ def connected(*, verbose: bool, left: str) -> Iterator[Callable[[], None]]:
     finally:
         if temporary is not None:
             temporary.stop()
+
+
+def _said_of(server: TemporaryServer) -> str:
+    """What the user is told about a temporary server."""
+    switch = "COSMIC_KEEP_SERVER=0 ends it with its command"
+    if server.found:
+        return f"Using the temporary Prefect server that an earlier command left, at {server.url} ({switch})."
+    staying = f" It stays {server.stay_s / 60:g} minutes for the next command ({switch})." if server.stay_s else ""
+    return (
+        "No Prefect server is configured: starting a temporary one (about 5 seconds, longer the first time)."
+        f" `cosmic ui` in another terminal avoids the wait and shows the run.{staying}"
+    )
 
 
 @contextmanager

@@ -1,9 +1,10 @@
 """A Prefect server for as long as one command runs, started before the command has imported what it needs itself.
 
 The command opens the port and hands it over: from then on requests wait in it for the server, and nobody asks again
-and again whether it is there. The server ends when its standard input does, however the command came to its end. Flow
-runs that the command did not bring to an end, because it was killed, are then marked as Crashed.
-`python -m flows.cli.temporary_server FD` is the server.
+and again whether it is there. The server ends when its standard input does, however the command came to its end, or
+stays for some minutes, in which the next command finds it (`kept_server`). Flow runs that a command did not bring to
+an end, because it was killed, are marked as Crashed once no command uses the server.
+`python -m flows.cli.temporary_server FD STAY_S FINGERPRINT` is the server.
 """
 
 import contextlib
@@ -15,11 +16,13 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 import urllib.error
 import urllib.request
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+from flows.cli import kept_server
 from inference.errors import CosmicError
 
 if TYPE_CHECKING:
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
 
 _READY_TIMEOUT_S = 120.0  # the first start on a machine makes the database
 _STOP_TIMEOUT_S = 15.0
+_LOOK_S = 0.5  # how often a server that stays looks whether it is used
 _SET_STATE = re.compile(r"/api/flow_runs/(?P<id>[0-9a-f-]{36})/set_state")
 _ENVIRONMENT = {
     "PREFECT_UI_ENABLED": "0",
@@ -38,18 +42,36 @@ _ENVIRONMENT = {
 
 
 class TemporaryServer:
-    """A server process on a free port of this machine.
+    """A server process on a free port of this machine: one that an earlier command left, or one of this command's own.
 
     Attributes:
         url: what PREFECT_API_URL is to be.
+        stay_s: for how long the server stays after its last command, in seconds; 0 for one that ends with this command.
+        found: whether an earlier command started it.
+
+    Raises:
+        BadInput: COSMIC_KEEP_SERVER is no number of minutes.
     """
 
     def __init__(self) -> None:
+        self.stay_s = kept_server.seconds_to_stay()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._users: kept_server.Users | None = None
+        made_of, url = "", None
+        if self.stay_s:
+            try:
+                self._users, made_of = kept_server.Users(), kept_server.fingerprint()
+                url = kept_server.announced(made_of) if self._users.join() else None
+            except OSError:  # a home in which nothing can be written: nothing stays there
+                self.stay_s = 0.0
+        self.found = url is not None
+        self.url = url or self._start(made_of)
+
+    def _start(self, made_of: str) -> str:
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the server
         with socket.create_server(("127.0.0.1", 0), backlog=1024) as port:
-            self.url = f"http://127.0.0.1:{port.getsockname()[1]}/api"
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "flows.cli.temporary_server", str(port.fileno())],
+                [sys.executable, "-m", "flows.cli.temporary_server", str(port.fileno()), f"{self.stay_s}", made_of],
                 stdin=subprocess.PIPE,
                 stdout=self._log,
                 stderr=self._log,
@@ -57,6 +79,7 @@ class TemporaryServer:
                 env=os.environ | _ENVIRONMENT,
                 start_new_session=True,  # Ctrl-C is for the command, whose last messages have to arrive here
             )
+            return f"http://127.0.0.1:{port.getsockname()[1]}/api"
 
     def wait(self) -> None:
         """Wait until it answers.
@@ -68,27 +91,40 @@ class TemporaryServer:
             with urllib.request.urlopen(f"{self.url}/health", timeout=_READY_TIMEOUT_S):  # noqa: S310 - ours
                 return
         except (OSError, ValueError) as error:
+            if self.found:
+                raise CosmicError(
+                    f"the temporary Prefect server that an earlier command left at {self.url} does not answer"
+                    f" ({error}): set {kept_server.SETTING}=0 for a server of this command's own"
+                ) from None
             self.kill()
             raise CosmicError(f"the temporary Prefect server did not start: {self._last_line() or error}") from None
 
     def stop(self) -> None:
-        """End it, once the events and the log of this process have arrived there and are stored."""
+        """Use it no more, once the events and the log of this process have arrived there and are stored.
+
+        A server that does not stay has ended then.
+        """
         from prefect.events.worker import EventsWorker
         from prefect.logging.handlers import APILogWorker
 
-        if self._process.poll() is None:
+        if self.found or (self._process is not None and self._process.poll() is None):
             APILogWorker.drain_all(timeout=_STOP_TIMEOUT_S)
             EventsWorker.drain_all(timeout=_STOP_TIMEOUT_S)
+        if self._process is not None:
             assert self._process.stdin is not None  # noqa: S101 - it was asked for
             self._process.stdin.close()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(_STOP_TIMEOUT_S)
-        self.kill()
+            if not self.stay_s:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    self._process.wait(_STOP_TIMEOUT_S)
+                self.kill()
+        if self._users is not None:
+            self._users.leave()
 
     def kill(self) -> None:
-        """End it at once."""
-        self._process.kill()
-        self._process.wait()
+        """End it at once, if it is this command's own."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
 
     def _last_line(self) -> str:
         self._log.seek(0)
@@ -124,8 +160,27 @@ def _mark_crashed(flow_runs: set[str], url: str) -> None:
                 client.set_flow_run_state(flow_run, crashed, force=True)
 
 
+def _stay(seconds: float, watched: _Watched, url: str) -> None:
+    """Return when nobody has used the server for so long, and keep others from joining then."""
+    from httpx import HTTPError
+
+    users, last_used = kept_server.Users(), time.monotonic()
+    while True:
+        if users.are_none():
+            if time.monotonic() >= last_used + seconds:
+                return
+            left, watched.flow_runs = watched.flow_runs, set()
+            users.leave()
+            if left:
+                with contextlib.suppress(HTTPError):
+                    _mark_crashed(left, url)
+        else:
+            last_used = time.monotonic()
+        time.sleep(min(_LOOK_S, seconds))
+
+
 def main() -> None:
-    """Serve on the inherited port until standard input ends."""
+    """Serve on the inherited port until standard input has ended and, if it stays, nobody used it for so long."""
     import uvicorn
     from prefect.server.api.server import create_app
     from prefect.settings import PREFECT_HOME
@@ -139,7 +194,9 @@ def main() -> None:
                 fcntl.flock(file, fcntl.LOCK_EX)  # gone with the process, however it ends
                 await super().startup(sockets)
 
-    port = socket.socket(fileno=int(sys.argv[1]))
+    port, stay_s, made_of = socket.socket(fileno=int(sys.argv[1])), float(sys.argv[2]), sys.argv[3]
+    url = f"http://127.0.0.1:{port.getsockname()[1]}/api"
+    announcement = kept_server.Announcement(url, made_of).publish() if stay_s else None
     watched = _Watched(create_app())
     server = Server(
         uvicorn.Config(
@@ -150,16 +207,21 @@ def main() -> None:
         )
     )
 
-    def end_with_parent() -> None:
+    def end_in_time() -> None:
         os.read(0, 1)
-        if not server.started:
+        if announcement is None and not server.started:
             os._exit(0)
         try:
-            _mark_crashed(watched.flow_runs, f"http://127.0.0.1:{port.getsockname()[1]}/api")
+            if announcement is None:
+                _mark_crashed(watched.flow_runs, url)
+            else:
+                _stay(stay_s, watched, url)
         finally:
+            if announcement is not None:
+                announcement.truncate(0)
             server.should_exit = True
 
-    threading.Thread(target=end_with_parent, daemon=True).start()
+    threading.Thread(target=end_in_time, daemon=True).start()
     server.run(sockets=[port])
 
 
