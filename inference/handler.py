@@ -77,6 +77,8 @@ def _predicted(store: Store, rank: RankEvent, context: Any, *, cold: bool) -> Ra
     for path, etag in _partitions(rank):
         with clock.stage("read"):
             partition = _open(store, rank, path, etag)
+        if not predictions.parts:
+            predictions.magnitude = partition.magnitude_column
         with clock.loop():
             _predict(engine, partition, rank.batch_size, clock, predictions)
     token = f"{rank.attempt}-{uuid.uuid4().hex[:8]}"
@@ -155,8 +157,8 @@ def _predict(
         if not np.isfinite(redshifts).all():
             sample = batch.start + int(np.flatnonzero(~np.isfinite(redshifts))[0])
             raise BadPartition(f"{partition.name}: the model gives no finite redshift for sample {sample}")
-        mag_r = batch.magnitudes[:, partition.reference_band]
-        predictions.add(partition.name, batch.start, redshifts, batch.redshifts, mag_r, columns)
+        magnitude = batch.magnitudes[:, partition.reference_band]
+        predictions.add(partition.name, batch.start, redshifts, batch.redshifts, magnitude, columns)
 
 
 @lru_cache(maxsize=4)

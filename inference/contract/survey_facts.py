@@ -1,6 +1,7 @@
 """What a survey's cut-outs are, kept in its files: bands, pixel scale, pixel unit, magnitude system."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
@@ -12,6 +13,7 @@ from inference.errors import BadInput, BadPartition
 
 _KEPT = ("bands", "pixel_scale", "pixel_unit", "magnitude_system")
 _SCALES_ALIKE = 0.03  # relative difference of scales that a model does not notice
+MAGNITUDE_PREFIX, R_MAGNITUDE = "mag_", "mag_r"  # columns of tables of redshifts
 _NANOMAGGY = {"nanomaggy", "nanomaggies", "nmgy"}
 
 
@@ -65,6 +67,17 @@ class SurveyFacts:
         if self.bands is None:
             return R_BAND
         return self.bands.index("r") if "r" in self.bands else len(self.bands) // 2
+
+    @property
+    def magnitude_column(self) -> str:
+        """What tables of redshifts call the magnitude of the reference band.
+
+        >>> SurveyFacts().magnitude_column, SurveyFacts(bands=("g", "i", "z")).magnitude_column
+        ('mag_r', 'mag_i')
+        """
+        if self.bands is None:
+            return R_MAGNITUDE
+        return MAGNITUDE_PREFIX + re.sub(r"\W", "_", self.bands[self.reference_band], flags=re.ASCII)
 
     def to_json(self) -> str:
         """The facts that are known, as a file keeps them.

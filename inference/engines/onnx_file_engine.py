@@ -15,6 +15,7 @@ import numpy as np
 
 from inference.contract.json_text import parse_json
 from inference.contract.sample import IMAGE_SHAPE
+from inference.contract.survey_facts import MAGNITUDE_PREFIX
 from inference.contract.validation import shorten
 from inference.engines.base import check_galaxies
 from inference.engines.columns import ERROR, LOWER, OUT_OF_DOMAIN, REDSHIFT, UPPER
@@ -27,7 +28,7 @@ _IMAGES = {"image", "images", "cutout", "cutouts"}
 _MAGNITUDES = {"magnitude", "magnitudes", "mag", "mags"}
 _REDSHIFTS = {"redshift", "redshifts", "z", REDSHIFT, "z_phot", "zphot", "photoz"}
 _ERRORS = {ERROR, "sigma", "z_sigma", "sigma_z", "std", "z_std", "uncertainty"}
-_TAKEN = {"rank", "file", "index", "z_spec", "repeat", "mag_r", OUT_OF_DOMAIN}
+_TAKEN = {"rank", "file", "index", "z_spec", "repeat", OUT_OF_DOMAIN}
 _TAKEN |= {f"z_err{level}_{end}" for level in ("68", "95") for end in ("low", "high")}
 _DERIVED = {REDSHIFT: 0.5, LOWER: 0.16, UPPER: 0.84}  # from quantiles
 _ONE_NUMBER = {REDSHIFT, ERROR, LOWER, UPPER}
@@ -166,7 +167,7 @@ class OnnxFileEngine:
         for name in names:
             column = column_of_quantile(name) or (ERROR if name.lower() in _ERRORS else _plain(name))
             column = REDSHIFT if name in redshifts else column
-            if column in _TAKEN or column in columns or not column.strip("_"):
+            if column in _TAKEN or column in columns or column.startswith(MAGNITUDE_PREFIX) or not column.strip("_"):
                 raise BadCheckpoint(f"{self._path}: rename its output {shorten(name)}, which cannot be a column's name")
             columns.append(column)
         return columns

@@ -15,7 +15,7 @@ from typing import IO, Any, Protocol
 import numpy as np
 
 from inference.contract.sample import BAND_NAMES, IMAGE_SHAPE, R_BAND
-from inference.contract.survey_facts import SurveyFacts
+from inference.contract.survey_facts import R_MAGNITUDE, SurveyFacts
 from inference.errors import BadInput, BadPartition
 from inference.partitions import pt_file as torch_zip
 from inference.partitions import safetensors_file as safetensors_map
@@ -135,6 +135,11 @@ class Partition:
     def reference_band(self) -> int:
         """Which band's magnitude is kept with the redshifts (`SurveyFacts.reference_band`)."""
         return R_BAND if self.facts is None else self.facts.reference_band
+
+    @property
+    def magnitude_column(self) -> str:
+        """What that magnitude's column is called (`SurveyFacts.magnitude_column`)."""
+        return R_MAGNITUDE if self.facts is None else self.facts.magnitude_column
 
     def batches(self, batch_size: int) -> Iterator[Batch]:
         """Walk through the partition with one batch in memory at a time; the last may be smaller.

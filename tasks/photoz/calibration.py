@@ -30,6 +30,7 @@ from inference.contract.validation import shorten
 from inference.errors import BadInput
 from tasks.photoz.bins import binned, deciles, place_of
 from tasks.photoz.distribution import LEVELS, density_of, halves, inverse, subdivided
+from tasks.photoz.magnitude import with_article
 from tasks.photoz.spread import residuals_of, usable, widened
 
 BOUNDS = {
@@ -286,8 +287,8 @@ def calibrate(
     rows = _Galaxies(pred[whole], spec[whole], mag[whole], own[whole])
     if (left := len(rows.pred)) < FEWEST:
         raise BadInput(
-            f"{counted(left, 'galaxy')} with a known redshift and an r magnitude are too few to calibrate with:"
-            f" {FEWEST} are needed"
+            f"{counted(left, 'galaxy')} with a known redshift and {with_article(made.get('magnitude', 'r'))} are too"
+            f" few to calibrate with: {FEWEST} are needed"
         )
     scores = {
         (shape, scaled): deviation

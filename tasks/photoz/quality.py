@@ -1,6 +1,7 @@
 """How good redshifts are, from a run or any catalogue: the tables, the pictures and a page of both."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +12,12 @@ import pandas as pd
 
 from inference.contract import plausible
 from inference.contract.sample import R_BAND
+from inference.contract.survey_facts import MAGNITUDE_PREFIX
+from inference.contract.survey_facts import R_MAGNITUDE as MAGNITUDE
 from inference.errors import BadInput, StoreError
 from inference.storage.atomic_write import atomic_write
 from tasks.photoz.calibration import BOUNDS, Calibration
+from tasks.photoz.magnitude import magnitude_of, title_of
 from tasks.photoz.metric_intervals import (
     BINS,
     LEVEL,
@@ -46,8 +50,8 @@ from tasks.survey.units import MAGNITUDES, NO_UNIT
 if TYPE_CHECKING:
     from tasks.reporting.figures import Picture
 
-MAGNITUDE = "mag_r"
-QUANTITIES = {"z_spec": "spectroscopic redshift", "z_pred": "predicted redshift", MAGNITUDE: "r magnitude"}
+_OWN_MAGNITUDE = re.compile(f"{MAGNITUDE_PREFIX}[A-Za-z0-9_]+")
+QUANTITIES = {"z_spec": "spectroscopic redshift", "z_pred": "predicted redshift"}
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,7 @@ class Quality:
 
     Attributes:
         of: what was looked at.
-        rows: z_pred, z_spec and, where known, mag_r.
+        rows: z_pred, z_spec and, where known, a magnitude (`tasks.photoz.magnitude`).
         metrics: by name (`tasks.photoz.metrics`).
         spread: low and high end of each metric's 95 % interval.
         bins: rows of `tasks.photoz.metric_intervals.binned` by quantity.
@@ -80,9 +84,9 @@ class Quality:
         if self.scores:
             tables.append(scores_table(self.scores))
         for name, rows in self.coverage.items():
-            tables.append(coverage_table(f"coverage-{name.replace('_', '-')}", QUANTITIES[name], rows))
+            tables.append(coverage_table(f"coverage-{name.replace('_', '-')}", _titled(name), rows))
         for name, rows in self.bins.items():
-            tables.append(bins_table(name.replace("_", "-"), QUANTITIES[name], rows))
+            tables.append(bins_table(name.replace("_", "-"), _titled(name), rows))
         return tables
 
     def pictures(self) -> "dict[str, Picture]":
@@ -96,8 +100,8 @@ class Quality:
             drawn["pit"] = Picture(pit_histogram(self.pit), PIT_CAPTION)
         for name, rows in self.bins.items():
             file = f"bins-{name.replace('_', '-')}"
-            caption = f"Metrics in bins of {QUANTITIES[name]}, placed at each bin's median, with 95 % intervals."
-            drawn[file] = Picture(binned_metrics(rows, QUANTITIES[name], file), caption)
+            caption = f"Metrics in bins of {_titled(name)}, placed at each bin's median, with 95 % intervals."
+            drawn[file] = Picture(binned_metrics(rows, _titled(name), file), caption)
         return drawn
 
     def to_dict(self) -> dict[str, Any]:
@@ -115,11 +119,15 @@ class Quality:
         }
 
 
+def _titled(quantity: str) -> str:
+    return QUANTITIES.get(quantity) or title_of(quantity)
+
+
 def quality_of(rows: pd.DataFrame, of: str, bins: int = BINS, calibration: Calibration | None = None) -> Quality:
     """Measure.
 
     Args:
-        rows: z_pred and z_spec, mag_r and the columns of the intervals where known; a row for each object.
+        rows: z_pred and z_spec, a magnitude and the columns of the intervals where known; a row for each object.
         of: what they are, for messages and headings.
         bins: about how many in each quantity.
         calibration: that the intervals come from, where it is known.
@@ -137,7 +145,8 @@ def quality_of(rows: pd.DataFrame, of: str, bins: int = BINS, calibration: Calib
             else ("it knows no spectroscopic redshift")
         )
         raise BadInput(f"there is nothing to compare in {of}: {lacking}")
-    there = {name: rows[name].to_numpy(np.float64) for name in QUANTITIES if name in rows}
+    magnitude = magnitude_of(rows.columns)
+    there = {name: rows[name].to_numpy(np.float64) for name in (*QUANTITIES, magnitude) if name in rows}
     scored = has_intervals(rows)
     return Quality(
         of,
@@ -147,7 +156,7 @@ def quality_of(rows: pd.DataFrame, of: str, bins: int = BINS, calibration: Calib
         {name: found for name, values in there.items() if (found := binned(values, pred, spec, bins))},
         interval_scores(rows, calibration) if scored else {},
         {name: found for name, values in there.items() if scored and (found := coverage_in_bins(values, rows, bins))},
-        score(calibration, pred, spec, there[MAGNITUDE], own_spread(rows)).pit
+        score(calibration, pred, spec, there[magnitude], own_spread(rows)).pit
         if scored and calibration is not None
         else None,
     )
@@ -157,7 +166,8 @@ def read_table(path: Path, options: ColumnOptions) -> tuple[pd.DataFrame, Resolv
     """The redshifts of any table that `tasks.survey.table_file` reads.
 
     Returns:
-        z_pred, z_spec (NaN where unknown) and, where they are there, r magnitudes as mag_r and the columns of BOUNDS;
+        z_pred, z_spec (NaN where unknown) and, where they are there, magnitudes as mag_r (or the band's own name) and
+        the columns of BOUNDS;
         what was taken for what.
 
     Raises:
@@ -177,9 +187,13 @@ def read_table(path: Path, options: ColumnOptions) -> tuple[pd.DataFrame, Resolv
     found.notes += [doubt for name, key, kind in of for doubt in redshift_doubts(str(name), rows[key], kind)]
     asked = options.magnitudes
     brightness = found.find(R_MAGNITUDE, None if asked is None else asked[R_BAND % len(asked)])
+    own = [name for name in map(str, table.frame) if _OWN_MAGNITUDE.fullmatch(name)]
+    column = MAGNITUDE
+    if brightness is None and len(own) == 1:  # of a survey without r, as `cosmic catalogue` writes it
+        brightness = column = found.used[title_of(own[0])] = own[0]
     if brightness is not None:
         magnitudes = reader.numbers(brightness, MAGNITUDES)
-        rows[MAGNITUDE] = np.where(plausible.MAGNITUDE.measured(magnitudes), magnitudes, np.nan)
+        rows[column] = np.where(plausible.MAGNITUDE.measured(magnitudes), magnitudes, np.nan)
     for bound in (name for name in BOUNDS if name in table.frame):
         rows[bound] = reader.numbers(bound, NO_UNIT)
     return pd.DataFrame(rows), found

@@ -10,6 +10,7 @@ import pandas as pd
 from inference.contract.plausible import REDSHIFT
 from tasks.photoz.calibration import BOUNDS, Calibration
 from tasks.photoz.distribution import LEVELS, density_of
+from tasks.photoz.magnitude import magnitude_of
 from tasks.photoz.metric_intervals import edges_of
 from tasks.photoz.monotone import MonotoneCubic
 from tasks.photoz.spread import own_spread, residuals_of
@@ -120,7 +121,7 @@ def interval_scores(rows: pd.DataFrame, calibration: Calibration | None = None) 
     """Coverage and width of the intervals, and with the calibration the scores of p(z).
 
     Args:
-        rows: z_pred, z_spec, mag_r and the columns of BOUNDS; at least one galaxy has an interval and a z_spec.
+        rows: z_pred, z_spec, the magnitude and the columns of BOUNDS; at least one galaxy has an interval and a z_spec.
         calibration: that the intervals come from.
     """
     found: dict[str, float] = {}
@@ -130,8 +131,9 @@ def interval_scores(rows: pd.DataFrame, calibration: Calibration | None = None) 
         found |= {f"coverage_{level}": float(inside[known].mean()), f"width_{level}": float(np.median(width))}
     found["with_interval"] = int(np.isfinite(covered(rows)["68"]).sum())
     if calibration is not None:
-        z_pred, z_spec, mag_r = (rows[name].to_numpy(np.float64) for name in ("z_pred", "z_spec", "mag_r"))
-        scores = score(calibration, z_pred, z_spec, mag_r, own_spread(rows))
+        names = ("z_pred", "z_spec", magnitude_of(rows.columns))
+        z_pred, z_spec, magnitude = (rows[name].to_numpy(np.float64) for name in names)
+        scores = score(calibration, z_pred, z_spec, magnitude, own_spread(rows))
         sorted_pit = np.sort(scores.pit)
         steps = np.arange(len(sorted_pit) + 1) / len(sorted_pit)
         found |= {

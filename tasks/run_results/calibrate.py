@@ -7,6 +7,7 @@ from inference.errors import BadInput
 from inference.storage.lease import Lease
 from inference.storage.store import Store
 from tasks.photoz.calibration import Calibration, calibrate
+from tasks.photoz.magnitude import fact_of, magnitude_of
 from tasks.photoz.spread import own_spread
 from tasks.run_results.catalogue import open_catalogue, read_catalogue
 
@@ -38,8 +39,10 @@ def calibrate_run(store: Store, bucket: str, result_path: str, *, partial: bool 
     with Lease(store, bucket, f"{key}{RESERVED}", holder, f"{bucket}/{key}").keep(temporary=True) as held:
         rows = read_catalogue(store, bucket, result_path, partial=partial).rows
         made = {name: facts[name] for name in ("run_id", "result_path", "created", "data", "data_etag", "precision")}
-        z_pred, z_spec, mag_r = (rows[name].to_numpy() for name in ("z_pred", "z_spec", "mag_r"))
-        calibration = calibrate(z_pred, z_spec, mag_r, sha256, made, spread=own_spread(rows))
+        column = magnitude_of(rows.columns)
+        made |= fact_of(column)
+        z_pred, z_spec, magnitude = (rows[name].to_numpy() for name in ("z_pred", "z_spec", column))
+        calibration = calibrate(z_pred, z_spec, magnitude, sha256, made, spread=own_spread(rows))
         held.check()
         store.write(bucket, key, calibration.to_json())
     return key, calibration

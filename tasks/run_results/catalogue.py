@@ -16,16 +16,18 @@ import pyarrow.parquet as pq
 
 from inference.contract.plausible import REDSHIFT
 from inference.contract.validation import shorten
+from inference.engines.columns import OUT_OF_DOMAIN
 from inference.errors import BadInput, StoreError
 from inference.rank_results.publish_summary import committed_folder
 from inference.storage.store import Store
 from inference.storage.temporary import temporary_folder
 from tasks.photoz.calibration import BOUNDS, Calibration
+from tasks.photoz.magnitude import magnitude_of
 from tasks.photoz.metrics import OUTLIER
 from tasks.photoz.spread import OWN
 from tasks.reporting.formatting import spans
 from tasks.run_results.catalogue_objects import ObjectTable
-from tasks.run_results.predictions_table import SCHEMA
+from tasks.run_results.predictions_table import SCHEMA, schema_of
 from tasks.run_results.unique_ids import refuse_duplicates
 from tasks.survey.object_index import OBJECTS, no_parquet
 
@@ -39,7 +41,8 @@ class Catalogue:
     Attributes:
         rows: object_id, ra and dec (degrees, where known), z_pred, the columns of BOUNDS (where the model has a
             calibration; NaN where there is no interval), those of OWN (where the model gives them), z_spec (NaN where
-            unknown), delta (NaN where unknown), outlier (nullable boolean), mag_r, partition, row; each object once.
+            unknown), delta (NaN where unknown), outlier (nullable boolean), out_of_domain (where the
+            model knows its training), mag_r or that of the survey's own band, partition, row; each object once.
         provenance: plain facts of the run by name.
         partitions: key, etag and number of rows of each partition that was read.
     """
@@ -155,6 +158,7 @@ def _shown(named: pd.DataFrame) -> pd.DataFrame:
     known = pd.Series(REDSHIFT.measured(named["z_spec"].to_numpy()), index=named.index)
     outlier = pd.array(np.abs(delta) > OUTLIER, dtype="boolean")
     outlier[~known.to_numpy()] = pd.NA
+    magnitude = magnitude_of(named.columns)
     shown = {
         "object_id": named["object_id"],
         **{name: named[name] for name in ("ra", "dec") if name in named},
@@ -163,7 +167,8 @@ def _shown(named: pd.DataFrame) -> pd.DataFrame:
         "z_spec": named["z_spec"].where(known),
         "delta": delta.where(known),
         "outlier": outlier,
-        "mag_r": named["mag_r"],
+        **{name: named[name].astype("boolean") for name in (OUT_OF_DOMAIN,) if name in named},
+        magnitude: named[magnitude],
         "partition": named["file"],
         "row": named["index"],
     }
@@ -215,12 +220,14 @@ def _predictions(path: Path, name: str) -> Iterator[pd.DataFrame]:
     """Each object once: what stands under an earlier rank already is left out."""
     with _opened(path, name) as file:
         schema = file.schema_arrow
-    if schema.names[: len(SCHEMA)] != SCHEMA.names or schema.types[: len(SCHEMA)] != SCHEMA.types:
+    ours = schema_of(magnitude_of(schema.names))
+    if schema.names[: len(ours)] != ours.names or schema.types[: len(ours)] != ours.types:
         raise BadInput(
             f"{name} is not a table of redshifts of this version: its columns are not"
             f" {', '.join(SCHEMA.names)}; run the same request again, which writes it anew"
         )
-    for rows in _batches(path, name, [*SCHEMA.names, *(name for name in (*BOUNDS, *OWN) if name in schema.names)]):
+    more = [name for name in (*BOUNDS, *OWN, OUT_OF_DOMAIN) if name in schema.names]
+    for rows in _batches(path, name, [*ours.names, *more]):
         if rows[["rank", "file", "index", "z_pred", "repeat"]].isna().to_numpy().any():
             raise BadInput(f"{name} is damaged: a value is missing")
         if not rows["repeat"].all():

@@ -18,7 +18,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from inference.contract.survey_facts import MAGNITUDE_PREFIX
+from inference.engines.columns import OUT_OF_DOMAIN
 from inference.errors import BadInput
+from tasks.photoz.magnitude import title_of
 from tasks.photoz.metrics import OUTLIER
 from tasks.reporting.formatting import spreadsheet_text
 from tasks.run_results.catalogue import Catalogue
@@ -58,7 +61,26 @@ OWN_FIELDS = {  # where the model gives them
     "z_q16": Field("16 % quantile of the redshift, as the model gives it", "stat.rank;src.redshift.phot"),
     "z_q84": Field("84 % quantile of the redshift, as the model gives it", "stat.rank;src.redshift.phot"),
 }
-ABOUT = FIELDS | OWN_FIELDS
+_MORE_FIELDS = {
+    OUT_OF_DOMAIN: Field("Whether the galaxy is unlike those of the model's training: 1 or 0", "meta.code.qual"),
+}
+_BANDS = {"u": "em.opt.U", "g": "em.opt.B", "i": "em.opt.I", "z": "em.opt.I"}
+
+
+def about(column: object) -> Field:
+    """What a column of the catalogue is.
+
+    >>> about("mag_i").ucd
+    'phot.mag;em.opt.I'
+    """
+    name = str(column)
+    known = FIELDS | OWN_FIELDS | _MORE_FIELDS
+    if name in known:
+        return known[name]
+    band = _BANDS.get(name.removeprefix(MAGNITUDE_PREFIX))
+    return Field(f"{title_of(name)} that the model was given", f"phot.mag;{band}" if band else "phot.mag", "mag")
+
+
 PARTITION_FIELDS = {
     "key": Field("Key of the partition", "meta.id;meta.file"),
     "etag": Field("ETag of the partition when it was read", "meta.code"),
@@ -80,7 +102,8 @@ _KEYWORDS = {  # FITS has eight characters
     "missing_ranks": "NMISSING",
     "outlier_limit": "OUTLIM",
 }
-_UNKNOWN = -1  # the outlier flag's null in FITS
+_FLAGS = ("outlier", OUT_OF_DOMAIN)
+_UNKNOWN = -1  # a flag's null in FITS
 
 
 def catalogue_bytes(catalogue: Catalogue, form: str) -> bytes:
@@ -99,9 +122,9 @@ def parquet_table(catalogue: Catalogue) -> pa.Table:
     rows = catalogue.rows
     table = pa.Table.from_pandas(rows, preserve_index=False)
     fields = [
-        field.with_metadata({"description": about.description, "ucd": about.ucd, "unit": about.unit})
+        field.with_metadata({"description": what.description, "ucd": what.ucd, "unit": what.unit})
         for field in table.schema
-        for about in [ABOUT[field.name]]
+        for what in [about(field.name)]
     ]
     return pa.table(table.columns, schema=pa.schema(fields, metadata=file_metadata(catalogue)))
 
@@ -123,8 +146,8 @@ def _fits(catalogue: Catalogue) -> bytes:
 
     primary = fits.PrimaryHDU()
     tables = [
-        _fits_table(_table(catalogue), ABOUT, "REDSHIFTS"),
-        _fits_table(_partitions(catalogue), None, "PARTITIONS"),
+        _fits_table(_table(catalogue), about, "REDSHIFTS"),
+        _fits_table(_partitions(catalogue), PARTITION_FIELDS.__getitem__, "PARTITIONS"),
     ]
     for name, value in catalogue.provenance.items():
         if value is not None:
@@ -138,7 +161,7 @@ def _fits(catalogue: Catalogue) -> bytes:
     return file.getvalue()
 
 
-def _fits_table(table: Any, fields: dict[str, Field] | None, name: str) -> Any:
+def _fits_table(table: Any, about_column: Callable[[str], Field], name: str) -> Any:
     from astropy.io import fits
 
     for column in table.colnames:
@@ -148,9 +171,9 @@ def _fits_table(table: Any, fields: dict[str, Field] | None, name: str) -> Any:
     hdu = fits.table_to_hdu(table)
     hdu.name = name
     for number, column in enumerate(table.colnames, start=1):
-        about = (fields or PARTITION_FIELDS)[column]
-        hdu.header.set(f"TCOMM{number}", about.description, after=f"TFORM{number}")
-        hdu.header.set(f"TUCD{number}", about.ucd, after=f"TCOMM{number}")
+        what = about_column(column)
+        hdu.header.set(f"TCOMM{number}", what.description, after=f"TFORM{number}")
+        hdu.header.set(f"TUCD{number}", what.ucd, after=f"TCOMM{number}")
     return hdu
 
 
@@ -187,8 +210,7 @@ def _votable(catalogue: Catalogue) -> bytes:
     element = tree.TableElement.from_table(file, _table(catalogue))
     element.name = element.ID = "redshifts"
     for field in element.fields:
-        about = ABOUT[field.name]
-        field.ucd, field.description = about.ucd, about.description
+        field.ucd, field.description = about(field.name).ucd, about(field.name).description
     element.format = "binary2"
     resource.tables.append(element)
     listing = json.dumps(catalogue.partitions.to_dict("records"))  # a second table would have to be chosen from
@@ -217,13 +239,14 @@ _TEXTS = ("object_id", "partition")
 def _csv(catalogue: Catalogue) -> bytes:
     """Plain CSV: a line of names, then numbers with all their digits; what is unknown is empty, a flag is 1 or 0."""
     short = catalogue.rows.select_dtypes("float32").columns  # read back as doubles, which must be the same numbers
-    rows = _inert(catalogue).rows.astype(dict.fromkeys(short, float) | {"outlier": "Int16"})
+    kinds: dict[Any, Any] = dict.fromkeys(short, float) | {name: "Int16" for name in _FLAGS if name in catalogue.rows}
+    rows = _inert(catalogue).rows.astype(kinds)
     return rows.to_csv(index=False, lineterminator="\n").encode()
 
 
 def csv_header(catalogue: Catalogue) -> bytes:
     """What a CSV file cannot say of itself, as JSON: provenance, partitions, and what each column is."""
-    columns = {str(name): ABOUT[str(name)]._asdict() for name in catalogue.rows.columns}
+    columns = {str(name): about(name)._asdict() for name in catalogue.rows.columns}
     partitions = catalogue.partitions.to_dict("records")
     document = {"columns": columns, "provenance": catalogue.provenance, "partitions": partitions}
     return (json.dumps(document, indent=1) + "\n").encode()
@@ -238,7 +261,7 @@ def _inert(catalogue: Catalogue) -> Catalogue:
 def _ecsv(catalogue: Catalogue) -> bytes:
     table = _table(_inert(catalogue))
     for name in table.colnames:
-        table[name].meta["ucd"] = ABOUT[name].ucd
+        table[name].meta["ucd"] = about(name).ucd
     table.meta = {name: value for name, value in catalogue.provenance.items() if value is not None}
     table.meta["partitions"] = catalogue.partitions.to_dict("records")
     out = io.StringIO()
@@ -256,9 +279,8 @@ def _table(catalogue: Catalogue) -> Any:
 
     table = Table()
     for name, values in catalogue.rows.items():
-        about = ABOUT[str(name)]
-        facts = {"name": name, "description": about.description, "unit": about.unit or None}
-        if name == "outlier":
+        facts = {"name": name, "description": about(name).description, "unit": about(name).unit or None}
+        if name in _FLAGS:
             flags = values.astype("Int16").fillna(_UNKNOWN).to_numpy(np.int16)
             table[name] = MaskedColumn(flags, mask=flags == _UNKNOWN, fill_value=_UNKNOWN, **facts)
         elif name in _TEXTS:

@@ -2,16 +2,18 @@
 
 qp (Malz et al. 2018, AJ 156, 35; the library `qp-prob`) is what RAIL's stages pass to each other. The ensemble's
 `ancil` table has `object_id`, `zmode`, `zmean`, `zmedian` and, where a spectroscopic redshift is known for some object,
-`redshift` (NaN where it is not).
+`redshift` (NaN where it is not); `out_of_domain` where the model knows its training.
 """
 
 from typing import Any
 
 import numpy as np
 
+from inference.engines.columns import OUT_OF_DOMAIN
 from inference.errors import BadInput
 from inference.storage.temporary import temporary_folder
 from tasks.photoz.calibration import Calibration
+from tasks.photoz.magnitude import magnitude_of
 from tasks.photoz.spread import own_spread
 from tasks.run_results.catalogue import Catalogue
 
@@ -27,7 +29,9 @@ def has_p_of_z(catalogue: Catalogue, calibration: Calibration | None) -> np.ndar
             "the run has no p(z), because its model has no calibration: make one with cosmic calibrate, and run again"
         )
     rows = catalogue.rows
-    inside = calibration.bins(rows["z_pred"].to_numpy(), rows["mag_r"].to_numpy(), own_spread(rows)) >= 0
+    inside = (
+        calibration.bins(rows["z_pred"].to_numpy(), rows[magnitude_of(rows.columns)].to_numpy(), own_spread(rows)) >= 0
+    )
     if not inside.any():
         raise BadInput("no object of the run lies in the range that was calibrated, so none has a p(z)")
     return np.asarray(inside)
@@ -46,13 +50,15 @@ def qp_bytes(catalogue: Catalogue, calibration: Calibration | None) -> bytes:
     except ImportError:
         raise BadInput("the format qp needs the library qp: pip install 'cosmic-flows[formats]'") from None
     rows = catalogue.rows[inside]
-    z_pred, mag_r = rows["z_pred"].to_numpy(np.float64), rows["mag_r"].to_numpy()
+    z_pred, magnitude = rows["z_pred"].to_numpy(np.float64), rows[magnitude_of(rows.columns)].to_numpy()
     spread = own_spread(rows)
-    levels, locations = calibration.fine_quantiles(z_pred, mag_r, spread)
+    levels, locations = calibration.fine_quantiles(z_pred, magnitude, spread)
     ancil: dict[str, Any] = {"object_id": rows["object_id"].to_numpy(dtype=str)}
-    ancil |= {f"z{name}": values for name, values in calibration.point_estimates(z_pred, mag_r, spread).items()}
+    ancil |= {f"z{name}": values for name, values in calibration.point_estimates(z_pred, magnitude, spread).items()}
     if rows["z_spec"].notna().any():
         ancil["redshift"] = rows["z_spec"].to_numpy(np.float64)
+    if OUT_OF_DOMAIN in rows:
+        ancil[OUT_OF_DOMAIN] = rows[OUT_OF_DOMAIN].to_numpy(bool)
     ensemble = qp.Ensemble(qp.quant, data={"quants": levels, "locs": locations}, ancil=ancil)
     with temporary_folder("qp") as folder:  # qp writes by path, and tells the format from the name
         path = folder / "ensemble.hdf5"

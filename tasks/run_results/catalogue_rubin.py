@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from inference.errors import BadInput
 from tasks.photoz.calibration import Calibration
+from tasks.photoz.magnitude import magnitude_of
 from tasks.photoz.spread import own_spread
 from tasks.run_results.catalogue import Catalogue
 from tasks.run_results.catalogue_qp import has_p_of_z
@@ -41,12 +42,14 @@ def rubin_bytes(catalogue: Catalogue, calibration: Calibration | None, name: str
     has_p_of_z(catalogue, calibration)
     assert calibration is not None  # noqa: S101 (has_p_of_z refuses it)
     rows = catalogue.rows
-    z_pred, mag_r = rows["z_pred"].to_numpy(np.float64), rows["mag_r"].to_numpy()
+    z_pred, magnitude = rows["z_pred"].to_numpy(np.float64), rows[magnitude_of(rows.columns)].to_numpy()
     spread = own_spread(rows)
-    values = calibration.point_estimates(z_pred, mag_r, spread)
+    values = calibration.point_estimates(z_pred, magnitude, spread)
     columns = {"objectId": _ids(rows["object_id"].to_numpy(dtype=str))}
     columns |= {f"{name}_z_{point}": _nullable(values[point]) for point in ("mode", "mean", "median")}
-    columns |= {f"{name}_{bound}": _nullable(ends) for bound, ends in calibration.bounds(z_pred, mag_r, spread).items()}
+    columns |= {
+        f"{name}_{bound}": _nullable(ends) for bound, ends in calibration.bounds(z_pred, magnitude, spread).items()
+    }
     for place in ("ra", "dec"):
         if place in rows:
             columns[place] = _nullable(rows[place].to_numpy(np.float64))

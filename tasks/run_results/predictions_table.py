@@ -17,6 +17,7 @@ from inference.storage.prefetch import prefetch
 from inference.storage.store import Store
 from inference.storage.temporary import temporary_folder
 from tasks.photoz.calibration import BOUNDS, Calibration
+from tasks.photoz.magnitude import magnitude_of
 from tasks.photoz.spread import OWN, own_spread
 from tasks.run_results.worst_objects import WorstObjects
 
@@ -31,7 +32,13 @@ SCHEMA = pa.schema(
         ("mag_r", pa.float32()),
     ]
 )
+_MAGNITUDE = len(SCHEMA) - 1  # whose column is called after its band where that is not r
 _ROW_GROUP = 1 << 16  # rows, at least
+
+
+def schema_of(magnitude: str) -> pa.Schema:
+    """The columns of every run, with the magnitude's as its band calls it."""
+    return SCHEMA.set(_MAGNITUDE, SCHEMA.field(_MAGNITUDE).with_name(magnitude))
 
 
 def write_predictions(
@@ -55,14 +62,14 @@ def write_predictions(
         worst: gets to see each object once.
 
     Returns:
-        z_pred, z_spec, mag_r, the intervals, the model's own uncertainty where it gives one and, where it knows its
-        training's ranges, out_of_domain of each object once: files that several ranks read count under the first.
+        z_pred, z_spec, the magnitude, the intervals, the model's own uncertainty where it gives one and, where it knows
+        its training's ranges, out_of_domain of each object once: files that several ranks read count under the first.
 
     Raises:
         BadInput: a predictions file is broken.
         StoreError: it is missing, or the Parquet file cannot be written.
     """
-    kept = ("z_pred", "z_spec", "mag_r", *(BOUNDS if calibration is not None else ()))
+    kept = ("z_pred", "z_spec", *(BOUNDS if calibration is not None else ()))
     found_only = (OUT_OF_DOMAIN, *OWN)
     once: dict[str, list[np.ndarray]] = {name: [] for name in kept}
     with temporary_folder("combine") as scratch:
@@ -72,7 +79,7 @@ def write_predictions(
             for table in _tables(store, bucket, results, calibration):
                 writer = writer or closing.enter_context(pq.ParquetWriter(path, table.schema))
                 writer.write_table(table)
-                for name in found_only:
+                for name in (magnitude_of(table.schema.names), *found_only):
                     if name in table.schema.names:
                         once.setdefault(name, [])
                 counted = table.filter(pa.compute.invert(table["repeat"]))
@@ -121,12 +128,14 @@ def _tables(
 def _table(ranks: Sequence[Mapping[str, np.ndarray]], calibration: Calibration | None) -> pa.Table:
     """Some ranks' columns as one table."""
     columns = {name: np.concatenate([rank[name] for rank in ranks]) for name in ranks[0]}
-    more = {name: _arrow(values) for name, values in sorted(columns.items()) if name not in SCHEMA.names}
+    magnitude = magnitude_of(columns)
+    schema = schema_of(magnitude)
+    more = {name: _arrow(values) for name, values in sorted(columns.items()) if name not in schema.names}
     if calibration is not None:
-        bounds = calibration.bounds(columns["z_pred"], columns["mag_r"], own_spread(columns))
+        bounds = calibration.bounds(columns["z_pred"], columns[magnitude], own_spread(columns))
         more = {name: pa.array(values, from_pandas=True) for name, values in bounds.items()} | more
-    ours = {name: columns[name] for name in SCHEMA.names} | {"mag_r": pa.array(columns["mag_r"], from_pandas=True)}
-    fields = [*SCHEMA, *(pa.field(name, values.type) for name, values in more.items())]
+    ours = {name: columns[name] for name in schema.names} | {magnitude: pa.array(columns[magnitude], from_pandas=True)}
+    fields = [*schema, *(pa.field(name, values.type) for name, values in more.items())]
     return pa.table(ours | more, schema=pa.schema(fields))
 
 

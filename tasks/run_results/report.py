@@ -11,6 +11,7 @@ from inference.contract.counted import counted
 from inference.contract.sample import BITS_PER_SAMPLE
 from tasks.billing.cost import MEANINGS, Cost
 from tasks.photoz.calibration import Calibration
+from tasks.photoz.magnitude import magnitude_of, title_of
 from tasks.photoz.metric_intervals import BINS, DELTA, metric_stats
 from tasks.photoz.plots import PIT_CAPTION, pit_histogram, redshift_pictures
 from tasks.photoz.scores import coverage_in_bins, coverage_table, has_intervals, interval_stats, score
@@ -255,17 +256,21 @@ def _metrics(summary: Mapping[str, Any]) -> list[Stat]:
 def _pit(predictions: pd.DataFrame | None, calibration: Calibration | None) -> list[Picture]:
     if predictions is None or calibration is None or not has_intervals(predictions):
         return []
-    z_pred, z_spec, mag_r = (predictions[name].to_numpy() for name in ("z_pred", "z_spec", "mag_r"))
-    return [Picture(pit_histogram(score(calibration, z_pred, z_spec, mag_r, own_spread(predictions)).pit), PIT_CAPTION)]
+    names = ("z_pred", "z_spec", magnitude_of(predictions.columns))
+    z_pred, z_spec, magnitude = (predictions[name].to_numpy() for name in names)
+    return [
+        Picture(pit_histogram(score(calibration, z_pred, z_spec, magnitude, own_spread(predictions)).pit), PIT_CAPTION)
+    ]
 
 
 def _coverage(predictions: pd.DataFrame | None) -> list[Table]:
-    """Coverage of the intervals in bins of predicted redshift and of r magnitude."""
+    """Coverage of the intervals in bins of predicted redshift and of magnitude."""
     if predictions is None or not has_intervals(predictions):
         return []
+    magnitude = magnitude_of(predictions.columns)
     return [
         coverage_table(name, title, coverage_in_bins(predictions[name].to_numpy(float), predictions, BINS))
-        for name, title in (("z_pred", "predicted redshift"), ("mag_r", "r magnitude"))
+        for name, title in (("z_pred", "predicted redshift"), (magnitude, title_of(magnitude)))
     ]
 
 

@@ -28,8 +28,8 @@ class Summary:
         document: the run's facts as JSON (`cosmic run --json`), the bill and the report's place still to come.
         results: of the finished ranks.
         ranks: one row for each finished rank.
-        predictions: a row for each object, repeats left out: z_pred, z_spec and mag_r (NaN where unknown), and the ends
-            of the intervals where the model has a calibration.
+        predictions: a row for each object, repeats left out: z_pred, z_spec and the magnitude (NaN where unknown), and
+            the ends of the intervals where the model has a calibration.
         calibration: of the model, None where it has none.
     """
 

@@ -10,11 +10,13 @@ import pyarrow as pa
 
 from inference.contract.counted import counted
 from inference.contract.plausible import PREDICTION, REDSHIFT
+from inference.contract.survey_facts import R_MAGNITUDE
 from inference.engines.columns import OUT_OF_DOMAIN
 from inference.errors import CosmicError
 from inference.partitions.access import open_access
 from inference.storage.store import Store
 from tasks.photoz.calibration import BOUNDS
+from tasks.photoz.magnitude import magnitude_of, title_of
 from tasks.reporting.formatting import number
 from tasks.reporting.table import Column, Row, Table
 
@@ -36,13 +38,13 @@ class WorstObjects:
         """Look at some more objects.
 
         Args:
-            rows: file, index, z_pred, z_spec, mag_r and, where there are any, the intervals and out_of_domain.
+            rows: file, index, z_pred, z_spec, the magnitude and, where there are any, the intervals and out_of_domain.
         """
         z_pred, z_spec = (rows[name].to_numpy().astype(np.float64) for name in ("z_pred", "z_spec"))
         known = np.flatnonzero(REDSHIFT.measured(z_spec) & PREDICTION.measured(z_pred))
         delta = (z_pred[known] - z_spec[known]) / (1 + z_spec[known])
         worst = np.argsort(-np.abs(delta), kind="stable")[:WORST]
-        kept = ["file", "index", "z_pred", "z_spec", "mag_r"]
+        kept = ["file", "index", "z_pred", "z_spec", magnitude_of(rows.column_names)]
         kept += [name for name in (*BOUNDS, OUT_OF_DOMAIN) if name in rows.column_names]
         found = pd.concat([self._rows, rows.select(kept).take(known[worst]).to_pandas().assign(delta=delta[worst])])
         order = np.argsort(-np.abs(found["delta"].to_numpy(np.float64)), kind="stable")[:WORST]
@@ -60,18 +62,19 @@ def worst_table(worst: Sequence[Mapping[str, Any]]) -> Table:
     """The objects as a table, numbered as their cut-outs are."""
     intervals = any(row.get("z_err68_low") is not None for row in worst)
     flagged = any(OUT_OF_DOMAIN in row for row in worst)
+    magnitude = magnitude_of(worst[0]) if worst else R_MAGNITUDE
     columns = [
         Column("number", "", str),
         Column("object", "Partition : row", str, text=True),
         *(Column(name, title, number) for name, title in (("z_pred", "z_pred"), ("z_spec", "z_spec"))),
         Column("delta", "d", lambda value: f"{value:+.3f}"),
-        Column("mag_r", "r magnitude", number),
+        Column(magnitude, title_of(magnitude), number),
         *([Column("interval", "95 % interval", str)] if intervals else []),
         *([Column("flag", "Out of domain", str, text=True)] if flagged else []),
     ]
     rows: list[Row] = [
         {
-            **{name: row.get(name) for name in ("z_pred", "z_spec", "delta", "mag_r")},
+            **{name: row.get(name) for name in ("z_pred", "z_spec", "delta", magnitude)},
             "number": f"{place}",
             "object": f"{row['file']} : {row['index']}",
             "interval": _interval(row),

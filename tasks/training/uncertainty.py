@@ -7,6 +7,7 @@ import pandas as pd
 
 from inference.contract.counted import counted
 from tasks.photoz.calibration import FEWEST, Calibration, calibrate
+from tasks.photoz.magnitude import fact_of
 from tasks.photoz.scores import has_intervals, interval_scores
 from tasks.photoz.spread import own_spread
 from tasks.reporting.formatting import number, percent
@@ -31,6 +32,7 @@ def calibration_of(trained: Trained, model_sha256: str, data: str) -> Calibratio
         return None
     held = trained.validation
     made = {"data": f"the galaxies kept for validation of {data}"}
+    made |= fact_of(trained.training_data.magnitude_column)
     return calibrate(held.z_pred, held.z_spec, held.mag_r, model_sha256, made, spread=own_spread(held.columns()))
 
 
@@ -44,7 +46,7 @@ def measured(calibration: Calibration | None, test: HeldOut) -> dict[str, Any] |
         return None
     rows = pd.DataFrame(test.columns())
     rows = rows.assign(**calibration.bounds(test.z_pred, test.mag_r, own_spread(rows)))
-    facts = {"galaxies": calibration.made["galaxies"], "bins": calibration.made["bins"]}
+    facts = {name: calibration.made[name] for name in ("galaxies", "bins", "magnitude") if name in calibration.made}
     return facts | (interval_scores(rows, calibration) if has_intervals(rows) else {})
 
 
@@ -65,7 +67,8 @@ def uncertainty_text(uncertainty: Mapping[str, Any] | None, validation: int) -> 
     z_bins, mag_bins = uncertainty["bins"]
     made = (
         f"The intervals were calibrated on {counted(uncertainty['galaxies'], 'galaxy')} kept for validation, in"
-        f" {counted(z_bins, 'bin')} of redshift with {mag_bins} of r magnitude each."
+        f" {counted(z_bins, 'bin')} of redshift with {mag_bins} of"
+        f" {uncertainty.get('magnitude', 'r')} magnitude each."
     )
     if "coverage_68" not in uncertainty:
         return f"{made} No test galaxy lies in their range."

@@ -27,6 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     """Calibrate, write, say what came out."""
     from inference.storage.store import Store
+    from tasks.photoz.magnitude import with_article
     from tasks.run_results.calibrate import calibrate_run
 
     bucket, path = bucket_and_path(args.result_path)
@@ -45,17 +46,18 @@ def main(args: argparse.Namespace) -> int:
         print_json({"key": f"{bucket}/{key}", "sha256": calibration.sha256, **facts})
         return 0
     z_bins, mag_bins = facts["bins"]
+    band = facts.get("magnitude", "r")
     say(f"{bucket}/{key}")
     say(
         f"{counted(facts['galaxies'], 'galaxy')} in {counted(z_bins, 'bin')} of predicted redshift"
-        f" with {mag_bins} of r magnitude each."
+        f" with {mag_bins} of {band} magnitude each."
         " Runs of this model in this bucket now give intervals."
     )
     if calibration.own:
         say("The intervals keep the widths that the model gives, scaled so that they hold.")
     if facts["left_out"]:
         left_out, were = counted(facts["left_out"], "galaxy"), "was" if facts["left_out"] == 1 else "were"
-        say(f"{left_out} without a known redshift or an r magnitude {were} left out.")
+        say(f"{left_out} without a known redshift or {with_article(band)} {were} left out.")
     if facts["too_few_galaxies_for"]:
         say(f"Too few galaxies for finer bins ({', '.join(facts['too_few_galaxies_for'])}): coarser ones were taken.")
     return 0
