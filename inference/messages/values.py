@@ -59,8 +59,9 @@ class types:  # noqa: N801 - as above
         try:
             array = np.asarray(value if self.is_list else [value])
             right = array.ndim == 1 and array.dtype.kind in "biuf" and len(array) == self.length
-            if right and self._dtype.kind == "i" and array.dtype.kind == "f":
-                right = bool((array == np.trunc(array)).all())
+            if right and self._dtype.kind == "i":
+                with np.errstate(invalid="ignore"):
+                    right = bool((array == array.astype(self._dtype)).all())
         except (TypeError, ValueError, OverflowError):
             right = False
         if not right:
@@ -68,14 +69,19 @@ class types:  # noqa: N801 - as above
         return array.astype(self._dtype).tobytes()
 
     def array(self, data: bytes) -> NDArray[Any]:
-        """Bytes as an array; it cannot be written to."""
-        return np.frombuffer(data, self._dtype)
+        """Bytes as an array; it cannot be written to.
+
+        Raises:
+            BadInput: it has another length.
+        """
+        values = np.frombuffer(data, self._dtype)
+        if len(values) != self.length:
+            raise BadInput(f"fmi: {len(values)} elements came where {self.length} were expected: ranks disagree")
+        return values
 
     def decode(self, data: bytes) -> Any:
         """Bytes as a value: an int, a float or a list."""
         values = self.array(data).tolist()
-        if len(values) != self.length:
-            raise BadInput(f"fmi: {len(values)} elements came where {self.length} were expected: ranks disagree")
         return values if self.is_list else values[0]
 
 

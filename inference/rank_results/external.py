@@ -62,11 +62,6 @@ def import_external_result(
     bucket = _bucket_of(store, event, key, stale)
     record = _record(store.read(bucket, key), event)
     data_path = event.to_wire()["DATA_PATH"]
-    if record.get("data_path", data_path) not in (data_path, list(event.data_paths)):
-        raise RankFailed(
-            f"rank {event.rank}: the script's result is of {shorten(record['data_path'], 80)},"
-            f" not of {shorten(data_path, 80)}"
-        )
     loop = _positive(record, _TIME, event.rank)
     samples = round(_positive(record, _RATE, event.rank) * loop)
     if samples < 1:
@@ -119,30 +114,32 @@ def _bucket_of(store: Store, event: RankEvent, key: str, stale: StoredObject | N
 
 
 def _record(data: bytes, event: RankEvent) -> Mapping[str, Any]:
-    """The script's record; some scripts write a list, of one record for each rank or for each of its partitions."""
+    """The script's record; some scripts write a list of them, as for each partition or each part of one."""
     rank = event.rank
     document = parse_json(data, f"rank {rank}: the script's result", RankFailed)
     listed = document if isinstance(document, list) else [document]
     if not all(isinstance(record, Mapping) for record in listed):
         raise RankFailed(f"rank {rank}: the script's result is no JSON object")
-    if len(listed) == 1:
-        return dict(listed[0])
-    if [record.get("data_path") for record in listed] != list(event.data_paths):
-        raise RankFailed(
-            f"rank {rank}: the script's result is a list of {len(listed)} records instead of one, or of one for each"
-            " partition in order"
-        )
-    return _joined(listed, rank)
+    if not listed:
+        raise RankFailed(f"rank {rank}: the script's result is an empty list")
+    whole, several = event.to_wire()["DATA_PATH"], len(listed) > 1
+    named = [whole, list(event.data_paths), *(event.data_paths if several else ())]
+    for record in listed:
+        if record.get("data_path", whole) not in named:
+            theirs = shorten(record["data_path"], 80)
+            raise RankFailed(f"rank {rank}: the script's result is of {theirs}, not of {shorten(whole, 80)}")
+    return _joined(listed, event) if several else dict(listed[0])
 
 
-def _joined(records: Sequence[Mapping[str, Any]], rank: int) -> dict[str, Any]:
-    """One record of a rank's partitions: times and samples added up, and besides what is the same in all of them."""
+def _joined(records: Sequence[Mapping[str, Any]], event: RankEvent) -> dict[str, Any]:
+    """One record of all: times and samples added up, and besides what is the same in all of them."""
+    rank = event.rank
     seconds = sum(_positive(record, _TIME, rank) for record in records)
     samples = sum(_positive(record, _TIME, rank) * _positive(record, _RATE, rank) for record in records)
     first, *others = records
     same = {name: value for name, value in first.items() if all(record.get(name) == value for record in others)}
     joined = same | {_TIME: seconds, _RATE: samples / seconds, "records": list(records)}
-    joined["data_path"] = [record["data_path"] for record in records]
+    joined["data_path"] = event.to_wire()["DATA_PATH"]
     counts = [record.get("num_batches") for record in records]
     joined["num_batches"] = sum(counts) if all(type(count) is int for count in counts) else None
     return joined

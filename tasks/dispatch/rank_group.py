@@ -14,7 +14,7 @@ class RanksFailed(RankFailed):
     """Ranks of a task run are not done; `retryable` says whether it should be run again."""
 
     def __init__(self, failed: Mapping[int, str], *, retryable: bool) -> None:
-        named = [f"rank {rank}: {error}" for rank, error in list(failed.items())[:5]]
+        named = [f"rank {rank}: {error.removeprefix(f'rank {rank}: ')}" for rank, error in list(failed.items())[:5]]
         super().__init__("; ".join(named) + (f"; and {len(failed) - 5} more" if len(failed) > 5 else ""))
         self.retryable = retryable
 

@@ -5,9 +5,10 @@ import os
 import platform
 import socket
 import subprocess
+import sys
 import threading
 import time
-from contextlib import suppress
+from contextlib import redirect_stdout, suppress
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -117,7 +118,7 @@ def run_rank(event: dict[str, Any], timeout_s: float) -> dict[str, Any]:
     """
     from distributed import get_worker
 
-    with _one_rank:
+    with _one_rank, redirect_stdout(sys.stderr):  # a worker of this machine shares the flow's output, which may be JSON
         _take_own_gpu()
         os.environ["COSMIC_THREADS"] = str(get_worker().state.nthreads)
         began = time.monotonic()

@@ -65,7 +65,7 @@ def describe(request: RunRequest, start: Start, found: Gathered, ledger: Ledger,
     makespan = max((r.ended_at for r in timed), default=0.0) - min((r.started_at for r in timed), default=0.0)
     paths = {event.rank: list(event.data_paths) for event in plan.events}
     failed = [
-        {"rank": rank, "data_path": paths[rank], "error": error}
+        {"rank": rank, "data_path": paths[rank], "error": error.removeprefix(f"rank {rank}: ")}
         for rank in found.missing
         if (error := ledger.last_error(rank)) is not None
     ]

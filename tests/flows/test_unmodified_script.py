@@ -56,9 +56,12 @@ def ran_as_it_is(executor, root):
 
 
 @pytest.mark.parametrize("executor", [pytest.param("local", marks=pytest.mark.soak), "dask"])
-def test_the_script_runs_on_a_folder_store(executor, tmp_path):
+def test_the_script_runs_on_a_folder_store(executor, tmp_path, capfd):
     fill(Store(tmp_path / "store"), tmp_path / "survey")
     ran_as_it_is(executor, str(tmp_path / "store"))
+    printed = capfd.readouterr()
+    assert "executed script" in printed.err
+    assert "executed script" not in printed.out, "a command's own output may be JSON"
 
 
 @pytest.mark.usefixtures("stack")

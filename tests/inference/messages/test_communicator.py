@@ -236,6 +236,32 @@ def test_wrong_call_is_refused_in_a_sentence(tmp_path, call, sentence):
         call(comm)
 
 
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda comm, values, kind: comm.reduce(values, 0, SUM, kind),
+        lambda comm, values, kind: comm.reduce(values, 0, fmi.func(fmi.op.custom, max), kind),
+        lambda comm, values, kind: comm.gather(values, 0, kind),
+    ],
+)
+@pytest.mark.parametrize("lengths", [(3, 1), (1, 3), (2, 3)])
+def test_ranks_that_give_lists_of_other_lengths_are_told_so(tmp_path, call, lengths):
+    def give(comm, rank):
+        try:
+            call(comm, [rank] * lengths[rank], fmi.types(fmi.datatypes.int_list, lengths[rank]))
+        except BadInput as error:
+            return str(error)
+
+    said = on_ranks(meeting_at(tmp_path), 2, give)
+    assert said == [f"fmi: {lengths[1]} elements came where {lengths[0]} were expected: ranks disagree", None]
+
+
+@pytest.mark.parametrize("value", [2**63, 1e300, float("nan"), float("inf"), 2**70, "1", None])
+def test_value_that_no_int_of_64_bits_holds_is_refused(value):
+    with pytest.raises(BadInput, match="the value is no int of 1 elements"):
+        INT.encode(value)
+
+
 def test_communicator_outside_of_a_run_with_messages_says_what_to_add(monkeypatch):
     monkeypatch.delenv("COSMIC_MESSAGES", raising=False)
     with pytest.raises(BadInput, match='add "messages": "tcp" to the request'):

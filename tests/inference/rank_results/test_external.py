@@ -88,16 +88,25 @@ def test_a_record_for_each_partition_of_the_rank_counts_as_their_sum(store):
     assert result.to_wire()["records"] == records
 
 
+@pytest.mark.parametrize("named", [{}, {"data_path": "survey/4.pt"}, {"data_path": ["survey/4.pt"]}])
+def test_records_of_parts_of_a_partition_count_as_their_sum(store, named):
+    parts = [{name: RECORD[name] for name in RECORD if name != "data_path"} | named] * 3
+    result = adopted(store, json.dumps(parts).encode())
+    assert (result.samples, result.data_path) == (3 * 1278, "survey/4.pt")
+    assert read_result(store, RANK) == result
+
+
 def test_records_that_are_not_of_its_partitions_are_refused(store):
-    with pytest.raises(RankFailed, match=r"a list of 2 records instead of one, or of one for each partition"):
-        adopted(store, json.dumps([RECORD | {"data_path": "survey/4.pt"}] * 2).encode())
+    records = [RECORD, RECORD | {"data_path": "survey/5.pt"}]
+    with pytest.raises(RankFailed, match=r"result is of 'survey/5\.pt', not of 'survey/4\.pt'"):
+        adopted(store, json.dumps(records).encode())
 
 
 @pytest.mark.parametrize(
     ("record", "expected"),
     [
         (b"{", "not JSON"),
-        (b"[]", "list of 0 records instead of one"),
+        (b"[]", "is an empty list"),
         (b"3", "no JSON object"),
         ({"sample_persec": 3.0}, r"lacks 'total_cpu_time \(seconds\)'"),
         (RECORD | {"sample_persec": "fast"}, "wrong 'sample_persec'"),
