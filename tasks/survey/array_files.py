@@ -24,6 +24,7 @@ from tasks.survey.galaxies import ROLES, Galaxies, Values, assemble, order_of
 from tasks.survey.object_table import TableReader
 from tasks.survey.saved_objects import is_saved_object, read_saved, stated_beside
 from tasks.survey.sky import same_scale
+from tasks.survey.table_arrow import ARROW_STREAM
 from tasks.survey.table_file import TableFile, first_line, read_table_file
 from tasks.survey.table_numpy import read_header
 from tasks.survey.units import nanomaggies
@@ -32,6 +33,8 @@ from tasks.survey.zero_points import card_of
 _MOST_BYTES = 16 << 30
 _DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8", "I32": "<i4", "I16": "<i2"}
 _MAX_HEADER = 1 << 20
+_HDF5 = b"\x89HDF\r\n\x1a\n"
+_ARROW = (b"PAR1", b"ARROW1", ARROW_STREAM)
 
 _Mapping = Mapping[str, str]
 
@@ -45,7 +48,7 @@ def open_galaxies(
     """Open a survey; only its outline is read.
 
     Args:
-        path: the file; its content says what it is, not its name.
+        path: the file, whose content says what it is, not its name; or a folder of Parquet files.
         mapping: names of arrays that somebody gave to images, magnitudes and redshifts.
         pixels: what is known of the images.
         columns: names of columns beside the images.
@@ -155,9 +158,11 @@ def _other(
     bands: list[str] | None,
     partition: Partition | None,
 ) -> Galaxies | None:
-    with path.open("rb") as file:
-        start = file.read(16)
-    is_table = start.startswith((b"\x89HDF\r\n\x1a\n", b"PAR1"))
+    start = b"PAR1"  # a folder of Parquet files
+    if not path.is_dir():
+        with path.open("rb") as file:
+            start = file.read(16)
+    is_table = start.startswith((_HDF5, *_ARROW))
     stated: dict[str, Any] = {}
     facts = partition.facts if partition is not None else None
     if start.startswith(b"PK") and any(entry.endswith(".npy") for entry in zipfile.ZipFile(path).namelist()):
@@ -168,9 +173,9 @@ def _other(
     elif start[8:9] == b"{":
         found, facts, stated = _safetensors(path)
     elif is_table:
-        from tasks.survey.image_tables import read_hdf5_images, read_parquet_images
+        from tasks.survey.image_tables import read_arrow_images, read_hdf5_images
 
-        found, stated = read_parquet_images(path) if start.startswith(b"PAR1") else read_hdf5_images(path, columns.hdu)
+        found, stated = read_hdf5_images(path, columns.hdu) if start.startswith(_HDF5) else read_arrow_images(path)
     elif start.startswith(b"SIMPLE  ="):
         from tasks.survey.image_tables import read_fits_images
 

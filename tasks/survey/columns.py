@@ -4,11 +4,14 @@ A name as it is written here comes before the same name in another case; two can
 names both and the option that decides. What was taken, and what else was there, is said.
 """
 
+import re
+import shlex
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from inference.errors import BadInput
 from tasks.survey.band_names import USUAL, how_many
+from tasks.survey.column_families import are_magnitudes, can_be_magnitudes, families, without_unit
 from tasks.survey.column_names import (
     DEC,
     FLUX_VECTORS,
@@ -148,6 +151,8 @@ class Resolver:
             name: self._each_band(name) if "{}" in name else self._vector(name) for name in (*FLUXES, *FLUX_VECTORS)
         }
         fluxes = [columns for columns in found_fluxes.values() if columns]
+        if not magnitudes and (family := self._family()):
+            return self._use_bands(family), None
         if not magnitudes and not fluxes:
             raise BadInput(self._no_magnitudes())
         first, *others = magnitudes or fluxes
@@ -178,10 +183,11 @@ class Resolver:
         return f"it has {', '.join(map(str, self.names))[:200] or 'none'} (cosmic inspect {self.table} says more)"
 
     def _spelled(self, name: str) -> list[str]:
-        """The column of exactly this name; if there is none, those that differ in case alone."""
+        """The column of exactly this name; else those that differ in case alone; else in how words are joined."""
         if name in self.names:
             return [name]
-        return [other for other in self.names if other.lower() == name.lower()]
+        alike = [other for other in self.names if other.lower() == name.lower()]
+        return alike or [other for other in self.names if _joined(other) == _joined(name)]
 
     def _each_band(self, pattern: str) -> list[str] | None:
         """The columns of a pattern, all in one spelling."""
@@ -191,7 +197,7 @@ class Resolver:
         before, after = pattern.lower().split("{}")
         spellings: dict[tuple[str, str, bool], dict[str, str]] = {}
         for name in self.names:
-            folded = name.lower()
+            folded = without_unit(name).lower()
             band = folded[len(before) : len(folded) - len(after)]
             if band in self.bands and folded == before + band + after:
                 end = len(before) + len(band)
@@ -219,8 +225,27 @@ class Resolver:
             return [f"{stems[0]}[{first + USUAL.index(band)}]" for band in self.bands]
         return [f"{stems[0]}[{number}]" for number in range(len(places))] if len(places) == len(self.bands) else None
 
+    def _family(self) -> list[str] | None:
+        """Magnitudes under other names than the customary ones, which is said; None where there are none."""
+        found = [columns for columns in families(self.names, self.bands) if are_magnitudes(columns, self.bands)]
+        if len(found) > 1:
+            shown = " or ".join(shlex.quote(",".join(columns)) for columns in found[:4])
+            raise BadInput(
+                f"{self.table} has {len(found)} sets of columns that could be the magnitudes: choose with"
+                f" --magnitudes {shown}"
+            )
+        if found:
+            self.notes.append(f"magnitudes from {_range(found[0])}, by what their names have in common")
+        return found[0] if found else None
+
     def _no_magnitudes(self) -> str:
         wanted = " ".join(self.bands)
+        if alike := [columns for columns in families(self.names, self.bands) if can_be_magnitudes(columns)]:
+            shown = " or ".join(shlex.quote(",".join(columns)) for columns in alike[:4])
+            return (
+                f"{self.table} has no columns that are known to be the magnitudes in {wanted}: name them, as"
+                f" --magnitudes {shown}; {self.has()}"
+            )
         for pattern in MAGNITUDES[:-1]:
             there = [band for band in self.bands if self._spelled(pattern.format(band))]
             if there:
@@ -248,6 +273,15 @@ def knows_columns(names: Iterable[str]) -> bool:
     wanted = {name.lower() for each in (OBJECT_ID, RA, DEC, REDSHIFT, PREDICTION) for name in each.names}
     magnitudes = {pattern.format("r").lower() for pattern in (*MAGNITUDES, *FLUXES)}
     return bool(folded & (wanted | magnitudes)) or any(f"{name.lower()}[0]" in folded for name in VECTORS)
+
+
+def _joined(name: str) -> str:
+    """A name without its unit in brackets, its words joined as columns mostly have them.
+
+    >>> _joined("Photo-z (best)"), _joined("RA [deg]")
+    ('photo_z', 'ra')
+    """
+    return re.sub(r"[^a-z0-9]+", "_", without_unit(name).lower()).strip("_")
 
 
 def _listed(names: Iterable[str]) -> str:

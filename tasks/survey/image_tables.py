@@ -11,6 +11,7 @@ from inference.errors import BadInput
 from tasks.survey.cutout_files import band_in, is_science
 from tasks.survey.galaxies import ROLES, Values
 from tasks.survey.saved_objects import BAND_NAMES, SCALE_NAMES, stated_beside
+from tasks.survey.table_arrow import ARROW_STREAM, parquet_files
 from tasks.survey.table_hdf5 import check_dataset, import_h5py, walk
 from tasks.survey.table_width import check_width
 
@@ -65,30 +66,15 @@ def read_hdf5_images(path: Path, part: str | None = None) -> tuple[dict[str, Val
     return found, stated
 
 
-def read_parquet_images(path: Path) -> tuple[dict[str, Values], dict[str, Any]]:
-    """Images of a Parquet file's column, and what it says of bands and scale.
+def read_arrow_images(path: Path) -> tuple[dict[str, Values], dict[str, Any]]:
+    """Images in a column of Parquet (also a folder, a HATS catalogue), Feather or a stream of Arrow, and what it says.
 
     Raises:
         BadInput: naming it: no such column, several, pictures in place of fluxes, or images of different shapes.
     """
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
-    with pq.ParquetFile(path) as file:
-        check_width(path, file.metadata.num_columns)
-        if file.metadata.num_rows * 5 * 32 * 32 * 4 > _MOST_BYTES:
-            raise BadInput(f"{path} has {file.metadata.num_rows:,} images, which is more than can be read at once")
-        schema = file.schema_arrow
-        nested = [each for each in schema if _depth(each.type) >= 3]
-        named = [each for each in nested if each.name.lower() in ROLES["images"]] or nested
-        structures = [each for each in schema if pa.types.is_struct(each.type)]
-        pictures = [each.name for each in structures if {"bytes", "path"} <= {part.name for part in each.type}]
-        if not named and pictures:
-            raise BadInput(f"{path} holds pictures (PNG or JPEG) in its column {pictures[0]}, which are no fluxes")
-        if len(named) != 1:
-            shown = ", ".join(each.name for each in named[:5]) or "no column of images"
-            raise BadInput(f"{path} holds {shown}: a column of images (5, S, S) is needed")
-        column = file.read(columns=[named[0].name]).column(0).combine_chunks()
+    column = _image_column(path)
     stated: dict[str, Any] = {}
     if isinstance(column, pa.FixedShapeTensorArray):
         return {"images": column.to_numpy_ndarray()}, stated
@@ -116,6 +102,48 @@ def read_parquet_images(path: Path) -> tuple[dict[str, Values], dict[str, Any]]:
             stated["scale"] = _one_scale(path, _dense(path, scale))
     images = _dense(path, values)
     return {"images": images if each == 1 else images.reshape(-1, each, *images.shape[1:])}, stated
+
+
+def is_folder_of_images(path: Path) -> bool:
+    """Whether a path is a folder of Parquet files of which a column holds images."""
+    return path.is_dir() and bool(parquet_files(path)) and any(_depth(each.type) >= 3 for each in _table(path).schema)
+
+
+def _table(path: Path) -> Any:
+    """A table of Arrow, of which nothing but its outline is read."""
+    import pyarrow as pa
+    import pyarrow.dataset as ds
+
+    if path.is_dir():
+        return ds.dataset(parquet_files(path), format="parquet")
+    with path.open("rb") as file:
+        start = file.read(6)
+    if start.startswith(ARROW_STREAM):
+        with pa.OSFile(str(path)) as source, pa.ipc.open_stream(source) as stream:
+            return ds.dataset(stream.read_all())
+    return ds.dataset([str(path)], format="parquet" if start.startswith(b"PAR1") else "feather")
+
+
+def _image_column(path: Path) -> Any:
+    """The one column of images of a table of Arrow, whole."""
+    import pyarrow as pa
+
+    table = _table(path)
+    schema, rows = table.schema, table.count_rows()
+    check_width(path, len(schema))
+    if rows * 5 * 32 * 32 * 4 > _MOST_BYTES:
+        raise BadInput(f"{path} has {rows:,} images, which is more than can be read at once")
+    nested = [each for each in schema if _depth(each.type) >= 3]
+    named = [each for each in nested if each.name.lower() in ROLES["images"]] or nested
+    structures = [each for each in schema if pa.types.is_struct(each.type)]
+    pictures = [each.name for each in structures if {"bytes", "path"} <= {part.name for part in each.type}]
+    if not named and pictures:
+        raise BadInput(f"{path} holds pictures (PNG or JPEG) in its column {pictures[0]}, which are no fluxes")
+    if len(named) != 1:
+        shown = ", ".join(each.name for each in named[:5]) or "no column of images"
+        way = "; a table of objects and its cut-outs in FITS are for cosmic ingest" if not named else ""
+        raise BadInput(f"{path} holds {shown}: a column of images (5, S, S) is needed{way}")
+    return table.to_table(columns=[named[0].name]).column(0).combine_chunks()
 
 
 def read_fits_images(path: Path, part: str | None, bands: Sequence[str]) -> tuple[dict[str, Values], dict[str, Any]]:

@@ -17,8 +17,10 @@ from tasks.survey.columns import ColumnOptions
 from tasks.survey.cutouts import PixelOptions, read_cutout
 from tasks.survey.doubts import place_doubts, redshift_doubts
 from tasks.survey.fits_images import band_of, open_images, science_images
+from tasks.survey.image_tables import is_folder_of_images
 from tasks.survey.object_table import TableReader, find_table, object_ids
 from tasks.survey.sky import same_scale, sky_of
+from tasks.survey.table_arrow import ARROW_STREAM
 from tasks.survey.table_file import TableFile, read_table_file
 from tasks.survey.table_width import TooWide
 from tasks.survey.units import NO_UNIT
@@ -61,6 +63,8 @@ def inspect_file(path: Path, options: ColumnOptions, pixels: PixelOptions, mappi
     """
     if not path.exists():
         raise BadInput(f"there is no file {path}")
+    if is_folder_of_images(path):
+        return _arrays(path, options, pixels, mapping)
     if path.is_dir():
         try:
             path = find_table(path)
@@ -72,9 +76,10 @@ def inspect_file(path: Path, options: ColumnOptions, pixels: PixelOptions, mappi
             tries.insert(0, lambda: _arrays(path, options, pixels, mapping))
     else:
         tries = [lambda: _table(path, options, pixels), lambda: _arrays(path, options, pixels, mapping)]
-        if not _begins(path, b"PAR1", b"\x89HDF", b"PK", b"\x80") and not _is_safetensors(path):
+        tables = (b"PAR1", b"\x89HDF", b"ARROW1", ARROW_STREAM)
+        if not _begins(path, *tables, b"PK", b"\x80") and not _is_safetensors(path):
             tries = tries[:1]
-        elif not _begins(path, b"PAR1", b"\x89HDF"):
+        elif not _begins(path, *tables):
             tries = tries[1:]
         else:
             tries = tries[::-1]  # a table with images is more than a table

@@ -20,6 +20,7 @@ from tasks.reporting.terminal import bar
 from tasks.survey.array_files import check_scale, open_galaxies
 from tasks.survey.columns import ColumnOptions
 from tasks.survey.cutouts import PixelOptions
+from tasks.survey.image_tables import is_folder_of_images
 from tasks.survey.ingest import SKIPPED, ingest, skipped_table
 from tasks.survey.object_table import find_table, read_objects
 from tasks.survey.partitions import Target, check_source, making_partitions, samples_each, write_partitions
@@ -73,7 +74,7 @@ def cut_file(
     """Cut a survey in one file into partitions.
 
     Args:
-        source: .pt, .safetensors, .npz, HDF5 or Parquet.
+        source: .pt, .safetensors, .npz, HDF5, Parquet (a file or a folder of them) or Feather.
         to: an empty folder, or s3://bucket/prefix.
         size: of a partition, as "25MB", or galaxies.
         format: `pt` or `safetensors`.
@@ -149,6 +150,8 @@ def ingest_folder(
         raise BadInput(f"--workers must be from 1 to 1024, not {workers}")
     if not path.exists():
         raise BadInput(f"there is no folder or table {path}")
+    if table is None and is_folder_of_images(path):
+        raise BadInput(f"{path} is a table that holds the images itself: cosmic partition {path} cuts it")
     folder = path if path.is_dir() else path.parent
     described = Path(table) if table else (find_table(folder) if path.is_dir() else path)
     options = _options(PixelOptions, pixels, "pixels")

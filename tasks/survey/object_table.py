@@ -4,7 +4,7 @@ import gzip
 import re
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +14,13 @@ from inference.contract.plausible import FLUX, MAGNITUDE, REDSHIFT
 from inference.contract.validation import shorten
 from inference.errors import BadInput
 from tasks.survey.band_names import USUAL, how_many
+from tasks.survey.column_families import bracketed
 from tasks.survey.column_names import DEC, OBJECT_ID, RA
 from tasks.survey.columns import ColumnOptions, Resolver
 from tasks.survey.cutout_files import IMAGES, find_cutouts
 from tasks.survey.doubts import dust_doubts, magnitude_doubts, place_doubts, redshift_doubts
 from tasks.survey.table_file import TableFile, as_text, numbers, read_table_file
-from tasks.survey.units import ANGLES, DEGREES, MAGNITUDES, NO_UNIT, nanomaggies
+from tasks.survey.units import ANGLES, DEGREES, MAGNITUDES, NO_UNIT, is_unit, nanomaggies
 
 TABLES = (
     *(".parquet", ".fits", ".fit", ".csv", ".csv.gz", ".tsv", ".ecsv", ".vot", ".xml", ".hdf5", ".h5"),
@@ -159,7 +160,9 @@ class TableReader:
     """The quantities of one table, by whatever names and in whatever units it has them."""
 
     def __init__(self, name: str, table: TableFile, bands: tuple[str, ...] = USUAL) -> None:
-        self.name, self._table = name, table
+        beside = {column: bracketed(column) for column in map(str, table.frame.columns)}  # `RA [deg]`
+        units = {column: unit for column, unit in beside.items() if is_unit(unit)} | table.units
+        self.name, self._table = name, replace(table, units=units)
         self.resolver = Resolver(name, list(map(str, table.frame.columns)), self._same, bands=bands)
 
     def magnitudes(self, asked: Sequence[str] | None) -> np.ndarray:

@@ -142,12 +142,16 @@ def open_survey(source: Path) -> "Galaxies":
 
 
 def check_source(source: Path) -> None:
-    """Refuse what is no file.
+    """Refuse what is no file, and no folder of Parquet files.
 
     Raises:
         BadInput: there is no such file.
     """
     if os.path.isdir(source):  # noqa: PTH112 - as below
+        from tasks.survey.table_arrow import parquet_files
+
+        if parquet_files(source):
+            return
         raise BadInput(f"{source} is a folder: name the one file that holds the survey, or cosmic ingest for cut-outs")
     if not os.path.isfile(source):  # noqa: PTH113 - Path's raises where the name is too long
         raise BadInput(f"there is no survey file {source}")

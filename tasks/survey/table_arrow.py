@@ -8,6 +8,8 @@ import pandas as pd
 from inference.errors import BadInput
 from tasks.survey.table_width import check_length, check_width, refuse_twins
 
+ARROW_STREAM = b"\xff\xff\xff\xff"
+
 
 def read_parquet(source: Any, path: Path) -> pd.DataFrame:
     """Read a file of Parquet; columns of images are left out.
@@ -24,11 +26,31 @@ def read_parquet(source: Any, path: Path) -> pd.DataFrame:
         return _frame(file.read(columns=_flat_columns(file.schema_arrow)))
 
 
+def parquet_files(folder: Path) -> list[str]:
+    """The Parquet files of a folder, in order; of a HATS catalogue, those of its pixels."""
+    files = sorted(
+        str(file)
+        for file in folder.rglob("*.parquet")
+        if not any(part.startswith(("_", ".")) for part in file.relative_to(folder).parts)
+    )
+    root = folder / "dataset"
+    return [file for file in files if Path(file).is_relative_to(root)] if root.is_dir() else files
+
+
 def read_feather(source: Any) -> pd.DataFrame:
     """Read a file of Feather, which is Arrow's own form on disk."""
     import pyarrow.feather as feather
 
     table = feather.read_table(source, memory_map=False)
+    return _frame(table.select(_flat_columns(table.schema)))
+
+
+def read_arrow_stream(source: Any) -> pd.DataFrame:
+    """Read a stream of Arrow, as `save_to_disk` of Hugging Face writes it."""
+    import pyarrow.ipc as ipc
+
+    with ipc.open_stream(source) as stream:
+        table = stream.read_all()
     return _frame(table.select(_flat_columns(table.schema)))
 
 
@@ -43,11 +65,7 @@ def read_parquet_folder(path: Path) -> tuple[pd.DataFrame, str]:
     """
     import pyarrow.dataset as ds
 
-    files = sorted(
-        str(file) for file in path.rglob("*.parquet") if not any(part.startswith(("_", ".")) for part in file.parts)
-    )
-    root = path / "dataset"
-    pixels = [file for file in files if Path(file).is_relative_to(root)] if root.is_dir() else files
+    pixels = parquet_files(path)
     if not pixels:
         raise BadInput(f"{path} is a folder without Parquet files")
     found = ds.dataset(pixels, format="parquet")

@@ -20,7 +20,7 @@ import pandas as pd
 
 from inference.contract.validation import sanitize_text
 from inference.errors import BadInput
-from tasks.survey.table_arrow import read_feather, read_parquet, read_parquet_folder
+from tasks.survey.table_arrow import ARROW_STREAM, read_arrow_stream, read_feather, read_parquet, read_parquet_folder
 from tasks.survey.table_described import described_columns, described_form, read_described, refuse_document
 from tasks.survey.table_numpy import read_records
 from tasks.survey.table_text import UTF_16, read_text
@@ -93,6 +93,8 @@ def _read(path: Path, part: str | None) -> TableFile:
         return _checked(path, TableFile(read_parquet(source, path), "Parquet"))
     if start.startswith((b"ARROW1", b"FEA1")):
         return _checked(path, TableFile(read_feather(source), "Feather"))
+    if start.startswith(ARROW_STREAM):
+        return _checked(path, TableFile(read_arrow_stream(source), "Arrow"))
     if start.startswith(b"\x93NUMPY"):
         return _checked(path, TableFile(read_records(source, path), "numpy records"))
     if start.startswith(_HDF5):

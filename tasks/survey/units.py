@@ -46,6 +46,16 @@ def nanomaggies(unit: str, where: Path | str) -> float:
     return factor
 
 
+def is_unit(text: str) -> bool:
+    """Whether a text is a unit of magnitudes, angles or fluxes.
+
+    >>> is_unit("AB mag"), is_unit("uJy"), is_unit("model")
+    (True, True, False)
+    """
+    named = text.lower() in {each.lower() for each in (*MAGNITUDES, *DEGREES, *ANGLES)}
+    return named or (text != "" and _factor(text) is not None)
+
+
 @lru_cache(maxsize=64)
 def _factor(text: str) -> float | None:
     """Nanomaggies in one of the unit; None where it is no unit of flux density."""

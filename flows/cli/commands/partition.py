@@ -15,7 +15,10 @@ from tasks.reporting.formatting import file_size
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this command's arguments."""
     parser.add_argument(
-        "source", type=Path, metavar="SOURCE", help="a survey in one file: .pt, .safetensors, .npz, HDF5, Parquet"
+        "source",
+        type=Path,
+        metavar="SOURCE",
+        help="a survey in one file (.pt, .safetensors, .npz, HDF5, Parquet, Feather) or a folder of Parquet",
     )
     size = parser.add_mutually_exclusive_group(required=True)
     size.add_argument("--size", metavar="SIZE", help='of a partition, as "25MB" (1,278 galaxies)')

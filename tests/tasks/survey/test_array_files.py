@@ -8,6 +8,7 @@ import pickle
 import h5py
 import numpy as np
 import pyarrow as pa
+import pyarrow.feather
 import pyarrow.parquet as pq
 import pytest
 import safetensors.numpy
@@ -76,6 +77,34 @@ def parquet(path, images=None, **columns):
     pq.write_table(pa.table({"image": lists} | flat | columns), path)
 
 
+def arrow(write):
+    """The table of `parquet` by another writer of Arrow."""
+
+    def write_table(path):
+        parquet(path.with_suffix(".first"))
+        write(pq.read_table(path.with_suffix(".first")), path)
+
+    return write_table
+
+
+def stream(table, path):
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+
+
+def folder(table, path):
+    path.mkdir()
+    pq.write_table(table.slice(0, 5), path / "part-0.parquet")
+    pq.write_table(table.slice(5), path / "part-1.parquet")
+
+
+def hats(table, path):
+    pixels = path / "dataset" / "Norder=0" / "Dir=0"
+    pixels.mkdir(parents=True)
+    pq.write_table(table, pixels / "Npix=1.parquet")
+    (path / "hats.properties").write_text("obs_collection=ours\n")
+
+
 def parquet_of_structures(path):
     rows = [
         {"band": list("zirgu"), "flux": image[::-1].tolist(), "scale": [0.396] * 5} for image in IMAGES.astype(float)
@@ -119,6 +148,10 @@ FORMS = {
     "HDF5 as MultimodalUniverse": mmu,
     "Parquet with nested lists": parquet,
     "Parquet with structures": parquet_of_structures,
+    "a folder of Parquet": arrow(folder),
+    "a HATS catalogue": arrow(hats),
+    "Feather": arrow(pyarrow.feather.write_feather),
+    "a stream of Arrow": arrow(stream),
 }
 
 
@@ -378,6 +411,11 @@ def test_names_given_count_before_customary_ones(tmp_path):
         (hdf5(a=IMAGES, b=IMAGES), {}, "holds a, b: name the images with --map"),
         (hdf5(a=REDSHIFTS), {}, "holds no data set of four axes"),
         (lambda p: mmu(p, bands=("g", "r", "i", "z", "z")), {}, "has images in g r i z z; the model takes u g r i z"),
+        (
+            lambda p: pyarrow.feather.write_feather(pa.table({"objid": [1]}), p),
+            {},
+            "holds no column of images: .*; a table of objects and its cut-outs in FITS are for cosmic ingest",
+        ),
         (lambda p: p.write_bytes(b"neither"), {}, "is neither .*; cosmic inspect .* says what it is"),
     ],
 )

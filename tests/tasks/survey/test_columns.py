@@ -1,3 +1,6 @@
+import re
+import shlex
+
 import pytest
 
 from inference.contract.sample import BAND_NAMES as BANDS
@@ -116,6 +119,33 @@ class TestMagnitudes:
     def test_magnitudes_that_lack_a_band_say_which(self):
         with pytest.raises(BadInput, match=r"magnitudes in g r z \(mag_g, ...\) and none in u i: the model takes u g"):
             resolver("mag_g", "mag_r", "mag_z").magnitudes()
+
+    @pytest.mark.parametrize(
+        "pattern",
+        ["psf_mag_{}", "{}' [mag]", "sdss_{}_mag", "magnitude_{}", "{}_AB", "mag.{}", "${}$", "m_{}", "MAG_APER_{}"],
+    )
+    def test_magnitudes_under_names_alike_are_taken_and_said(self, pattern):
+        found = resolver("objid", "z_spec", *five("psf_magerr_{}"), *five(pattern))
+        assert found.magnitudes() == (five(pattern), None)
+        assert found.notes == [
+            f"magnitudes from {pattern.format('u')} ... {pattern.format('z')}, by what their names have in common"
+        ]
+
+    def test_magnitudes_of_two_names_alike_are_a_choice(self):
+        with pytest.raises(BadInput, match=r"choose with --magnitudes psf_mag_u,.*,psf_mag_z or model_mag_u,.*_mag_z$"):
+            resolver(*five("psf_mag_{}"), *five("model_mag_{}")).magnitudes()
+
+    @pytest.mark.parametrize("pattern", ["LSST_{}", "{}_cmodel", "{}' x"])
+    def test_magnitudes_that_may_be_others_are_offered(self, pattern):
+        offered = re.escape(shlex.quote(",".join(five(pattern))))
+        with pytest.raises(BadInput, match=rf"name them, as --magnitudes {offered}; it has"):
+            resolver(*five("err_{}"), *five(pattern)).magnitudes()
+
+    def test_magnitudes_with_their_unit_in_brackets_are_known(self):
+        found = resolver("Object ID", "RA [deg]", "z-spec", *five("mag_{} (AB)"), *five("MODELMAG[{}]", range(5)))
+        assert found.magnitudes() == (five("mag_{} (AB)"), None)
+        wanted = [found.find(each) for each in (OBJECT_ID, RA, REDSHIFT)]
+        assert wanted == ["Object ID", "RA [deg]", "z-spec"]
 
     def test_magnitudes_asked_for_must_be_five_that_are_there(self):
         with pytest.raises(BadInput, match=r"has no column 'b' \(--magnitudes\)"):

@@ -175,3 +175,13 @@ class TestTheTableOfAFolder:
             written(tmp_path, table_of(2), name)
         with pytest.raises(BadInput, match=r"holds 2 tables \(a.csv, b.fits\)"):
             find_table(tmp_path)
+
+
+def test_units_in_brackets_behind_names_count(tmp_path):
+    fluxes = ",".join(f"flux_{band} [uJy]" for band in "ugriz")
+    (tmp_path / "t.csv").write_text(
+        f"Object ID,RA [hours],Dec (deg),{fluxes}\n7,10.0,2.0,3.631,36.31,363.1,363.1,3631\n"
+    )
+    objects = read(tmp_path / "t.csv")
+    np.testing.assert_allclose(objects.magnitudes, [[22.5, 20, 17.5, 17.5, 15]], atol=1e-4)
+    assert (objects.ids[0], objects.ra[0], objects.dec[0]) == ("7", 150.0, 2.0)

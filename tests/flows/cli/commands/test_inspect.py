@@ -1,10 +1,12 @@
 import json
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from flows.cli import main
-from inference.partitions.partition import write_partition
+from inference.partitions.partition import open_partition, write_partition
 from tests.support.fits_survey import images_of, write_bands, write_cube, write_survey
 from tests.support.surveys import random_survey, snapshot
 
@@ -90,3 +92,15 @@ def test_a_refused_table_points_to_it(folder, capsys):
     np.savetxt(folder / "t.csv", np.ones((2, 2)), delimiter=",", header="a,b", comments="")
     assert main(["metrics", "t.csv"]) == 2
     assert "(cosmic inspect t.csv says more)" in capsys.readouterr().err.replace("\n", " ")
+
+
+def test_a_folder_of_parquet_with_images_is_a_survey_at_every_command(folder, capsys):
+    images, magnitudes, _ = random_survey(6)
+    columns = {f"mag_{band}": magnitudes[:, place] for place, band in enumerate("ugriz")}
+    (folder / "s").mkdir()
+    pq.write_table(pa.table({"image": images.tolist()} | columns), folder / "s" / "0.parquet")
+    assert inspected(capsys, "s")["form"] == "a survey in one file"
+    assert main(["ingest", "s", "--to", "parts"]) == 2
+    assert "s is a table that holds the images itself: cosmic partition s cuts it" in capsys.readouterr().err
+    assert main(["partition", "s", "--samples", "6", "--to", "parts"]) == 0
+    np.testing.assert_allclose(open_partition(folder / "parts/1.pt", "1").images[:], images)
