@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from importlib.metadata import version
 
 from flows.cli.command_table import COMMANDS
-from flows.cli.parser import module_of, near, parser_of, usage
+from flows.cli.parser import module_of, parser_of, usage
+from inference.contract.near import near
 from inference.contract.validation import sanitize_text
 from inference.errors import BadInput, CosmicError
 

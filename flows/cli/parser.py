@@ -1,14 +1,13 @@
 """The command line of one subcommand, and what is said of a word that is none."""
 
 import argparse
-import difflib
 import importlib
 import re
-from collections.abc import Iterable
 from types import ModuleType
 from typing import NoReturn
 
 from flows.cli.command_table import COMMANDS, EXAMPLES, GROUPS
+from inference.contract.near import near
 
 
 class Parser(argparse.ArgumentParser):
@@ -17,12 +16,18 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Exit with 2."""
         unknown = re.match(r"unrecognized arguments: (--[^\s=]+)", message)
+        wrong = re.search(r"invalid choice: '(.*)' \(choose from (.*)\)", message)
         meant = near(unknown[1], self.options()) if unknown else ""
+        meant = near(wrong[1], re.findall(r"'([^']*)'", wrong[2])) if wrong else meant
         self.exit(2, f"{self.prog}: {message}{meant}; `{self.prog} --help` shows all\n")
 
     def options(self) -> list[str]:
         """The long options."""
         return [name for action in self._actions for name in action.option_strings if name.startswith("--")]
+
+    def words(self) -> list[str]:
+        """The words that may stand by themselves, where an argument has a list of them."""
+        return [str(each) for action in self._actions if not action.option_strings for each in action.choices or ()]
 
     def choices(self) -> dict[str, list[str]]:
         """The words that may follow an option, of those that have a list of them."""
@@ -32,18 +37,6 @@ class Parser(argparse.ArgumentParser):
             if action.choices
             for name in action.option_strings
         }
-
-
-def near(word: str, known: Iterable[str]) -> str:
-    """A question that names what was probably meant, to follow a sentence; "" where nothing is near.
-
-    >>> near("summarise", ["summarize", "simulate"])
-    ' (did you mean summarize?)'
-    >>> near("xyz", ["run"])
-    ''
-    """
-    found = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
-    return f" (did you mean {found[0]}?)" if found else ""
 
 
 def module_of(name: str) -> ModuleType:

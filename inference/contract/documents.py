@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from inference.contract.near import near_file
 from inference.errors import BadInput
 
 _MOST = 256 << 20  # bytes; the summary of 10,000 ranks has a tenth
@@ -21,7 +22,8 @@ def read_document(path: Path, what: str) -> bytes:
         with path.open("rb") as file:
             data = file.read(_MOST + 1)
     except OSError as error:
-        raise BadInput(f"cannot read {what} {path}: {error.strerror}") from None
+        meant = near_file(path) if isinstance(error, FileNotFoundError) else ""
+        raise BadInput(f"cannot read {what} {path}: {error.strerror}{meant}") from None
     if len(data) > _MOST:
         raise BadInput(f"{what} {path} is longer than {_MOST >> 20} MB: name the right file, this one holds data")
     return data

@@ -20,6 +20,7 @@ from pydantic import (
 from inference.contract.documents import read_document
 from inference.contract.json_text import parse_json
 from inference.contract.messages import TIMEOUT_S, checked_way
+from inference.contract.near import near_key
 from inference.contract.object_keys import RESERVED, checked_bucket, checked_key, checked_prefix
 from inference.contract.rank_event import MAX_BATCH_SIZE, MAX_RANKS
 from inference.contract.script import Script
@@ -311,10 +312,11 @@ class RunRequest(BaseModel):
 
 
 def _sentence(error: ValidationError) -> str:
-    first = error.errors()[0]
+    errors = error.errors()
+    first = next((each for each in errors if each["type"] == "extra_forbidden"), errors[0])
     field = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
-        return f"unknown key in the request: {shorten(field, 80)}"
+        return f"unknown key in the request: {shorten(field, 80)}{near_key(RunRequest, first['loc'])}"
     if first["type"] == "missing":
         return f"the request lacks {field}"
     cause = first.get("ctx", {}).get("error")

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from inference.contract.counted import counted
 from inference.errors import BadInput
 from tasks.billing.express import Express
 from tasks.billing.price_book import FreeTier, PriceBook, Tier, load_price_book
@@ -233,21 +234,21 @@ def _source(invocations: Sequence[Invocation]) -> str:
 def _how(
     invocations: Sequence[Invocation], method: str, items: Sequence[CostItem], prices: str, *, free_tier: bool
 ) -> str:
-    source, total = _source(invocations), len(invocations)
+    source, total = _source(invocations), counted(len(invocations), "invocation")
     allocated = " and ".join(f"{memory:,} MB" for memory in sorted({call.memory_mb for call in invocations}))
     memory = f"allocated memory ({allocated or 'none'})" if method == "billed" else "the memory used at most"
     silent = sum(call.max_memory_mb <= 0 for call in invocations)
     if method != "billed" and silent:
         memory += f" (not known of {silent})"
     if method == "as-printed":
-        return f"The old report's formula and its price, over {memory} and the time of {total} invocations {source}."
+        return f"The old report's formula and its price, over {memory} and the time of {total} {source}."
     copies = [call for call in invocations if call.backup]
     if copies:
         source += f" ({len(copies)} of them backups of late ranks, {sum(map(_billed_s, copies)):.1f} s)"
     unpriced = [item.name for item in items if item.usd is None and item.quantity]
     missing = f" the total lacks {', '.join(unpriced)}, whose price is not known;" if items[0].usd and unpriced else ""
     return (
-        f"{prices}, on {memory} and the billed time of {total} invocations {source};{missing}"
+        f"{prices}, on {memory} and the billed time of {total} {source};{missing}"
         f" the month's first price tier, {'an untouched' if free_tier else 'no'} free tier, no data transfer and"
         f" {LOG_BYTES} bytes of log an invocation are assumed."
     )

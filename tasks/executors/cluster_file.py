@@ -11,6 +11,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from inference.contract.near import near_key
 from inference.contract.validation import shorten
 from inference.errors import BadInput
 from tasks.executors.cluster_rules import check_arguments, check_growth
@@ -75,7 +76,8 @@ class Cluster(BaseModel):
                 raise BadInput(str(cause)) from None
             field = ".".join(str(part) for part in first["loc"])
             if first["type"] == "extra_forbidden":
-                raise BadInput(f"cluster: unknown key {shorten(field, 80)}") from None
+                meant = near_key(cls, first["loc"])
+                raise BadInput(f"cluster: unknown key {shorten(field, 80)}{meant}") from None
             raise BadInput(f"cluster: {field}: {first['msg'].lower()}, not {shorten(first['input'], 120)}") from None
 
     @classmethod

@@ -7,6 +7,7 @@ from functools import partial
 from statistics import median
 from typing import Any
 
+from inference.contract.counted import counted
 from inference.contract.run_request import RunRequest
 from inference.contract.sample import IMAGE_SHAPE, bytes_per_sample, samples_of_size
 from inference.errors import BadInput, CosmicError
@@ -170,7 +171,7 @@ def model_of(
         )
     count = len(best)
     ranks = sum(len(run.ranks) for run in best)
-    source = f"fitted from {count} earlier run{'s' * (count > 1)} of this kind with {ranks:,} ranks"
+    source = f"fitted from {counted(count, 'earlier run')} of this kind with {counted(ranks, 'rank')}"
     elsewhere = any("machine" in differences(run, wanted) for run in best)
     return fit(best, base, processors, source, elsewhere=elsewhere), notes
 

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from inference.contract.counted import counted
+from inference.contract.near import near, near_key
 from inference.contract.run_request import MEMORY_MB, RunRequest
 from inference.contract.sample import samples_of_size
 from inference.contract.validation import shorten, with_changes
@@ -169,11 +170,13 @@ class Sweep(BaseModel):
         try:
             sweep = cls.model_validate(merged)
         except ValidationError as error:
-            first = error.errors()[0]
+            errors = error.errors()
+            first = next((each for each in errors if each["type"] == "extra_forbidden"), errors[0])
             cause = first.get("ctx", {}).get("error")
             field = ".".join(str(part) for part in first["loc"])
             if first["type"] == "extra_forbidden":
-                raise BadInput(f"unknown key in the sweep: {shorten(field)[1:-1]}") from None
+                meant = near_key(cls, first["loc"])
+                raise BadInput(f"unknown key in the sweep: {shorten(field)[1:-1]}{meant}") from None
             raise BadInput(f"the sweep's {shorten(field)[1:-1]}: {cause or first['msg']}") from None
         for name in _SET_BY_CELLS:
             if name in sweep.request:
@@ -199,6 +202,9 @@ class Sweep(BaseModel):
         """
         if not path.suffix and (packaged := _PACKAGED / f"{path}.yaml").is_file():
             path = packaged
+        elif not path.suffix and not path.exists():
+            meant = near(path.name, (each.stem for each in _PACKAGED.glob("*.yaml")))
+            raise BadInput(f"no file {shorten(str(path))} is there, and no sweep of this name comes along{meant}")
         document = read_yaml(path, "the sweep")
         try:
             return cls.read(document, changes)

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Self, get_args
 
+from inference.contract.near import near
 from inference.contract.validation import is_number, shorten
 from inference.errors import BadInput
 from inference.model.config import SMALL, AstroMAEConfig
@@ -123,7 +124,8 @@ def _fields(kind: type, document: object, what: str) -> dict[str, Any]:
     known = {field.name for field in dataclasses.fields(kind)}
     for name in document:
         if name not in known:
-            raise BadInput(f"{what} has no field {shorten(name)}; it has {', '.join(sorted(known))}")
+            meant = near(str(name), known)
+            raise BadInput(f"{what} has no field {shorten(name)}{meant}; it has {', '.join(sorted(known))}")
     return dict(document)
 
 

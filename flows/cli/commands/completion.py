@@ -16,6 +16,11 @@ _SCRIPT = """# What makes {shell} complete `cosmic`: commands, options, and the 
         case "${{COMP_WORDS[1]}} $previous" in
 {choices}
         esac
+        if [[ -z $words && $COMP_CWORD -eq 2 && $current != -* ]]; then
+            case "${{COMP_WORDS[1]}}" in
+{first}
+            esac
+        fi
         if [[ -z $words && $current == -* ]]; then
             case "${{COMP_WORDS[1]}}" in
 {options}
@@ -36,10 +41,12 @@ def main(args: argparse.Namespace) -> int:
     """Print the script."""
     from flows.cli.parser import parser_of
 
-    options, choices = [], []
+    options, choices, first = [], [], []
     for name in COMMANDS:
         parser = parser_of(name)
         options.append(f'                {name}) words="{" ".join(parser.options())}" ;;')
+        if words := parser.words():
+            first.append(f'                {name}) words="{" ".join(words)}" ;;')
         choices += [
             f'            "{name} {option}") words="{" ".join(known)}" ;;' for option, known in parser.choices().items()
         ]
@@ -47,6 +54,7 @@ def main(args: argparse.Namespace) -> int:
         shell=args.shell,
         before="autoload -U +X bashcompinit && bashcompinit\n" if args.shell == "zsh" else "",
         commands=" ".join(COMMANDS),
+        first="\n".join(first),
         options="\n".join(options),
         choices="\n".join(choices),
     )

@@ -6,6 +6,8 @@ from pathlib import Path
 from flows.cli.options import add_explain, add_json, add_store, bucket_and_path
 from flows.cli.terminal import print_json, say, show_table
 from inference.contract.documents import read_document
+from inference.contract.near import near_file
+from inference.contract.validation import shorten
 from inference.errors import BadInput
 
 
@@ -51,6 +53,9 @@ def main(args: argparse.Namespace) -> int:
         runs = find_stored_runs(Store(S3_ROOT), *bucket_and_path(args.place.removeprefix(S3_ROOT)))
     elif Path(args.place).exists():
         runs = find_runs(Path(args.place))
+    elif "/" not in args.place:
+        what = f"no file or folder {shorten(args.place, 120)} is here{near_file(Path(args.place))}"
+        raise BadInput(f"{what}, and a RESULT_PATH is written bucket/result_path")
     else:
         runs = find_stored_runs(Store(args.store), *bucket_and_path(args.place))
     if args.plan is not None or args.ranks is not None:

@@ -54,6 +54,8 @@ def test_a_mistyped_command_is_answered_with_the_one_meant(typed, meant, capsys)
         (["run", "request.json", "--exectuor=lambda"], "(did you mean --executor?)"),
         (["run", "request.json", "--zzzz"], "unrecognized arguments: --zzzz;"),
         (["run"], "required: REQUEST.json;"),
+        (["run", "request.json", "--executor", "lamda"], "(did you mean lambda?)"),
+        (["run", "request.json", "--executor", "nothing"], "'dask');"),
     ],
 )
 def test_a_mistyped_option_is_one_sentence_with_the_one_meant(words, said, capsys):

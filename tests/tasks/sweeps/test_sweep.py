@@ -182,3 +182,8 @@ def test_a_sweep_names_no_code(tmp_path, tag):
     path.write_text(f"name: {tag}\n")
     with pytest.raises(BadInput, match="is not YAML"):
         Sweep.load(path)
+
+
+def test_a_name_like_that_of_a_packaged_sweep_is_answered_with_it():
+    with pytest.raises(BadInput, match=r"no file 'smok' is there, .* \(did you mean smoke\?\)"):
+        Sweep.load(Path("smok"))

@@ -40,3 +40,9 @@ def test_file_names_are_left_to_the_shell(completed):
 def test_zsh_loads_what_reads_the_script_of_bash(capsys):
     assert main(["completion", "zsh"]) == 0
     assert "\nautoload -U +X bashcompinit && bashcompinit\n" in capsys.readouterr().out
+
+
+def test_words_that_stand_by_themselves_are_completed(completed):
+    assert completed("model", "") == ["new"]
+    assert completed("completion", "z") == ["zsh"]
+    assert "--size" in completed("model", "--")
