@@ -1,6 +1,6 @@
 """How good predictions are: real runs against what was expected of each before it, and the best of 24 ways to run.
 
-Runs of five configurations take turns, each a process of its own (`cosmic run`) that predicts itself from the runs of
+Runs of six configurations take turns, each a process of its own (`cosmic run`) that predicts itself from the runs of
 its configuration before it. The first two of a configuration have too little to go by and are not counted.
 Then each of 24 ways to run one data set locally is run, and the way that `cosmic plan` would have chosen is held
 against the best of them.
@@ -23,6 +23,7 @@ import numpy as np
 
 from benchmarks.ratio import Target
 from benchmarks.support import prefect_server
+from benchmarks.support.scripted_function import MEMORY_MB, Script, scripted
 from inference.contract.run_request import RunRequest
 from inference.contract.sample import samples_of_size
 from inference.partitions.partition import write_partition
@@ -32,13 +33,15 @@ from tasks.aws.emulator import emulated_here
 from tasks.aws.stack import install
 from tasks.executors.base import cores
 from tasks.planning.best import Choice, best_of, configurations, try_all
-from tasks.planning.history import past_runs
+from tasks.planning.history import PastRun, past_runs
 from tasks.planning.planned_run import kind_of, model_of, parameters_of_model, place_of
 from tasks.planning.scoring import Outcome, outcomes
+from tasks.run_results.expected import actual_of
 
 BUCKET = "plan-bench"
-RUNS = int(os.environ.get("COSMIC_RUNS", "13"))  # of each configuration
+RUNS = int(os.environ.get("COSMIC_RUNS", "12"))  # of each configuration
 LEARNED = 2  # runs of a configuration that are not counted
+SMALL, LARGE, ENVIRONMENTS = 24, 6, 4  # ranks of 400 and of 2,500 galaxies; of the scripted function
 WHOLE = int(os.environ.get("COSMIC_GALAXIES", str(samples_of_size("250MB"))))
 SIZES = ("10MB", "25MB", "50MB", "75MB", "100MB", "200MB")
 PRECISIONS = ("float32", "int8")
@@ -61,16 +64,24 @@ class Configuration:
 
     @property
     def on_aws(self) -> bool:
-        """Whether it runs on the emulator."""
+        """Whether its store is the emulator's."""
         return self.executor in {"lambda", "step-functions"}
 
 
+SCRIPTED = Configuration(
+    "lambda (scripted endpoint)",
+    "lambda",
+    "small",
+    4 * ENVIRONMENTS,
+    {"max_concurrency": ENVIRONMENTS, "function_name": "scripted", "memory_mb": MEMORY_MB},
+)
 CONFIGURATIONS = (
-    Configuration("local, small ranks", "local", "small", 12),
-    Configuration("local, large ranks", "local", "large", 4),
-    Configuration("dask", "dask", "small", 12),
-    Configuration("lambda (emulator)", "lambda", "small", 6, {"max_concurrency": 2}),
-    Configuration("step-functions (emulator)", "step-functions", "small", 6, {"max_concurrency": 2}),
+    Configuration("local, small ranks", "local", "small", SMALL),
+    Configuration("local, large ranks", "local", "large", LARGE),
+    Configuration("dask", "dask", "small", SMALL),
+    Configuration("lambda (emulator)", "lambda", "small", SMALL // 2, {"max_concurrency": 2}),
+    Configuration("step-functions (emulator)", "step-functions", "small", SMALL // 2, {"max_concurrency": 2}),
+    SCRIPTED,
 )
 
 
@@ -100,32 +111,44 @@ def _run(request: dict[str, Any], store: str, executor: str, workers: int | None
 
 
 @contextmanager
-def _emulator(root: Path) -> Iterator[None]:
+def _emulator(root: Path) -> Iterator[Script]:
     with emulated_here():
         make_bucket(BUCKET)
         for path in sorted((root / BUCKET / "small").iterdir()):
             Store("s3://").write(BUCKET, f"small/{path.name}", path)
         install("cosmic-flows", BUCKET, {})
-        yield
+        with scripted(ENVIRONMENTS) as script:
+            yield script
 
 
 def _accuracy(root: Path, home: Path) -> tuple[list[Outcome], list[dict[str, Any]]]:
-    """Every counted figure with its prediction, and a row a configuration."""
+    """Every counted figure with its prediction; a row a configuration, and one a run."""
     found: list[Outcome] = []
+    scores: list[dict[str, Any]] = []
     rows: list[dict[str, Any]] = []
     for on_aws in (False, True):
         mine, store = [each for each in CONFIGURATIONS if each.on_aws == on_aws], "s3://" if on_aws else str(root)
-        with _emulator(root) if on_aws else nullcontext():
+        with _emulator(root) if on_aws else nullcontext() as script:
             for number in range(RUNS):
                 for each in mine:
                     request = _request(each.folder, each.ranks, f"{each.under}/{number}", **each.changes)
-                    _run(request, store, each.executor, None if on_aws else cores(), home)
+                    with script.a_run() if script and each is SCRIPTED else nullcontext():
+                        _run(request, store, each.executor, None if on_aws else cores(), home)
             for each in mine:
                 runs, _ = past_runs(Store(store), BUCKET, under=each.under)
                 some = outcomes(runs[LEARNED:], replay=False)
                 found += some
-                rows.append({"configuration": each.name} | _score(some))
-    return found, rows
+                scores.append({"configuration": each.name} | _score(some))
+                rows += [{"run of": each.name} | _figures(run) for run in runs]
+    return found, [*scores, *rows]
+
+
+def _figures(run: PastRun) -> dict[str, Any]:
+    """What a run came to and what was expected of it, by line, with which a prediction can be replayed."""
+    ranks, kept = run.ranks, run.document.get("prediction") or {}
+    sums = {name: sum(getattr(rank, name) for rank in ranks) for name in ("load", "read", "compute", "write", "total")}
+    figures = {name: {"actual": actual, "expected": kept.get(name)} for name, actual in actual_of(run.document).items()}
+    return figures | {"sums_s": sums | {"call": sum(rank.call_s for rank in ranks)}, "cold": sum(r.cold for r in ranks)}
 
 
 def _score(some: list[Outcome]) -> dict[str, Any]:
@@ -177,8 +200,8 @@ def measure() -> dict[str, Any]:
     """Errors and coverage of predictions, and the chosen way's time over the best way's."""
     with tempfile.TemporaryDirectory(prefix="cosmic-bench-") as folder:
         root, home = Path(folder) / "store", Path(folder)
-        _write(root / BUCKET / "small", 400, 12)
-        _write(root / BUCKET / "large", 2_500, 4)
+        _write(root / BUCKET / "small", 400, SMALL)
+        _write(root / BUCKET / "large", 2_500, LARGE)
         with tempfile.TemporaryDirectory(prefix="cosmic-bench-") as prefect, prefect_server.running(Path(prefect)):
             found, rows = _accuracy(root, home)
             ways, chosen = _best(root, home)
