@@ -6,6 +6,7 @@ shape; where neither decides, the file is refused. Quantiles whose levels are kn
 """
 
 import re
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -33,7 +34,7 @@ _TAKEN |= {f"z_err{level}_{end}" for level in ("68", "95") for end in ("low", "h
 _DERIVED = {REDSHIFT: 0.5, LOWER: 0.16, UPPER: 0.84}  # from quantiles
 _ONE_NUMBER = {REDSHIFT, ERROR, LOWER, UPPER}
 _FLOATS = {"tensor(float)": np.float32, "tensor(double)": np.float64, "tensor(float16)": np.float16}
-_NUMBERS = {*_FLOATS, "tensor(int32)", "tensor(int64)", "tensor(bool)"}
+_NUMBERS = {*_FLOATS, *(f"tensor({kind})" for kind in ("int8", "int16", "int32", "int64", "uint8", "bool"))}
 _ALIKE = 1e-3  # a galaxy's redshifts in two batches: they differ by rounding alone
 _MOST_COLUMNS, _MOST_VALUES = 100, 4096  # outputs of a model, and values of one for a galaxy
 
@@ -74,10 +75,19 @@ class OnnxFileEngine:
             raise BadCheckpoint(f"{path} has {len(outputs)} outputs; 1 to {_MOST_COLUMNS} can be columns")
         for output in outputs:
             if output.type not in _NUMBERS:
-                raise BadCheckpoint(f"{path}: its output {shorten(output.name)} is {output.type}, not numbers")
+                raise BadCheckpoint(
+                    f"{path}: its output {shorten(output.name)} is {output.type}, not numbers that a column can hold:"
+                    " cast it to float32, or leave it out"
+                )
         names = [output.name for output in outputs]
         self._levels = self._match_quantiles(names, metadata.get(LEVELS_KEY))
         self._columns = self._name_columns(names)
+        for column, output in zip(self._columns, outputs, strict=True):
+            if column in {*_ONE_NUMBER, *self._levels} and output.type not in _FLOATS:
+                raise BadCheckpoint(
+                    f"{path}: its output {shorten(output.name)} is {output.type}, and a redshift and its uncertainty"
+                    " are floating numbers"
+                )
         self._try()
         self.gives_uncertainty = bool(self._levels) or ERROR in self._columns or {LOWER, UPPER} <= set(self._columns)
         self._pool = ThreadPoolExecutor(threads, "cosmic-engine") if threads > 1 else None
@@ -110,7 +120,7 @@ class OnnxFileEngine:
         given = {"images": images, "magnitudes": magnitudes}
         feed = {name: given[what].astype(kind) for name, what, kind in self._inputs}
         found = self._session.run(None, feed)
-        return [values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values for values in found]
+        return [values.reshape(-1) if set(values.shape[1:]) == {1} else values for values in found]
 
     def _match_inputs(self) -> list[tuple[str, str, Any]]:
         """Each input's name, what goes into it, and its type."""
@@ -163,11 +173,15 @@ class OnnxFileEngine:
                 f"{self._path} has the outputs {', '.join(map(shorten, names[:10]))}: one must be called redshift,"
                 " and one alone"
             )
-        columns = []
+        columns: list[str] = []
         for name in names:
             column = column_of_quantile(name) or (ERROR if name.lower() in _ERRORS else _plain(name))
             column = REDSHIFT if name in redshifts else column
-            if column in _TAKEN or column in columns or column.startswith(MAGNITUDE_PREFIX) or not column.strip("_"):
+            if (
+                column.lower() in {*_TAKEN, *(each.lower() for each in columns)}
+                or column.lower().startswith(MAGNITUDE_PREFIX)
+                or not column.strip("_")
+            ):
                 raise BadCheckpoint(f"{self._path}: rename its output {shorten(name)}, which cannot be a column's name")
             columns.append(column)
         return columns
@@ -198,11 +212,29 @@ class OnnxFileEngine:
                         f"{self._path} has {len(levels)} {LEVELS_KEY}, but quantiles {values.shape[1:]}"
                     )
 
+        _check_order(self._path, dict(zip(self._columns, found, strict=True)), self._levels)
         if redshifts and not np.allclose(redshifts[0], redshifts[1], rtol=_ALIKE, atol=_ALIKE, equal_nan=True):
             raise BadCheckpoint(
                 f"{self._path} gives the same galaxies other redshifts in another batch, and a redshift must depend on"
                 " its galaxy alone: export it in evaluation mode (model.eval())"
             )
+
+
+def _check_order(path: Path, columns: dict[str, np.ndarray], quantiles: Iterable[str]) -> None:
+    """Refuse an uncertainty that is upside down for every galaxy that was tried."""
+    if ERROR in columns and (columns[ERROR] < 0).all():
+        raise BadCheckpoint(
+            f"{path} gives a negative standard deviation for each galaxy that was tried: if it is the logarithm, export"
+            " exp of it, or call the output log_sigma"
+        )
+    falling = [(np.diff(columns[name], axis=1) < 0).all() for name in quantiles]
+    if {LOWER, UPPER} <= set(columns):
+        falling.append((columns[LOWER] > columns[UPPER]).all())
+    if any(falling):
+        raise BadCheckpoint(
+            f"{path} gives lower quantiles above higher ones for each galaxy that was tried: put them in ascending"
+            " order"
+        )
 
 
 def _plain(name: str) -> str:

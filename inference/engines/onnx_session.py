@@ -5,6 +5,7 @@ cores that share each layer wait for one another at its end.
 """
 
 import math
+import re
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,11 @@ import onnxruntime
 
 from inference.errors import BadCheckpoint
 
+# What onnxruntime says before the cause: a code, the file, a line of its source and the function there.
+_PLACE = re.compile(
+    r"^\[ONNXRuntimeError\] : \d+ : \w+ : (?:Load model from .*? failed:)?(?:/\S+:\d+ )?"
+    r"(?:(?:\w+ )?\S*onnxruntime::.*?\) )?"
+)
 _PART = 32  # galaxies: 2 MB of the published model's widest activations
 _SMALLEST_PART, _SHARES = 8, 8
 
@@ -30,8 +36,8 @@ def open_session(graph: Path) -> Any:
     try:
         return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # noqa: BLE001 - its errors have no common base
-        reason = str(error).split("\n", 1)[0]
-        raise BadCheckpoint(f"{graph} is no graph that onnxruntime can run: {reason}") from None
+        reason = _PLACE.sub("", str(error).split("\n", 1)[0])
+        raise BadCheckpoint(f"{graph} is no graph that onnxruntime can run: {reason:.200}") from None
 
 
 def parts_of(count: int) -> list[slice]:

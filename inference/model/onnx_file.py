@@ -6,7 +6,8 @@ from typing import Any
 
 from inference.errors import BadCheckpoint
 
-_DOMAINS = {"", "ai.onnx", "ai.onnx.ml", "com.microsoft"}  # whose operators are built into onnxruntime
+_STANDARD = {"", "ai.onnx"}
+_DOMAINS = {*_STANDARD, "ai.onnx.ml", "com.microsoft"}  # whose operators are built into onnxruntime
 _MAX_FILE = (2 << 30) - 1  # of protobuf
 
 
@@ -36,9 +37,13 @@ def check_onnx_file(path: Path) -> None:
         raise BadCheckpoint(f"{path} is no ONNX model, or it is damaged") from None
     if not model.graph.output:
         raise BadCheckpoint(f"{path} is no ONNX model, or it is damaged")
+    if model.ir_version > onnx.IR_VERSION:
+        raise BadCheckpoint(f"{path} is in version {model.ir_version} of ONNX; at most {onnx.IR_VERSION} is known here")
+    if not any(opset.domain in _STANDARD and opset.version > 0 for opset in model.opset_import):
+        raise BadCheckpoint(f"{path} does not say which operator set of ONNX it needs (its opset_import)")
     newest = onnx.defs.onnx_opset_version()
     for opset in model.opset_import:
-        if opset.domain in {"", "ai.onnx"} and opset.version > newest:
+        if opset.domain in _STANDARD and opset.version > newest:
             raise BadCheckpoint(f"{path} needs operator set {opset.version}; at most {newest} is known here")
     own = {function.domain for function in model.functions}
     graphs = [model.graph, *model.functions]
@@ -47,6 +52,8 @@ def check_onnx_file(path: Path) -> None:
             raise BadCheckpoint(
                 f"{path} needs the operator {node.op_type[:60]!a} of {node.domain[:60]!a}, which onnxruntime lacks"
             )
+        if node.domain in _STANDARD - own and not onnx.defs.has(node.op_type):
+            raise BadCheckpoint(f"{path} needs the operator {node.op_type[:60]!a}, which ONNX does not have")
     if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in _tensors(graphs)):
         raise BadCheckpoint(
             f"{path} keeps its weights in another file: export it with external_data=False, so that all is in one"

@@ -97,6 +97,21 @@ WRONG = {
         [("a", FLOAT, ["batch"]), ("b", FLOAT, ["batch"])],
         "has the outputs 'a', 'b': one must be called redshift",
     ),
+    "a class for a redshift": (
+        [("image", FLOAT, IMAGE)],
+        [("redshift", TensorProto.INT64, ["batch"])],
+        "is tensor.int64., and a redshift and its uncertainty are floating numbers",
+    ),
+    "a column that is taken but for its case": (
+        [("image", FLOAT, IMAGE)],
+        [("redshift", FLOAT, ["batch"]), ("Z_Spec", FLOAT, ["batch"])],
+        "rename its output 'Z_Spec'",
+    ),
+    "two columns alike but for their case": (
+        [("image", FLOAT, IMAGE)],
+        [("redshift", FLOAT, ["batch"]), ("prob", FLOAT, ["batch"]), ("PROB", FLOAT, ["batch"])],
+        "rename its output 'PROB'",
+    ),
     "a column that is taken": (
         [("image", FLOAT, IMAGE)],
         [("redshift", FLOAT, ["batch"]), ("index", FLOAT, ["batch"])],
@@ -117,12 +132,54 @@ def test_inputs_and_outputs_that_do_not_fit_are_refused(kind, path):
             helper.make_node("Cast", [inputs[0][0]], ["c"], to=FLOAT),
             helper.make_node("ReduceMean", ["c"], ["redshift"], axes=[1, 2, 3], keepdims=0),
         ]
+    if outputs[0][1] == TensorProto.INT64:
+        nodes[0].output[0] = "mean"
+        nodes.append(helper.make_node("Cast", ["mean"], ["redshift"], to=TensorProto.INT64))
     onnx.save(graph(inputs, outputs, nodes), path)
     check_onnx_file(path)
     with pytest.raises(BadCheckpoint, match=expected) as caught:
         open_engine("onnxruntime", path)
     assert "\n" not in str(caught.value)
     assert str(path) in str(caught.value)
+
+
+def shifted(outputs, by):
+    """A model whose further outputs are the redshift and something."""
+    named = [("redshift", FLOAT, ["batch"]), *((name, FLOAT, ["batch"]) for name in outputs)]
+    nodes = [helper.make_node("ReduceMean", ["image"], ["redshift"], axes=[1, 2, 3], keepdims=0)]
+    nodes += [helper.make_node("Add", ["redshift", f"by_{name}"], [name]) for name in outputs]
+    constants = [helper.make_tensor(f"by_{name}", FLOAT, [1], [by]) for name, by in zip(outputs, by, strict=True)]
+    return graph([("image", FLOAT, IMAGE)], named, nodes, initializer=constants)
+
+
+@pytest.mark.parametrize(
+    ("outputs", "by", "expected"),
+    [
+        (["sigma"], [-9.0], "negative standard deviation for each galaxy that was tried: if it is the logarithm"),
+        (["q16", "q84"], [0.1, -0.1], "lower quantiles above higher ones for each galaxy"),
+    ],
+    ids=["a logarithm for sigma", "quantiles the wrong way round"],
+)
+def test_an_uncertainty_that_is_upside_down_is_refused(outputs, by, expected, path):
+    onnx.save(shifted(outputs, by), path)
+    with pytest.raises(BadCheckpoint, match=expected):
+        open_engine("onnxruntime", path)
+
+
+def test_a_redshift_in_four_axes_is_one_number_a_galaxy(path):
+    nodes = [helper.make_node("ReduceMean", ["image"], ["redshift"], axes=[1, 2, 3], keepdims=1)]
+    onnx.save(graph([("image", FLOAT, IMAGE)], [("redshift", FLOAT, ["batch", 1, 1, 1])], nodes), path)
+    images = np.arange(3, dtype=np.float32).reshape(3, 1, 1, 1) * np.ones((3, 5, 32, 32), np.float32)
+    assert open_engine("onnxruntime", path).predict(images, np.full((3, 5), 20.0)).tolist() == [0, 1, 2]
+
+
+def test_what_onnxruntime_says_is_shown_without_its_own_source(path):
+    made = graph([("image", FLOAT, IMAGE)], Z)
+    made.opset_import.append(helper.make_opsetid("ai.onnx.ml", 99))
+    onnx.save(made, path)
+    with pytest.raises(BadCheckpoint, match="is no graph that onnxruntime can run: ONNX Runtime only") as caught:
+        open_engine("onnxruntime", path)
+    assert "::" not in str(caught.value)
 
 
 @pytest.mark.parametrize("outputs", [("all",), ("redshift", "all")], ids=" and ".join)

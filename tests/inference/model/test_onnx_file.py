@@ -46,6 +46,25 @@ def test_a_newer_operator_set_is_refused(refused):
     assert "needs operator set 99; at most " in refused(graph(INPUTS, Z, opset=99))
 
 
+@pytest.mark.parametrize("versions", [[], [0]], ids=["none", "0"])
+def test_a_model_without_an_operator_set_is_refused(versions, refused):
+    made = graph(INPUTS, Z)
+    del made.opset_import[:]
+    made.opset_import.extend(helper.make_opsetid("", version) for version in versions)
+    assert "does not say which operator set of ONNX it needs" in refused(made)
+
+
+def test_a_newer_form_of_the_file_is_refused(refused):
+    made = graph(INPUTS, Z)
+    made.ir_version = 99
+    assert "is in version 99 of ONNX; at most " in refused(made)
+
+
+def test_an_operator_that_onnx_does_not_have_is_refused(refused):
+    node = helper.make_node("Sharpen", ["image"], ["redshift"])
+    assert "needs the operator 'Sharpen', which ONNX does not have" in refused(graph(INPUTS, Z, [node]))
+
+
 def inside_a_branch(node):
     """The node in the branch of an If."""
     branch = helper.make_graph([node], "branch", [], [helper.make_tensor_value_info("inner", FLOAT, None)])
