@@ -18,7 +18,7 @@ WEIGHTS = {  # of a run that differs in it from the planned one: those that weig
 }
 SIMILAR = 0.3  # runs that weigh less are named where others count in their place
 OTHER_MACHINE_SPREAD = 0.4  # of the logarithm of how much faster one machine is than another; a guess
-MANY = 3  # ranks of a run, from which their spread is told from the run's
+MANY = 3  # ranks of a run, from which their spread is distinguished from the run's
 LEAST_SPREAD = 0.02  # of what surrounds the makespan
 
 

@@ -13,7 +13,7 @@ _committed = bench.committed
 
 @pytest.fixture
 def parts(tmp_path, monkeypatch):
-    """Parts that answer what they are told to: a list of targets, or an error."""
+    """Parts that answer what they are given: a list of targets, or an error."""
     answers = {}
 
     def alone(_, name):
@@ -79,7 +79,7 @@ def test_bench_keeps_a_result_beside_that_of_another_class_of_machine(parts, cap
     assert "WORSE than committed: read" in capsys.readouterr().out
 
 
-def test_a_name_that_is_none_is_told_with_those_there_are(parts, capsys, monkeypatch):
+def test_a_name_that_is_none_is_reported_with_those_there_are(parts, capsys, monkeypatch):
     parts["read"] = [TIME]
     monkeypatch.setattr(sys, "argv", ["benchmarks", "reed"])
     assert bench.main() == 2

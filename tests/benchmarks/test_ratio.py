@@ -19,24 +19,24 @@ def test_a_goal_is_reached_on_its_own_side(target, reached):
     assert target.reached is reached
 
 
-def test_a_ratio_that_is_worse_by_more_than_the_noise_of_both_is_told():
+def test_a_ratio_that_is_worse_by_more_than_the_noise_of_both_is_reported():
     now = [moved(TIME, 0.15), moved(RATE, -0.3)]
     read, inference = worse([TIME, RATE], now)
     assert "read: 1.2 (1.15 to 1.25) against 1.05 (1 to 1.1)" in read
     assert "inference: 2.1 (2 to 2.2) against 2.4" in inference
 
 
-def test_what_lies_within_the_noise_is_not_told():
+def test_what_lies_within_the_noise_is_not_reported():
     assert worse([TIME, RATE], [moved(TIME, 0.09), moved(RATE, -0.19)]) == []
 
 
-def test_the_last_digits_of_what_hardly_varies_are_not_told():
+def test_the_last_digits_of_what_hardly_varies_are_not_reported():
     still = dataclasses.replace(TIME, low=1.05, high=1.05)
     assert worse([still], [moved(still, 0.001)]) == []
     assert worse([still], [moved(still, 0.002)]) != []
 
 
-def test_what_has_become_better_is_not_told():
+def test_what_has_become_better_is_not_reported():
     assert worse([TIME, RATE], [moved(TIME, -1.0), moved(RATE, 1.0)]) == []
 
 

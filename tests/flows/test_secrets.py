@@ -50,7 +50,7 @@ def cosmic(prefect_server, tmp_path):
     return run
 
 
-def told_by(prefect_server):
+def shown_by(prefect_server):
     """Everything that the server's API shows of runs: parameters, states, logs, artifacts and blocks."""
     texts = []
     for what in ("flow_runs", "task_runs", "logs", "artifacts", "block_documents"):
@@ -84,7 +84,7 @@ def test_failing_script_that_prints_its_environment_leaks_no_secret(cosmic, stor
     assert "no luck: ***" in printed, "the message must come through, or nothing is shown here"
     folder = store / BUCKET / "results" / "careless"
     assert b"no luck: ***" in lying_in(folder)
-    server = told_by(prefect_server)
+    server = shown_by(prefect_server)
     assert "results/careless" in server
     assert "no luck: ***" in server
     for text in (printed, server, lying_in(folder).decode("utf-8", "replace")):
@@ -117,7 +117,7 @@ def test_function_failing_with_its_environment_leaks_no_secret(
     store = Store("s3://")
     written = b"\n".join(store.read(BUCKET, each.key) for each in store.list(BUCKET, "results/leaking"))
     assert b"AWS_SECRET_ACCESS_KEY" in written
-    server = told_by(prefect_server)
+    server = shown_by(prefect_server)
     assert "results/leaking" in server
     assert "leaking" in server
     for text in (printed, server, written.decode("utf-8", "replace")):

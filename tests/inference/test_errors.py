@@ -17,7 +17,7 @@ def test_an_incomplete_run_names_each_missing_rank_and_its_cause():
     assert "the same request runs only the missing ones" in message
 
 
-def test_ranks_with_one_cause_are_told_together():
+def test_ranks_with_one_cause_are_reported_together():
     assert "(ranks 1, 5: the store is away)" in error_message(
         [1, 5], [(1, "the store is away"), (5, "the store is away")]
     )
@@ -33,6 +33,6 @@ def test_beyond_five_causes_the_ranks_left_are_counted():
     assert "rank 4: cause 4; 2 more)" in message
 
 
-def test_ranks_that_are_missing_without_a_cause_are_told_as_such():
+def test_ranks_that_are_missing_without_a_cause_are_reported_as_such():
     assert "2 of 8 ranks are missing (no cause is known);" in error_message([1, 5], [])
     assert "(rank 1: died; 1 more)" in error_message([1, 5], [(1, "died")])

@@ -77,7 +77,7 @@ def test_prints_go_to_standard_error_and_replies_stay_whole():
     assert chatter.count("a line of a child") == 2
 
 
-def test_whatever_a_rank_raises_is_told_and_the_worker_lives_on():
+def test_whatever_a_rank_raises_is_reported_and_the_worker_lives_on():
     replies, _ = talk(['"memory"', '"value"', '"mute"'], ("-c", RAISING))
     assert [reply["errorType"] for reply in replies] == ["MemoryError", "ValueError", "ValueError"]
     assert all(reply["errorMessage"] for reply in replies)

@@ -116,7 +116,7 @@ ROOM = {"simulate": 400_000, "partition": 900_000, "ingest": 700_000, "train": 6
 
 @pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap makes the small disk")
 @pytest.mark.parametrize("command", WORDS)
-def test_a_full_disk_is_told_in_a_sentence(command, undisturbed, inputs, environment, tmp_path):
+def test_a_full_disk_is_reported_in_a_sentence(command, undisturbed, inputs, environment, tmp_path):
     expected, _, _ = undisturbed(command)
     folder, out = tmp_path / "full", tmp_path / "full/out"
     shutil.copytree(inputs, folder)

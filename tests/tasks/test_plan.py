@@ -39,7 +39,7 @@ class TestReadingARequestBack:
         again = self.kept(survey_store, wanted)
         assert self.kept(survey_store, again) == again
 
-    def test_a_result_path_without_a_run_is_told_by_name(self, survey_store):
+    def test_a_result_path_without_a_run_is_named(self, survey_store):
         with pytest.raises(BadInput, match=f"no run under {BUCKET}/{PATH}"):
             read_request(Store(survey_store), BUCKET, PATH)
 
@@ -47,7 +47,7 @@ class TestReadingARequestBack:
         "text",
         ["", "{", "null", "[]", '["bucket"]', "7", "{}", '{"bucket": 7}', '"bucket"', "[" * 20_000, b"\xff"],
     )
-    def test_a_damaged_payload_is_told_by_name(self, survey_store, text):
+    def test_a_damaged_payload_is_named(self, survey_store, text):
         store = Store(survey_store)
         store.write(BUCKET, f"{PATH}/payload.json", text if isinstance(text, bytes) else text.encode())
         with pytest.raises(BadInput, match=rf"{BUCKET}/{PATH}/payload\.json ") as raised:

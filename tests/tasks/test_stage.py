@@ -89,7 +89,7 @@ class TestFindingWeights:
             "/" + "a" * 300,
         ],
     )
-    def test_what_is_neither_a_key_nor_a_file_is_told_by_name(self, store, folder, model):
+    def test_what_is_neither_a_key_nor_a_file_is_named(self, store, folder, model):
         message = refused(BadInput, store, model, folder)
         assert f"neither a key {model!r} in {BUCKET} nor such a file" in message
 
@@ -193,7 +193,7 @@ class TestPuttingWeights:
         assert written == [model.key, calibration_key(model.key)]
         assert store.read(BUCKET, model.key) == DEMO_WEIGHTS.read_bytes()
 
-    def test_a_store_that_cannot_be_written_is_told_by_name(self, weights, tmp_path):
+    def test_a_store_that_cannot_be_written_is_named(self, weights, tmp_path):
         (tmp_path / "file").write_text("")
         with pytest.raises(StoreError, match=BUCKET):
             put_weights(weights, BUCKET, Store(tmp_path / "file" / "store"))

@@ -101,7 +101,7 @@ class TestTheTableOfRedshifts:
             write_predictions(store, BUCKET, ranks_of(store, [[("1.pt", 3)]], known=False), KEY)["z_spec"].isna().all()
         )
 
-    def test_a_broken_or_missing_file_of_redshifts_is_told_by_name(self, store):
+    def test_a_broken_or_missing_file_of_redshifts_is_named(self, store):
         results = ranks_of(store, [[("1.pt", 3)], [("2.pt", 3)]])
         store.write(BUCKET, results[1].predictions_path, b"broken")
         with pytest.raises(BadInput, match=r"predictions/1\.safetensors"):
@@ -170,7 +170,7 @@ class TestTheDocument:
         assert document["missing_ranks"] == [0, 1, 2]
         assert document["samples"] == 0
 
-    def test_missing_ranks_are_told_with_their_partitions_and_causes(self):
+    def test_missing_ranks_are_reported_with_their_partitions_and_causes(self):
         ledger = Ledger()
         ledger.never_ran([1], "its task run crashed")
         document = self.summary_of([self.done(0, 10.0, 14.0)], missing=[1, 2], ledger=ledger)

@@ -120,7 +120,7 @@ def test_the_card_names_data_split_recipe_speed_and_figures_with_intervals(outco
     assert f"{facts['parameters']:,} parameters" in text
 
 
-def test_a_recipe_without_pretraining_is_told_as_such(outcome):
+def test_a_recipe_without_pretraining_is_shown_as_such(outcome):
     _, facts = outcome
     text = card(facts | {"recipe": Recipe().to_dict()}, {})
     assert "without pre-training" in text
@@ -158,7 +158,7 @@ OF_TWO_HUNDRED = (300, 200), 0.8  # sizes of partitions, and share held out: eno
 
 
 def train_in(folder, sizes=(60, 40), held_out=0.2, **options):
-    """Train a tiny model for three epochs, on a hundred galaxies unless told otherwise, into `out` of the folder."""
+    """Train a tiny model for three epochs, by default on a hundred galaxies, into `out` of the folder."""
     from flows.train import train
 
     document = {"model": TINY.to_dict(), "epochs": 2, "batch_size": 32, "pretraining": {"epochs": 1}}

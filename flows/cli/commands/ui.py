@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    """Serve until interrupted; the exit code is the server's, and 0 when this command is told to end."""
+    """Serve until interrupted; the exit code is the server's, and 0 when this command is asked to end."""
     if args.store.startswith(S3_ROOT):
         raise BadInput("--store must be a folder: reports on S3 are shown by the AWS console, and by `cosmic open`")
     if not 1 <= args.port < 65_535:

@@ -1,4 +1,4 @@
-"""Runs that are interrupted, told to end, cancelled, or take too long: real processes, which leave nothing behind."""
+"""Runs that are interrupted, terminated, cancelled, or take too long: real processes, which leave nothing behind."""
 
 import json
 import os

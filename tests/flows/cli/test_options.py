@@ -28,6 +28,6 @@ def test_nothing_that_is_shown_steers_the_terminal_or_breaks_its_encoding(capsys
     assert "x" in out or "ud800" in out
 
 
-def test_a_path_that_is_none_is_told_in_brief():
+def test_a_path_that_is_none_is_refused_in_brief():
     with pytest.raises(BadInput, match="RESULT_PATH is written bucket/result_path, not"):
         bucket_and_path("x" * 10_000)

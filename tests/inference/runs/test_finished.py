@@ -132,7 +132,7 @@ def test_a_local_run_billed_for_another_region_does_not_answer(root):
     assert stored_summary(request(region="eu-west-1"), str(root)) is not None
 
 
-def test_a_store_that_cannot_be_reached_is_told_as_such():
+def test_a_store_that_cannot_be_reached_is_reported_as_such():
     with pytest.raises(BadInput, match="a store is a folder or bare s3://"):
         stored_summary(request(), "s3:/wrong")
 

@@ -83,7 +83,7 @@ def test_place_that_cannot_be_written_fails_the_rank_by_name(monkeypatch, tmp_pa
         python_with(wanted)
 
 
-def test_function_is_told_to_use_an_image(kept, wanted, monkeypatch):
+def test_function_is_given_the_image_to_use(kept, wanted, monkeypatch):
     monkeypatch.setenv("AWS_LAMBDA_FUNCTION_NAME", "cosmic-executor")
     with pytest.raises(BadInput, match=r"script_environment: a function installs nothing: .* --image-uri"):
         python_with(wanted)

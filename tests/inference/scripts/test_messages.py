@@ -87,7 +87,7 @@ def test_rank_that_fails_is_named_to_the_rank_that_waits(store):
         first.result()
 
 
-def test_script_without_messages_in_its_request_is_told_the_key(store):
+def test_script_without_messages_in_its_request_is_given_the_key(store):
     event = dataclasses.replace(events_of(store, SUMS, ranks=1)[0], messages=None)
     with pytest.raises(RankFailed, match='add "messages": "tcp" to the request'):
         run(store, event)

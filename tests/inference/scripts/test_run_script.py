@@ -76,7 +76,7 @@ def run(store, event, context=None, **extra):
 
 
 def keys_read(store, action):
-    """Keys that the action downloads, told from the log."""
+    """Keys that the action downloads, according to the log."""
     log = io.StringIO()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "stdout", log)
@@ -602,7 +602,7 @@ def test_a_script_that_prints_without_end_needs_no_memory_for_it(store, tmp_path
     assert 0 < len(ended.tail) < 10_000
 
 
-def test_of_a_progress_bar_only_the_last_state_is_told(store):
+def test_of_a_progress_bar_only_the_last_state_is_kept(store):
     message = failure_of(
         store, "print(' 10%\\r 20%\\r100%'); print('a line of Windows', end='\\r\\n'); raise SystemExit(1)"
     )
@@ -636,7 +636,7 @@ def test_a_log_whose_encoding_lacks_a_letter_is_written_all_the_same(store, monk
 # What is measured
 
 
-def test_what_the_script_took_is_told_in_its_result(store):
+def test_what_the_script_took_is_in_its_result(store):
     busy = "import time\nx = bytearray(200_000_000)\nwhile time.process_time() < 0.3: pass\n"
     result = run_script(
         store, event := put_script(store, busy + WRITES_A_RESULT), event.to_wire(), Function(600), cold=True
@@ -650,7 +650,7 @@ def test_what_the_script_took_is_told_in_its_result(store):
     assert result.store_requests == len(store.requests) - 1, "the writing of the result itself is not in it"
 
 
-def test_a_small_script_of_a_large_worker_is_told_small(store):
+def test_a_small_script_of_a_large_worker_is_reported_small(store):
     worker = np.ones(40_000_000)  # 320 MB
     result = run(store, put_script(store, WRITES_A_RESULT + "__import__('time').sleep(0.3)"))
     assert worker.nbytes / 1e6 > 10 * result.peak_rss_mb > 10

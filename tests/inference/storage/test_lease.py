@@ -28,7 +28,7 @@ def entries(of):
     return [stored.key for stored in of.store.list(BUCKET, KEY)]
 
 
-def test_one_holder_at_a_time_and_the_other_is_told_who_where_and_how_long(lease):
+def test_one_holder_at_a_time_and_the_other_learns_who_where_and_how_long(lease):
     lease("one").take(60)
     with pytest.raises(LeaseHeldError, match=r"results/test is held by run one \(.+, pid \d+\), for (59|60) s more"):
         lease("two").take(60)

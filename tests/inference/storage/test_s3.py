@@ -42,7 +42,7 @@ def nowhere(monkeypatch, tmp_path):
         ("400 Bad Request", "AuthorizationHeaderMalformed", "another region"),
     ],
 )
-def test_a_refusal_is_told_in_words_by_its_code(status, code, raised):
+def test_a_refusal_is_explained_by_its_code(status, code, raised):
     reason = s3.reason_of(OSError(REFUSAL.format(status, code)))
     assert raised in reason
     assert "http" not in reason
@@ -57,7 +57,7 @@ def test_a_refusal_is_told_in_words_by_its_code(status, code, raised):
         ("404 Not Found", "no such object"),
     ],
 )
-def test_a_refusal_without_a_body_is_told_by_its_status(status, raised):
+def test_a_refusal_without_a_body_is_reported_by_its_status(status, raised):
     assert raised in s3.reason_of(
         OSError(f"Error performing HEAD http://h/b/k - Server returned status code: {status}")
     )
@@ -71,7 +71,7 @@ def test_what_is_no_refusal_of_s3_keeps_its_first_line():
     assert s3.reason_of(OSError("no space left\nat all")) == "no space left"
 
 
-def test_no_credentials_at_all_are_told_with_what_to_set(nowhere):
+def test_no_credentials_at_all_are_reported_with_what_to_set(nowhere):
     with pytest.raises(StoreError, match="no AWS credentials: set AWS_ACCESS_KEY_ID"):
         Store("s3://").list("cosmicai-test", "survey")
 

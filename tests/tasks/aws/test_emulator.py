@@ -74,7 +74,7 @@ def test_emulator_refuses_a_port_that_another_server_has():
         server.server_close()
 
 
-def test_without_the_emulator_it_is_told_what_to_install():
+def test_without_the_emulator_the_message_says_what_to_install():
     code = """
 import sys
 sys.modules["ministack"] = None

@@ -36,7 +36,7 @@ def test_a_rank_that_left_a_list_counts_record_by_record():
 
 
 @given(samples=st.integers(1, 10**7), seconds=st.floats(1e-3, 1e5))
-def test_samples_survive_being_told_as_a_rate(samples, seconds):
+def test_samples_survive_being_given_as_a_rate(samples, seconds):
     (record,) = parse(old_record(samples=samples, seconds=seconds))
     assert record.samples == samples
 
@@ -108,7 +108,7 @@ def test_the_time_of_a_script_under_our_dispatch_is_our_time():
     assert of_an_older_version.seconds == 30.0
 
 
-def test_fewer_and_more_records_than_planned_are_told():
+def test_fewer_and_more_records_than_planned_are_reported():
     records = parse(*(old_record(number) for number in range(1, 9)))
     assert shortfalls(records, Planned(8, "--ranks")) == []
     assert shortfalls(records, None) == []
@@ -140,7 +140,7 @@ def test_a_file_that_ranks_reuse_is_no_duplicate():
     ]
 
 
-def test_a_rank_that_is_there_twice_is_told():
+def test_a_rank_that_is_there_twice_is_reported():
     ours = {"rank": 3, "samples": 1278, "started_at": 1.0, "ended_at": 2.0}
     assert shortfalls(parse({**old_record(), **ours}, {**old_record(2), **ours}), None) == [
         "rank 3 is there 2 times (1 such ranks)"
@@ -156,7 +156,7 @@ def test_exactly_a_thousand_old_records_are_suspected_of_a_cut_listing():
     assert shortfalls(records, Planned(1000, "payload.json")) == []
 
 
-def test_records_of_several_runs_in_one_file_are_told():
+def test_records_of_several_runs_in_one_file_are_reported():
     message = shortfalls(parse(old_record(), old_record(2, result_path="result-25MB/1GB/2")), None)
     assert message == ["records of 2 runs are mixed: result-25MB/1GB/1, result-25MB/1GB/2"]
 

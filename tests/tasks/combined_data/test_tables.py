@@ -76,7 +76,7 @@ def test_a_partial_file_is_never_taken_for_a_whole(tmp_path):
     assert (len(run.records), run.shortfalls) == (3, ())
 
 
-def test_an_empty_file_is_told_and_an_empty_folder_refused(tmp_path):
+def test_an_empty_file_is_reported_and_an_empty_folder_refused(tmp_path):
     with pytest.raises(BadInput, match=r"no combined_data\.json and no rank result under"):
         find_runs(tmp_path)
     (tmp_path / "combined_data.json").write_text("[]")

@@ -56,7 +56,7 @@ def endpoint(tmp_path, monkeypatch):
 
     with serving(work) as (endpoint, url):
         monkeypatch.setenv("AWS_ENDPOINT_URL_LAMBDA", url)
-        monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")  # no CloudWatch: whoever asks it is told nothing
+        monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")  # no CloudWatch: nobody answers
         for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
             monkeypatch.setenv(name, "canary-secret")
         monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
@@ -305,7 +305,7 @@ def test_stop_waits_for_no_reply_and_for_no_pause(endpoint, events):
     assert 0 in {call.rank for call in ledger.invocations if call.billed_s}
 
 
-def test_an_event_beyond_lambdas_limit_is_told_before_it_is_sent(endpoint, events):
+def test_an_event_beyond_lambdas_limit_is_reported_before_it_is_sent(endpoint, events):
     paths = tuple(f"survey/{'x' * 900}/{number}.pt" for number in range(7000))
     with pytest.raises(NothingRan, match="exceeds 6 MB") as refused:
         invoke(dataclasses.replace(events[0], data_paths=paths))
@@ -319,7 +319,7 @@ class TestTheLookBefore:
         with pytest.raises(BadInput, match=r"no function f in us-east-1: `cosmic deploy`"):
             executor().check()
 
-    def test_no_credentials_are_told(self, endpoint, monkeypatch, tmp_path):
+    def test_no_credentials_are_reported(self, endpoint, monkeypatch, tmp_path):
         for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
             monkeypatch.delenv(name)
         for name in ("AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE"):
@@ -328,7 +328,7 @@ class TestTheLookBefore:
         with pytest.raises(BadInput, match="no AWS credentials"):
             executor().check()
 
-    def test_no_region_is_told(self, endpoint, monkeypatch, tmp_path):
+    def test_no_region_is_reported(self, endpoint, monkeypatch, tmp_path):
         for name in ("AWS_DEFAULT_REGION", "AWS_REGION"):
             monkeypatch.delenv(name, raising=False)
         monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))

@@ -39,7 +39,7 @@ def replies_to(endpoint, tmp_path):
     assert Store(tmp_path).list("cosmicai-test", "results") == [], "a reply alone writes nothing"
 
 
-def test_harmed_results_and_errors_are_taken_or_told(replies_to):
+def test_harmed_results_and_errors_are_taken_or_reported(replies_to):
     first = random.randrange(2**63)
     errors = {"errorType": "RuntimeError", "errorMessage": "no\x1b[2J luck", "stackTrace": ["a", "b"]}
     answers = [
@@ -59,7 +59,7 @@ def test_harmed_results_and_errors_are_taken_or_told(replies_to):
 
 
 @pytest.mark.parametrize("body", [b"[" * 1_000_000, b'{"a":' * 100_000, b"9" * 100_000, b"NaN", b"\xff\xfe", b""])
-def test_what_is_no_document_is_told_as_that(replies_to, body):
+def test_what_is_no_document_is_reported_as_that(replies_to, body):
     (call,) = replies_to(Answer(body=body))
     assert any(text in call.error for text in ("not JSON", "no rank result", "nested more than 100 levels deep"))
 

@@ -167,7 +167,7 @@ def test_what_was_billed_comes_from_report_lines_where_the_log_has_them(answers,
         ("Runtime.OutOfMemory", "RequestId: x Error: Runtime exited with error: signal: killed", "more --memory"),
     ],
 )
-def test_a_function_that_ran_out_of_time_or_memory_is_told_with_a_hint(answers, tmp_path, error, message, hint):
+def test_a_function_that_ran_out_of_time_or_memory_is_reported_with_a_hint(answers, tmp_path, error, message, hint):
     cause = json.dumps({"errorType": error, "errorMessage": message})
     answers(**distributed([("FAILED", 0, error, cause)]))
     _, ledger = run(events_in(tmp_path, ranks=1))
@@ -213,7 +213,7 @@ def test_a_lost_answer_to_the_start_does_not_start_a_second_execution(answers, t
     assert execution.arn == f"arn:aws:states:us-east-1:000000000000:execution:old:{names.pop()}"
 
 
-def test_an_execution_that_is_not_told_of_at_once_is_waited_for(answers, tmp_path):
+def test_an_execution_that_is_not_visible_at_once_is_waited_for(answers, tmp_path):
     answers(DescribeExecution=[Refusal("ExecutionDoesNotExist"), SUCCEEDED])
     execution, _ = run(events_in(tmp_path))
     assert execution.status == "SUCCEEDED"
@@ -277,7 +277,7 @@ def distributed(children, kind="EXPRESS"):
     }
 
 
-def test_failed_children_of_a_map_run_are_told_by_rank_with_their_causes(answers, tmp_path):
+def test_failed_children_of_a_map_run_are_named_by_rank_with_their_causes(answers, tmp_path):
     cause = json.dumps({"errorType": "RankFailed", "errorMessage": "no memory", "requestId": "request-9"})
     answers(
         **distributed(
@@ -607,7 +607,7 @@ def test_an_interrupted_run_leaves_no_execution_running(machines, kind):
 
 
 @pytest.mark.slow
-def test_a_failed_initialize_is_the_cause_told_of_every_rank(machines):
+def test_a_failed_initialize_is_the_cause_of_every_rank(machines):
     machine = machines[None]
     events = machine.plan(2, "results/none")
     execution, ledger = run_on(machine, events, "results/none", fail="Initialize")

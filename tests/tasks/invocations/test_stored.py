@@ -83,7 +83,7 @@ class TestTheLedger:
         assert ledger.last_error(6) is None
         assert ledger.failures() == "; rank 4: its task run crashed; rank 5: the store is away"
 
-    def test_failures_are_told_in_rank_order_and_five_at_most(self):
+    def test_failures_are_reported_in_rank_order_and_five_at_most(self):
         ledger = Ledger()
         for rank in (9, 3, 7, 1, 5, 8):
             ledger.enter(failed(rank, "x"))
@@ -137,7 +137,7 @@ class TestWhatIsKept:
         assert [each.rank for each in both] == [1]
         assert load_invocations(store, BUCKET, PATH) == both
 
-    def test_a_result_path_without_a_run_is_told_by_name(self, store, kept):
+    def test_a_result_path_without_a_run_is_named(self, store, kept):
         with pytest.raises(BadInput, match=f"{BUCKET}/{PATH}"):
             load_invocations(store, BUCKET, PATH)
         keep_invocations(store, BUCKET, PATH, [], PRINTS, folder=PATH)

@@ -147,7 +147,7 @@ def test_a_metric_that_is_not_known_is_left_out():
     assert not [text for text in texts(density(predictions_of(9), METRICS | {"r2": None})) if text.startswith("R²")]
 
 
-def test_a_wild_prediction_does_not_squeeze_the_others_and_is_told():
+def test_a_wild_prediction_does_not_squeeze_the_others_and_is_reported():
     predictions = predictions_of(5000)
     predictions.loc[7, "z_pred"] = 1e6
     shown = texts(density(predictions, METRICS))

@@ -79,7 +79,7 @@ def test_one_rank_is_no_plural():
     assert [counted(count, "rank") for count in (0, 1, 1200)] == ["0 ranks", "1 rank", "1,200 ranks"]
 
 
-def test_neighbouring_ranks_are_told_as_a_span():
+def test_neighbouring_ranks_are_written_as_a_span():
     assert spans([30, 3, 17, 18, 19]) == "3, 17-19, 30"
     assert spans([]) == ""
 

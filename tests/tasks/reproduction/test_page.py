@@ -96,7 +96,7 @@ def test_page_shows_all_three_figures_and_runs_no_script(sweeps, sections):
     assert "| 512 | time a batch | 2.19 s | 2.34 s at 25 MB and 2.22 s at 50 MB |" in markdown(sections)
 
 
-def test_a_run_that_failed_and_a_sweep_that_did_not_run_are_told(sweeps):
+def test_a_run_that_failed_and_a_sweep_that_did_not_run_are_reported(sweeps):
     failed = [{"axes": {}, "repeat": 2, "error": "rank 3 <failed>"}]
     partial = {"batch-size": sweeps["batch-size"] | {"failed": failed}}
     page = render({"scale": "report", "elapsed_s": 1.0, "sweeps": partial}, sections_of("report", partial))

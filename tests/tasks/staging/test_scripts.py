@@ -226,7 +226,7 @@ def test_a_folder_that_is_not_there_is_refused_by_name(tmp_path, name):
         look_at_folder(tmp_path / name, NAME)
 
 
-def test_a_store_that_refuses_is_told(store, source, tmp_path):
+def test_a_store_that_refuses_is_reported(store, source, tmp_path):
     (tmp_path / "store").write_text("a file in the way")
     with pytest.raises(StoreError):
         stage_folder(store, BUCKET, NAME, source)

@@ -74,7 +74,7 @@ def test_data_read_are_counted_in_gb_of_1024_mb():
     assert replace(run, document={"samples": 52_357}).gigabytes == pytest.approx(1, abs=1e-4)
 
 
-def test_values_are_told_as_people_say_them():
+def test_values_are_written_as_people_say_them():
     said = [
         format_axis_value("data_size", None),
         format_axis_value("partition_size", "12.5MB"),

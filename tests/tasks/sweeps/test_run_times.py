@@ -12,7 +12,7 @@ def clock(monkeypatch):
     return seconds
 
 
-def test_time_left_is_not_told_before_the_first_run():
+def test_time_left_is_not_shown_before_the_first_run():
     assert RunTimes().left(["a", "b"]) == ""
 
 

@@ -1,7 +1,9 @@
 import copy
 import dataclasses
+import functools
 import multiprocessing
 import os
+import shutil
 import signal
 
 import numpy as np
@@ -40,6 +42,16 @@ def trained(recipe=RECIPE, survey=None, **options):
     return train(TINY, recipe, galaxies, galaxies.split(recipe.held_out, recipe.seed), device="cpu", **options)
 
 
+@functools.cache
+def _undisturbed(pretrained):
+    return trained(BOTH if pretrained else RECIPE)
+
+
+def undisturbed(recipe):
+    """What RECIPE or BOTH makes of the usual galaxies: trained once, looked at by many tests and changed by none."""
+    return _undisturbed(recipe.pretraining is not None)
+
+
 def same(one, other):
     weights = other.model.state_dict()
     return all(torch.equal(tensor, weights[name]) for name, tensor in one.model.state_dict().items())
@@ -73,7 +85,7 @@ class TestFolding:
 class TestTraining:
     @pytest.mark.parametrize("recipe", [RECIPE, BOTH])
     def test_same_seed_gives_the_same_weights_and_another_seed_others(self, recipe):
-        first = trained(recipe)
+        first = undisturbed(recipe)
         torch.rand(7)  # whatever was drawn before
         again = trained(recipe)
         assert same(first, again)
@@ -94,12 +106,12 @@ class TestTraining:
 
     @pytest.mark.parametrize("recipe", [RECIPE, BOTH])
     def test_the_held_out_galaxies_do_not_touch_the_weights(self, recipe):
-        survey, other = survey_of(), survey_of()
-        split = GalaxySet([Partition("1.pt", *survey)]).split(0.2, 1)
+        other = survey_of()
+        split = GalaxySet([Partition("1.pt", *survey_of())]).split(0.2, 1)
         for array in other:
             array[split.validation] *= 1.5
             array[split.test] *= 0.5
-        assert same(trained(recipe, survey), trained(recipe, other))
+        assert same(undisturbed(recipe), trained(recipe, other))
 
     def test_it_learns_and_notes_it_epoch_by_epoch(self):
         expected = []
@@ -118,15 +130,15 @@ class TestTraining:
         with safe_open(tmp_path / "pretraining.safetensors", "pt") as file:
             kept = file.get_tensor("average.module.encoder.blocks.0.mlp.0.weight")
         assert torch.equal(result.model.encoder.blocks[0].mlp[0].weight, kept)
-        assert not torch.equal(trained(BOTH).model.encoder.blocks[0].mlp[0].weight, kept)
+        assert not torch.equal(undisturbed(BOTH).model.encoder.blocks[0].mlp[0].weight, kept)
         assert [len(result.history[phase]) for phase in ("pretraining", "training")] == [2, 2]
 
     def test_reduced_precision_trains_too_and_keeps_weights_in_float32(self):
         reduced = dataclasses.replace(BOTH, precision="bf16")
         result = trained(reduced)
         assert {tensor.dtype for tensor in result.model.parameters()} == {torch.float32}
-        assert not same(result, trained(BOTH))
-        assert result.metrics["mae"] == pytest.approx(trained(BOTH).metrics["mae"], rel=0.2)
+        assert not same(result, undisturbed(BOTH))
+        assert result.metrics["mae"] == pytest.approx(undisturbed(BOTH).metrics["mae"], rel=0.2)
 
     @pytest.mark.parametrize("epochs", [1, 4])
     def test_average_of_a_short_training_forgets_the_first_weights(self, epochs):
@@ -152,7 +164,7 @@ class TestTraining:
         torch.testing.assert_close(norm.running_var.sqrt(), spread, rtol=0.05, atol=0)
 
     @pytest.mark.parametrize("part", ["validation", "test", "train"])
-    def test_a_galaxy_that_cannot_be_used_is_told_before_anything_is_trained(self, part):
+    def test_a_galaxy_that_cannot_be_used_is_reported_before_any_training(self, part):
         survey, expected = survey_of(), []
         row = getattr(GalaxySet([Partition("1.pt", *survey)]).split(0.2, 1), part)[-1]
         survey[0][row, 2, 3, 4] = np.nan
@@ -161,13 +173,13 @@ class TestTraining:
         assert expected == []
 
     @pytest.mark.parametrize(("part", "expected"), [(0, "pixels of band 2"), (1, "magnitudes of band 2")])
-    def test_a_band_that_says_nothing_is_told(self, part, expected):
+    def test_a_band_that_says_nothing_is_reported(self, part, expected):
         survey = survey_of()
         survey[part][:, 2] = 1.0
         with pytest.raises(BadInput, match=f"the {expected} are all alike"):
             trained(RECIPE, survey)
 
-    def test_a_learning_rate_that_is_far_too_large_is_told(self):
+    def test_a_learning_rate_that_is_far_too_large_is_reported(self):
         with pytest.raises(CosmicError, match=r"diverged in epoch 1: choose a smaller learning rate than 1e"):
             trained(dataclasses.replace(RECIPE, learning_rate=1e17))
 
@@ -186,6 +198,20 @@ def killed_in_its_fifth_step(state):
 
     training.redshift_loss = counted
     trained(BOTH, state=state)
+
+
+@pytest.fixture(scope="module")
+def kept_state(tmp_path_factory):
+    """The state that a training with RECIPE leaves."""
+    folder = tmp_path_factory.mktemp("state")
+    trained(RECIPE, state=folder)
+    return folder
+
+
+@pytest.fixture
+def state(kept_state, tmp_path):
+    """A copy of that state, for one test."""
+    return shutil.copytree(kept_state, tmp_path / "state")
 
 
 class Interrupted(Exception):
@@ -209,10 +235,9 @@ class TestATrainingThatIsBrokenOff:
         resumed = trained(BOTH, state=tmp_path, progress=lambda where, entry: done.append((where, entry["epoch"])))
         whole = [(where, number) for where in ("pretraining", "training") for number in (1, 2)]
         assert done == whole[whole.index((phase, epoch)) + 1 :]
-        undisturbed = trained(BOTH)
-        assert same(resumed, undisturbed)
+        assert same(resumed, undisturbed(BOTH))
         assert [entry["loss"] for entry in resumed.history["training"]] == [
-            entry["loss"] for entry in undisturbed.history["training"]
+            entry["loss"] for entry in undisturbed(BOTH).history["training"]
         ]
 
     @pytest.mark.timeout(120)
@@ -225,31 +250,27 @@ class TestATrainingThatIsBrokenOff:
         done = []
         resumed = trained(BOTH, state=tmp_path, progress=lambda where, entry: done.append((where, entry["epoch"])))
         assert done == [("training", 2)]
-        assert same(resumed, trained(BOTH))
+        assert same(resumed, undisturbed(BOTH))
 
     @pytest.mark.parametrize("change", [{"batch_size": 32}, {"seed": 2}, {"averaging": 0.5}])
-    def test_begins_anew_under_another_recipe(self, tmp_path, change):
-        trained(RECIPE, state=tmp_path)
+    def test_begins_anew_under_another_recipe(self, state, change):
         other = dataclasses.replace(RECIPE, **change)
-        assert same(trained(other, state=tmp_path), trained(other))
+        assert same(trained(other, state=state), trained(other))
 
-    def test_begins_anew_with_other_galaxies(self, tmp_path):
-        trained(RECIPE, state=tmp_path)
-        assert same(trained(RECIPE, survey_of(seed=5), state=tmp_path), trained(RECIPE, survey_of(seed=5)))
+    def test_begins_anew_with_other_galaxies(self, state):
+        assert same(trained(RECIPE, survey_of(seed=5), state=state), trained(RECIPE, survey_of(seed=5)))
 
-    def test_begins_anew_with_the_same_galaxies_in_other_units(self, tmp_path):
+    def test_begins_anew_with_the_same_galaxies_in_other_units(self, state):
         images, magnitudes, redshifts = survey_of()
-        trained(RECIPE, state=tmp_path)
         other = (3.631 * images, magnitudes, redshifts)
-        assert same(trained(RECIPE, other, state=tmp_path), trained(RECIPE, other))
+        assert same(trained(RECIPE, other, state=state), trained(RECIPE, other))
 
     @pytest.mark.parametrize("share", [0.0, 0.001, 0.3, 0.99])
-    def test_says_when_its_state_is_damaged(self, tmp_path, share):
-        trained(RECIPE, state=tmp_path)
-        path = tmp_path / "training.safetensors"
+    def test_says_when_its_state_is_damaged(self, state, share):
+        path = state / "training.safetensors"
         path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
         with pytest.raises(BadCheckpoint, match=r"training.safetensors is damaged .* train with --fresh"):
-            trained(RECIPE, state=tmp_path)
+            trained(RECIPE, state=state)
 
     def test_leaves_no_half_written_state(self, tmp_path, monkeypatch):
         def full(*_):
@@ -263,10 +284,10 @@ class TestATrainingThatIsBrokenOff:
 
 @pytest.mark.slow
 def test_quantile_head_learns_how_far_off_each_redshift_is():
-    images, magnitudes, redshifts = survey_of(800)
-    noisy = np.arange(800) % 2 > 0
+    images, magnitudes, redshifts = survey_of(500)
+    noisy = np.arange(500) % 2 > 0
     magnitudes[:, 1:] = np.where(noisy, 22.0, 15.0)[:, None] + 0.01 * magnitudes[:, 1:]
-    scatter = np.where(noisy, 0.2, 0.01) * np.random.default_rng(5).normal(size=800)
+    scatter = np.where(noisy, 0.2, 0.01) * np.random.default_rng(5).normal(size=500)
     galaxies = GalaxySet([Partition("1.pt", images, magnitudes, np.abs(redshifts + scatter) + 0.001)])
     split = galaxies.split(0.3, 1)
     recipe = dataclasses.replace(RECIPE, epochs=15, batch_size=32, learning_rate=5e-3)

@@ -70,7 +70,7 @@ class TestTheAutoencoder:
         torch.testing.assert_close(there[1, 0], expected)
 
     @pytest.mark.parametrize(("ratio", "kept"), [(0.75, 4), (0.5, 8), (0.99, 1), (0.01, 16)])
-    def test_hides_the_share_it_was_told(self, ratio, kept):
+    def test_hides_the_share_it_is_given(self, ratio, kept):
         config = dataclasses.replace(TINY, patch=8)
         assert autoencoder_of(config, mask_ratio=ratio).kept == kept
 

@@ -34,7 +34,7 @@ def no_credentials(monkeypatch, tmp_path):
     ],
     ids=lambda words: words[0],
 )
-def test_without_credentials_it_is_told_what_to_set_and_exits_2(words, no_credentials, capsys):
+def test_without_credentials_the_message_says_what_to_set_and_exits_2(words, no_credentials, capsys):
     assert main(words) in {1, 2}
     expected = capsys.readouterr().err
     assert "no AWS credentials: set AWS_ACCESS_KEY_ID" in expected
@@ -102,6 +102,6 @@ class TestOnTheEmulator:
         assert call["rank"] == 2
         assert any("REPORT" in line for line in call["lines"])
 
-    def test_a_rank_that_there_was_not_is_told(self, stack, prefect_api, capsys):
+    def test_a_rank_that_there_was_not_is_reported(self, stack, prefect_api, capsys):
         assert main(["logs", f"{BUCKET}/results/never"]) == 2
         assert "no finished run under cosmicai-test/results/never in s3://" in capsys.readouterr().err

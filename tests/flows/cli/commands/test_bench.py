@@ -55,7 +55,7 @@ def test_everything_that_is_missing_is_named_with_its_command(dry, tmp_path, cap
 
 
 @pytest.mark.usefixtures("packaged")
-def test_a_model_made_as_told_is_found(capsys):
+def test_a_model_made_as_the_message_says_is_found(capsys):
     words = ["bench", "batch-size", "--dry-run"]
     assert main(words) == 2
     command = capsys.readouterr().err.partition("`cosmic ")[2].partition("`")[0]

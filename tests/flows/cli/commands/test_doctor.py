@@ -41,7 +41,7 @@ def test_aws_without_credentials_is_a_fault_where_the_store_is_s3(examined):
 
 
 @pytest.mark.slow
-def test_the_emulator_is_told_from_aws(examined, emulator_url, monkeypatch):
+def test_the_emulator_is_distinguished_from_aws(examined, emulator_url, monkeypatch):
     point_at(emulator_url, monkeypatch)
     code, checks = examined(store="s3://")
     assert code == 0

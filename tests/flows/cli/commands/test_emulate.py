@@ -36,7 +36,7 @@ def gone(marker):
 
 
 def marked(tmp_path):
-    """An environment that every process of a test can be told by, with a temporary folder of its own."""
+    """An environment by which every process of a test is found, with a temporary folder of its own."""
     (tmp_path / "tmp").mkdir()
     marker = f"COSMIC_MARK={tmp_path}"
     return marker, os.environ | {"COSMIC_MARK": str(tmp_path), "TMPDIR": str(tmp_path / "tmp")}
@@ -73,7 +73,7 @@ sys.exit(7)
     assert list((tmp_path / "tmp").iterdir()) == []
 
 
-def test_what_goes_with_the_emulator_is_told_with_the_way_to_keep_it():
+def test_what_goes_with_the_emulator_is_named_with_the_way_to_keep_it():
     code = """
 from tasks.aws.session import client
 client("s3").create_bucket(Bucket="cosmicai-own")
@@ -82,8 +82,8 @@ client("s3").put_object(Bucket="cosmicai-own", Key="a", Body=b"")
     ended = subprocess.run(
         [COSMIC, "emulate", "--", sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
-    told = "Gone with the emulator: 1 object that the command wrote; --keep FOLDER keeps them"
-    assert told in " ".join(ended.stderr.split())
+    expected = "Gone with the emulator: 1 object that the command wrote; --keep FOLDER keeps them"
+    assert expected in " ".join(ended.stderr.split())
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, pytest.param(signal.SIGHUP, marks=pytest.mark.soak)])
@@ -121,13 +121,13 @@ time.sleep(600)
     assert list((tmp_path / "tmp").iterdir()) == []
 
 
-def test_a_folder_that_can_be_no_bucket_is_told_before_anything_is_started(tmp_path, capsys):
+def test_a_folder_that_can_be_no_bucket_is_refused_before_the_start(tmp_path, capsys):
     (tmp_path / "My Stuff").mkdir()
     assert main(["emulate", "--with", str(tmp_path), "--", "true"]) == 2
     assert "My Stuff must be a bucket name" in capsys.readouterr().err
 
 
-def test_a_link_out_of_a_bucket_is_told_before_anything_is_started(tmp_path, capsys):
+def test_a_link_out_of_a_bucket_is_refused_before_the_start(tmp_path, capsys):
     (tmp_path / "store" / "cosmicai-test").mkdir(parents=True)
     (tmp_path / "store" / "cosmicai-test" / "out").symlink_to("/etc")
     assert main(["emulate", "--with", str(tmp_path / "store"), "--", "true"]) == 2
@@ -145,6 +145,6 @@ def test_a_link_out_of_a_bucket_is_told_before_anything_is_started(tmp_path, cap
         (["--", "no-such-command-here"], "no-such-command-here"),
     ],
 )
-def test_what_cannot_be_run_is_told_and_exits_2(words, expected, capsys):
+def test_what_cannot_be_run_is_refused_with_exit_code_2(words, expected, capsys):
     assert main(["emulate", *words]) == 2
     assert expected in capsys.readouterr().err

@@ -103,7 +103,7 @@ def test_what_is_no_execution_is_refused_with_one_sentence(arn, capsys):
         (Refusal("AccessDeniedException", "not authorized to perform states:DescribeExecution"), "cosmic history: "),
     ],
 )
-def test_an_execution_that_cannot_be_read_is_told_with_one_sentence(answers, capsys, refusal, expected):
+def test_an_execution_that_cannot_be_read_is_reported_with_one_sentence(answers, capsys, refusal, expected):
     answers(DescribeExecution=refusal)
     assert main(["history", ARN]) == 2
     error = capsys.readouterr().err
@@ -117,7 +117,7 @@ def test_an_execution_of_another_region_is_refused_with_one_sentence(answers, ca
     assert "is of eu-west-1, but the region in use is us-east-1" in capsys.readouterr().err
 
 
-def test_a_failed_execution_is_told_with_its_cause(answers, capsys):
+def test_a_failed_execution_is_reported_with_its_cause(answers, capsys):
     cause = json.dumps({"errorType": "RankFailed", "errorMessage": "3 of 8 ranks are missing"})
     answers(DescribeExecution=ENDED | {"status": "FAILED", "error": "RankFailed", "cause": cause})
     assert main(["history", ARN]) == 0
@@ -186,7 +186,7 @@ def test_path_that_names_no_size_leaves_the_size_and_the_run_empty(path):
         ("StateMachineTypeNotSupported", f"{MACHINE} is an EXPRESS machine"),
     ],
 )
-def test_a_machine_that_has_no_listing_is_told_with_one_sentence(answers, capsys, tmp_path, code, expected):
+def test_a_machine_that_has_no_listing_is_reported_with_one_sentence(answers, capsys, tmp_path, code, expected):
     answers(ListExecutions=Refusal(code))
     assert main(["history", MACHINE, "--out", str(tmp_path / "times.csv")]) == 2
     assert expected in capsys.readouterr().err

@@ -29,7 +29,7 @@ def test_model_new_tells_its_facts_as_json(tmp_path, capsys):
     assert read_config(path) == SMALL
 
 
-def test_model_new_replaces_another_model_only_when_told_to(tmp_path, capsys):
+def test_model_new_replaces_another_model_only_when_asked_to(tmp_path, capsys):
     path = tmp_path / "mine.safetensors"
     words = ["model", "new", path.name, "--size", "small"]
     path.write_bytes(b"trained for a week")

@@ -1,4 +1,4 @@
-"""Bands, size and scale of a survey are what its person says, at every door that makes partitions."""
+"""Bands, size and scale of a survey are what its owner says, for every command that makes partitions."""
 
 import dataclasses
 import json

@@ -17,7 +17,7 @@ COSMIC = str(Path(sys.executable).with_name("cosmic"))
 
 @pytest.fixture
 def cosmic(tmp_path, store, prefect_server):
-    """Run the command in a process of its own, against the session's server unless told otherwise."""
+    """Run the command in a process of its own, against the session's server unless the environment names another."""
 
     def call(*words, request=None, **environment):
         path = tmp_path / "request.json"

@@ -103,6 +103,6 @@ def test_a_file_that_is_no_partition_is_refused_before_a_server_starts(place, ca
     assert not (place / "out").exists()
 
 
-def test_a_gpu_that_is_not_there_is_told(place, capsys):
+def test_a_gpu_that_is_not_there_is_reported(place, capsys):
     assert main(["train", "survey", "--to", "out", "--device", "cuda"]) == 2
     assert "torch finds no CUDA device here" in capsys.readouterr().err
