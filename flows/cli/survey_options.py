@@ -116,14 +116,13 @@ def _facts_of_model(path: Path) -> "SurveyFacts":
 
     from inference.contract.sample import BANDS
     from inference.contract.survey_facts import SurveyFacts
-    from inference.model.onnx_file import check_onnx_file, is_onnx_file
+    from inference.model.onnx_file import is_onnx_file
 
     if is_onnx_file(path):
-        from inference.engines.onnx_file_engine import OnnxFileEngine
+        from tasks.staging.own_model import look_at_own_model
 
-        check_onnx_file(path)
-        engine = OnnxFileEngine(path, 1)
-        (bands, side, _), trained = engine.image_shape, engine.training_data
+        own = look_at_own_model(path)
+        (bands, side, _), trained = own.image_shape, own.training_data
     else:
         from inference.model.checkpoint import read_header
 

@@ -17,7 +17,7 @@ import numpy as np
 from inference.contract.json_text import parse_json
 from inference.contract.sample import IMAGE_SHAPE
 from inference.contract.survey_facts import MAGNITUDE_PREFIX
-from inference.contract.validation import shorten
+from inference.contract.validation import sanitize_text, shorten
 from inference.engines.base import check_galaxies
 from inference.engines.columns import ERROR, LOWER, OUT_OF_DOMAIN, REDSHIFT, UPPER
 from inference.engines.onnx_session import open_session, parts_of
@@ -195,7 +195,7 @@ class OnnxFileEngine:
             try:
                 found = self._run(images[:count], magnitudes[:count])
             except Exception as error:  # noqa: BLE001 - its errors have no common base
-                reason = str(error).split("\n", 1)[0]
+                reason = sanitize_text(error).split("\n", 1)[0]
                 raise BadCheckpoint(f"{self._path} fails on a batch of {count} galaxies: {reason:.200}") from None
             for column, values in zip(self._columns, found, strict=True):
                 many = 0 if column in _ONE_NUMBER else 1

@@ -12,6 +12,7 @@ from typing import Any
 
 import onnxruntime
 
+from inference.contract.validation import sanitize_text
 from inference.errors import BadCheckpoint
 
 # What onnxruntime says before the cause: a code, the file, a line of its source and the function there.
@@ -36,7 +37,7 @@ def open_session(graph: Path) -> Any:
     try:
         return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # noqa: BLE001 - its errors have no common base
-        reason = _PLACE.sub("", str(error).split("\n", 1)[0])
+        reason = _PLACE.sub("", sanitize_text(error).split("\n", 1)[0])
         raise BadCheckpoint(f"{graph} is no graph that onnxruntime can run: {reason:.200}") from None
 
 

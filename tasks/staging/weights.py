@@ -8,10 +8,9 @@ from pathlib import Path
 from inference.contract.object_keys import calibration_key, checked_key
 from inference.contract.run_request import RunRequest
 from inference.contract.sample import IMAGE_SHAPE
-from inference.engines.load import open_engine
 from inference.errors import BadCheckpoint, BadInput
 from inference.model.checkpoint import content_hash, export_onnx, load, onnx_path, read_config, read_header
-from inference.model.onnx_file import check_onnx_file, is_onnx_file
+from inference.model.onnx_file import is_onnx_file
 from inference.model.training_data import TrainingData
 from inference.runs.manifest import note_object, read_manifest
 from inference.runs.plan import Model
@@ -19,6 +18,7 @@ from inference.storage.atomic_write import atomic_write
 from inference.storage.store import Store
 from tasks.photoz.calibration import Calibration
 from tasks.reporting.terminal import waiting
+from tasks.staging.own_model import look_at_own_model
 
 ImageShape = tuple[int, int, int]
 DEMO_WEIGHTS = Path(str(files("inference") / "weights" / "demo.safetensors"))
@@ -134,14 +134,13 @@ def stored_calibration(store: Store, bucket: str, model: str, sha256: str) -> Ca
 
 def _own_model(path: Path, key: str | None, request: RunRequest, store: Store, galaxies: ImageShape) -> Weights:
     """A model of the user's own, which is its own graph."""
-    check_onnx_file(path)
-    engine = open_engine(request.engine, path, precision=request.precision)  # looks at inputs and outputs, and tries it
-    _check_shape(path, engine.image_shape, galaxies)
+    own = look_at_own_model(path, request.engine, request.precision)
+    _check_shape(path, own.image_shape, galaxies)
     sha256 = content_hash(path)
     place = key or f"models/{path.stem}-{sha256[:16]}.onnx"
-    calibration = _calibration_of(path, sha256, gives_uncertainty=engine.gives_uncertainty)
+    calibration = _calibration_of(path, sha256, gives_uncertainty=own.gives_uncertainty)
     stored_calibration(store, request.bucket, place, sha256)
-    return Weights(path, place, sha256, None, request.precision, key is not None, calibration, engine.training_data)
+    return Weights(path, place, sha256, None, request.precision, key is not None, calibration, own.training_data)
 
 
 def _graph(path: Path, precision: str) -> Path:

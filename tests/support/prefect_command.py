@@ -155,13 +155,15 @@ def started_server(home, port, **variables):
             [PREFECT, "server", "start", "--port", str(port)], env=os.environ | environment, stdout=log, stderr=log
         )
         try:
-            for _ in range(900):
+            for _ in range(3000):  # a busy machine has taken more than three minutes
                 try:
                     with urllib.request.urlopen(f"{url}/health", timeout=1):
                         break
                 except OSError:
                     assert server.poll() is None, (home / "server.log").read_text()
                     time.sleep(0.2)
+            else:
+                raise AssertionError(f"no answer in ten minutes: {(home / 'server.log').read_text()}")
             yield url
         finally:
             server.terminate()
