@@ -20,7 +20,7 @@ from tasks.survey.band_names import split_bands
 from tasks.survey.columns import ColumnOptions
 from tasks.survey.cutouts import PixelOptions
 from tasks.survey.fits_images import band_of
-from tasks.survey.galaxies import ROLES, Galaxies, Values, assemble, order_of
+from tasks.survey.galaxies import ROLES, Galaxies, Values, assemble, order_of, refuse_pictures
 from tasks.survey.object_table import TableReader
 from tasks.survey.saved_objects import is_saved_object, read_saved, stated_beside
 from tasks.survey.sky import same_scale
@@ -188,6 +188,7 @@ def _other(
         bands = [band_of({"BAND": band}, pixels.wanted) or band for band in stated_bands]
     factor, unit = _unit(path, pixels, stated.get("unit") or facts.pixel_unit)
     wanted, side = pixels.wanted, pixels.wanted_side
+    refuse_pictures(str(path), found, mapping)
     table, had = None if is_table else _columns_of(found), _has("redshifts", found)
     found, notes = _with_columns(path, found, mapping, columns, table, wanted)
     galaxies = assemble(str(path), found, mapping, bands, factor, wanted=wanted, side=side)

@@ -18,9 +18,9 @@ _BAND_CUTOUTS = ("cutout_{}", "image_{}", "file_{}")
 _BAND_FORMS = ("{name}{joint}{band}", "{band}{joint}{name}")
 # What folders and extensions are called whose pixels are not the sky's light.
 NOT_SCIENCE = re.compile(
-    r"(?:^|[^a-z])(?:psfs?|masks?|weights?|wht|wts?|var|vars|variances?|invvars?|inverse_?variances?|ivars?|errs?|errors?"
-    r"|rms|sigmas?|stddev|unc|uncert(?:ainty)?|noise|flags?|dq|quality|segm?(?:ap)?s?|segmentations?|bkg|backgrounds?"
-    r"|sky|models?|resid(?:ual)?s?|exp(?:osure|map)?s?|maskbits|nexp|depths?)(?:$|[^a-z])"
+    r"(?:^|[^a-z])(?:psfs?|psf_?models?|(?:bit|bad|obj|object|dq|bp|pix)_?masks?|masks?|(?:good|bad)_?pix(?:els?)?|weights?|wht|wts?|var|vars|variances?|invvars?|inverse_?variances?|ivars?|errs?|errors?"
+    r"|rms|sigmas?|std|stdevs?|stddevs?|unc|uncert(?:ainty)?|noise|flags?|dq|quality|segm?(?:ap)?s?|segmentations?|bkg|backgrounds?"
+    r"|sky|models?|resid(?:ual)?s?|exp(?:osure|map)?s?|maskbits|nexp|depths?|confmaps?|confidence|coverage|contam(?:ination)?|chi2|chisq|ctx|con)(?:$|[^a-z])"
 )
 
 

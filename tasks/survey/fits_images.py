@@ -17,6 +17,7 @@ from typing import Any
 
 from inference.errors import BadInput
 from tasks.survey.band_names import USUAL, split_bands
+from tasks.survey.column_families import families
 from tasks.survey.cutout_files import band_in, is_science
 from tasks.survey.table_file import first_line
 
@@ -25,11 +26,18 @@ MOST_PIXELS = 1 << 24  # five bands of 1,800 x 1,800
 MOST_BYTES = 1 << 28  # with errors, masks and whatever else is in the file
 _MOST_EXTENSIONS = 100
 _GZIP = b"\x1f\x8b"
-_KIND_CARDS = ("EXTNAME", "EXTTYPE", "HDUCLAS2", "HDUCLAS3", "IMAGETYP")
-_BAND_CARDS = ("EXTNAME", "FILTER", "BAND", "FILTNAM", "FILTER1", "FILTERS")
+_KIND_CARDS = (
+    *("EXTNAME", "EXTTYPE", "HDUCLAS1", "HDUCLAS2", "HDUCLAS3", "IMAGETYP", "IMTYPE", "IMGTYPE", "OBSTYPE"),
+    *("PRODTYPE", "DATATYPE"),
+)
+_BAND_CARDS = (
+    *("EXTNAME", "FILTER", "BAND", "FILTNAM", "FILTER1", "FILTERS", "FILTER2", "FILTER01", "FILTER02", "FILT"),
+    *("INSFILTE", "INSFILTER", "PASSBAND", "BANDPASS", "FILTERID", "FILTNAME", "BANDNAME"),
+)
 _OF_BANDS = ("BANDS", "FILTERS")
 _LISTS = (*_OF_BANDS, "BAND", "FILTER", "FILTNAM", "BANDNAME")
 _NUMBERED = ("BAND", "FILTER", "FILT", "CHANNEL", "CHAN", "PLANE", "LAYER", "SLICE")
+_WAVELENGTHS = ("WAVE", "WAVELEN", "WAVEL", "WAVELEN_", "LAMBDA", "LAM", "CWL", "CENTWAV", "WLEN")
 
 
 @contextmanager
@@ -207,9 +215,11 @@ def stated_order(
         if one is not None and len(bands) > 1:
             raise BadInput(f"{path} says that it is of the band {one} and has {shape[0]} planes: say --bands")
         kind, step = str(header.get("CTYPE3", ""))[:4], float(header.get("CDELT3", header.get("CD3_3", 0)) or 0)
-        if (kind in {"WAVE", "AWAV"} and step < 0) or (kind in {"FREQ", "ENER", "WAVN"} and step > 0):
+        falls = (kind in {"WAVE", "AWAV"} and step < 0) or (kind in {"FREQ", "ENER", "WAVN"} and step > 0)
+        card = "CTYPE3" if falls else _falling_wavelengths(header, len(bands))
+        if card is not None:
             raise BadInput(
-                f"{path} has its planes from long to short wavelengths (CTYPE3): say their order with --bands"
+                f"{path} has its planes from long to short wavelengths ({card}): say their order with --bands"
             )
         remark = _remark(header, bands)
         if remark is not None and remark[1] != list(bands):
@@ -219,6 +229,16 @@ def stated_order(
             )
         names = None if remark is None else remark[1]
     return names
+
+
+def _falling_wavelengths(header: Mapping[str, Any], count: int) -> str | None:
+    """The first of the cards WAVE1, WAVE2, ... that hold wavelengths of so many planes, where these fall."""
+    for first, stem in product((0, 1), _WAVELENGTHS):
+        cards = [f"{stem}{number}" for number in range(first, first + count)]
+        values = [header[card] for card in cards if isinstance(header.get(card), int | float)]
+        if len(values) == count > 1 and values == sorted(values, reverse=True) and values[0] != values[-1]:
+            return cards[0]
+    return None
 
 
 def _remark(header: Mapping[str, Any], bands: Sequence[str]) -> tuple[str, list[str]] | None:
@@ -241,35 +261,48 @@ def _numbered_bands(header: Mapping[str, Any], bands: Sequence[str]) -> list[str
         there = [str(header[card]) for card in takewhile(header.__contains__, cards)]
         if len(there) > 1:
             return [band_in(word, known) or word.strip().lower() for word in there]
-    # Cards of any other name, with numbers, that name each band once.
-    for stem, places in _with_numbers(header).items():
-        names = [band_in(str(header[f"{stem}{place}"]), known) or "" for place in sorted(places)]
-        if len(bands) > 1 and sorted(names) == sorted(bands):
+    if len(bands) < 2:
+        return None
+    # Cards of any other name, with a number or a letter behind it, that name each band once.
+    for cards in _alike(header).values():
+        names = [band_in(str(header[card]), known) or "" for card in cards]
+        if sorted(names) == sorted(bands):
             return names
+    # Cards that are called as the bands and hold their places, from 0 or 1.
+    for named in families(list(header), bands):
+        places = [header[card] for card in named]
+        if all(type(place) is int for place in places) and sorted(places) in (
+            list(range(len(bands))),
+            list(range(1, len(bands) + 1)),
+        ):
+            return [band for _, band in sorted(zip(places, bands, strict=True))]
     return None
 
 
 def _named_in(text: str, bands: Sequence[str]) -> list[str]:
     """The bands that a text names, a word or a letter each, in its order."""
-    words = re.split(r"[,;/|+\s]+", text)
+    words = re.split(r"[,;:/|+>\s]+", text)
     named = [band for word in words if (band := band_in(word, {*USUAL, *bands}))]
     return named or (split_bands(text) if len(words) == 1 else [])
 
 
-def _with_numbers(header: Mapping[str, Any]) -> dict[str, list[int]]:
-    """The cards of text that end with a number, by what stands before it."""
-    found: dict[str, list[int]] = {}
+def _alike(header: Mapping[str, Any]) -> dict[str, list[str]]:
+    """The cards of text that are alike but for a number or a letter at their end, in its order, by their stem."""
+    found: dict[str, list[tuple[int, str]]] = {}
     for card in header:
-        parts = re.fullmatch(r"([A-Z_-]+)(\d{1,2})", card)
-        if parts is not None and isinstance(header[card], str) and f"{parts[1]}{int(parts[2])}" == card:
-            found.setdefault(parts[1], []).append(int(parts[2]))
-    return found
+        parts = re.fullmatch(r"([A-Z_-]+?)(\d{1,2}|(?<=[A-Z]{3})[A-Z]|(?<=[_-])[A-Z])", card)
+        if parts is not None and isinstance(header[card], str):
+            place = int(parts[2]) if parts[2].isdecimal() else ord(parts[2])
+            found.setdefault(parts[1], []).append((place, card))
+    return {stem: [card for _, card in sorted(cards)] for stem, cards in found.items()}
 
 
 def _listed(card: str, header: Mapping[str, Any], bands: Sequence[str]) -> list[str] | None:
     """The bands that one card lists, as "zirgu", "z,i,r,g,u" or "sdss_z sdss_i ..."; None where it does not."""
     text = str(header.get(card, "")).strip()
-    words = [word for word in re.split(r"[,;/|+\s]+", text) if word]
+    words = [word for word in re.split(r"[,;:/|+>\s]+", text) if word]
+    if len(words) == 1 and len(parts := re.split("-+", text)) > 2:  # `z-i-r-g-u`, and not `sdss-r`
+        words = parts
     named = [band_in(word, {*USUAL, *bands}) or word.lower() for word in words]
     if len(words) > 1 and (card in _OF_BANDS or set(bands) <= set(named)):
         return named

@@ -181,6 +181,7 @@ def assemble(
     """
     chosen = {role: _named(name, role, found, mapping) for role in ROLES}
     notes = [f"{role} from {chosen[role]}" for role in ROLES if chosen[role] is not None and chosen[role] != role]
+    refuse_pictures(name, found, mapping)
     for role in ("images", "magnitudes"):
         if chosen[role] is None:
             raise BadInput(f"{name} has no {role}: name the array with --map {role}=NAME; {_shown(found)}")
@@ -218,8 +219,6 @@ def assemble(
         kind = None if values is None else np.asarray(values[:1]).dtype
         if kind is not None and kind.kind not in "fiu":
             raise BadInput(f"{name}: {role} hold {kind}, which are no numbers")
-        if kind == np.uint8 and role == "images":
-            raise BadInput(f"{name}: images hold bytes, as pictures for display do, which are no fluxes")
         if kind is not None and role == "redshifts" and kind.kind != "f" and role not in mapping:
             raise BadInput(
                 f"{name}: {chosen[role]} holds whole numbers, which are rather classes than redshifts: name the"
@@ -238,6 +237,23 @@ def assemble(
         factor=factor,
         notes=tuple(notes),
         shape=(len(wanted), side, side),
+    )
+
+
+def refuse_pictures(name: str, found: Mapping[str, Values], mapping: Mapping[str, str]) -> None:
+    """Refuse images that are pictures for display, as those of Galaxy10: bytes in red, green and blue.
+
+    Raises:
+        BadInput: naming the file, and whether there are magnitudes.
+    """
+    images = _named(name, "images", found, mapping)
+    shape = () if images is None else tuple(found[images].shape)
+    if images is None or len(shape) != 4 or np.asarray(found[images][0:1]).dtype != np.uint8:
+        return
+    beside = "" if _named(name, "magnitudes", found, mapping) else ", and has no magnitudes"
+    raise BadInput(
+        f"{name}: images hold bytes, as pictures for display do ({images} {shape}), which are no fluxes{beside}: the"
+        " model needs fluxes and magnitudes in its bands, as FITS cut-outs and a catalogue of the same galaxies have"
     )
 
 

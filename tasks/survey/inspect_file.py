@@ -86,16 +86,22 @@ def inspect_file(path: Path, options: ColumnOptions, pixels: PixelOptions, mappi
     reasons: list[BadInput] = []
     for look in tries[:-1]:
         try:
-            return look()
+            return _with_pictures(look(), reasons)
         except TooWide:
             raise
         except BadInput as error:
             reasons.append(error)
     try:
-        return tries[-1]()
+        return _with_pictures(tries[-1](), reasons)
     except BadInput as error:
         # For a FITS file without images, the message names what is wrong with its table.
         raise (reasons[-1] if reasons and "holds no image" in str(error) else error) from None
+
+
+def _with_pictures(found: Inspection, reasons: list[BadInput]) -> Inspection:
+    """A table beside which pictures lie says so."""
+    found.doubts += [str(reason) for reason in reasons if "pictures" in str(reason)]
+    return found
 
 
 def _begins(path: Path, *magic: bytes) -> bool:

@@ -137,6 +137,7 @@ def _arrays(path: Path, root: Any) -> dict[str, Values]:
     named: dict[str, Values]
     if isinstance(root, Mapping):
         arrays = {str(key): _array(value) for key, value in root.items() if _is_array(value)}
+        arrays |= {str(key): np.asarray(value) for key, value in root.items() if _is_list_of_numbers(value)}
         nested = [value for value in root.values() if _may_hold_arrays(value)]
         if not arrays and len(nested) == 1:
             return _arrays(path, nested[0])
@@ -175,6 +176,14 @@ def _is_array(value: object) -> bool:
     import torch
 
     return isinstance(value, torch.Tensor | np.ndarray | np.generic)
+
+
+def _is_list_of_numbers(value: object) -> bool:
+    """Whether it is a list of numbers a galaxy, or of as many in each."""
+    if not isinstance(value, list | tuple) or len(value) < 2:
+        return False
+    rows = [row if isinstance(row, list | tuple) else [row] for row in value]
+    return len({len(row) for row in rows}) == 1 and all(isinstance(each, float) for row in rows for each in row)
 
 
 def _may_hold_arrays(value: object) -> bool:

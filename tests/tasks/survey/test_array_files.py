@@ -556,3 +556,29 @@ class TestAFitsTableWithImages:
 def test_redshifts_that_look_as_something_else_are_said(tmp_path, redshifts, said):
     np.savez(tmp_path / "s.npz", images=IMAGES, magnitudes=MAGNITUDES, redshifts=redshifts)
     assert said in " ".join(open_galaxies(tmp_path / "s.npz").usable()[0].notes)
+
+
+@pytest.mark.parametrize("form", ["hdf5", "npz"])
+def test_pictures_without_magnitudes_are_called_so(tmp_path, form):
+    pictures = {"images": np.zeros((N, 69, 69, 3), np.uint8), "ans": np.zeros(N, np.uint8), "redshift": REDSHIFTS}
+    if form == "npz":
+        np.savez((tmp_path / "survey").open("wb"), **pictures)
+    else:
+        hdf5(**pictures)(tmp_path / "survey")
+    why = (
+        rf"pictures for display do \(images \({N}, 69, 69, 3\)\), which are no fluxes, and has no magnitudes: the model"
+    )
+    with pytest.raises(BadInput, match=why):
+        open_galaxies(tmp_path / "survey")
+    if form == "hdf5":
+        assert any(
+            "pictures" in doubt
+            for doubt in inspect_file(tmp_path / "survey", ColumnOptions(), PixelOptions(), {}).doubts
+        )
+
+
+def test_lists_of_numbers_beside_tensors_are_arrays(tmp_path):
+    saved({"images": TENSORS[0], "mags": MAGNITUDES.tolist(), "z": REDSHIFTS.tolist()})(tmp_path / "survey")
+    arrays, _ = read(tmp_path / "survey")
+    for found, there in zip(arrays, (IMAGES, MAGNITUDES, REDSHIFTS), strict=True):
+        np.testing.assert_array_equal(found, there)

@@ -512,3 +512,48 @@ def test_a_zero_point_in_a_header_is_offered_and_taken(path, card, value, factor
     np.testing.assert_allclose(read_cutout([path], unit=f"zp={card}"), MIDDLE * factor, rtol=1e-6)
     with pytest.raises(BadInput, match=r"J0001.fits has no zero point in its card NAXIS9, which --unit names"):
         read_cutout([path], unit="zp=NAXIS9")
+
+
+@pytest.mark.parametrize(
+    "cards",
+    [
+        {f"BAND_{letter}": band for letter, band in zip("ABCDE", "zirgu", strict=True)},
+        {f"FILT{number:02}": band for number, band in enumerate("zirgu", 1)},
+        {band.upper(): place for place, band in enumerate("zirgu")},
+        {f"{band.upper()}BAND": place for place, band in enumerate("zirgu", 1)},
+        {"BANDS": "z:i:r:g:u"},
+        {"BANDS": "z-i-r-g-u"},
+    ],
+    ids=lambda cards: "_".join(map(str, [*cards][:2])),
+)
+def test_planes_are_named_in_ways_that_are_rarer(path, cards):
+    write_cube(path, IMAGE[::-1], **cards)
+    np.testing.assert_array_equal(read_cutout([path]), MIDDLE)
+
+
+@pytest.mark.parametrize("card", ["WAVE", "LAMBDA", "CWL"])
+def test_planes_by_falling_wavelengths_are_a_choice(path, card):
+    waves = [9134.0, 7481, 6166, 4686, 3551]
+    write_cube(path, IMAGE[::-1], **{f"{card}{number}": wave for number, wave in enumerate(waves, 1)})
+    with pytest.raises(BadInput, match=rf"from long to short wavelengths \({card}1\): say their order with --bands"):
+        read_cutout([path])
+    np.testing.assert_array_equal(read_cutout([path], bands="zirgu"), MIDDLE)
+
+
+@pytest.mark.parametrize("name", ["STDEV", "CONFMAP", "BITMASK", "OBJMASK", "COVERAGE", "PSFMODEL", "CTX", "CHI2"])
+def test_an_image_beside_the_science_is_known_by_its_name(path, name):
+    fits.HDUList([fits.PrimaryHDU(), hdu_of(np.ones_like(IMAGE), name), hdu_of(IMAGE, "SCI")]).writeto(path)
+    np.testing.assert_array_equal(read_cutout([path]), MIDDLE)
+
+
+@pytest.mark.parametrize("card", ["HDUCLAS1", "IMTYPE", "PRODTYPE", "DATATYPE"])
+def test_an_image_beside_the_science_is_known_by_its_card(path, card):
+    file = [fits.PrimaryHDU(), hdu_of(np.ones_like(IMAGE), **{card: "ERROR"}), hdu_of(IMAGE, **{card: "IMAGE"})]
+    fits.HDUList(file).writeto(path)
+    np.testing.assert_array_equal(read_cutout([path]), MIDDLE)
+
+
+@pytest.mark.parametrize("card", ["INSFILTE", "FILT", "PASSBAND", "BANDPASS", "FILTER2"])
+def test_extensions_say_their_band_in_other_cards(path, card):
+    write_extensions(path, IMAGE[::-1], card, BANDS[::-1])
+    np.testing.assert_array_equal(read_cutout([path]), MIDDLE)
