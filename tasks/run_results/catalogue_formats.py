@@ -167,7 +167,7 @@ def _fits_table(table: Any, about_column: Callable[[str], Field], name: str) -> 
     for column in table.colnames:
         if table[column].dtype.kind == "U":
             for text in table[column]:
-                _ascii(str(text), column)
+                _keeps_blanks("FITS", _ascii(str(text), column), column, str(text).rstrip(" "))
     hdu = fits.table_to_hdu(table)
     hdu.name = name
     for number, column in enumerate(table.colnames, start=1):
@@ -183,6 +183,15 @@ def _ascii(text: str, name: str) -> str:
             f"FITS holds ASCII only, and one of {name} is {text!r:.80}: choose --format parquet, votable, ecsv or csv"
         )
     return text
+
+
+def _keeps_blanks(form: str, text: str, name: str, read: str) -> None:
+    """Refuse a text that would be read back without the blanks at its ends."""
+    if text != read:
+        raise BadInput(
+            f"{form} loses blanks at the end of a text, and one of {name} is {text!r:.80}: choose --format parquet,"
+            " votable or csv"
+        )
 
 
 def _fits_date(text: str) -> str:
@@ -260,6 +269,9 @@ def _inert(catalogue: Catalogue) -> Catalogue:
 
 def _ecsv(catalogue: Catalogue) -> bytes:
     table = _table(_inert(catalogue))
+    for name in _TEXTS:
+        for text in catalogue.rows[name]:
+            _keeps_blanks("ECSV", str(text), name, str(text).strip(" \t"))
     for name in table.colnames:
         table[name].meta["ucd"] = about(name).ucd
     table.meta = {name: value for name, value in catalogue.provenance.items() if value is not None}

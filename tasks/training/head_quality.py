@@ -36,7 +36,7 @@ from tasks.training.loop import train
 from tasks.training.measured_section import write_section
 from tasks.training.recipe import Recipe
 
-TRAINED_ON, MADE_ON, MEASURED_ON = 6_000, 6_000, 6_000  # galaxies
+TRAINED_ON, MADE_ON, MEASURED_ON = 6_000, 20_000, 20_000  # galaxies
 SEEDS = (SURVEY_SEED + 4, SURVEY_SEED + 5, SURVEY_SEED + 6)
 EPOCHS = 8
 DOCS = Path("docs/redshifts.md")

@@ -302,6 +302,16 @@ def test_ids_of_every_sort_are_read_back_letter_for_letter(tmp_path, form, kind)
     assert [str(text) for text in ids] == expected
 
 
+@pytest.mark.parametrize(("form", "kind"), [("{} ", "fits"), (" {}", "ecsv"), ("{} ", "ecsv"), ("{}\t", "ecsv")])
+def test_ids_that_would_lose_blanks_at_their_ends_are_refused(tmp_path, form, kind):
+    finished_run(tmp_path)
+    catalogue = read(tmp_path, objects=as_bytes(object_table(tmp_path, ids=ids_like(form))))
+    with pytest.raises(BadInput, match=r"loses blanks at the end of a text, and one of object_id is .*: choose"):
+        catalogue_bytes(catalogue, kind)
+    for other in ("parquet", "csv"):
+        assert form.format("10").encode() in catalogue_bytes(catalogue, other)
+
+
 def ids_like(form):
     return lambda file, index: form.format(f"{file[0]}{index}")
 
