@@ -30,6 +30,7 @@ from inference.scripts.download import fetch, files_of, script_hash
 from inference.scripts.environment import python_with
 from inference.scripts.interpreter import interpreter, lacking_module
 from inference.scripts.loopback_s3 import INSTALL, is_installed, is_needed, loopback_s3
+from inference.scripts.names import own_names
 from inference.scripts.place import FUNCTION, TMP, at_tmp, own_scratch
 from inference.scripts.process import Ended, run_process, say
 from inference.storage.store import Store, StoredObject
@@ -114,6 +115,8 @@ def _run(store: Store, event: RankEvent, wire: Mapping[str, Any], context: Any, 
         fetch_started = time.perf_counter()
         fetch(store, event.bucket, script.folder, listing, scratch)
         fetch_s = time.perf_counter() - fetch_started
+        names = own_names(scratch, script.folder, script.key)
+        environment["PYTHONPATH"] = os.pathsep.join([*names, environment["PYTHONPATH"]])
         waited = scratch / ".cosmic-waited" / str(event.rank)
         if event.messages is not None:
             waited.parent.mkdir(exist_ok=True)

@@ -202,6 +202,18 @@ def test_libraries_of_a_function_are_on_its_scripts_path(monkeypatch):
 # What it may not
 
 
+def test_packages_of_a_script_that_have_our_names_are_its_own(store, monkeypatch):
+    monkeypatch.setenv("LAMBDA_TASK_ROOT", str(Path(__file__).parents[3]))
+    name = f"named{os.getpid()}"
+    for key in ("inference/__init__.py", "inference/net.py", "tasks.py"):
+        store.write(BUCKET, f"{name}/{key}", b"")
+    text = f"import sys\nsys.path.append('/tmp/{name}')\nfrom inference import net\nimport tasks\n"
+    text += f"assert net.__file__ == '/tmp/{name}/inference/net.py', net.__file__\n" + WRITES_A_RESULT
+    store.write(BUCKET, f"{name}/code/run.py", text.encode())
+    event = script_event(store, f"/tmp/{name}/code/run.py", name)
+    assert run(store, event).rank == 3
+
+
 def test_a_prefix_that_is_the_start_of_another_takes_only_its_own(store):
     event = put_script(store, WRITES_A_RESULT)
     put_script(store, WRITES_A_RESULT, "one-old")
