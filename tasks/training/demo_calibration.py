@@ -1,6 +1,7 @@
-"""The demo weights' calibration: `python -m tasks.training.demo_calibration` makes it and measures it.
+"""The calibrations of the weights that come with the project, made and measured on simulated surveys.
 
-It is made on one simulated survey and measured on another; neither training nor the model card has seen either.
+`python -m tasks.training.demo_calibration` makes the demo weights' one; with `--weights` and `--docs`, that of others
+trained on `cosmic simulate`. Neither training nor the model card has seen the galaxies of either survey.
 """
 
 import argparse
@@ -26,19 +27,18 @@ from tasks.training.measured_section import write_section
 MADE_ON, MEASURED_ON = 40_000, 20_000  # galaxies
 MADE_SEED, MEASURED_SEED = SURVEY_SEED + 1, SURVEY_SEED + 2
 DOCS = Path("docs/redshifts.md")
-PIT = "redshifts-pit.svg"
-_BEGIN, _END = "<!-- measured: python -m tasks.training.demo_calibration -->", "<!-- end of what was measured -->"
+_BEGIN, _END = "<!-- measured: python -m tasks.training.demo_calibration", "<!-- end of what was measured -->"
 _BATCH = 250
 
 Galaxies = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
-def predicted(count: int, seed: int) -> Galaxies:
+def predicted(count: int, seed: int, weights: Path = WEIGHTS) -> Galaxies:
     """Predicted redshifts, true redshifts and r magnitudes of a simulated survey, (N,) each."""
     import torch
 
     survey = simulate(count, seed)
-    model = load(WEIGHTS)
+    model = load(weights)
     parts = []
     with torch.no_grad():
         for start in range(0, count, _BATCH):
@@ -47,19 +47,23 @@ def predicted(count: int, seed: int) -> Galaxies:
     return np.concatenate(parts), survey.redshifts, survey.magnitudes[:, R_BAND].astype(np.float32)
 
 
-def make(galaxies: Galaxies, shapes: Sequence[tuple[int, int]] = SHAPES) -> Calibration:
+def make(galaxies: Galaxies, shapes: Sequence[tuple[int, int]] = SHAPES, weights: Path = WEIGHTS) -> Calibration:
     """The calibration, of galaxies as `predicted` gives them."""
     survey = f"cosmic simulate --samples {len(galaxies[0])} --seed {MADE_SEED}"
-    return calibrate(*galaxies, content_hash(WEIGHTS), {"data": survey}, shapes)
+    return calibrate(*galaxies, content_hash(weights), {"data": survey}, shapes)
 
 
-def measure(calibration: Calibration, one: Calibration, galaxies: Galaxies) -> tuple[str, str]:
+def measure(
+    calibration: Calibration, one: Calibration, galaxies: Galaxies, picture: str, whose: str = "The demo weights'"
+) -> tuple[str, str]:
     """What the calibration is worth on galaxies that it was not made on.
 
     Args:
         calibration: to be measured.
         one: the same with a single bin, to compare it with.
         galaxies: as `predicted` gives them.
+        picture: file name of the PIT histogram, which the text shows.
+        whose: calibration it is.
 
     Returns:
         Tables as Markdown, and the PIT histogram as SVG.
@@ -97,13 +101,13 @@ def measure(calibration: Calibration, one: Calibration, galaxies: Galaxies) -> t
     titles = ("Decile", *(f"{name}, {level} %" for name in ("predicted redshift", "r magnitude") for level in PROMISED))
     text = "\n\n".join(
         (
-            f"The demo weights' calibration was made on {calibration.made['galaxies']:,} galaxies of `cosmic simulate`"
+            f"{whose} calibration was made on {calibration.made['galaxies']:,} galaxies of `cosmic simulate`"
             f" with seed {MADE_SEED} and measured on {len(rows):,} with seed {MEASURED_SEED}; training saw neither."
             " Promised are 68.27 % and 95 %.",
             markdown_table(header, [*figures, *worst]),
             "Coverage in each decile, from the lowest redshift and the brightest galaxies to the highest and faintest:",
             markdown_table(titles, table),
-            f"![PIT histogram of the measured galaxies]({PIT})",
+            f"![PIT histogram of the measured galaxies]({picture})",
         )
     )
     return text, pit_histogram(score(calibration, *galaxies).pit)
@@ -124,15 +128,20 @@ def _worst(rows: pd.DataFrame, level: str, column: str) -> str:
 def main() -> int:
     """Simulate, calibrate, measure, write the calibration and what it is worth."""
     parser = argparse.ArgumentParser(prog="python -m tasks.training.demo_calibration")
-    parser.add_argument("--out", type=Path, default=WEIGHTS.with_name(calibration_key(WEIGHTS.name)))
+    parser.add_argument("--weights", type=Path, default=WEIGHTS, help="of the calibrated model (default %(default)s)")
+    parser.add_argument("--out", type=Path, help="the calibration (default: beside the weights)")
     parser.add_argument("--docs", type=Path, default=DOCS, help="the page that gets the figures (default %(default)s)")
     arguments = parser.parse_args()
-    galaxies = predicted(MADE_ON, MADE_SEED)
-    calibration, one = make(galaxies), make(galaxies, SHAPES[:1])
-    arguments.out.write_bytes(calibration.to_json())
-    text, picture = measure(calibration, one, predicted(MEASURED_ON, MEASURED_SEED))
-    write_section(arguments.docs, _BEGIN, _END, text)
-    arguments.docs.with_name(PIT).write_text(picture.replace('style="', 'style="background: white; ', 1) + "\n")
+    weights, page = arguments.weights, arguments.docs
+    is_demo = weights == WEIGHTS
+    galaxies = predicted(MADE_ON, MADE_SEED, weights)
+    calibration, one = make(galaxies, SHAPES, weights), make(galaxies, SHAPES[:1], weights)
+    (arguments.out or weights.with_name(calibration_key(weights.name))).write_bytes(calibration.to_json())
+    drawn = page.with_name(f"{page.stem}-pit.svg")
+    whose = "The demo weights'" if is_demo else "Their"
+    text, picture = measure(calibration, one, predicted(MEASURED_ON, MEASURED_SEED, weights), drawn.name, whose)
+    write_section(page, f"{_BEGIN} -->" if is_demo else f"{_BEGIN} --weights {weights} --docs {page} -->", _END, text)
+    drawn.write_text(picture.replace('style="', 'style="background: white; ', 1) + "\n")
     return 0
 
 
