@@ -12,6 +12,7 @@ from flows.cli.parser import module_of, parser_of, usage
 from inference.contract.near import near
 from inference.contract.validation import sanitize_text
 from inference.errors import BadInput, CosmicError
+from inference.storage.aws_identity import NO_CREDENTIALS, NO_REGION
 
 # Some as [tool.prefect] in pyproject.toml has them, for a command that is started in another folder; Prefect
 # reads them when it is imported.
@@ -24,6 +25,10 @@ _PREFECT_DEFAULTS = {
     # Often enough for deployments/server/crash-detection.yaml; Prefect takes no less.
     "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
 }
+
+
+# What is found before anything is read or written, by whichever client of AWS asks first.
+_NOT_SET = {NO_CREDENTIALS, NO_REGION}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -59,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         from flows.cli.terminal import say
 
         say(f"cosmic {name}: {error}", stderr=True)
-        return 2 if isinstance(error, BadInput) else 1
+        return 2 if isinstance(error, BadInput) or str(error) in _NOT_SET else 1
     except BrokenPipeError:  # whoever read our output has left
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 1

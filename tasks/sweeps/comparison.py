@@ -218,7 +218,11 @@ def _said(value: object) -> str:
 def _data(document: Mapping[str, Any]) -> str:
     request = document["request"]
     place = f"{request.get('data_bucket')}/{request.get('data_prefix')}"
-    return f"{place}, {request.get('file_limit')} files, {counted(document['samples'], 'sample')}"
+    read = sum(
+        len(str(rank.get("data_path")).split(", ")) for rank in document.get("ranks", ()) if rank.get("data_path")
+    )
+    files = read or int(request.get("file_limit") or 0)  # which is a limit: fewer may be there
+    return f"{place}, {counted(files, 'file')}, {counted(document['samples'], 'sample')}"
 
 
 def _model(document: Mapping[str, Any]) -> str | None:

@@ -97,6 +97,12 @@ class TestWarnings:
     def test_what_differs_besides_the_figures_is_said(self, axes, warning):
         assert any(found.startswith(warning) for found in compare(run(), run("B", **axes))["warnings"])
 
+    def test_files_are_those_that_were_read_and_not_the_limit(self):
+        (less,), (more,) = measured(repeats=1), measured(repeats=1)
+        ranks = [{**rank, "data_path": f"50MB/{rank['rank']}.pt"} for rank in less.document["ranks"][:2]]
+        sides = side_of_runs("A", [less.document | {"ranks": ranks}]), side_of_runs("B", [more.document])
+        assert any("50MB, 2 files," in found for found in compare(*sides)["warnings"])
+
     def test_another_model_is_said(self):
         (other,) = measured(repeats=1)
         changed = other.document | {"model": {"key": "models/full.safetensors", "sha256": "cd" * 32}}
