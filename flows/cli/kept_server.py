@@ -121,7 +121,7 @@ def announced(made_of: str) -> str | None:
                 return None
             file.seek(0)
             found = Announcement(*parse_json(file.read(), "the announcement"))
-    except (OSError, BadInput, TypeError):  # still empty, or not as a server writes it
+    except (OSError, BadInput, ValueError, TypeError):  # still empty, or not as a server writes it
         return None
     return found.url if found.made_of == made_of else None
 

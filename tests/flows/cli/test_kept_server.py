@@ -47,10 +47,12 @@ def test_announced_server_is_found_until_its_process_ends():
     assert announced("same") is None
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '["http://127.0.0.1:1/api"]', "17", "\0\0", '["a", "b", "c"]'])
+@pytest.mark.parametrize(
+    "text", ["", "{", "\udcff", "[]", '["http://127.0.0.1:1/api"]', "17", "\0\0", '["a", "b", "c"]']
+)
 def test_damaged_announcement_is_no_server(home, text):
     held = Announcement("http://127.0.0.1:1/api", "same").publish()
-    (home / "cosmic-server").write_text(text)
+    (home / "cosmic-server").write_text(text, errors="surrogateescape")
     assert announced("same") is None
     held.close()
 
