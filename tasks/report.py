@@ -13,6 +13,7 @@ from inference.rank_results.publish_summary import publish_summary
 from inference.runs.begin import Start
 from inference.storage.lease import HeldLease
 from inference.storage.store import Store
+from inference.storage.temporary import temporary_folder
 from tasks.billing.cost import Cost
 from tasks.invocations.journal import forget_calls
 from tasks.prefect_support.artifacts import create_image_artifact, create_markdown_artifact, create_table_artifact
@@ -79,9 +80,13 @@ def publish_report(
     worst = worst_cutouts(store, request.data_bucket, document["worst_objects"])
     pictures = pictures._replace(of_the_worst=worst)
     page = render_report(document, ranks, summary.predictions, costs, summary.calibration, pictures)
-    files = {"report.html": page.encode(), "summary.json": json.dumps(document, indent=1).encode()}
-    for name, content in files.items():
-        store.write(request.bucket, f"{start.folder}/{name}", content)
+    sizes = {"report.html": len(page.encode())}
+    store.write(request.bucket, f"{start.folder}/report.html", page.encode())
+    with temporary_folder("summary") as scratch:
+        with (scratch / "summary.json").open("w") as file:  # as text at once it would take ten times its size
+            json.dump(document, file, indent=1)
+        sizes["summary.json"] = (scratch / "summary.json").stat().st_size
+        store.write(request.bucket, f"{start.folder}/summary.json", scratch / "summary.json")
     publish_summary(held, request.result_path)
     forget_calls(Store(store_root), request.bucket, start.folder)
     create_markdown_artifact(report_markdown(document, ranks, costs), key="cosmic-report", description="the report")
@@ -95,5 +100,5 @@ def publish_report(
         )
     url = page_url(store, request.bucket, key)
     publish_link(url, "cosmic-report-page", plain(document["result_path"]), "the report as a page")
-    did(f"{' and '.join(files)} written, {file_size(sum(map(len, files.values())))}")
+    did(f"{' and '.join(sizes)} written, {file_size(sum(sizes.values()))}")
     return document

@@ -19,7 +19,7 @@ MAX_BATCH_SIZE = 65_536  # 1.3 GB of images at once: more than that is a mistake
 MAX_RANKS = 100_000
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class RankEvent:
     """All that a worker needs to know to run one rank.
 

@@ -27,7 +27,7 @@ from inference.storage import s3
 S3_ROOT = "s3://"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class StoredObject:
     """What a listing knows of an object.
 

@@ -10,7 +10,7 @@ EMULATED = "REPORT line of the emulator, an estimate"
 STILL_RUNNING = "still running when the run ended: at least, an estimate"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Invocation:
     """One call of the handler: one line of the bill, whether it succeeded or not.
 

@@ -121,17 +121,19 @@ def _draw_in_flight(axes: Axes, start: np.ndarray, end: np.ndarray) -> None:
 def _titles(drawn: _Drawn) -> str:
     """A transparent rectangle over each bar, whose title a browser shows under the pointer."""
     figure, axes = drawn.figure, drawn.axes
-    records = drawn.shown.to_dict("records")
     start, end = (drawn.shown[name].to_numpy(dtype=float) - drawn.origin for name in ("started_at", "ended_at"))
-    corners = [np.column_stack([x, drawn.rows + side]) for x, side in ((start, -0.5), (end, 0.5))]
+    titled = (start - end).argsort().argsort() < TITLED
+    start, end, rows = start[titled], end[titled], drawn.rows[titled]
+    corners = [np.column_stack([x, rows + side]) for x, side in ((start, -0.5), (end, 0.5))]
     upper, lower = (axes.transData.transform(each) * 72 / figure.dpi for each in corners)
     top = figure.get_figheight() * 72
-    has_title = (start - end).argsort().argsort() < TITLED
     boxes = [
         f'<rect x="{x:.1f}" y="{top - y:.1f}" width="{max(right - x, 1):.1f}" height="{y - bottom:.1f}">'
         f"<title>{html.escape(_figures(row, at))}</title></rect>"
-        for (x, y), (right, bottom), row, at, titled in zip(upper, lower, records, start, has_title, strict=True)
-        if titled and np.isfinite([x, right]).all()
+        for (x, y), (right, bottom), row, at in zip(
+            upper, lower, drawn.shown[titled].to_dict("records"), start, strict=True
+        )
+        if np.isfinite([x, right]).all()
     ]
     return f'<g fill="transparent">{"".join(boxes)}</g>'
 
@@ -157,6 +159,6 @@ def _bars(start: np.ndarray, end: np.ndarray, rows: np.ndarray, half: float, col
         axis=1,
     )
     seen = np.isfinite(corners).all(axis=(1, 2)) & (ends > start)
-    codes = [Path.MOVETO, Path.LINETO, Path.LINETO, Path.LINETO, Path.CLOSEPOLY] * int(seen.sum())
-    path = Path(corners[seen].reshape(-1, 2), codes or None)
+    bar = np.array([Path.MOVETO, Path.LINETO, Path.LINETO, Path.LINETO, Path.CLOSEPOLY], Path.code_type)
+    path = Path(corners[seen].reshape(-1, 2), np.tile(bar, int(seen.sum())) if seen.any() else None)
     return PathPatch(path, facecolor=colour, edgecolor="none", linewidth=0, label=label)

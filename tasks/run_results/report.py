@@ -300,24 +300,23 @@ def _rank_plots(summary: Mapping[str, Any], ranks: pd.DataFrame) -> list[Picture
 
 def _rank_tables(summary: Mapping[str, Any], ranks: pd.DataFrame) -> list[Table]:
     """All ranks, the failed ones first; of a long list the failed, the slowest and the first ones."""
-    done: list[Row] = [
-        {**{str(key): value for key, value in row.items()}, "state": _state(row)}
-        for row in ranks.sort_values("rank").to_dict("records")
-    ]
     errors = {failure["rank"]: failure for failure in summary.get("failed_ranks") or []}
+    lost = summary.get("missing_ranks") or []
+    done = ranks.sort_values("rank")
+    few = len(done) + len(lost) <= ALL_RANKS
     missing: list[Row] = [
         {"rank": rank, "state": "failed", "data_path": paths_of([errors.get(rank, {})]) or None}
-        for rank in summary.get("missing_ranks") or []
+        for rank in (lost if few else lost[:SOME_RANKS])
     ]
-    if len(done) + len(missing) <= ALL_RANKS:
-        every = sorted(missing + done, key=lambda row: (row["state"] != "failed", row["rank"]))
+    if few:
+        every = sorted(missing + _rows(done), key=lambda row: (row["state"] != "failed", row["rank"]))
         chosen = {f"All {counted(len(every), 'rank')}": every}
     else:
-        slowest = sorted(done, key=lambda row: row["wall_total_s"], reverse=True)
+        slowest = done.sort_values("wall_total_s", ascending=False, kind="stable")
         chosen = {
-            f"The first {SOME_RANKS} that failed" if len(missing) > SOME_RANKS else "Failed": missing[:SOME_RANKS],
-            f"The slowest {SOME_RANKS}": slowest[:SOME_RANKS],
-            f"The first {SOME_RANKS}": done[:SOME_RANKS],
+            f"The first {SOME_RANKS} that failed" if len(lost) > SOME_RANKS else "Failed": missing,
+            f"The slowest {SOME_RANKS}": _rows(slowest.head(SOME_RANKS)),
+            f"The first {SOME_RANKS}": _rows(done.head(SOME_RANKS)),
         }
     columns = [column for column in COLUMNS if column.key in ranks or column.key == "state"]
     tables = [Table("ranks", title, columns, rows, "") for title, rows in chosen.items() if rows]
@@ -325,6 +324,11 @@ def _rank_tables(summary: Mapping[str, Any], ranks: pd.DataFrame) -> list[Table]
     if len(tables) > 1:
         caption += f" combined_data.json beside this report has all {counted(len(done), 'rank')} that are done."
     return [*tables[:-1], *(replace(table, caption=caption) for table in tables[-1:])]
+
+
+def _rows(ranks: pd.DataFrame) -> list[Row]:
+    records = ranks.to_dict("records")
+    return [{**{str(key): value for key, value in row.items()}, "state": _state(row)} for row in records]
 
 
 def _state(row: Mapping[Any, Any]) -> str:

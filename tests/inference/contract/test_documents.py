@@ -1,4 +1,5 @@
 import os
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -24,3 +25,14 @@ def test_a_device_that_never_ends_is_refused():
 def test_a_file_that_is_not_there_is_named(tmp_path):
     with pytest.raises(BadInput, match=r"cannot read the plan .*none\.json: No such file"):
         read_document(tmp_path / "none.json", "the plan")
+
+
+def test_a_short_document_takes_no_more_memory_than_a_part(tmp_path):
+    (tmp_path / "plan.json").write_text("{}")
+    tracemalloc.start()
+    try:
+        assert read_document(tmp_path / "plan.json", "the plan") == b"{}"
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 3 << 20

@@ -2,15 +2,17 @@ import html
 import re
 import shutil
 import subprocess
+import tracemalloc
 from html.parser import HTMLParser
 
 import numpy as np
+import pandas as pd
 import pytest
 from markdown_it import MarkdownIt
 
 from tasks.billing.cost import METHODS
 from tasks.reporting.formatting import DASH
-from tasks.run_results.report import render_report, report_markdown
+from tasks.run_results.report import Pictures, render_report, report_markdown
 from tests.support.reported_run import costs_of, predictions_of, ranks_of, summary_of
 
 HOSTILE = "100MB/<script>alert(1)</script>.pt"
@@ -147,6 +149,20 @@ def test_a_long_table_shows_the_slowest_and_the_first_ranks_and_says_so(count, s
     if count > 60:
         slowest = ranks.sort_values("wall_total_s", ascending=False)["rank"].head(20)
         assert ranks_in(page) == [*slowest, *range(20)]
+
+
+def test_a_page_of_many_ranks_takes_little_memory_for_those_not_shown():
+    count = 20_000
+    ranks = pd.concat([ranks_of(200)] * (count // 200), ignore_index=True).assign(rank=range(count))
+    summary, bill, undrawn = summary_of(ranks), costs_of(ranks_of(10)), Pictures([], [])
+    render_report(summary, ranks.head(100), None, bill, pictures=undrawn)  # the template is read once
+    tracemalloc.start()
+    try:
+        render_report(summary, ranks, None, bill, pictures=undrawn)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 1000 * count, f"{most / count:.0f} bytes a rank"
 
 
 class TestAnIncompleteRun:
