@@ -10,40 +10,56 @@ from inference.storage.lease import LeaseHeldError
 from tasks.aws.function_configuration import memory_of
 from tasks.compare import LAST_GOOD
 from tasks.sweeps.sweep import Sweep
-from tests.support.surveys import random_survey
+from tests.support.prefect_command import reporting_to
+from tests.support.surveys import random_survey, write_store
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect_api")]
 BUCKET = "cosmicai-test"
 
 
-@pytest.fixture
-def sweep(store, tmp_path):
+def sweep_in(folder):
     """Two cells over a survey of 306 galaxies, which are two partitions of 3 MB."""
-    write_partition(tmp_path / "survey.pt", *random_survey(306))
+    write_partition(folder / "survey.pt", *random_survey(306))
     return {
         "name": "tiny",
         "description": "two batch sizes",
         "request": {"bucket": BUCKET, "data_bucket": BUCKET, "model": "models/tiny.safetensors"},
-        "survey": {"source": str(tmp_path / "survey.pt")},
+        "survey": {"source": str(folder / "survey.pt")},
         "axes": {"batch_size": [16, 64], "partition_size": "3MB", "data_size": "6MB"},
         "repeats": 1,
         "workers": 1,
     }
 
 
-def test_sweep_of_runs_ends_in_tables_plots_and_findings(sweep, store, tmp_path):
-    document = benchmark(sweep, None, str(store), results=str(tmp_path / "out"))
+@pytest.fixture
+def sweep(tmp_path):
+    return sweep_in(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory, tiny_weights, prefect_server):
+    """A sweep that is measured: itself, its document, its store and the folder of its tables."""
+    folder = tmp_path_factory.mktemp("measured")
+    write_store(folder / "store", tiny_weights)
+    made = sweep_in(folder)
+    with reporting_to(prefect_server):
+        document = benchmark(made, None, str(folder / "store"), results=str(folder / "out"))
+    return made, document, folder / "store", folder / "out"
+
+
+def test_sweep_of_runs_ends_in_tables_plots_and_findings(measured):
+    _, document, store, out = measured
     assert (document["cells"], document["runs"], document["failed"]) == (2, 2, [])
     names = ["filelimit-2_batchsize-16_prefix-3MB", "filelimit-2_batchsize-64_prefix-3MB"]
     for name in names:
         assert json.loads((store / BUCKET / "results" / name / "1" / "summary.json").read_text())["samples"] == 306
-    assert (tmp_path / "out" / "report.html").exists()
-    assert list((tmp_path / "out" / "tables").glob("*.csv"))
-    assert list((tmp_path / "out" / "plots").glob("*.svg"))
+    assert (out / "report.html").exists()
+    assert list((out / "tables").glob("*.csv"))
+    assert list((out / "plots").glob("*.svg"))
 
 
-def test_sweep_started_again_runs_no_finished_cell(sweep, store, monkeypatch):
-    first = benchmark(sweep, None, str(store))
+def test_sweep_started_again_runs_no_finished_cell(measured, monkeypatch):
+    sweep, first, store, _ = measured
     monkeypatch.setattr(module, "run", lambda *_: pytest.fail("a finished run was run again"))
     again = benchmark(sweep, None, str(store))
     assert [run["document"]["run_id"] for run in again["measurements"]] == [
