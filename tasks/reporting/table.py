@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -36,7 +37,7 @@ class Column(NamedTuple):
     def shown(self, row: Mapping[str, Any]) -> str:
         """The cell as people read it."""
         value, low, high = (row.get(f"{self.key}{end}") for end in ("", "_low", "_high"))
-        if not self.spread or not known(low) or not known(high) or low == high:
+        if not self.spread or not known(low) or not known(high) or math.isclose(low, high):  # type: ignore[arg-type]
             return self.show(value)
         half = (high - low) / 2  # type: ignore[operator]
         return f"{self.show(value)} ± {number(half, digits=2) if self.show is number else self.show(half)}"

@@ -35,6 +35,16 @@ def test_a_folder_gives_a_row_a_run_and_the_mean_of_repeats(tmp_path):
     assert repeats_table(rows[:1]) is None
 
 
+def test_repeats_of_the_same_figures_show_no_spread_of_rounding(tmp_path):
+    for number in (1, 2, 3):
+        old_run(
+            tmp_path / f"{number}/combined_data.json", 11, seconds=0.1 + 0.2, result_path=f"result-25MB/1GB/{number}"
+        )
+    assert not [
+        cell for row in repeats_table(map(figures, find_runs(tmp_path))).cells() for cell in row if "e-" in cell
+    ]
+
+
 def test_repeats_are_known_by_the_run_in_their_path_however_it_is_written(tmp_path):
     for number, path in enumerate(("1GB/run 1/", "1GB/run 2/", "1GB/Run_3", "1GB/4")):
         old_run(tmp_path / f"{number}/combined_data.json", 41, result_path=path)
