@@ -218,6 +218,7 @@ def test_missing_function_is_refused_before_the_first_write():
     assert Store("s3://").list(BUCKET, "results/never") == []
 
 
+@pytest.mark.soak
 def test_function_timeout_is_named_as_the_cause(replaced):
     replaced("slow", timeout_s=1)
     asked = request_of(file_limit=1, result_path="results/late", rank_timeout=900)
@@ -228,6 +229,7 @@ def test_function_timeout_is_named_as_the_cause(replaced):
     assert all(call.billed_s >= 1 for call in calls)
 
 
+@pytest.mark.soak
 def test_partition_that_vanishes_after_the_plan_fails_its_rank(monkeypatch):
     store = Store("s3://")
     for stored in store.list(BUCKET, "survey"):
@@ -243,6 +245,7 @@ def test_partition_that_vanishes_after_the_plan_fails_its_rank(monkeypatch):
         run(request(data_prefix="vanishing", result_path="results/vanishing"), "s3://", "lambda")
 
 
+@pytest.mark.soak
 def test_reserved_concurrency_of_two_loses_none_of_forty_ranks():
     functions = client("lambda")
     functions.put_function_concurrency(FunctionName="cosmic-executor", ReservedConcurrentExecutions=2)

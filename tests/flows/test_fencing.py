@@ -10,7 +10,7 @@ import pytest
 from inference.rank_results.publish_summary import SUMMARIES, run_lease
 from tests.support.run_harness import local_run
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.soak
 
 
 @pytest.fixture

@@ -43,7 +43,8 @@ def truncated(store):
     return lambda: path.write_bytes(whole)
 
 
-@pytest.mark.parametrize("fresh", [pytest.param(False, marks=pytest.mark.soak), True])
+@pytest.mark.soak
+@pytest.mark.parametrize("fresh", [False, True])
 def test_run_retried_from_the_ui_keeps_its_results(store, truncated, calls, prefect_server, tmp_path, fresh):
     results = store / "cosmicai-test" / "results" / "test"
     with pytest.raises(RunIncomplete) as failed:
