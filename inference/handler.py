@@ -16,6 +16,7 @@ import numpy as np
 
 from inference.contract.rank_event import RankEvent
 from inference.contract.rank_result import RankResult
+from inference.contract.sample import BITS_PER_SAMPLE
 from inference.contract.validation import shorten
 from inference.engines.base import Engine
 from inference.engines.columns import REDSHIFT, predict_columns
@@ -73,12 +74,13 @@ def _predicted(store: Store, rank: RankEvent, context: Any, *, cold: bool) -> Ra
     idle_mb = reset_peak_memory()
     with clock.stage("load"):
         engine = _warm_engine(rank.store, rank)
-    predictions = Predictions()
+    predictions, bits_per_sample = Predictions(), BITS_PER_SAMPLE
     for path, etag in _partitions(rank):
         with clock.stage("read"):
             partition = _open(store, rank, path, etag)
         if not predictions.parts:
             predictions.magnitude = partition.magnitude_column
+            bits_per_sample = 8 * partition.nbytes // len(partition)
         with clock.loop():
             _predict(engine, partition, rank.batch_size, clock, predictions)
     token = f"{rank.attempt}-{uuid.uuid4().hex[:8]}"
@@ -97,6 +99,7 @@ def _predicted(store: Store, rank: RankEvent, context: Any, *, cold: bool) -> Ra
         samples=predictions.samples,
         batch_size=rank.batch_size,
         num_batches=len(predictions.parts),
+        bits_per_sample=bits_per_sample,
         device=engine.device,
         engine=engine.name,
         precision=engine.precision,

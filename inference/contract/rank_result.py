@@ -35,6 +35,7 @@ class RankResult:
         message_wait_s: seconds that a script's rank waited for messages of others.
         instructions: the processor's instructions for vectors and matrices, the widest first, by which onnxruntime and
             torch choose their code when they start; "" of a record that was written before, or of a script.
+        bits_per_sample: bits of model input of a galaxy; written where they are not those of five bands of 32 x 32.
         script_record: what a script wrote down itself, under the contract's keys and its own; None from the built-in
             engine. `engine` is then "script", there are no predictions, and what the script did not tell is 0.
     """
@@ -85,6 +86,7 @@ class RankResult:
     precision_error: float = 0.0
     message_wait_s: float = 0.0
     instructions: str = ""
+    bits_per_sample: int = BITS_PER_SAMPLE
     script_record: Mapping[str, Any] | None = None
 
     @property
@@ -94,8 +96,8 @@ class RankResult:
 
     @property
     def bits(self) -> int:
-        """Bits of model input (contract, "Data": 164,160 a sample)."""
-        return self.samples * BITS_PER_SAMPLE
+        """Bits of model input (contract, "Data": 164,160 a sample of five bands of 32 x 32 pixels)."""
+        return self.samples * self.bits_per_sample
 
     def to_wire(self) -> dict[str, Any]:
         """The record as JSON: every legacy key first, then the honest ones.
@@ -124,6 +126,8 @@ class RankResult:
             "s3_last_response_time": self.store_last_at,
         }
         ours = {field.name: getattr(self, field.name) for field in _RECORDED}
+        if self.bits_per_sample == BITS_PER_SAMPLE:
+            del ours["bits_per_sample"]
         return (legacy if self.script_record is None else dict(self.script_record)) | ours
 
     @classmethod
@@ -150,6 +154,8 @@ class RankResult:
             raise BadInput(f"the rank result names rank {result.rank} of {result.world_size}")
         if result.samples < 1:
             raise BadInput("the rank result counts no samples")
+        if result.bits_per_sample < 1:
+            raise BadInput("the rank result counts no bits of a sample")
         return result
 
 

@@ -217,7 +217,8 @@ def _precision_note(summary: Mapping[str, Any]) -> str | None:
 
 
 def _speed(summary: Mapping[str, Any], ranks: pd.DataFrame) -> list[Stat]:
-    bits = f"bits of model input ({BITS_PER_SAMPLE:,} a sample)"
+    each = int(ranks["bits_per_sample"].max()) if "bits_per_sample" in ranks and len(ranks) else BITS_PER_SAMPLE
+    bits = f"bits of model input ({each:,} a sample)"
     stats = [
         Stat("End to end", number(summary.get("end_to_end_s"), "s"), "the flow, staging and summing up included"),
         Stat("Throughput", bit_rate(summary.get("throughput_bps")), f"{bits} over the makespan"),
