@@ -55,6 +55,7 @@ REDSHIFT = Wanted(
     (
         *("z_spec", "zspec", "spec_z", "specz", "z_sp", "zsp", "redshift", "specz_redshift"),
         *("z_true", "ztrue", "true_z", "redshift_true", "true_redshift", "redshift_spec", "z_cosmo"),
+        *("spectroscopic_redshift", "spec_redshift", "z_spectroscopic", "y_true"),
     ),
 )
 PREDICTION = Wanted(
@@ -64,6 +65,16 @@ PREDICTION = Wanted(
         *("z_pred", "z_phot", "zphot", "phot_z", "photo_z", "photoz", "photz", "z_photo", "zph", "redshift_phot"),
         *("photoz_best", "photoz_mode", "photoz_median", "photoz_mean", "z_best", "z_mode", "zmode", "z_median"),
         *("z_phot_median", "z_phot_mean", "z_phot_best", "redshift_photo", "zpred", "zbest", "MU_PHOTZ"),
+        *(
+            "photometric_redshift",
+            "phot_redshift",
+            "predicted_redshift",
+            "redshift_pred",
+            "pred_z",
+            "z_est",
+            "z_estimate",
+        ),
+        *("DNF_Z", "DNF_ZMEAN", "BPZ_ZB", "MEAN_Z", "lp_zPDF", "z_photometric", "y_pred"),
         *("z_mean", "zmean", "z_b", "zb", "z_peak", "z_a", "z_ml", "zpdf", "ez_z_phot", "lp_zBEST"),
     ),
 )

@@ -25,6 +25,7 @@ from tasks.survey.column_names import (
     Wanted,
 )
 
+_REDSHIFT = re.compile(r"(?:^|[^a-z])z|z$|redshift|photo|pred|true", re.IGNORECASE)
 _PLACES = {5: 0, 7: 2}  # in a vector of u g r i z, and of FUV NUV u g r i z: where u is
 
 
@@ -104,9 +105,18 @@ class Resolver:
         found = self.find(wanted, asked)
         if found is None:
             raise BadInput(
-                f"{self.table} has no column for the {wanted.what}: name it with {wanted.option}; {self.has()}"
+                f"{self.table} has no column for the {wanted.what}: name it with {wanted.option};"
+                f"{self._perhaps(wanted)} {self.has()}"
             )
         return found
+
+    def _perhaps(self, wanted: Wanted) -> str:
+        """Columns whose names may tell of redshifts, with the option to write."""
+        spoken_for = {*self.used.values(), *(name for each in (REDSHIFT, PREDICTION) for name in each.names)}
+        likely = [name for name in self.names if _REDSHIFT.search(name) and name not in spoken_for]
+        if wanted not in (REDSHIFT, PREDICTION) or not 0 < len(likely) <= 4:
+            return ""
+        return f" perhaps {' or '.join(f'{wanted.option} {shlex.quote(name)}' for name in likely)};"
 
     def optional(self, wanted: Wanted, asked: str | None = None) -> str | None:
         """The column that is wanted; where there is none, a note says so."""

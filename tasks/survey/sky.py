@@ -1,6 +1,7 @@
 """Where on the sky a cut-out says that it lies, and how large its pixels are, from the cards of its header."""
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -8,7 +9,12 @@ from typing import Any
 SCALE = 0.396  # arcseconds a pixel of SDSS, which the published model was trained on
 _ALIKE = 0.01  # relative difference of scales that is rounding
 _PER_DEGREE = {"": 1.0, "deg": 1.0, "degree": 1.0, "degrees": 1.0, "arcsec": 1 / 3600, "arcmin": 1 / 60}
-_SCALE_CARDS = ("PIXSCALE", "PIXSCAL1", "SECPIX", "SECPIX1", "PLTSCALE")
+_PER_DEGREE |= {"rad": 180 / math.pi, "mas": 1 / 3_600_000}
+_SCALE_CARDS = (
+    *("PIXSCALE", "PIXSCAL1", "SECPIX", "SECPIX1", "PLTSCALE", "PIXSCALX", "PIXSCL", "PIXELSCL", "PIXELSCA", "PSCALE"),
+    *("CCDSCALE", "ARCSECPP"),
+)
+_WITH_UNIT = re.compile(r"\s*([0-9.eE+-]+)\s*(arcsec|arcmin|mas|deg|degrees?|rad)\w*(?:\s*(?:/|per)\s*pix\w*)?\s*")
 
 
 @dataclass(frozen=True)
@@ -36,16 +42,25 @@ def sky_of(header: Mapping[str, Any], height: int, width: int) -> Sky:
     try:
         matrix = _matrix(header)
         if matrix is None:
-            scale = next((float(header[card]) for card in _SCALE_CARDS if card in header), None)
+            scale = next((_arcseconds(header[card]) for card in _SCALE_CARDS if card in header), None)
             return Sky(scale if scale is None or (math.isfinite(scale) and scale > 0) else None)
         (a, b), (c, d) = matrix
         scale = 3600 * math.sqrt(abs(a * d - b * c))
         if not (math.isfinite(scale) and scale > 0):
             return Sky()
+    except (TypeError, ValueError, KeyError, OverflowError, ZeroDivisionError):
+        return Sky()
+    try:
         frame = _frame(header)
         return Sky(scale, _icrs(_centre(header, matrix, height, width), frame), frame)
     except (TypeError, ValueError, KeyError, OverflowError, ZeroDivisionError):
-        return Sky()
+        return Sky(scale)  # the place makes no sense, the scale does
+
+
+def _arcseconds(value: Any) -> float:
+    """A card of a scale: a number of arcseconds, or with its unit, as "0.262 arcsec/pixel"."""
+    found = _WITH_UNIT.fullmatch(value) if isinstance(value, str) else None
+    return float(value) if found is None else float(found[1]) * 3600 * _PER_DEGREE[found[2]]
 
 
 def _matrix(header: Mapping[str, Any]) -> list[list[float]] | None:
@@ -57,9 +72,10 @@ def _matrix(header: Mapping[str, Any]) -> list[list[float]] | None:
             [unit * float(header.get(name.format("CD"), 0)) for name in row]
             for unit, row in zip(units, names, strict=True)
         ]
-    if "CDELT1" not in header or "CDELT2" not in header:
+    turned = any(name.format("PC") in header for row in names for name in row)
+    if not turned and ("CDELT1" not in header or "CDELT2" not in header):
         return None
-    steps = [unit * float(header[f"CDELT{axis}"]) for axis, unit in zip((1, 2), units, strict=True)]
+    steps = [unit * float(header.get(f"CDELT{axis}", 1)) for axis, unit in zip((1, 2), units, strict=True)]
     same = [[1.0, 0.0], [0.0, 1.0]]
     return [
         [step * float(header.get(name.format("PC"), same[row][column])) for column, name in enumerate(names[row])]

@@ -66,6 +66,13 @@ def test_find_refuses_two_customary_names_of_a_redshift():
         resolver("photoz_mean", "photoz_best", "photoz_mode").find(PREDICTION)
 
 
+def test_required_offers_columns_that_may_be_redshifts():
+    with pytest.raises(BadInput, match="with --prediction; perhaps --prediction zp or --prediction 'my z'; it has"):
+        resolver("id", "z_spec", "zp", "my z", used={"redshift": "z_spec"}).required(PREDICTION)
+    with pytest.raises(BadInput, match="with --id; it has"):
+        resolver("zp").required(OBJECT_ID)
+
+
 def test_find_ranks_names_of_an_object():
     assert resolver("specobjid", "objid", "id").find(OBJECT_ID) == "objid"
     assert resolver("RAJ2000", "_RAJ2000").find(RA) == "_RAJ2000"

@@ -557,3 +557,29 @@ def test_an_image_beside_the_science_is_known_by_its_card(path, card):
 def test_extensions_say_their_band_in_other_cards(path, card):
     write_extensions(path, IMAGE[::-1], card, BANDS[::-1])
     np.testing.assert_array_equal(read_cutout([path]), MIDDLE)
+
+
+@pytest.mark.parametrize(
+    "cards",
+    [
+        {"PC1_1": -0.262 / 3600, "PC2_2": 0.262 / 3600},
+        {
+            "CDELT1": -0.262,
+            "CDELT2": 0.262,
+            "CUNIT1": "arcsec",
+            "CUNIT2": "arcsec",
+            "CTYPE1": "RA---TAN",
+            "CTYPE2": "DEC--TAN",
+        },
+        {"CDELT1": -np.radians(0.262 / 3600), "CDELT2": np.radians(0.262 / 3600), "CUNIT1": "rad", "CUNIT2": "rad"},
+        {"PIXSCALE": "0.262 arcsec/pixel"},
+        {"PIXSCALE": "262 mas"},
+        {"PIXELSCL": 0.262},
+        {"CCDSCALE": 0.262},
+    ],
+    ids=lambda cards: " ".join(map(str, [*cards, *cards.values()][:5:2])),
+)
+def test_a_scale_is_read_where_the_place_makes_no_sense(path, cards):
+    write_cube(path, IMAGE, **cards)
+    ((_, why),) = read_cutouts(chunk_of(path), PixelOptions()).faults
+    assert "its pixels are 0.262 arcseconds wide" in why
