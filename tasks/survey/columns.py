@@ -190,7 +190,8 @@ class Resolver:
 
     def has(self) -> str:
         """The table's columns, for a message."""
-        return f"it has {', '.join(map(str, self.names))[:200] or 'none'} (cosmic inspect {self.table} says more)"
+        names = ", ".join(map(str, self.names))[:200].replace("\n", "\\n")
+        return f"it has {names or 'none'} (cosmic inspect {self.table} says more)"
 
     def _spelled(self, name: str) -> list[str]:
         """The column of exactly this name; else those that differ in case alone; else in how words are joined."""

@@ -5,9 +5,11 @@ from typing import Any
 
 import pandas as pd
 
+from inference.contract.validation import shorten
 from inference.errors import BadInput
 from tasks.survey.table_width import check_length, check_width, refuse_twins
 
+_MOST_TEXT, _LONG = 250_000_000, 256  # bytes that a column's texts may unfold to, where they are as long on average
 ARROW_STREAM = b"\xff\xff\xff\xff"
 
 
@@ -15,11 +17,14 @@ def read_parquet(source: Any, path: Path) -> pd.DataFrame:
     """Read a file of Parquet; columns of images are left out.
 
     Raises:
-        BadInput: naming it: it has too many columns or rows, or two columns of one name.
+        BadInput: naming it: it has too many columns or rows, two columns of one name, or texts that unfold.
     """
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    with pq.ParquetFile(source) as file:
+    kinds = (pa.types.is_string, pa.types.is_large_string, pa.types.is_binary)
+    texts = [each.name for each in pq.read_schema(source) if any(is_kind(each.type) for is_kind in kinds)]
+    with pq.ParquetFile(source, read_dictionary=texts) as file:
         check_width(path, file.metadata.num_columns)
         check_length(path, file.metadata.num_rows)
         refuse_twins(path, file.schema_arrow.names)
@@ -89,6 +94,9 @@ def _frame(table: Any) -> pd.DataFrame:
 
     for name in table.column_names:
         kind = table.schema.field(name).type
+        if pa.types.is_dictionary(kind):
+            _refuse_unfolding(table[name], name)
+            table = table.set_column(table.column_names.index(name), name, table[name].cast(kind.value_type))
         if pa.types.is_fixed_size_list(kind):
             values = table[name].combine_chunks()
             table = table.drop_columns([name])
@@ -99,3 +107,17 @@ def _frame(table: Any) -> pd.DataFrame:
     # Without what pandas notes of an index: an index is a column like others here.
     frame: pd.DataFrame = table.to_pandas(ignore_metadata=True, integer_object_nulls=True)
     return frame
+
+
+def _refuse_unfolding(column: Any, name: str) -> None:
+    """Refuse texts that stand once in a file and many times in the table, and fill the memory there."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    kind = column.type.value_type
+    if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_binary(kind)):
+        return
+    lengths = [pc.binary_length(each.dictionary).cast(pa.int64()).take(each.indices) for each in column.chunks]
+    size = sum(pc.sum(each).as_py() or 0 for each in lengths)
+    if size > max(_MOST_TEXT, _LONG * len(column)):
+        raise ValueError(f"the texts of its column {shorten(name)} unfold to {size / 1e6:,.0f} MB: leave it out")

@@ -17,6 +17,7 @@ from astropy.table import Table
 from inference.errors import BadInput
 from tasks.survey.columns import ColumnOptions
 from tasks.survey.object_table import read_objects
+from tasks.survey.table_file import read_table_file
 
 N = 4
 IDS = [str(1237648720693755918 + 7 * row) for row in range(N)]
@@ -452,3 +453,26 @@ def test_files_of_bands_are_found_however_they_are_called(tmp_path, form):
     wanted = [form.format(name=IDS[0], band=band, BAND=band.upper()) for band in "ugriz"]
     assert objects.cutouts[0] == tuple(tmp_path / "images" / name for name in wanted)
     assert objects.cutouts[2] == ()
+
+
+@pytest.mark.parametrize("write", [pq.write_table, feather.write_feather], ids=["Parquet", "Feather"])
+def test_texts_that_unfold_to_all_memory_are_refused(write, tmp_path):
+    """A text of a megabyte stands once in the file, and in each of a thousand rows."""
+    texts = pa.DictionaryArray.from_arrays(pa.array(np.zeros(1000, np.int8)), pa.array(["y" * 1_000_000]))
+    write(pa.table({"object_id": texts}), tmp_path / "bomb")
+    with pytest.raises(BadInput, match=r"bomb as a table: the texts of its column 'object_id' unfold to 1,000 MB"):
+        read_table_file(tmp_path / "bomb")
+
+
+def test_texts_that_repeat_are_read_as_they_are(tmp_path):
+    kinds = pa.array(["STAR", "GALAXY"] * 500).dictionary_encode()
+    pq.write_table(pa.table({"kind": kinds, "plain": kinds.cast(pa.string())}), tmp_path / "kinds.parquet")
+    frame = read_table_file(tmp_path / "kinds.parquet").frame
+    assert frame["kind"].tolist() == frame["plain"].tolist() == ["STAR", "GALAXY"] * 500
+
+
+def test_line_end_in_a_columns_name_leaves_the_message_one_line(tmp_path):
+    pq.write_table(pa.table({"object\nid": ["a"], "flux": [1.0]}), tmp_path / "t.parquet")
+    with pytest.raises(BadInput, match=r"it has object\\nid, flux") as caught:
+        read_objects(tmp_path / "t.parquet", tmp_path, ColumnOptions())
+    assert "\n" not in str(caught.value)
