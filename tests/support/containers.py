@@ -7,11 +7,12 @@ import shutil
 import subprocess
 import sys
 import tarfile
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-IMAGE = "localhost/cosmic-flows-test:1"
+IMAGE = f"localhost/cosmic-flows-test:{os.getpid()}"  # of this process alone
 _LIBRARY = re.compile(r"(?:=> |^\s+)(/\S+)", re.MULTILINE)
 _LEFT_OUT = {"test", "tests", "site-packages", "dist-packages", "idlelib", "__pycache__", "ensurepip", "tkinter"}
 _CONFIG = """
@@ -22,8 +23,12 @@ default_ulimits = ["nofile={files}:{files}", "nproc={processes}:{processes}"]
 """
 
 
-def make_image(folder):
-    """Make the image and the settings that podman needs where it may raise no limit; skips where podman starts none."""
+@contextmanager
+def image_in(folder):
+    """Make the image; gives a file with the settings that podman needs where it may raise no limit.
+
+    Skips where podman starts no container.
+    """
     if shutil.which("podman") is None:
         pytest.skip("podman is not on this machine")
     config = folder / "containers.conf"
@@ -36,7 +41,8 @@ def make_image(folder):
     _pack(archive)
     _podman(environment, "import", "--quiet", str(archive), IMAGE)
     _podman(environment, "run", "--rm", "--network=host", IMAGE, "python", "-c", "import json, resource, subprocess")
-    return str(config)
+    yield str(config)
+    _podman(environment, "rmi", "--force", IMAGE)
 
 
 def _podman(environment, *words):

@@ -12,7 +12,7 @@ from inference.errors import BadInput, RankFailed
 from inference.scripts.container import Container
 from inference.scripts.run_script import run_script
 from inference.worker import LocalContext
-from tests.support.containers import IMAGE, make_image
+from tests.support.containers import IMAGE, image_in
 from tests.support.staged_scripts import WRITES_A_RESULT, local_store, put_script
 
 NAME = "Galaxies, red"
@@ -20,7 +20,8 @@ NAME = "Galaxies, red"
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory):
-    return make_image(tmp_path_factory.mktemp("image"))
+    with image_in(tmp_path_factory.mktemp("image")) as settings:
+        yield settings
 
 
 @pytest.fixture
@@ -43,7 +44,8 @@ def run(store, text, limit_s=60.0, **changes):
 
 
 def containers():
-    return subprocess.run(["podman", "ps", "--all", "--quiet"], capture_output=True, text=True, check=True).stdout
+    command = ["podman", "ps", "--all", "--quiet", f"--filter=ancestor={IMAGE}"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
 @pytest.mark.slow
