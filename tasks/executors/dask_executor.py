@@ -24,7 +24,7 @@ from tasks.executors.base import RUN_ENDED, Call, Executor, NothingRan, measured
 from tasks.executors.cluster_file import Cluster, needs_dask
 from tasks.executors.dask_connection import Connection
 from tasks.executors.dask_tasks import describe_worker, run_rank, versions
-from tasks.executors.dask_workers import Worker, Workers, reason_to_refuse
+from tasks.executors.dask_workers import Worker, Workers, reason_to_refuse, why_it_failed
 from tasks.invocations.invocation import Invocation
 
 _LOOK_S = 1.0  # between two looks at the scheduler's list of workers
@@ -191,7 +191,11 @@ class DaskExecutor(Executor):
             self._end(future, reply, "its reply was lost with its worker")
         for future in ended:
             if future.status != "finished":
-                self._end(future, None, _why_it_failed(future))
+                self._end(
+                    future,
+                    None,
+                    RUN_ENDED if future.status == "cancelled" else why_it_failed(future.exception(timeout=10)),
+                )
 
     def _end(self, future: Any, reply: Mapping[str, Any] | None, error: str | None) -> None:
         if (worker := self._looks.pop(future, None)) is not None:
@@ -335,15 +339,3 @@ class DaskExecutor(Executor):
 def _resolve(call: Call, invocation: Invocation) -> None:
     if not call.done():
         call.set_result(invocation)
-
-
-def _why_it_failed(future: Any) -> str:
-    """Why Dask gave a task up, in one sentence."""
-    if future.status == "cancelled":
-        return RUN_ENDED
-    error = future.exception(timeout=10)
-    if type(error).__name__ == "KilledWorker":
-        return f"its worker {getattr(error.last_worker, 'address', '')} died: out of memory, or its job ended?"
-    if isinstance(error, ModuleNotFoundError):
-        return f"it lacks the module {error.name}: install cosmic-flows in the environment of the workers"
-    return shorten(str(error) or repr(error), 300)

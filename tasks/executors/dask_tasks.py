@@ -26,10 +26,10 @@ def versions() -> dict[str, str]:
     """What a worker and the machine that runs the flow must have in common.
 
     >>> sorted(versions())
-    ['cosmic-flows', 'distributed', 'python']
+    ['cosmic-flows', 'dask', 'distributed', 'python']
     """
     python = ".".join(platform.python_version_tuple()[:2])
-    return {"python": python} | {name: _version(name) for name in ("cosmic-flows", "distributed")}
+    return {"python": python} | {name: _version(name) for name in ("cosmic-flows", "dask", "distributed")}
 
 
 def _version(name: str) -> str:

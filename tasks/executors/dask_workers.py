@@ -48,7 +48,7 @@ def reason_to_refuse(found: Mapping[str, Any], own: Mapping[str, str], sha256: s
         sha256: of the object that the worker was to look at.
         where: that object lies, for the message.
     """
-    theirs = found["versions"]
+    theirs = found.get("versions") or {}
     unlike = [
         f"{name} {theirs.get(name)} instead of {version}"
         for name, version in own.items()
@@ -63,6 +63,28 @@ def reason_to_refuse(found: Mapping[str, Any], own: Mapping[str, str], sha256: s
     if found["sha256"] != sha256:
         return f"it sees other content at {where}: its store is not the one of this machine"
     return None
+
+
+def why_it_failed(error: BaseException) -> str:
+    """Why Dask gave a task up, a sentence without its end that begins with the worker.
+
+    Args:
+        error: of its future.
+    """
+    if type(error).__name__ == "KilledWorker":
+        worker = getattr(getattr(error, "last_worker", None), "address", "")
+        return f"its worker {worker} died: out of memory, or its job ended?"
+    if "deserialization of the task graph" in str(error):  # the scheduler reads every task before a worker does
+        return (
+            "its scheduler cannot read what it is sent, since its cosmic-flows is missing or another version:"
+            " give scheduler and workers the environment of this machine"
+        )
+    if isinstance(error, ModuleNotFoundError):
+        return f"it lacks the module {error.name}: install cosmic-flows in the environment of the workers"
+    if isinstance(error, ImportError | AttributeError):
+        reason = shorten(str(error), 120)
+        return f"its cosmic-flows is another version ({reason}): give workers the environment of this machine"
+    return shorten(str(error) or repr(error), 300)
 
 
 class Workers:
