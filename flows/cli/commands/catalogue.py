@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from inference.storage.store import Store
     from tasks.run_results.catalogue import Catalogue
 
+QP_READS = (".hdf5", ".h5", ".hf5", ".hd5")
 COLUMNS = {"id": "the object's id", "ra": "the right ascension in degrees", "dec": "the declination in degrees"}
 
 
@@ -56,6 +57,8 @@ def main(args: argparse.Namespace) -> int:
     form = args.format or by_suffix.get(suffix)
     if form is None:
         raise BadInput(f"{args.to} does not tell the format: name it with --format")
+    if form == "qp" and args.to is not None and suffix not in QP_READS:
+        raise BadInput(f"{args.to} has a name that qp.read does not take: end it in {' or '.join(QP_READS)}")
     target = args.to or Path(f"redshifts{suffixes[form]}")
     with held_output(target, "catalogue") as held:
         return _make(args, form, target, held)

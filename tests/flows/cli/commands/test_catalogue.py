@@ -52,6 +52,8 @@ def test_a_file_that_is_there_is_kept_unless_asked(place, capsys):
         (["cosmicai-test/results/other"], "there is no finished run under cosmicai-test/results/other"),
         ([RUN, "--to", "z.txt"], "does not tell the format"),
         ([RUN, "--to", "z.hdf5"], "the run has no p(z), because its model has no calibration"),
+        ([RUN, "--format", "qp", "--to", "z.x"], "z.x has a name that qp.read does not take: end it in .hdf5 or"),
+        ([RUN, "--format", "qp", "--to", "z.h5"], "the run has no p(z), because its model has no calibration"),
         ([RUN, "--format", "hats"], "a HATS catalogue needs ra and dec"),
         ([RUN, "--format", "rubin"], "the run has no p(z), because its model has no calibration"),
         ([RUN, "--objects", "none.parquet"], "cannot read the table of objects none.parquet"),
