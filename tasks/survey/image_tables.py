@@ -105,8 +105,15 @@ def read_arrow_images(path: Path) -> tuple[dict[str, Values], dict[str, Any]]:
 
 
 def is_folder_of_images(path: Path) -> bool:
-    """Whether a path is a folder of Parquet files of which a column holds images."""
-    return path.is_dir() and bool(parquet_files(path)) and any(_depth(each.type) >= 3 for each in _table(path).schema)
+    """Whether a path is a folder of Parquet files of which a column holds images; one that is damaged is none."""
+    import pyarrow as pa
+
+    try:
+        return (
+            path.is_dir() and bool(parquet_files(path)) and any(_depth(each.type) >= 3 for each in _table(path).schema)
+        )
+    except (pa.ArrowException, OSError):
+        return False  # whoever reads it says what is wrong
 
 
 def _table(path: Path) -> Any:

@@ -18,13 +18,15 @@ NO_UNIT = ("", "dimensionless", "redshift", "none", "-", "---")
 _SPELLINGS = {
     **dict.fromkeys(("nanomaggies", "nanomaggy", "nmgy", "nmaggy", "nmaggies", "nmgys", "nanomgy"), "nmgy"),
     **dict.fromkeys(("maggies", "maggy", "mgy"), "mgy"),
-    **dict.fromkeys(("microjansky", "microjanskys", "ujy", "mujy"), "uJy"),
-    **dict.fromkeys(("nanojansky", "nanojanskys", "njy"), "nJy"),
+    **dict.fromkeys(("microjansky", "microjanskys", "ujy", "mujy", "microjy"), "uJy"),
+    **dict.fromkeys(("nanojansky", "nanojanskys", "njy", "nanojy"), "nJy"),
     **dict.fromkeys(("jansky", "janskys", "jy"), "Jy"),
     "mjy": "mJy",
 }
 # Counts by the AB magnitude of one, as `zp=25.0`.
 _ZERO_POINT = re.compile(r"(?:zp|zero_?point)\s*[= ]\s*(\d{1,2}(?:\.\d+)?)", re.IGNORECASE)
+# A power of ten before a unit: "1e-9 maggies", "10**-9 maggies", "10^-9 maggies".
+_POWER = re.compile(r"(?:1(?:\.0*)?e|10(?:\*\*|\^))([+-]?\d{1,2})[ *]+(\w+)", re.IGNORECASE)
 _A_PIXEL = re.compile(r"\s*(?:/|\bper\b)\s*(?:pix|pixel|pixels)\s*$|\s+pix(?:el)?-1\s*$", re.IGNORECASE)
 
 
@@ -66,6 +68,10 @@ def _factor(text: str) -> float | None:
     from astropy.units import photometric
 
     bare = _A_PIXEL.sub("", text[:100]).strip()
+    power = _POWER.fullmatch(bare)
+    if power is not None and power[2].lower() in _SPELLINGS:
+        one = _factor(power[2])
+        return None if one is None else one * 10.0 ** int(power[1])
     try:
         with units.add_enabled_units(photometric):
             unit = units.Unit(_SPELLINGS.get(bare.lower(), bare))

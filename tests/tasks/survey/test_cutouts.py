@@ -583,3 +583,11 @@ def test_a_scale_is_read_where_the_place_makes_no_sense(path, cards):
     write_cube(path, IMAGE, **cards)
     ((_, why),) = read_cutouts(chunk_of(path), PixelOptions()).faults
     assert "its pixels are 0.262 arcseconds wide" in why
+
+
+@pytest.mark.parametrize(
+    "unit", ["1e-9 maggies", "1.0E-9 maggies", "10**-9 maggies", "10^-9 mgy", "1e-9 maggies/pixel"]
+)
+def test_a_power_of_ten_before_a_unit_counts(path, unit):
+    write_cube(path, IMAGE, BUNIT=unit)
+    np.testing.assert_allclose(read_cutout([path]), MIDDLE, rtol=1e-6)

@@ -104,3 +104,14 @@ def test_a_folder_of_parquet_with_images_is_a_survey_at_every_command(folder, ca
     assert "s is a table that holds the images itself: cosmic partition s cuts it" in capsys.readouterr().err
     assert main(["partition", "s", "--samples", "6", "--to", "parts"]) == 0
     np.testing.assert_allclose(open_partition(folder / "parts/1.pt", "1").images[:], images)
+
+
+@pytest.mark.parametrize(
+    "words", [["inspect", "s"], ["ingest", "s", "--to", "p"], ["partition", "s", "--samples", "6", "--to", "p"]]
+)
+def test_a_folder_of_damaged_parquet_is_refused_in_one_sentence(folder, capsys, words):
+    (folder / "s").mkdir()
+    (folder / "s" / "0.parquet").write_bytes(b"PAR1 and no more")
+    assert main(words) == 2
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("cosmic ")]
+    assert "0.parquet" in line
