@@ -38,6 +38,12 @@ def redshift_doubts(column: str, values: np.ndarray, quantity: Quantity) -> list
         )
     if len(good) >= _FEWEST and good.min() >= 1 and np.median(good) < 2:
         doubts.append(f"every value of {column} is above 1, with a median of {np.median(good):.2g}: is it 1 + z?")
+    zeros = int((good == 0).sum())
+    if zeros >= _FEWEST:
+        doubts.append(
+            f"{zeros:,} of {len(values):,} values of {column} are exactly 0 and count: where they mean unknown, leave"
+            " their cells empty"
+        )
     negative = int((good < _NEAREST).sum())
     if negative:
         doubts.append(f"{negative:,} of {len(values):,} values of {column} are negative, down to {good.min():.3g}")

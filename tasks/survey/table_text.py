@@ -17,7 +17,7 @@ from inference.errors import BadInput
 from tasks.survey.columns import knows_columns
 
 _DELIMITERS = ",\t;|"
-_MISSING = ["", "NA", "N/A", "NaN", "nan", "NULL", "null", "None", "--", "..."]
+_MISSING = ["", "NA", "N/A", "n/a", "<NA>", "NaN", "nan", "NULL", "null", "None", "none", "masked", "-", "--", "..."]
 UTF_16 = (b"\xff\xfe", b"\xfe\xff")  # how text of spreadsheets may begin
 _DECIMAL_COMMA = r"[+-]?\d+(?:,\d+)?(?:[eE][+-]?\d+)?"
 _COUNT = re.compile(r"\(\d+ rows?\)$")

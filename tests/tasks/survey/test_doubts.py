@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from astropy.table import Table
 
-from inference.contract.plausible import REDSHIFT
+from inference.contract.plausible import PREDICTION, REDSHIFT
 from tasks.photoz.quality import read_table
 from tasks.survey.columns import ColumnOptions
 from tasks.survey.cutouts import PixelOptions
@@ -72,3 +72,17 @@ def test_right_ascensions_below_zero_are_turned(tmp_path):
     table = {"objid": [1], "ra": [-20.5], "dec": [1.0]} | {f"mag_{band}": [17.0] for band in "ugriz"}
     Table(table).write(tmp_path / "t.csv", format="ascii.csv")
     assert read_objects(tmp_path / "t.csv", tmp_path, ColumnOptions()).ra.tolist() == [339.5]
+
+
+def test_many_predictions_of_exactly_0_are_said_and_count():
+    values = np.concatenate([np.zeros(5), Z])
+    (said,) = redshift_doubts("z_phot", values, PREDICTION)
+    assert said.startswith("5 of 11 values of z_phot are exactly 0 and count: where they mean unknown")
+    assert redshift_doubts("z_phot", values[1:], PREDICTION) == []
+    assert redshift_doubts("z_spec", values, REDSHIFT) == []
+
+
+@pytest.mark.parametrize("word", ["n/a", "-", "masked", "<NA>", "none", "null"])
+def test_a_cell_that_says_it_is_empty_is_no_redshift(tmp_path, word):
+    (tmp_path / "t.csv").write_text(f"z_phot,z_spec\n0.1,0.1\n{word},0.2\n")
+    assert np.isnan(read_table(tmp_path / "t.csv", ColumnOptions())[0]["z_pred"].to_numpy()).tolist() == [False, True]
