@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+import tests.support.own_prefect_home  # noqa: F401 - first: it is too late once Prefect is imported
 from tests.support.prefect_command import started_server
 from tests.support.surveys import write_store, write_survey
 from tests.support.wire_examples import EVENT
