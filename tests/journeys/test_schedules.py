@@ -23,7 +23,7 @@ def completed(runs):
     return [run for run in runs if run.state.is_completed()]
 
 
-@pytest.mark.soak
+@pytest.mark.slow
 def test_deployment_with_an_interval_runs_repeatedly_by_itself(prefect_server, store, tmp_path):
     prefect = PrefectCommand(prefect_server, tmp_path / "home")
     prefect.make_pool("local")
