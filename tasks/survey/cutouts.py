@@ -27,7 +27,7 @@ from tasks.survey.fits_images import (
     stated_order,
     the_one,
 )
-from tasks.survey.sky import SCALE, Sky, disagreement, mismatch, sky_of
+from tasks.survey.sky import SCALE, Sky, disagreement, doubt, mismatch, sky_of
 from tasks.survey.units import nanomaggies
 from tasks.survey.zero_points import card_of, offered, zero_point
 
@@ -99,6 +99,7 @@ class Cutouts:
     Attributes:
         without_scale: how many images do not say how large their pixels are.
         without_bands: how many do not say in which order their bands are.
+        doubts: of rows that can be used, what in their headers may be wrong.
     """
 
     rows: list[int]
@@ -106,11 +107,12 @@ class Cutouts:
     faults: list[tuple[int, str]]
     without_scale: int
     without_bands: int = 0
+    doubts: tuple[str, ...] = ()
 
 
 def read_cutouts(chunk: Chunk, options: PixelOptions) -> Cutouts:
     """Read some rows, and hold each image against what the table and the model say."""
-    rows, images, faults, without_scale, without_bands = [], [], [], 0, 0
+    rows, images, faults, doubts, without_scale, without_bands = [], [], [], [], 0, 0
     for row, paths, place in zip(chunk.rows, chunk.paths, chunk.places, strict=True):
         try:
             image, sky = read_cutout(paths, options)
@@ -125,11 +127,12 @@ def read_cutouts(chunk: Chunk, options: PixelOptions) -> Cutouts:
             rows.append(row)
             without_scale += sky.scale is None
             without_bands += not sky.names_bands
+            doubts += [f"{paths[0]}: {found}"] if (found := doubt(sky, known)) else []
         except BadInput as error:
             faults.append((row, str(error)))
     shape = (len(options.wanted), options.wanted_side, options.wanted_side)
     stacked = np.stack(images) if images else np.empty((0, *shape), np.float32)
-    return Cutouts(rows, stacked, faults, without_scale, without_bands)
+    return Cutouts(rows, stacked, faults, without_scale, without_bands, tuple(doubts))
 
 
 def read_cutout(paths: Sequence[Path], options: PixelOptions) -> tuple[np.ndarray, Sky]:

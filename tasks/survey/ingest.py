@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from inference.contract.counted import counted
 from inference.contract.survey_facts import SurveyFacts
 from inference.errors import BadInput, CosmicError
 from inference.partitions.partition import partition_bytes
@@ -86,6 +87,7 @@ def ingest(
     writer = _Writer(objects, each, target, suffix)
     writer.scale = pixels.said_scale
     without_scale = without_bands = 0
+    doubts: list[str] = []
     photometry = Photometry(objects.bands)
     try:
         with _pool(workers) as pool:
@@ -93,6 +95,7 @@ def ingest(
                 bad |= dict(read.faults)
                 without_scale += read.without_scale
                 without_bands += read.without_bands
+                doubts += read.doubts
                 photometry.add(read.images, objects.magnitudes[read.rows])
                 if read.without_scale < len(read.rows):  # those that say it were found to be alike
                     writer.scale = pixels.scale
@@ -121,6 +124,8 @@ def ingest(
         notes.append(
             f"{without_bands:,} cut-outs do not say in which order their bands are: taken as {' '.join(objects.bands)}"
         )
+    if doubts:
+        notes.append(f"{counted(len(doubts), 'cut-out')} with doubtful headers, the first: {doubts[0]}")
     return Ingested(tuple(writer.written), writer.rows, skipped, tuple(notes))
 
 

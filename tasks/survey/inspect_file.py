@@ -230,6 +230,7 @@ def _cutout(path: Path, pixels: PixelOptions) -> Inspection:
             found.doubts.append(
                 f"its pixels are {sky.scale:.4g} arcseconds wide and {pixels.whose} are {pixels.scale:.4g}"
             )
+        found.doubts += [sky.doubt] if sky.doubt else []
         if len(shape) == 2 and len(science) < len(pixels.wanted):
             found.taken = {"one band": band_of(header, pixels.wanted) or "the one that the file's name ends with"}
             return found

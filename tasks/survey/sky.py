@@ -3,11 +3,13 @@
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 SCALE = 0.396  # arcseconds a pixel of SDSS, which the published model was trained on
 _ALIKE = 0.01  # relative difference of scales that is rounding
+_NOMINAL = 0.05  # of a card that names an instrument's scale, which distortion and resampling change a little
+_FAR = 1.0  # degrees from an object at which a telescope that was to see it does not point
 _PER_DEGREE = {"": 1.0, "deg": 1.0, "degree": 1.0, "degrees": 1.0, "arcsec": 1 / 3600, "arcmin": 1 / 60}
 _PER_DEGREE |= {"rad": 180 / math.pi, "mas": 1 / 3_600_000}
 _SCALE_CARDS = (
@@ -26,24 +28,62 @@ class Sky:
         centre: right ascension and declination of the image's centre, degrees, ICRS.
         frame: reference system and equinox of its header, as "FK5 2000".
         names_bands: whether it says of which bands it is.
+        pointing: its cards RA and DEC, degrees: where a telescope pointed, or where an object lies.
+        doubt: in what the header contradicts itself, as a clause.
     """
 
     scale: float | None = None
     centre: tuple[float, float] | None = None
     frame: str | None = None
     names_bands: bool = True
+    pointing: tuple[float, float] | None = None
+    doubt: str | None = None
 
 
 def sky_of(header: Mapping[str, Any], height: int, width: int) -> Sky:
     """Read the cards of the world coordinate system (FITS standard 4.0, section 8), in the tangent plane's linear part.
 
-    Cards that make no sense count as none: the pixels are what is wanted.
+    Cards that make no sense count as none: the pixels are what is wanted. Where these coordinates and a card that names
+    the scale differ, the coordinates count: such a card often is of the instrument, before images were resampled.
     """
+    pointing, (card, named) = _pointing(header), _named_scale(header)
+    sky = _of_coordinates(header, height, width)
+    if sky is None or sky.scale is None:
+        return Sky(named, pointing=pointing)
+    doubt = None
+    if named is not None and abs(named - sky.scale) > _NOMINAL * sky.scale:
+        doubt = (
+            f"its world coordinates say pixels of {sky.scale:.4g} arcseconds, which count, and its card {card} says"
+            f" {named:.4g}"
+        )
+    return replace(sky, pointing=pointing, doubt=doubt)
+
+
+def _pointing(header: Mapping[str, Any]) -> tuple[float, float] | None:
+    """The cards RA and DEC, where they are degrees."""
+    try:
+        ra, dec = float(header["RA"]), float(header["DEC"])
+    except (TypeError, ValueError, KeyError):
+        return None
+    return (ra, dec) if 0 <= ra <= 360 and abs(dec) <= 90 else None
+
+
+def _named_scale(header: Mapping[str, Any]) -> tuple[str, float | None]:
+    """The first card that names the scale, and arcseconds a pixel; None where there is none or it makes no sense."""
+    card = next((card for card in _SCALE_CARDS if card in header), "")
+    try:
+        scale = _arcseconds(header[card])
+    except (TypeError, ValueError, KeyError):
+        return card, None
+    return card, scale if math.isfinite(scale) and scale > 0 else None
+
+
+def _of_coordinates(header: Mapping[str, Any], height: int, width: int) -> Sky | None:
+    """What the world coordinates say; None where there are none."""
     try:
         matrix = _matrix(header)
         if matrix is None:
-            scale = next((_arcseconds(header[card]) for card in _SCALE_CARDS if card in header), None)
-            return Sky(scale if scale is None or (math.isfinite(scale) and scale > 0) else None)
+            return None
         (a, b), (c, d) = matrix
         scale = 3600 * math.sqrt(abs(a * d - b * c))
         if not (math.isfinite(scale) and scale > 0):
@@ -164,6 +204,21 @@ def same_scale(one: float, other: float) -> bool:
     (True, False)
     """
     return abs(one - other) <= _ALIKE * max(one, other)
+
+
+def doubt(sky: Sky, place: tuple[float, float] | None) -> str | None:
+    """What in a cut-out's header may be wrong and is no reason to refuse it, as a clause.
+
+    Args:
+        sky: of the cut-out.
+        place: of the object in the table, where known.
+    """
+    if sky.doubt is not None or place is None or sky.centre is not None or sky.pointing is None:
+        return sky.doubt
+    apart = separation(sky.pointing, place) / 3600
+    if apart <= _FAR:
+        return None
+    return f"its cards RA and DEC lie {apart:.3g} degrees from the table's {place[0]:.5f} {place[1]:+.5f}"
 
 
 def mismatch(

@@ -166,6 +166,31 @@ class TestTheHeader:
         write_cube(path, IMAGE)
         assert read_cutouts(chunk_of(path), PixelOptions()).without_scale == 1
 
+    def test_names_another_scale_than_its_coordinates_which_count_and_is_said(self, path):
+        write_cube(path, IMAGE, **wcs(0.396), PIXSCALE=0.262)
+        found = read_cutouts(chunk_of(path), PixelOptions())
+        assert found.rows == [3]
+        (doubt,) = found.doubts
+        assert doubt.endswith(
+            "its world coordinates say pixels of 0.396 arcseconds, which count, and its card PIXSCALE says 0.262"
+        )
+        write_cube(path, IMAGE, **wcs(0.396), PIXSCALE=0.4)  # an instrument's nominal scale
+        assert read_cutouts(chunk_of(path), PixelOptions()).doubts == ()
+
+    def test_names_a_scale_beside_coordinates_that_make_no_sense(self, path):
+        write_cube(path, IMAGE, CD1_1=0.0, CD2_2=0.0, PIXSCALE=0.396)
+        assert read_cutouts(chunk_of(path), PixelOptions()).without_scale == 0
+
+    @pytest.mark.parametrize(("ra", "said"), [(150.4, False), (187.7, True), ("10:00:00.0", False), (400.0, False)])
+    def test_says_where_the_telescope_pointed_which_is_far_from_the_object(self, path, ra, said):
+        write_cube(path, IMAGE, RA=ra, DEC=2.0)
+        found = read_cutouts(chunk_of(path, place=(150.0, 2.0)), PixelOptions())
+        assert (found.rows, bool(found.doubts)) == ([3], said)
+        if said:
+            assert "its cards RA and DEC lie 37.7 degrees from the table's 150.00000 +2.00000" in found.doubts[0]
+        write_cube(path, IMAGE, **wcs(), RA=ra, DEC=2.0)  # a centre of its own counts
+        assert read_cutouts(chunk_of(path, place=(150.0, 2.0)), PixelOptions()).doubts == ()
+
     def test_says_the_place_that_the_table_has(self, path):
         write_cube(path, IMAGE, **wcs())
         assert read_cutouts(chunk_of(path, place=(150.0005, 2.0005)), PixelOptions()).rows == [3]
