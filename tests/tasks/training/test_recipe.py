@@ -34,7 +34,10 @@ def test_what_is_not_said_is_as_usual():
     ("document", "expected"),
     [
         ([], "the recipe must be an object, not list"),
-        ({"epoch": 3}, "the recipe has no field 'epoch'; it has averaging, batch_size, data, epochs"),
+        (
+            {"epoch": 3},
+            r"the recipe has no field 'epoch' \(did you mean epochs\?\); it has averaging, batch_size, data, epochs",
+        ),
         ({"epochs": 0}, "epochs must be a whole number from 1, not 0"),
         ({"epochs": True}, "epochs must be a whole number"),
         ({"epochs": 2.5}, "epochs must be a whole number"),
