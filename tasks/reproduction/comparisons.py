@@ -271,7 +271,7 @@ def events(digest: Digest, ours: Ours, scale: Scale) -> Comparison:
         "The published REPORT lines are of 2024 and of larger partitions than the printed example.",
     ]
     how = (
-        "The history of the execution, as `cosmic history ARN` prints it. An invocation's duration is the mean of the"
+        "The history of the execution, which cosmic history prints, too. An invocation's duration is the mean of the"
         " items."
     )
     caption = "Recomputed from the published log lines, and from the means of the map phase at 12.6 GB."
