@@ -87,7 +87,7 @@ def ingest(
     writer = _Writer(objects, each, target, suffix)
     writer.scale = pixels.said_scale
     without_scale = without_bands = 0
-    doubts: list[str] = []
+    doubtful, first_doubt = 0, ""
     photometry = Photometry(objects.bands)
     try:
         with _pool(workers) as pool:
@@ -95,7 +95,8 @@ def ingest(
                 bad |= dict(read.faults)
                 without_scale += read.without_scale
                 without_bands += read.without_bands
-                doubts += read.doubts
+                doubtful += len(read.doubts)
+                first_doubt = first_doubt or next(iter(read.doubts), "")
                 photometry.add(read.images, objects.magnitudes[read.rows])
                 if read.without_scale < len(read.rows):  # those that say it were found to be alike
                     writer.scale = pixels.scale
@@ -124,8 +125,8 @@ def ingest(
         notes.append(
             f"{without_bands:,} cut-outs do not say in which order their bands are: taken as {' '.join(objects.bands)}"
         )
-    if doubts:
-        notes.append(f"{counted(len(doubts), 'cut-out')} with doubtful headers, the first: {doubts[0]}")
+    if doubtful:
+        notes.append(f"{counted(doubtful, 'cut-out')} with doubtful headers, the first: {first_doubt}")
     return Ingested(tuple(writer.written), writer.rows, skipped, tuple(notes))
 
 
