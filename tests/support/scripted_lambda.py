@@ -156,7 +156,7 @@ def serving(work):
     endpoint = ScriptedLambda(work)
     server = _Server(("127.0.0.1", 0), handler_of(endpoint))
     server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     try:
         yield endpoint, f"http://127.0.0.1:{server.server_address[1]}"

@@ -118,7 +118,7 @@ def test_what_s3_repeats_of_a_request_stays_out_of_tracebacks(nowhere):
             self.wfile.write(body)
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Answers)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         nowhere.setenv(name, "x")
     nowhere.setenv("AWS_SESSION_TOKEN", "canary-token")

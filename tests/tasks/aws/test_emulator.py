@@ -65,7 +65,7 @@ def test_emulator_is_exempt_from_the_proxy_beside_other_exceptions(monkeypatch):
 
 def test_emulator_refuses_a_port_that_another_server_has():
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), http.server.SimpleHTTPRequestHandler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     try:
         with pytest.raises(BadInput, match=f"cannot have port {server.server_port}"), emulated(server.server_port):
             pass
