@@ -95,7 +95,7 @@ def benchmark(
         check_budget(expect(loaded, root), max_cost)
     with credentials(aws_credentials):
         check_sweep(loaded, root)
-    with credentials(aws_credentials), _held(loaded, root), _memory_given_back(loaded):
+    with credentials(aws_credentials), _held(loaded, root), _memory_given_back(loaded, root):
         source = None
         if loaded.survey is not None and loaded.survey.samples is not None:
             source = simulate_survey(loaded.survey.samples, loaded.survey.seed)
@@ -129,10 +129,14 @@ def _sets_memory(sweep: Sweep, cell: PlannedCell) -> bool:
     return cell.executor in ON_AWS and "memory_mb" in sweep.axes.model_fields_set
 
 
-def _memory_given_back(sweep: Sweep) -> AbstractContextManager[None]:
+def _memory_given_back(sweep: Sweep, root: str) -> AbstractContextManager[None]:
     """The function, which all cells share, has the memory afterwards that it had before."""
-    cell = next((cell for cell in sweep.cells() if _sets_memory(sweep, cell)), None)
-    return nullcontext() if cell is None else memory_kept(_function_of(sweep, cell))
+    cells = [cell for cell in sweep.cells() if _sets_memory(sweep, cell)]
+    if not cells:
+        return nullcontext()
+    note = f"{RESERVED}/function-memory/{sweep.results}/{sweep.name}.json"
+    sizes = {cell.axes["memory_mb"] for cell in cells}
+    return memory_kept(_function_of(sweep, cells[0]), Store(root), str(sweep.request["bucket"]), note, sizes)
 
 
 def _function_of(sweep: Sweep, cell: PlannedCell) -> str:

@@ -2,7 +2,7 @@
 
 import base64
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -72,17 +72,32 @@ def set_memory(function_name: str, memory_mb: int) -> None:
 
 
 @contextmanager
-def memory_kept(function_name: str) -> Iterator[None]:
+def memory_kept(function_name: str, store: Store, bucket: str, key: str, sizes: Collection[int]) -> Iterator[None]:
     """Give the function back the memory that it had before, however the block ends.
+
+    Where this process is killed in the block, a note in the store still knows that memory, and the next block reads it.
+
+    Args:
+        function_name: name or ARN.
+        store: has the note while the block lasts.
+        bucket: of the note.
+        key: of the note.
+        sizes: MB that the block may set: what a killed one left is one of them, and any other is somebody's wish.
 
     Raises:
         BadInput: there is no such function.
+        StoreError: the note cannot be written.
     """
-    before = memory_of(function_name)
+    before, noted = memory_of(function_name), store.read_json(bucket, key)
+    match noted:
+        case {"function": str(name), "memory_mb": int(left)} if name == function_name and before in sizes:
+            before = left
+    store.write(bucket, key, _json({"function": function_name, "memory_mb": before}))
     try:
         yield
     finally:
         set_memory.fn(function_name, before)  # no task: a flow that is being cancelled starts none
+        store.delete(bucket, [key])
 
 
 @step("publish sweep")

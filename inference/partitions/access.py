@@ -105,14 +105,13 @@ def read_facts(store: Store, bucket: str, key: str, stored: StoredObject) -> Sur
 def _fetched(store: Store, bucket: str, key: str, stored: StoredObject, start: int, end: int) -> Iterator[bytes]:
     """Bytes `start` .. `end` of the object, as they come, if it is still the one that was planned with."""
     changed = BadPartition(f"the partition {key} has changed since the run was planned")
-    options: GetOptions = {"if_match": f'"{stored.etag}"'} if stored.etag else {}
+    options: GetOptions = {"if_match": f'"{stored.etag}"'} if stored.etag and not store.is_local else {}
     if (start, end) != (0, stored.size):
         options["range"] = (start, end)
     try:
         with store._named("read", bucket, key) as request:
             answer = obstore.get(store._bucket(bucket), key, options=options)
-            etag = (answer.meta["e_tag"] or "").strip('"')
-            if etag != stored.etag or tuple(answer.range) != (start, end):
+            if store.tag(bucket, answer.meta, key) != stored.etag or tuple(answer.range) != (start, end):
                 raise changed  # not every store that speaks S3 heeds If-Match
             for chunk in answer.stream(CHUNK):
                 request.bytes_read += len(chunk)

@@ -23,6 +23,7 @@ from inference.contract.json_text import parse_json
 from inference.contract.object_keys import natural_order
 from inference.errors import BadInput, StoreError
 from inference.storage import s3
+from inference.storage.local_tag import local_tag
 
 S3_ROOT = "s3://"
 
@@ -34,7 +35,7 @@ class StoredObject:
     Attributes:
         key: key inside the bucket.
         size: bytes.
-        etag: the store's own fingerprint of the content (S3) or of the file's identity, time and size (a folder).
+        etag: the store's own fingerprint of the content (S3), or `inference.storage.local_tag` (a folder).
         modified_at: when it was written, by the store's clock, in seconds since the epoch.
     """
 
@@ -161,12 +162,13 @@ class Store:
 
     def list(self, bucket: str, prefix: str) -> list[StoredObject]:
         """Every object under the folder `prefix` (never `prefix-old/`; "" for all), at any depth, in natural order."""
-        found = [_stored_object(entry, entry["path"]) for entry in self._entries(bucket, prefix)]
+        found = [self._stored_object(entry, bucket, entry["path"]) for entry in self._entries(bucket, prefix)]
         return sorted(found, key=lambda stored: natural_order(stored.key))
 
     def list_few(self, bucket: str, most: int) -> Sequence[StoredObject] | None:
         """Every object of a bucket, in any order; None if there are more than `most`, which are not all listed."""
-        found = [_stored_object(entry, entry["path"]) for entry in islice(self._entries(bucket, ""), most + 1)]
+        few = islice(self._entries(bucket, ""), most + 1)
+        found = [self._stored_object(entry, bucket, entry["path"]) for entry in few]
         return found if len(found) <= most else None
 
     def keys(self, bucket: str, prefix: str) -> set[str]:
@@ -207,7 +209,7 @@ class Store:
             if _is_absent(error):
                 return None
             raise
-        return _stored_object(entry, key)
+        return self._stored_object(entry, bucket, key)
 
     def expected(self, bucket: str, key: str, etag: str) -> StoredObject | None:
         """`head` of an object that a listing showed with this ETag, looked at again for two seconds where it differs.
@@ -311,15 +313,18 @@ class Store:
             raise
         return True
 
+    def tag(self, bucket: str, entry: Any, key: str) -> str:
+        """The ETag of what obstore has found under a key; in a folder, `inference.storage.local_tag`."""
+        etag = (entry["e_tag"] or "").strip('"')
+        return local_tag(f"{self._folder(bucket)}/{key}", etag, entry["size"]) if self.is_local else etag
+
+    def _stored_object(self, entry: Any, bucket: str, key: str) -> StoredObject:
+        return StoredObject(key, entry["size"], self.tag(bucket, entry, key), entry["last_modified"].timestamp())
+
     def local_path(self, bucket: str, key: str) -> Path | None:
         """The object as a file, where the store is a folder; None over S3."""
         self._check_links(bucket, key)
         return Path(self.root) / bucket / key if self.is_local else None
-
-
-def _stored_object(entry: Any, key: str) -> StoredObject:
-    etag = (entry["e_tag"] or "").strip('"')
-    return StoredObject(key, entry["size"], etag, entry["last_modified"].timestamp())
 
 
 def _is_absent(error: StoreError) -> bool:

@@ -78,7 +78,7 @@ def plan_removal(stack: str, *, with_data: bool) -> Removal:
 
 
 def remove(removal: Removal, show: Callable[[str], None] = lambda line: None) -> None:
-    """Delete the stack, its code and, if planned, its data.
+    """Delete the stack's code, if planned its data, and last the stack, by which the same command finds the others.
 
     Args:
         removal: what `plan_removal` found and a person agreed to.
@@ -90,11 +90,6 @@ def remove(removal: Removal, show: Callable[[str], None] = lambda line: None) ->
     """
     formation = client("cloudformation")
     try:
-        there = described(formation, removal.stack)
-        if there is not None:
-            old = events_of_stack(formation, there["StackId"])
-            formation.delete_stack(StackName=removal.stack)
-            await_stack(formation, there["StackId"], old, show)
         if removal.code is not None:
             show(f"removing code from {removal.code.bucket}")
             empty(removal.code.bucket, removal.code.prefix)
@@ -104,5 +99,10 @@ def remove(removal: Removal, show: Callable[[str], None] = lambda line: None) ->
             empty(removal.data.bucket)
             if not delete_bucket(removal.data.bucket):
                 raise BadInput(f"the bucket {removal.data.bucket} was written to meanwhile and is kept: try again")
+        there = described(formation, removal.stack)
+        if there is not None:
+            old = events_of_stack(formation, there["StackId"])
+            formation.delete_stack(StackName=removal.stack)
+            await_stack(formation, there["StackId"], old, show)
     except (ClientError, BotoCoreError) as error:
         raise BadInput(explain(error)) from None

@@ -3,6 +3,7 @@
 import hashlib
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -127,7 +128,7 @@ def deploy(stack: str, parameters: Mapping[str, str], show: Callable[[str], None
         "Capabilities": ["CAPABILITY_IAM"],
         "Parameters": [{"ParameterKey": name, "ParameterValue": value} for name, value in parameters.items()],
     }
-    there = described(formation, stack)
+    there = _at_rest(formation, stack, show)
     if there is not None and there["StackStatus"] in _NEVER_MADE:
         old = events_of_stack(formation, there["StackId"])
         formation.delete_stack(StackName=stack)  # a stack whose first creation failed cannot be updated
@@ -140,9 +141,26 @@ def deploy(stack: str, parameters: Mapping[str, str], show: Callable[[str], None
     except ClientError as error:
         if "No updates are to be performed" in str(error):
             return Deployed(_outputs(formation, stack), changed=False)
+        if error.response["Error"]["Code"] == "AlreadyExistsException" or "IN_PROGRESS" in str(error):
+            return deploy(stack, parameters, show)  # another deployment began at the same moment
         raise
     await_stack(formation, name, old, show)
     return Deployed(_outputs(formation, stack), changed=True)
+
+
+def _at_rest(formation: Any, stack: str, show: Callable[[str], None]) -> dict[str, Any] | None:
+    """The stack once nobody changes it: another deployment, or one that was killed, may have begun a change."""
+    there = described(formation, stack)
+    if there is None or not _is_changing(there["StackStatus"]):
+        return there
+    show(f"the stack {stack} is being changed already ({there['StackStatus']}): waiting for the end of that")
+    with suppress(DeployFailed):  # what came of it is looked at next
+        await_stack(formation, there["StackId"], events_of_stack(formation, there["StackId"]), show)
+    return described(formation, stack)
+
+
+def _is_changing(status: str) -> bool:
+    return status.endswith("IN_PROGRESS") and status not in _NEVER_MADE
 
 
 def _made_bucket(formation: Any, stack: str, bucket: str) -> bool:
@@ -195,7 +213,7 @@ def await_stack(formation: Any, stack_id: str, old: list[dict[str, Any]], show: 
                 failed.append(f"{event['LogicalResourceId']}: {event.get('ResourceStatusReason', 'no reason given')}")
         if status in _SETTLED:
             return
-        if not status.endswith("IN_PROGRESS"):
+        if not _is_changing(status):
             raise DeployFailed(f"CloudFormation ended {status}: {failed[0] if failed else 'no reason given'}")
         time.sleep(pause)
         pause = min(pause * 1.5, _SLOWEST_LOOK_S)

@@ -119,6 +119,13 @@ def test_nor_one_in_a_store_that_was_moved_whose_report_lies_elsewhere_now(root,
     assert stored_summary(request(), str(moved)) is None
 
 
+def test_a_store_copied_with_its_times_goes_on_where_it_was(root, tmp_path_factory):
+    copy = tmp_path_factory.mktemp("copied") / "store"
+    shutil.copytree(root, copy)
+    model = Model("models/tiny.safetensors", hashlib.sha256(WEIGHTS).hexdigest())
+    assert start_run(Store(copy), request(), model, "two").resumed == (0, 1, 2, 3)
+
+
 def test_nor_an_incomplete_one(root):
     path = root / BUCKET / PATH / "summary.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"missing_ranks": [2]}))

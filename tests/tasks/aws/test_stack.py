@@ -1,4 +1,5 @@
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -11,6 +12,11 @@ from tasks.aws.session import client
 from tasks.aws.stack import DeployFailed, deploy, install
 from tasks.executors.select import executor_of
 from tests.support.surveys import request_of
+
+
+class Killed(Exception):
+    """In place of a kill: nothing of the command runs any more."""
+
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("aws")]
 
@@ -86,6 +92,39 @@ def test_removal_takes_the_stacks_own_bucket_with_every_version(bucket):
     remove(removal)
     assert not store.has_bucket(bucket)
     assert not content_of(removal.code.bucket, removal.code.prefix).versions
+
+
+@pytest.mark.usefixtures("none_there")
+def test_removal_that_was_killed_on_the_way_goes_on_to_the_end(bucket):
+    def killed(line):
+        if line.startswith("emptying"):
+            raise Killed
+
+    install("cosmic-flows", bucket, {})
+    with pytest.raises(Killed):
+        remove(plan_removal("cosmic-flows", with_data=True), show=killed)
+    destroy("cosmic-flows", with_data=True)
+    assert not Store("s3://").has_bucket(bucket)
+
+
+@pytest.mark.usefixtures("none_there")
+def test_deployments_at_the_same_moment_both_come_to_an_end(bucket):
+    with ThreadPoolExecutor() as pool:
+        wanted = [pool.submit(install, "cosmic-flows", bucket, {"ExecutorMemory": size}) for size in ("2048", "3008")]
+        assert [each.result().outputs["BucketName"] for each in wanted] == [bucket, bucket]
+    assert client("lambda").get_function_configuration(FunctionName="cosmic-executor")["MemorySize"] in {2048, 3008}
+
+
+@pytest.mark.usefixtures("none_there")
+def test_deployment_after_a_killed_one_waits_for_what_that_began(bucket):
+    def killed(line):
+        if line.startswith("CREATE_IN_PROGRESS"):
+            raise Killed
+
+    with pytest.raises(Killed):
+        install("cosmic-flows", bucket, {"ExecutorMemory": "2048"}, show=killed)
+    install("cosmic-flows", bucket, {"ExecutorMemory": "2048"})
+    assert plan_removal("cosmic-flows", with_data=True).data is not None, "the bucket is known as the stack's own"
 
 
 @pytest.mark.usefixtures("none_there")

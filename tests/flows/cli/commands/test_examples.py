@@ -1,10 +1,12 @@
 import json
+import shutil
 
 import pytest
 import yaml
 
 from flows.cli import main
 from inference.contract.run_request import RunRequest
+from tests.support.surveys import snapshot
 
 
 def test_examples_copies_what_a_person_starts_from(tmp_path, capsys):
@@ -28,3 +30,12 @@ def test_examples_overwrites_nothing(kind, tmp_path, capsys):
         (target / "mine").write_text("mine")
     assert main(["examples", str(target)]) == 2
     assert "is not an empty folder: name another" in capsys.readouterr().err
+
+
+def test_examples_goes_on_where_a_killed_one_ended(tmp_path):
+    target = tmp_path / "target"
+    assert main(["examples", str(target)]) == 0
+    whole = snapshot(target)
+    shutil.rmtree(target / "sweeps")  # each folder comes whole or not at all
+    assert main(["examples", str(target)]) == 0
+    assert snapshot(target).keys() == whole.keys()
