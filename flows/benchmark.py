@@ -17,7 +17,7 @@ from inference.contract.object_keys import RESERVED
 from inference.contract.run_request import RunRequest
 from inference.errors import BadInput, CosmicError, RunIncomplete
 from inference.rank_results.publish_summary import summary_key
-from inference.storage.lease import HeldLease, Lease
+from inference.storage.lease import Lease
 from inference.storage.store import Store
 from tasks.check_sweep import check_sweep
 from tasks.compare import compare_with_last_good
@@ -95,7 +95,11 @@ def benchmark(
         check_budget(expect(loaded, root), max_cost)
     with credentials(aws_credentials):
         check_sweep(loaded, root)
-    with credentials(aws_credentials), _held(loaded, root), _memory_given_back(loaded, root):
+    with (
+        credentials(aws_credentials),
+        _lease(loaded, root).keep(temporary=True) as held,
+        _memory_given_back(loaded, root),
+    ):
         source = None
         if loaded.survey is not None and loaded.survey.samples is not None:
             source = simulate_survey(loaded.survey.samples, loaded.survey.seed)
@@ -107,6 +111,7 @@ def benchmark(
             announce(line)
             get_run_logger().info(line)
             measured.append(_measure(loaded, cell, repeat, root, aws_credentials, times))
+        held.check()  # this process may have slept, and another one measured and published meanwhile
         document = publish_sweep(loaded, measured, root, results)
         if fail_above is not None:
             compare_with_last_good(document, str(loaded.request["bucket"]), root, fail_above)
@@ -116,12 +121,12 @@ def benchmark(
     return document
 
 
-def _held(sweep: Sweep, root: str) -> AbstractContextManager[HeldLease]:
+def _lease(sweep: Sweep, root: str) -> Lease:
     """The sweep's results, which two processes at once would take from one another, cell by cell."""
     bucket, place = str(sweep.request["bucket"]), f"{sweep.results}/{sweep.name}"
     holder = f"cosmic bench {uuid.uuid4().hex[:8]}"
     what = f"the sweep {sweep.name} in {bucket}/{sweep.results}"
-    return Lease(Store(root), bucket, f"{RESERVED}/sweeps/{place}", holder, what).keep(temporary=True)
+    return Lease(Store(root), bucket, f"{RESERVED}/sweeps/{place}", holder, what)
 
 
 def _sets_memory(sweep: Sweep, cell: PlannedCell) -> bool:

@@ -14,7 +14,7 @@ from inference.contract import plausible
 from inference.contract.sample import R_BAND
 from inference.contract.survey_facts import MAGNITUDE_PREFIX
 from inference.contract.survey_facts import R_MAGNITUDE as MAGNITUDE
-from inference.errors import BadInput, StoreError
+from inference.errors import BadInput
 from inference.storage.atomic_write import atomic_write
 from tasks.photoz.calibration import BOUNDS, Calibration
 from tasks.photoz.magnitude import magnitude_of, title_of
@@ -214,7 +214,7 @@ def write(quality: Quality, folder: Path) -> list[Path]:
     """Write metrics.json, metrics.csv and a CSV for each quantity's bins, the pictures as SVG, and metrics.html.
 
     Raises:
-        BadInput: the folder cannot be written.
+        StoreError: the folder cannot be written.
     """
     pictures = quality.pictures()
     files: dict[str, str] = {
@@ -231,10 +231,7 @@ def write(quality: Quality, folder: Path) -> list[Path]:
         for name, rows in tables.items():
             files[f"{kind}-{name.replace('_', '-')}.csv"] = pd.DataFrame(rows).to_csv(index=False)
     files |= {f"{name}.svg": svg for name, (svg, _) in pictures.items()}
-    try:
-        for name, text in files.items():
-            with atomic_write(folder / name) as partial:
-                partial.write_text(text)
-    except StoreError as error:
-        raise BadInput(str(error)) from None
+    for name, text in files.items():
+        with atomic_write(folder / name) as partial:
+            partial.write_text(text)
     return [folder / name for name in files]

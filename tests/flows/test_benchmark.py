@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import pytest
@@ -11,7 +12,7 @@ from tasks.aws.function_configuration import memory_of
 from tasks.compare import LAST_GOOD
 from tasks.sweeps.sweep import Sweep
 from tests.support.prefect_command import reporting_to
-from tests.support.surveys import random_survey, write_store
+from tests.support.surveys import random_survey, snapshot, write_store
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect_api")]
 BUCKET = "cosmicai-test"
@@ -69,9 +70,29 @@ def test_sweep_started_again_runs_no_finished_cell(measured, monkeypatch):
 
 def test_sweep_that_another_process_measures_is_refused(sweep, store):
     loaded = module.load_sweep(sweep, None)
-    with module._held(loaded, str(store)), pytest.raises(LeaseHeldError, match=r"the sweep tiny in .* is held by run"):
+    with (
+        module._lease(loaded, str(store)).keep(),
+        pytest.raises(LeaseHeldError, match=r"sweep tiny in .* is held by run"),
+    ):
         benchmark(sweep, None, str(store))
     assert not (store / BUCKET / "results").exists()
+
+
+def test_sweep_that_slept_while_another_one_ended_publishes_nothing(measured, monkeypatch):
+    sweep, _, store, _ = measured
+    published = snapshot(store / BUCKET / "sweeps")
+    real = module._done_before
+
+    def asleep(request, root):
+        lease = dataclasses.replace(module._lease(module.load_sweep(sweep, None), root), holder="another")
+        lease.append(dataclasses.replace(lease.newest(), seconds=0.0))  # in place of a minute's waiting
+        with lease.keep(temporary=True):
+            return real(request, root)
+
+    monkeypatch.setattr(module, "_done_before", asleep)
+    with pytest.raises(LeaseHeldError):
+        benchmark(sweep, None, str(store))
+    assert snapshot(store / BUCKET / "sweeps") == published
 
 
 def test_sweep_measures_cells_with_a_damaged_document_again(sweep, store):

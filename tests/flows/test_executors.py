@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import zipfile
 
 import pandas as pd
 import pytest
@@ -11,11 +12,12 @@ from flows.run import run
 from inference.errors import BadInput, RunIncomplete
 from inference.rank_results.publish_summary import root_lease, run_lease
 from inference.storage.store import Store
+from tasks.aws.function_package import zip_package
 from tasks.aws.session import client
 from tasks.billing.bill_of_run import cost_of_run
 from tasks.executors.aws_lambda import LambdaExecutor
 from tasks.invocations.stored import load_invocations
-from tests.conftest import point_at
+from tests.conftest import ROOT, point_at
 from tests.support.prefect_command import wait_for
 from tests.support.staged_scripts import ANOMALY, ENTRY, NAME
 from tests.support.surveys import SIZES, request_of
@@ -59,6 +61,29 @@ def runs(deployed, emulator_url, prefect_server):
             path = f"results/parity/{executor}"
             made[executor] = run(request(result_path=path), "s3://", executor), table_of(path)
     return made
+
+
+@pytest.fixture
+def forgetful(stack):
+    """All three functions lose the answer of each first call (tests/support/forgetful_functions.py)."""
+    functions, own = client("lambda"), zip_package(None)
+    archive = io.BytesIO(own)
+    with zipfile.ZipFile(archive, "a") as package:
+        package.writestr("forgetful.py", (ROOT / "tests/support/forgetful_functions.py").read_text())
+
+    def put(code, handlers):
+        for function, handler in zip(("data-parallel-init", "cosmic-executor", "resultSummary"), handlers, strict=True):
+            functions.update_function_code(FunctionName=function, ZipFile=code)
+            functions.get_waiter("function_updated").wait(FunctionName=function)
+            functions.update_function_configuration(FunctionName=function, Handler=handler)
+            functions.get_waiter("function_updated").wait(FunctionName=function)
+
+    put(archive.getvalue(), ("forgetful.first", "forgetful.rank", "forgetful.last"))
+    yield
+    put(
+        own,
+        ("inference.state_machine.initialize", "inference.handler.lambda_handler", "inference.state_machine.summarize"),
+    )
 
 
 @pytest.mark.parametrize("executor", EXECUTORS)
@@ -204,6 +229,19 @@ class TestThroughTheStateMachine:
         assert len(store.read_json(BUCKET, f"{path}/combined_data.partial.json")) == 3
         assert store.read_json(BUCKET, f"{path}/payload.json")["run_id"] == arn
         run_lease(store, BUCKET, path, "the next one").take(1)  # or it would be refused
+
+    @pytest.mark.soak
+    def test_lost_answers_lose_nothing_and_both_calls_are_billed(self, runs, forgetful):
+        path = "results/forgetful"
+        document = run(request(result_path=path), "s3://", "step-functions")
+        calls = [key.removeprefix("answers/").split("/")[0] for key in Store("s3://").keys(BUCKET, "answers")]
+        names = ["initialize-once", "summarize-once", *(f"lambda_handler-{rank}" for rank in range(4))]
+        assert {name: calls.count(name) for name in names} == dict.fromkeys(names, 2)
+        assert (document["ranks_done"], document["missing_ranks"], document["failed_ranks"]) == (4, [], [])
+        pd.testing.assert_frame_equal(table_of(path), runs["lambda"][1])
+        assert len(Store("s3://").read_json(BUCKET, f"{path}/combined_data.json")) == 4
+        items = {item["name"]: item["quantity"] for item in document["cost"]["items"]}
+        assert items["requests"] == 12, items
 
     def test_missing_state_machine_is_refused_before_the_first_write(self):
         arn = "arn:aws:states:us-east-1:000000000000:stateMachine:none"

@@ -17,7 +17,7 @@ from tests.support.fits_survey import write_survey as write_fits_survey
 from tests.support.legacy_modules import legacy_model, saved
 from tests.support.models import CONVOLVED, TINY
 from tests.support.run_harness import COSMIC
-from tests.support.surveys import write_survey
+from tests.support.surveys import request_of, write_survey
 
 pytestmark = pytest.mark.soak
 
@@ -34,6 +34,13 @@ WORDS = {
     "calibrate": (f"{BUCKET}/{PATH}", "--store", "store", "--to", "out/mine.json"),
     "model new": ("--size", "small", "out/new.safetensors"),
     "import-checkpoint": ("legacy.pt", "out/imported.safetensors"),
+    "plan": (
+        *("request.json", "--store", "store", "--executor", "lambda"),
+        *("--budget", "1", "--out", "out/faster.json", "--plot", "out/ways.png"),
+    ),
+    "metrics": (f"{BUCKET}/{PATH}", "--store", "store", "--to", "out/quality"),
+    "init": ("mine", "--store", "out/store"),
+    "examples": ("out/examples",),
 }
 STRUCK = [(command, seed) for place, command in enumerate(WORDS) for seed in range(SEEDS[0] if place < 5 else SEEDS[1])]
 
@@ -51,6 +58,8 @@ def inputs(tmp_path_factory):
     objects.assign(ra=objects["ra"] % 360).to_parquet(folder / "objects.parquet", index=False)
     (folder / "store" / BUCKET / "models").mkdir()
     (folder / "legacy.pt").write_bytes(saved(legacy_model(CONVOLVED)))
+    request = {name: value for name, value in request_of(result_path="results/new").items() if name != "model"}
+    (folder / "request.json").write_text(json.dumps(request))
     (folder / "recipe.json").write_text(json.dumps({"model": TINY.to_dict(), "batch_size": 32, "epochs": 4}))
     return folder
 
@@ -133,6 +142,10 @@ ROOM = {
     "catalogue --format hats": 120_000,
     "model new": 120_000,
     "import-checkpoint": 12_000,
+    "plan": 12_000,
+    "metrics": 40_000,
+    "init": 4_096,
+    "examples": 60_000,
 }
 
 

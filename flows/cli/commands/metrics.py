@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from flows.cli.options import add_explain, add_json, add_store, bucket_and_path
+from flows.cli.outputs import held_output
 from flows.cli.survey_options import add_column_options, column_options
 from flows.cli.terminal import print_json, say, show_table
 from inference.contract.counted import counted
@@ -48,7 +49,10 @@ def main(args: argparse.Namespace) -> int:
         rows, missing = catalogue.rows, catalogue.provenance["missing_ranks"]
         calibration = calibration_of(store, bucket, catalogue.provenance)
     quality = quality_of(rows, args.place, args.bins, calibration)
-    written = write(quality, args.to) if args.to is not None else []
+    written: list[Path] = []
+    if args.to is not None:
+        with held_output(args.to, "metrics"):
+            written = write(quality, args.to)
     if args.json:
         print_json(quality.to_dict() | {"missing_ranks": missing, "files": [str(path) for path in written]})
         return 0
