@@ -17,7 +17,7 @@ def _forgetting(function, name_of):
         answer = function(event, context)
         name = f"answers/{function.__name__}-{name_of(event)}"
         _STORE.write("cosmicai-test", f"{name}/{context.aws_request_id}", b"")
-        if _STORE.create("cosmicai-test", f"{name}.lost", b""):
+        if _STORE.create("cosmicai-test", f"{name}.lost", context.aws_request_id.encode()):
             raise _lost("the answer was lost on the way")
         return answer
 
