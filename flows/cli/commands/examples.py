@@ -24,7 +24,7 @@ def main(args: argparse.Namespace) -> int:
     folder: Path = args.folder
     remove_abandoned(folder)
     try:
-        there = {path.name for path in folder.iterdir()} if folder.exists() else set()
+        there = {path.name for path in folder.iterdir()} if folder.exists() else set[str]()
         if there - _NAMES or there == _NAMES:
             raise BadInput(f"{folder} is not an empty folder: name another")
         for place in (place for place in _FOLDERS if place.name not in there):  # a killed command has copied some
