@@ -1,5 +1,6 @@
 """A function that publishes a rank's redshifts and result as fast as it can, and computes nothing."""
 
+import dataclasses
 import json
 import os
 import time
@@ -21,7 +22,8 @@ def handler(event, context):
         predictions.add(path, 0, np.full(3, 0.1, np.float32), np.full(3, 0.1))
     key = f"{rank.result_path}/predictions/{rank.rank}.{rank.attempt}-fast.safetensors"
     STORE.write(rank.result_bucket, key, predictions.encode(rank))
-    zeros = dict.fromkeys((name for name, kind in RankResult.__annotations__.items() if kind in (float, int)), 0)
+    fields = dataclasses.fields(RankResult)
+    zeros = {field.name: 0 for field in fields if field.type in (float, int) and field.default is dataclasses.MISSING}
     now = time.time()
     result = RankResult(
         **zeros
