@@ -121,3 +121,35 @@ def test_killed_and_given_again_ends_as_an_undisturbed_one(command, seed, undist
     assert redshifts(folder) == expected
     assert files(folder / "out") == written
     assert list(Path(environment["TMPDIR"]).glob("cosmic-[!s]*")) == [], "nothing is left of the killed one"
+
+
+def pages(folder):
+    """Bytes that a folder takes on a file system of 4 kB pages."""
+    return sum(4096 + -(-path.stat().st_size // 4096) * 4096 for path in folder.rglob("*"))
+
+
+@pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap makes the small disk")
+@pytest.mark.parametrize("room", [30_000, 300_000])
+@pytest.mark.parametrize("command", ["bench", "plan"])
+def test_a_full_disk_is_said_and_the_command_goes_on(command, room, undisturbed, inputs, environment, tmp_path):
+    expected, _, _ = undisturbed(command)
+    folder = tmp_path / "full"
+    shutil.copytree(inputs, folder)
+    (folder / "store").rename(folder / "given")
+    (folder / "store").mkdir()
+    disk = ["--dev-bind", "/", "/", "--size", str(pages(folder / "given") + room), "--tmpfs", str(folder / "store")]
+    script = 'cp -a given/. store/; "$@"; code=$?; cp -a store left; exit $code'
+    done = subprocess.run(
+        ["bwrap", *disk, "--chdir", str(folder), "sh", "-c", script, "sh", *COMMANDS[command]],
+        env=environment,
+        text=True,
+        capture_output=True,
+        timeout=900,
+    )
+    assert done.returncode == 1, done.stderr
+    assert "No space left on device" in done.stderr.strip().splitlines()[-1], done.stderr
+    assert "Traceback" not in done.stderr
+    (folder / "store").rmdir()
+    (folder / "left").rename(folder / "store")  # copied with its times: done ranks count
+    to_the_end(command, folder, environment)
+    assert redshifts(folder) == expected
