@@ -10,8 +10,8 @@ import pyarrow.dataset
 
 from inference.contract.validation import shorten
 from inference.errors import BadInput
+from tasks.survey.damaged_file import first_line
 from tasks.survey.object_index import OBJECT_SCHEMA, no_parquet
-from tasks.survey.table_file import first_line
 
 
 class ObjectTable:

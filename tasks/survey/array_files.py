@@ -19,14 +19,16 @@ from inference.partitions.safetensors_file import read_facts
 from tasks.survey.band_names import split_bands
 from tasks.survey.columns import ColumnOptions
 from tasks.survey.cutouts import PixelOptions
+from tasks.survey.damaged_file import damaged_file
 from tasks.survey.fits_images import band_of
 from tasks.survey.galaxies import ROLES, Galaxies, Values, assemble, order_of, refuse_pictures
 from tasks.survey.object_table import TableReader
 from tasks.survey.saved_objects import is_saved_object, read_saved, stated_beside
 from tasks.survey.sky import same_scale
 from tasks.survey.table_arrow import ARROW_STREAM
-from tasks.survey.table_file import TableFile, first_line, read_table_file
+from tasks.survey.table_file import TableFile, read_table_file
 from tasks.survey.table_numpy import read_header
+from tasks.survey.table_width import check_unfolded
 from tasks.survey.units import nanomaggies
 from tasks.survey.zero_points import card_of
 
@@ -73,7 +75,7 @@ def open_galaxies(
     except BadInput:
         raise
     except Exception as error:  # noqa: BLE001 - each library has errors of its own
-        raise BadInput(f"cannot read {path}: {first_line(error)}") from None
+        raise damaged_file(path, error) from None
     if opened is None:
         raise BadInput(f"{plain}; cosmic inspect {path} says what it is")
     return opened
@@ -259,6 +261,7 @@ def _npz(path: Path) -> dict[str, Any]:
             names.append(entry.filename.removesuffix(".npy"))
             count_elements(shape, entry.file_size // max(dtype.itemsize, 1))
             sizes += entry.file_size
+        check_unfolded(path, sizes, path.stat().st_size)
         if sizes > _MOST_BYTES:
             raise BadInput(f"{path} unpacks to {sizes:,} bytes, which is more than can be read")
     with np.load(path, allow_pickle=False) as file:

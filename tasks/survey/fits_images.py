@@ -19,7 +19,7 @@ from inference.errors import BadInput
 from tasks.survey.band_names import USUAL, split_bands
 from tasks.survey.column_families import families
 from tasks.survey.cutout_files import band_in, is_science
-from tasks.survey.table_file import first_line
+from tasks.survey.damaged_file import first_line
 
 # A cut-out is small, and a header may claim anything.
 MOST_PIXELS = 1 << 24  # five bands of 1,800 x 1,800
@@ -72,7 +72,9 @@ def open_images(path: Path) -> Iterator[list[Any]]:
     except FileNotFoundError:
         raise BadInput(f"there is no cut-out {path}") from None
     except Exception as error:  # noqa: BLE001 - what a damaged header does to its reader is anyone's guess
-        raise BadInput(f"{path} is no FITS file, or damaged: {first_line(error)}") from None
+        raise BadInput(
+            f"{path} is no FITS file, or damaged: copy it anew from where it was made ({first_line(error)})"
+        ) from None
 
 
 def science_images(path: Path, images: Sequence[Any], ext: str | None) -> list[Any]:

@@ -11,9 +11,10 @@ from inference.errors import BadInput
 from tasks.survey.cutout_files import band_in, is_science
 from tasks.survey.galaxies import ROLES, Values
 from tasks.survey.saved_objects import BAND_NAMES, SCALE_NAMES, stated_beside
-from tasks.survey.table_arrow import ARROW_STREAM, parquet_files
+from tasks.survey.table_arrow import ARROW_STREAM, bytes_of, parquet_files, unfolded
+from tasks.survey.table_fits import parts_of
 from tasks.survey.table_hdf5 import check_dataset, import_h5py, walk
-from tasks.survey.table_width import check_width
+from tasks.survey.table_width import check_unfolded, check_width
 
 _REDSHIFTS = ("redshifts", "labels", "label", "targets")  # other names are columns of a table beside the images
 _MOST_BYTES = 16 << 30
@@ -150,6 +151,8 @@ def _image_column(path: Path) -> Any:
         shown = ", ".join(each.name for each in named[:5]) or "no column of images"
         way = "; a table of objects and its cut-outs in FITS are for cosmic ingest" if not named else ""
         raise BadInput(f"{path} holds {shown}: a column of images (5, S, S) is needed{way}")
+    if hasattr(table, "files") and table.format.default_extname == "parquet":
+        check_unfolded(path, unfolded(each.metadata for each in table.get_fragments()), bytes_of(table.files))
     return table.to_table(columns=[named[0].name]).column(0).combine_chunks()
 
 
@@ -171,7 +174,7 @@ def read_fits_images(path: Path, part: str | None, bands: Sequence[str]) -> tupl
         file = fits.open(path, memmap=True)  # stays open: images are read when they are sliced
         tables = [
             hdu
-            for number, hdu in enumerate(file)
+            for number, hdu in enumerate(parts_of(file, str(path)))
             if isinstance(hdu, fits.BinTableHDU)
             and not isinstance(hdu, fits.CompImageHDU)
             and (part is None or part.upper() in {str(number), hdu.name.upper()})

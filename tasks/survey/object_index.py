@@ -5,7 +5,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from inference.errors import BadInput
-from tasks.survey.table_file import first_line
+from tasks.survey.damaged_file import first_line
 
 OBJECTS = ".objects.parquet"  # beside a folder of partitions: which object lies where
 _MAGIC = b"PAR1"
@@ -28,4 +28,4 @@ def no_parquet(path: Path, name: str, error: Exception) -> BadInput:
     with path.open("rb") as file:
         if file.read(len(_MAGIC)) != _MAGIC:
             return BadInput(f"{name} is not a Parquet table: write it as one, for example with pandas' to_parquet")
-    return BadInput(f"{name} is a damaged Parquet table: {first_line(error)}")
+    return BadInput(f"{name} is a damaged Parquet table: make or copy it anew ({first_line(error)})")

@@ -1,5 +1,6 @@
 """Tables in the forms of Arrow: Parquet (a file, a folder of files, a HATS catalogue) and Feather."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -7,9 +8,10 @@ import pandas as pd
 
 from inference.contract.validation import shorten
 from inference.errors import BadInput
-from tasks.survey.table_width import check_length, check_width, refuse_twins
+from tasks.survey.table_width import check_length, check_unfolded, check_width, refuse_twins
 
 _MOST_TEXT, _LONG = 250_000_000, 256  # bytes that a column's texts may unfold to, where they are as long on average
+_WIDTHS = {"INT32": 4, "FLOAT": 4, "INT64": 8, "DOUBLE": 8, "INT96": 8}  # bytes a value
 ARROW_STREAM = b"\xff\xff\xff\xff"
 
 
@@ -27,6 +29,7 @@ def read_parquet(source: Any, path: Path) -> pd.DataFrame:
     with pq.ParquetFile(source, read_dictionary=texts) as file:
         check_width(path, file.metadata.num_columns)
         check_length(path, file.metadata.num_rows)
+        check_unfolded(path, unfolded([file.metadata]), path.stat().st_size)
         refuse_twins(path, file.schema_arrow.names)
         return _frame(file.read(columns=_flat_columns(file.schema_arrow)))
 
@@ -40,6 +43,21 @@ def parquet_files(folder: Path) -> list[str]:
     )
     root = folder / "dataset"
     return [file for file in files if Path(file).is_relative_to(root)] if root.is_dir() else files
+
+
+def unfolded(parts: Iterable[Any]) -> int:
+    """Bytes that the numbers and texts of files of Parquet take in memory at least, by their metadata."""
+    return sum(
+        column.num_values * _WIDTHS.get(column.physical_type, 1)
+        for part in parts
+        for group in map(part.row_group, range(part.num_row_groups))
+        for column in map(group.column, range(group.num_columns))
+    )
+
+
+def bytes_of(paths: Iterable[str]) -> int:
+    """How long files are together."""
+    return sum(Path(each).stat().st_size for each in paths)
 
 
 def read_feather(source: Any) -> pd.DataFrame:
@@ -75,6 +93,7 @@ def read_parquet_folder(path: Path) -> tuple[pd.DataFrame, str]:
         raise BadInput(f"{path} is a folder without Parquet files")
     found = ds.dataset(pixels, format="parquet")
     check_length(path, found.count_rows())
+    check_unfolded(path, unfolded(each.metadata for each in found.get_fragments()), bytes_of(pixels))
     refuse_twins(path, found.schema.names)
     is_hats = any((path / name).exists() for name in ("hats.properties", "properties", "catalog_info.json"))
     return _frame(found.to_table(columns=_flat_columns(found.schema))), "HATS" if is_hats else "Parquet"

@@ -20,11 +20,12 @@ import pandas as pd
 
 from inference.contract.validation import sanitize_text
 from inference.errors import BadInput
+from tasks.survey.damaged_file import damaged_file
 from tasks.survey.table_arrow import ARROW_STREAM, read_arrow_stream, read_feather, read_parquet, read_parquet_folder
 from tasks.survey.table_described import described_columns, described_form, read_described, refuse_document
 from tasks.survey.table_numpy import read_records
-from tasks.survey.table_text import UTF_16, read_text
-from tasks.survey.table_width import MOST_COLUMNS, TooWide, check_length, check_width, refuse_twins
+from tasks.survey.table_text import check_lines, read_text
+from tasks.survey.table_width import MOST_COLUMNS, TooWide, check_length, check_unfolded, check_width, refuse_twins
 
 _MOST_UNPACKED = 4 << 30
 _OTHERS = {
@@ -69,7 +70,7 @@ def read_table_file(path: Path, part: str | None = None) -> TableFile:
     except BadInput:
         raise
     except Exception as error:  # noqa: BLE001 - each reader has errors of its own
-        raise BadInput(f"cannot read {path} as a table: {first_line(error)}") from None
+        raise damaged_file(path, error, " as a table") from None
 
 
 def _read(path: Path, part: str | None) -> TableFile:
@@ -111,13 +112,15 @@ def _read(path: Path, part: str | None) -> TableFile:
             check_width(path, int(claim))
         frame, units, name = read_fits(source, str(path), part)
         return _checked(path, TableFile(frame, "FITS", units, name))
-    data = source.getvalue() if isinstance(source, io.BytesIO) else path.read_bytes()
     text = start.removeprefix(b"\xef\xbb\xbf").lstrip()
+    is_xml = text.startswith(b"<") or path.suffix.lower() in {".vot", ".xml"}
+    with source if isinstance(source, io.BytesIO) else path.open("rb") as file:
+        check_lines(path, file, may_be_long=is_xml)
+        file.seek(0)
+        data = file.read()
     refuse_document(path, text)
-    if text.startswith(b"<") or path.suffix.lower() in {".vot", ".xml"}:
+    if is_xml:
         return _checked(path, _votable(path, data, part))
-    if b"\0" in start and not start.startswith(UTF_16):
-        raise BadInput(f"{path} is no table of FITS, VOTable, Parquet, Feather, HDF5, ECSV, numpy or text")
     if text.startswith(b"# %ECSV "):
         check_width(path, sum(line.startswith(b"# - ") for line in takewhile(_is_comment, io.BytesIO(data))))
         return _checked(path, _ecsv(data))
@@ -143,11 +146,15 @@ def _is_comment(line: bytes) -> bool:
 
 
 def _unpacked(path: Path) -> bytes:
+    parts, size, packed = list[bytes](), 0, path.stat().st_size
     with gzip.open(path) as file:
-        data = file.read(_MOST_UNPACKED + 1)
-    if len(data) > _MOST_UNPACKED:
-        raise BadInput(f"{path} unpacks to more than {_MOST_UNPACKED:,} bytes")
-    return data
+        while part := file.read(1 << 24):
+            parts.append(part)
+            size += len(part)
+            check_unfolded(path, size, packed)
+            if size > _MOST_UNPACKED:
+                raise BadInput(f"{path} unpacks to more than {_MOST_UNPACKED:,} bytes")
+    return b"".join(parts)
 
 
 def _checked(path: Path, table: TableFile) -> TableFile:
@@ -242,10 +249,3 @@ def _refuse_references(path: Path, data: bytes) -> None:
     parser = expat.ParserCreate()
     parser.StartElementHandler, parser.EndElementHandler, parser.EntityDeclHandler = element, ended, declared
     parser.Parse(data, True)
-
-
-def first_line(error: Exception) -> str:
-    """What a library's error says, in a line; where it tells of an array and too few bytes, what that means."""
-    lines = str(error).splitlines() or [type(error).__name__]
-    short = lines[0].startswith(("cannot reshape array", "buffer is too small"))
-    return "it is cut short" if short else sanitize_text(lines[0])[:160]

@@ -13,7 +13,7 @@ import pandas as pd
 from inference.errors import BadInput
 from tasks.survey.columns import knows_columns
 from tasks.survey.table_fits import LONGEST_VECTOR
-from tasks.survey.table_width import TooWide
+from tasks.survey.table_width import TooWide, check_length, check_unfolded
 
 _MOST_NODES = 4_000  # in a group; each takes a millisecond or more to open
 _MOST_DEPTH = 8
@@ -51,6 +51,7 @@ def read_hdf5(path: Path, part: str | None) -> tuple[pd.DataFrame, str]:
         tables = {name: columns for name, columns in _tables(file, path) if columns}
         name = _chosen(tables, path, part)
         frame: dict[str, np.ndarray] = {}
+        check_length(path, max((len(dataset) for dataset, _ in tables[name].values()), default=0))
         for column, (dataset, field) in tables[name].items():
             values = dataset[field] if field else dataset[()]
             if values.ndim == 1:
@@ -93,7 +94,9 @@ def check_dataset(dataset: Any, path: Path) -> None:
     """
     if dataset.is_virtual or dataset.external:
         raise BadInput(f"{path}: {dataset.name} keeps its data in another file, which is not read")
-    if dataset.size * dataset.dtype.itemsize > _MOST_BYTES:
+    size = dataset.size * dataset.dtype.itemsize
+    check_unfolded(f"{path}: {dataset.name}", size, dataset.id.get_storage_size())
+    if size > _MOST_BYTES:
         raise BadInput(f"{path}: {dataset.name} claims {dataset.size:,} values, which is more than can be read")
 
 

@@ -9,7 +9,8 @@ import io
 import re
 import warnings
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import IO, Any
 
 import pandas as pd
 
@@ -23,6 +24,7 @@ _DECIMAL_COMMA = r"[+-]?\d+(?:,\d+)?(?:[eE][+-]?\d+)?"
 _COUNT = re.compile(r"\(\d+ rows?\)$")
 _RDB_TYPE = re.compile(r"\d*[NSM]")  # what the second line of RDB, /rdb and of USGS's files says of a column
 _HEAD = 1 << 20  # bytes among which the header's lines are looked for
+_LONGEST_LINE = 4_000_000  # bytes; 10,000 columns take a tenth
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,28 @@ class _Layout:
     units: dict[str, str]
     delimiter: str | None  # None: blanks
     skipped: int  # lines before the first row
+
+
+def check_lines(path: Path, file: IO[bytes], *, may_be_long: bool) -> None:
+    """Look through a text before it is read whole, a part at a time.
+
+    Args:
+        path: names it in messages.
+        file: at its start.
+        may_be_long: it may stand in one line, as XML does.
+
+    Raises:
+        BadInput: it is no text, or has a line that no table has.
+    """
+    line, is_utf_16 = 0, None
+    while part := file.read(_HEAD):
+        is_utf_16 = part.startswith(UTF_16) if is_utf_16 is None else is_utf_16
+        if b"\0" in part and not is_utf_16:
+            raise BadInput(f"{path} is no table of FITS, VOTable, Parquet, Feather, HDF5, ECSV, numpy or text")
+        ended = max(part.rfind(b"\n"), part.rfind(b"\r"))
+        line = len(part) - ended - 1 + (line if ended < 0 else 0)
+        if line > _LONGEST_LINE and not may_be_long:
+            raise BadInput(f"{path} has a line of more than {_LONGEST_LINE:,} bytes, as no table in text has")
 
 
 def read_text(data: bytes, name: str, most_columns: int) -> tuple[pd.DataFrame, dict[str, str]]:

@@ -8,6 +8,7 @@ from inference.errors import BadInput
 
 MOST_COLUMNS = 10_000
 _MOST_ROWS = 50_000_000
+_MUCH, _DENSEST = 400_000_000, 100  # bytes in memory, and how many of them a byte of a file may stand for
 
 
 class TooWide(BadInput):
@@ -32,6 +33,24 @@ def check_length(path: Path | str, rows: int) -> None:
     """
     if rows > _MOST_ROWS:
         raise BadInput(f"{path} has {rows:,} rows; {_MOST_ROWS:,} is the limit")
+
+
+def check_unfolded(path: Path | str, there: int, held: int) -> None:
+    """Refuse what is small in a file and fills the memory, as a file made for that, and no measurement, does.
+
+    Args:
+        path: names it in the message.
+        there: bytes that it would take in memory, as far as that is known.
+        held: bytes of the file.
+
+    Raises:
+        BadInput: naming the file and both.
+    """
+    if there > _MUCH and there > _DENSEST * held:
+        raise BadInput(
+            f"{path} holds {held / 1e6:,.1f} MB that would unfold to {there / 1e6:,.0f} MB or more, as no measurements"
+            " do: it is damaged, or made to fill a memory"
+        )
 
 
 def refuse_twins(path: Path | str, names: Iterable[str]) -> None:

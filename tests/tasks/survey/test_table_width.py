@@ -1,5 +1,7 @@
-"""A table of far too many columns is refused by its header, before a library makes an object of each."""
+"""A table of far too many columns or bytes is refused by its outline, before a library takes time and memory for it."""
 
+import gzip
+import io
 import time
 
 import h5py
@@ -8,7 +10,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tasks.survey.table_file import BadInput, read_table_file
+from inference.errors import BadInput
+from tasks.survey import table_fits, table_width
+from tasks.survey.array_files import open_galaxies
+from tasks.survey.table_file import read_table_file
 
 COLUMNS = [f"c{number}" for number in range(11_000)]
 
@@ -57,3 +62,72 @@ def test_too_many_columns_are_refused_in_little_time(tmp_path, write):
     with pytest.raises(BadInput, match=r"(columns|data sets).*limit"):
         read_table_file(tmp_path / "table")
     assert time.perf_counter() - began < 10
+
+
+def packed(path):
+    path.write_bytes(gzip.compress(b"objid,mag_r\n" + b"1,2\n" * 500_000))
+
+
+def constant(path):
+    pq.write_table(pa.table({"objid": np.zeros(200_000)}), path)
+
+
+def folder(path):
+    path.mkdir()
+    constant(path / "0.parquet")
+
+
+def unwritten(path):
+    with h5py.File(path, "w") as file:
+        file.create_dataset("photometry/objid", (200_000,), "f8", chunks=(1000,))
+
+
+@pytest.mark.parametrize("write", [packed, constant, folder, unwritten])
+def test_small_files_that_would_fill_the_memory_are_refused(tmp_path, monkeypatch, write):
+    monkeypatch.setattr(table_width, "_MUCH", 1_000_000)
+    write(tmp_path / "bomb")
+    with pytest.raises(BadInput, match=r"bomb.* would unfold to \d+ MB or more, as no measurements do"):
+        read_table_file(tmp_path / "bomb")
+
+
+def npz(path):
+    np.savez_compressed(path.open("wb"), images=np.zeros((20, 5, 64, 64), np.float32), magnitudes=np.zeros((20, 5)))
+
+
+def cubes(path):
+    values = pa.array(np.zeros((20, 5, 64, 64), np.float32).tolist())
+    pq.write_table(pa.table({"image": values}), path)
+
+
+def unwritten_images(path):
+    with h5py.File(path, "w") as file:
+        file.create_dataset("images", (1000, 5, 32, 32), "f4", chunks=(1, 5, 32, 32))
+        file["magnitudes"] = np.zeros((1000, 5))
+
+
+@pytest.mark.parametrize("write", [npz, cubes, unwritten_images])
+def test_small_files_of_images_that_would_fill_the_memory_are_refused(tmp_path, monkeypatch, write):
+    monkeypatch.setattr(table_width, "_MUCH", 1_000_000)
+    write(tmp_path / "bomb")
+    with pytest.raises(BadInput, match=r"bomb.* would unfold to \d+ MB or more, as no measurements do"):
+        open_galaxies(tmp_path / "bomb")
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_text_in_one_endless_line_is_refused_before_it_is_read_whole(tmp_path, packed):
+    text = b"objid,mag_r\n" + b"1" * 6_000_000
+    (tmp_path / "t.csv").write_bytes(gzip.compress(text) if packed else text)
+    with pytest.raises(BadInput, match=r"t.csv has a line of more than 4,000,000 bytes"):
+        read_table_file(tmp_path / "t.csv")
+
+
+def test_fits_of_endless_parts_is_refused(tmp_path, monkeypatch):
+    from astropy.io import fits
+
+    monkeypatch.setattr(table_fits, "_MOST_PARTS", 10)
+    part = io.BytesIO()
+    fits.HDUList([fits.PrimaryHDU(), fits.ImageHDU()]).writeto(part)
+    first, further = part.getvalue()[:2880], part.getvalue()[2880:]
+    (tmp_path / "many.fits").write_bytes(first + further * 20)
+    with pytest.raises(BadInput, match=r"many.fits has more than 10 HDUs"):
+        read_table_file(tmp_path / "many.fits")

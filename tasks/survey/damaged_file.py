@@ -1,0 +1,48 @@
+"""What is said of a file whose reader fails: what it begins as, and what to do."""
+
+from pathlib import Path
+
+from inference.contract.validation import sanitize_text
+from inference.errors import BadInput
+
+_FORMS = {
+    b"PAR1": "Parquet",
+    b"ARROW1": "Feather",
+    b"FEA1": "Feather",
+    b"\xff\xff\xff\xff": "a stream of Arrow",
+    b"\x89HDF\r\n\x1a\n": "HDF5",
+    b"SIMPLE  =": "FITS",
+    b"\x93NUMPY": "an array of numpy",
+    b"PK\x03\x04": "a zip archive",
+    b"\x1f\x8b": "packed with gzip",
+}
+
+
+def damaged_file(path: Path, error: Exception, what: str = "") -> BadInput:
+    """The refusal of a file that a library cannot read.
+
+    Args:
+        path: of the file, or of a folder of Parquet files.
+        error: the library's.
+        what: it was read as, as " as a table".
+    """
+    if isinstance(error, MemoryError):
+        return BadInput(f"cannot read {path}{what}: it needs more memory than there is")
+    start = b"PAR1"
+    if path.is_file():
+        with path.open("rb") as file:
+            start = file.read(16)
+    form = next((form for magic, form in _FORMS.items() if start.startswith(magic)), None)
+    if form is None:
+        return BadInput(f"cannot read {path}{what}: {first_line(error)}")
+    return BadInput(
+        f"cannot read {path}{what}: it begins as {form} and is cut short, damaged or of an unusual kind; copy it anew"
+        f" from where it was made, or save it in another form ({first_line(error)})"
+    )
+
+
+def first_line(error: Exception) -> str:
+    """What a library's error says, in a line; where it tells of an array and too few bytes, what that means."""
+    lines = str(error).splitlines() or [type(error).__name__]
+    short = lines[0].startswith(("cannot reshape array", "buffer is too small"))
+    return "it is cut short" if short else sanitize_text(lines[0])[:160]
