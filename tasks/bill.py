@@ -9,7 +9,7 @@ from tasks.billing.cost import METHODS, Cost, CostItem
 from tasks.billing.waiting import sentence, waiting
 from tasks.invocations.journal import calls_of_killed_runs
 from tasks.invocations.ledger import Ledger
-from tasks.invocations.stored import keep_invocations, of_records
+from tasks.invocations.stored import beyond_note, keep_invocations, keep_killed, load_killed, of_records
 from tasks.prefect_support.artifacts import create_table_artifact
 from tasks.prefect_support.last_line import did
 from tasks.prefect_support.step import step
@@ -44,7 +44,8 @@ def compute_costs(
     store = Store(store_root)
     place = (store, request.bucket, request.result_path)
     known = keep_invocations(*place, ledger.invocations, fingerprints, folder=start.folder)
-    earlier = calls_of_killed_runs(store, request.bucket, start.folder, fingerprints, known)
+    earlier, killed = calls_of_killed_runs(store, request.bucket, start.folder, fingerprints, known)
+    keep_killed(*place, killed, folder=start.folder)
     if earlier:
         known = keep_invocations(*place, earlier, fingerprints, folder=start.folder)
     unknown = of_records(summary.results, known, request.memory_mb)
@@ -52,6 +53,8 @@ def compute_costs(
         known = keep_invocations(*place, unknown, fingerprints, folder=start.folder)
     costs = [bill_of(known, method, request, store, start.folder, summary.results) for method in METHODS]
     bill = costs[0]
+    if lacking := beyond_note(load_killed(store, request.bucket, start.folder)):
+        summary.document["notes"].append(f"The bill: {lacking}")
     if found := waiting(summary.results, bill, request.memory_mb):
         summary.document["messages"] = {"through": request.messages} | found
         summary.document["notes"].append(sentence(found))

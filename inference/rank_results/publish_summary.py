@@ -15,9 +15,10 @@ from inference.storage.store import Store
 
 LEASES = ".cosmic/leases"
 AFTER_FAILURE_S = 60.0
-INVOCATIONS = "invocations.json"  # this and the next are what the bill is made from
+INVOCATIONS = "invocations.json"  # this and the next two are what the bill is made from
 EXECUTIONS = "executions.json"
-BILLED = (INVOCATIONS, EXECUTIONS)  # kept when a run starts over: what was called before stays on the bill
+KILLED = "killed.json"
+BILLED = (INVOCATIONS, EXECUTIONS, KILLED)  # kept when a run starts over: what was called before stays on the bill
 SUMMARIES = (
     "combined_data.json",
     "combined_data.partial.json",

@@ -13,7 +13,7 @@ from tasks.billing.cost import Cost, compute_cost
 from tasks.billing.express import express_of
 from tasks.billing.waiting import sentence, waiting
 from tasks.invocations.invocation import Invocation
-from tasks.invocations.stored import load_executions, load_invocations, transitions_of
+from tasks.invocations.stored import beyond_note, load_executions, load_invocations, load_killed, transitions_of
 
 
 def bill_of(
@@ -44,6 +44,9 @@ def bill_of(
         s3_gets=sum(result.store_requests - result.store_writes for result in counted),
         free_tier=free_tier,
     )
+    killed = load_killed(store, request.bucket, folder) or load_killed(store, request.bucket, request.result_path)
+    if lacking := beyond_note(killed):
+        cost = dataclasses.replace(cost, how=f"{cost.how} {lacking}")
     found = waiting(results, cost, request.memory_mb) if method == "billed" else {}
     return dataclasses.replace(cost, how=f"{cost.how} In it, {sentence(found)}.") if found else cost
 

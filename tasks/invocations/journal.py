@@ -28,11 +28,12 @@ _log = logging.getLogger(__name__)
 
 
 class _Page(BaseModel):
-    """One object of the journal."""
+    """One object of the journal; the last one of a run that was not killed is closed."""
 
     model_config = ConfigDict(strict=True, allow_inf_nan=False, frozen=True)
 
     at: float
+    closed: bool = False
     fingerprints: dict[int, str]
     ended: list[Invocation]
     open: list[Invocation]
@@ -74,7 +75,7 @@ class Journal:
     def __exit__(self, *_: object) -> None:
         self._left.set()
         self._thread.join()
-        self._turn()
+        self._turn(closed=True)
 
     def _go_on(self) -> None:
         pause = _FIRST_PAUSE_S
@@ -82,23 +83,24 @@ class Journal:
             self._turn()
             pause = min(pause * _SLOWER, _LONGEST_PAUSE_S)
 
-    def _turn(self) -> None:
+    def _turn(self, *, closed: bool = False) -> None:
         ended, calls = self._ledger.invocations[self._kept :], self._open_calls()
-        if not (ended or calls or self._was_open):
+        if not (ended or calls or self._was_open or closed):
             return
         try:
-            self._write(ended, calls)
+            self._write(ended, calls, closed=closed)
         except StoreError as error:
             _log.debug("the calls of this run are journalled later: %s", error)
             return
         self._kept += len(ended)
         self._was_open = bool(calls)
 
-    def _write(self, ended: Sequence[Invocation], calls: Sequence[Invocation]) -> None:
+    def _write(self, ended: Sequence[Invocation], calls: Sequence[Invocation], *, closed: bool = False) -> None:
         bare = [dataclasses.replace(call, result=None) for call in ended]
         named = self._fingerprints.keys() if not self._pages else {call.rank for call in (*ended, *calls)}
         page = _Page(
             at=time.time(),
+            closed=closed,
             fingerprints={rank: self._fingerprints[rank] for rank in named},
             ended=bare,
             open=list(calls),
@@ -110,7 +112,7 @@ class Journal:
 
 def calls_of_killed_runs(
     store: Store, bucket: str, folder: str, fingerprints: Mapping[int, str], known: Iterable[Invocation]
-) -> list[Invocation]:
+) -> tuple[list[Invocation], list[float]]:
     """The calls of runs that ended before they could keep them.
 
     Args:
@@ -121,7 +123,9 @@ def calls_of_killed_runs(
         known: calls that are on the bill already.
 
     Returns:
-        Those that ended, as they ended; those that were open when the journal was written last, until then.
+        Those that ended, as they ended; those that were open when the journal was written last, until then. And when
+        each run of this plan that was killed wrote its journal last, seconds since the epoch: what failed afterwards
+        (at most 5 s) nobody has a note of.
 
     Raises:
         BadInput: an object of the journal is damaged; names it.
@@ -137,14 +141,17 @@ def calls_of_killed_runs(
     for call in known:
         there.setdefault((call.rank, call.attempt, call.backup), []).append(call.started_at)
     found: list[Invocation] = []
+    killed: list[float] = []
     for pages in by_run.values():
         of_plan = {rank for rank, print_ in pages[0].fingerprints.items() if fingerprints.get(rank) == print_}
+        if of_plan and not pages[-1].closed:
+            killed.append(pages[-1].at)
         for call in (*(call for page in pages for call in page.ended), *pages[-1].open):
             starts = there.setdefault((call.rank, call.attempt, call.backup), [])
             if call.rank in of_plan and all(abs(call.started_at - start) > _SAME_CALL_S for start in starts):
                 found.append(call)
                 starts.append(call.started_at)
-    return found
+    return found, killed
 
 
 def forget_calls(store: Store, bucket: str, folder: str) -> None:

@@ -2,15 +2,16 @@
 
 import dataclasses
 import json
+import time
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from inference.contract.rank_result import RankResult
 from inference.contract.validation import checked_int
 from inference.errors import BadInput
-from inference.rank_results.publish_summary import EXECUTIONS, INVOCATIONS
+from inference.rank_results.publish_summary import EXECUTIONS, INVOCATIONS, KILLED
 from inference.storage.store import Store
 from tasks.invocations.clock_skew import TOLERANCE_S
 from tasks.invocations.invocation import STILL_RUNNING, Invocation
@@ -29,6 +30,7 @@ class _Row(BaseModel):
 
 _ROWS = TypeAdapter(list[_Row])
 _EXECUTIONS = TypeAdapter(list[dict[str, Any]])
+_TIMES = TypeAdapter(list[Annotated[float, Field(ge=0, le=1e11, allow_inf_nan=False)]])
 
 
 def _key(result_path: str) -> str:
@@ -151,6 +153,53 @@ def load_executions(store: Store, bucket: str, result_path: str) -> list[dict[st
     except (BadInput, ValidationError) as error:
         why = error if isinstance(error, BadInput) else f"{bucket}/{key} is damaged"
         raise BadInput(f"{why}: remove it, and the bill is without state transitions") from None
+
+
+def keep_killed(store: Store, bucket: str, result_path: str, last: Iterable[float], *, folder: str) -> None:
+    """Add when runs that were killed wrote their journals last to what is kept of earlier ones.
+
+    Args:
+        store: the object store.
+        bucket: of the run.
+        result_path: of the run.
+        last: seconds since the epoch, of each (`tasks.invocations.journal.calls_of_killed_runs`).
+        folder: in which this run writes its summaries (`inference.rank_results.publish_summary`).
+
+    Raises:
+        StoreError: the store cannot be written.
+    """
+    if times := sorted({*load_killed(store, bucket, result_path), *last}):
+        store.write(bucket, f"{folder}/{KILLED}", json.dumps(times).encode())
+
+
+def load_killed(store: Store, bucket: str, result_path: str) -> list[float]:
+    """When runs under the result path that were killed wrote their journals last, seconds since the epoch.
+
+    Raises:
+        BadInput: the file is damaged.
+    """
+    key = f"{result_path}/{KILLED}"
+    try:
+        document = store.read_json(bucket, key)
+        return [] if document is None else _TIMES.validate_python(document, strict=False)
+    except (BadInput, ValidationError) as error:
+        why = error if isinstance(error, BadInput) else f"{bucket}/{key} is damaged"
+        raise BadInput(f"{why}: remove it, and the bill does not say which runs were killed") from None
+
+
+def beyond_note(killed: Sequence[float]) -> str:
+    """What a bill may lack where runs were killed, as a sentence; "" where none was.
+
+    >>> beyond_note([0.0])
+    'A run was killed after 1970-01-01 00:00:00 UTC: calls that failed in its last 5 s may be missing.'
+    """
+    if not killed:
+        return ""
+    times = " and ".join(time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(at)) for at in killed[:3])
+    more = f" and {len(killed) - 3} more" if len(killed) > 3 else ""
+    runs = "A run was" if len(killed) == 1 else f"{len(killed)} runs were"
+    whose = "its" if len(killed) == 1 else "their"
+    return f"{runs} killed after {times} UTC{more}: calls that failed in {whose} last 5 s may be missing."
 
 
 def transitions_of(executions: Iterable[Mapping[str, Any]]) -> int:

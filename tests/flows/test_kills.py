@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import threading
@@ -15,6 +16,7 @@ import pytest
 
 from inference.storage.store import Store
 from tasks.aws.emulator import environment
+from tasks.billing.bill_of_run import cost_of_run
 from tasks.invocations.stored import load_invocations
 from tests.support.quick_function import Function
 from tests.support.run_harness import RunHarness, local_run
@@ -214,7 +216,11 @@ class TestLambdaRun:
         process.kill()
         process.wait()
         harness.settle()
-        assert harness.end(harness.start())["ranks_done"] == RANKS
+        document = harness.end(harness.start())
+        assert document["ranks_done"] == RANKS
+        bill = cost_of_run(harness.store.root, harness.request["bucket"], harness.path, "billed")
+        for said in (bill.how, " ".join(document["notes"])):
+            assert re.search(r"A run was killed after 20\S+ \S+ UTC: calls that failed in its last 5 s may", said)
         billed = load_invocations(harness.store, harness.request["bucket"], harness.path)
         assert {call.rank for call in billed if call.error and "no route" in call.error} >= kept
         assert len(billed) == len(harness.endpoint.calls), "each call is on the bill, and none twice"

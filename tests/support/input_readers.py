@@ -34,7 +34,7 @@ from tasks.combined_data.records import plan_by_name, read_plan, read_records, s
 from tasks.compare import _last_good
 from tasks.executors.base import checked_result
 from tasks.invocations.journal import calls_of_killed_runs
-from tasks.invocations.stored import load_executions, load_invocations, transitions_of
+from tasks.invocations.stored import beyond_note, load_executions, load_invocations, load_killed, transitions_of
 from tasks.photoz.calibration import Calibration, calibrate
 from tasks.run_results.summary import rank_table
 from tasks.sweeps.comparison import compare, load_side
@@ -284,6 +284,7 @@ READERS = {
             lambda path: calls_of_killed_runs(Store(path.parents[5]), BUCKET, f"{PATH}/.cosmic/00000002", {0: "f"}, ()),
         ),
     ),
+    "killed": Reader([1.8e9], _stored("killed.json", lambda store: beyond_note(load_killed(store, BUCKET, PATH)))),
     "executions": Reader([EXECUTION], _stored("executions.json", _executions)),
     "sweep": Reader(SWEEP, _filed("sweep.yaml", Sweep.load)),
     "history": Reader(INLINE, _parsed(_history)),

@@ -30,7 +30,11 @@ def written(store, ledger, calls=(), folder=FIRST):
 
 
 def found(store, known=(), folder=SECOND, prints=PRINTS):
-    return calls_of_killed_runs(store, BUCKET, folder, prints, known)
+    return calls_of_killed_runs(store, BUCKET, folder, prints, known)[0]
+
+
+def killed(store, folder=SECOND, prints=PRINTS):
+    return calls_of_killed_runs(store, BUCKET, folder, prints, ())[1]
 
 
 class TestJournal:
@@ -90,6 +94,18 @@ class TestCallsOfKilledRuns:
         written(store, ledger)
         assert found(store, prints={0: "another", 1: "print-1"}) == [failed(1)]
 
+    def test_a_run_that_was_killed_is_told_by_its_last_page(self, store):
+        before = time.time()
+        journal = Journal(store, BUCKET, FIRST, EVENTS)
+        journal._write([], [])
+        (last,) = killed(store)
+        assert before <= last <= time.time()
+        assert killed(store, prints={0: "another", 1: "plan"}) == [], "its results are gone, and so is its bill"
+
+    def test_a_run_that_was_interrupted_has_noted_all_and_is_not_killed(self, store):
+        written(store, Ledger())
+        assert killed(store) == []
+
     def test_a_call_that_is_on_the_bill_is_not_billed_again(self, store):
         ledger = Ledger()
         ledger.enter(failed(0))
@@ -116,5 +132,6 @@ def test_a_run_that_counts_forgets_its_journal_and_those_before(store):
     for folder in (FIRST, SECOND, f"{PATH}/.cosmic/00000003"):
         written(store, Ledger(), folder=folder)
     forget_calls(store, BUCKET, SECOND)
-    (left,) = store.list(BUCKET, f"{PATH}/.cosmic/journal")
-    assert left.key.endswith("/00000003-000000.json")
+    left = store.list(BUCKET, f"{PATH}/.cosmic/journal")
+    assert left
+    assert all("/00000003-" in each.key for each in left)

@@ -8,7 +8,14 @@ from inference.errors import BadInput
 from inference.storage.store import Store
 from tasks.invocations.invocation import STILL_RUNNING, Invocation
 from tasks.invocations.ledger import Ledger
-from tasks.invocations.stored import keep_invocations, load_invocations, of_records
+from tasks.invocations.stored import (
+    beyond_note,
+    keep_invocations,
+    keep_killed,
+    load_invocations,
+    load_killed,
+    of_records,
+)
 from tests.support.wire_examples import RESULT
 
 BUCKET, PATH = "cosmicai-test", "results/test"
@@ -224,3 +231,24 @@ class TestRanksThatOnlyTheirRecordsKnowOf:
         found = of_records(RESULTS[:2], [], 2048)
         assert keep_invocations(store, BUCKET, PATH, found, PRINTS, folder=PATH) == found
         assert load_invocations(store, BUCKET, PATH) == found
+
+
+class TestKeepKilled:
+    def test_adds_to_those_of_earlier_runs_and_the_bill_says_so(self, tmp_path):
+        store = Store(tmp_path)
+        keep_killed(store, BUCKET, PATH, [], folder=PATH)
+        assert load_killed(store, BUCKET, PATH) == []
+        assert beyond_note([]) == ""
+        keep_killed(store, BUCKET, PATH, [50.0], folder=PATH)
+        keep_killed(store, BUCKET, PATH, [50.0, 7.0], folder=f"{PATH}/2")
+        assert load_killed(store, BUCKET, f"{PATH}/2") == [7.0, 50.0]
+        said = beyond_note([7.0, 50.0, 60.0, 70.0])
+        assert said.startswith("4 runs were killed after 1970-01-01 00:00:07 and 1970-01-01 00:00:50 and ")
+        assert "UTC and 1 more: calls that failed in their last 5 s" in said
+
+    @pytest.mark.parametrize("text", ["{", '{"a": 1}', '["soon"]', "[1e400]", "[-1]"])
+    def test_refuses_a_damaged_file_by_its_name(self, tmp_path, text):
+        store = Store(tmp_path)
+        store.write(BUCKET, f"{PATH}/killed.json", text.encode())
+        with pytest.raises(BadInput, match=r"killed\.json.*remove it"):
+            load_killed(store, BUCKET, PATH)
