@@ -1,6 +1,7 @@
 """The run request: the state machine's input JSON (contract, "Run request"), checked before anything else is done."""
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -63,6 +64,18 @@ def _bucket(value: str, info: ValidationInfo) -> str:
     return checked_bucket(value, str(info.field_name))
 
 
+def _text(value: str, info: ValidationInfo) -> str:
+    if any(each == "\0" or "\ud800" <= each <= "\udfff" for each in value):
+        raise BadInput(f"{info.field_name} holds a NUL or half a character, which no file and no program takes")
+    return value
+
+
+def _region(value: str) -> str:
+    if not re.fullmatch(r"[a-z0-9-]{1,40}", value):
+        raise BadInput(f"region is written us-east-1, not {shorten(value)}")
+    return value
+
+
 def _way(value: str) -> str:
     return checked_way(value)
 
@@ -70,6 +83,7 @@ def _way(value: str) -> str:
 Key = Annotated[str, AfterValidator(_key)]
 Prefix = Annotated[str, AfterValidator(_prefix)]
 Bucket = Annotated[str, AfterValidator(_bucket)]
+Text = Annotated[str, AfterValidator(_text)]
 Count = Annotated[int, _whole(1, MAX_RANKS)]
 
 
@@ -84,7 +98,7 @@ class PartitionRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    source: str
+    source: Text
     size: str | int
     format: Literal["pt", "safetensors"] = "pt"
 
@@ -146,7 +160,7 @@ class RunRequest(BaseModel):
     data_prefix: Prefix
     world_size: Count | None = None
     order: Literal["natural", "lexicographic"] = "natural"
-    model: str | None = None
+    model: Text | None = None
     engine: Literal["onnxruntime", "torch"] = "onnxruntime"
     precision: Literal["float32", "int8", "tf32", "bf16"] = "float32"
     access: Literal["download", "stream", "memory-map"] | None = None
@@ -161,21 +175,21 @@ class RunRequest(BaseModel):
     tolerated_failure_count: Annotated[int, _whole(0, MAX_RANKS)] | None = None
     memory_mb: Annotated[int, _whole(128, MEMORY_MB)] = MEMORY_MB
     architecture: Literal["x86_64", "arm64"] = "x86_64"
-    region: str = "us-east-1"
+    region: Annotated[str, AfterValidator(_region)] = "us-east-1"
     max_cost: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     script: str | None = None
     S3_object_name: Key | None = None
     object_type: Literal["folder", "file"] = "folder"
-    exec_args: str = ""
-    script_source: str | None = None
-    python: str = ""
-    script_environment: str = ""
+    exec_args: Text = ""
+    script_source: Text | None = None
+    python: Text = ""
+    script_environment: Text = ""
     messages: Annotated[str, AfterValidator(_way)] | None = None
     message_timeout: Annotated[float, Field(gt=0, le=900)] = TIMEOUT_S
     stack_name: Annotated[str, Field(pattern=STACK_NAME)] = STACK
     function_name: Annotated[str, Field(pattern=FUNCTION)] = "cosmic-executor"
     state_machine_arn: Annotated[str, Field(pattern=STATE_MACHINE)] | None = None
-    cluster: str | dict[str, Any] | None = None
+    cluster: Text | dict[str, Any] | None = None
     _given: dict[str, Any] = PrivateAttr(default_factory=dict)  # the document that `read` checked
 
     @model_validator(mode="before")

@@ -22,7 +22,7 @@ def fetched_prices() -> Path:
     return Path(os.environ.get("COSMIC_PRICES") or Path.home() / ".cosmic" / "prices")
 
 
-Usd = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Usd = Annotated[float, Field(gt=0, le=1e18, allow_inf_nan=False)]  # sums and products stay finite
 
 
 class _Checked(BaseModel):
@@ -78,10 +78,10 @@ class FreeTier(_Checked):
         logs_gb: ingested into CloudWatch Logs.
     """
 
-    gb_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
-    requests: Annotated[int, Field(ge=0)] = 0
-    transitions: Annotated[int, Field(ge=0)] = 0
-    logs_gb: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    gb_s: Annotated[float, Field(ge=0, le=1e18, allow_inf_nan=False)] = 0.0
+    requests: Annotated[int, Field(ge=0, le=10**18)] = 0
+    transitions: Annotated[int, Field(ge=0, le=10**18)] = 0
+    logs_gb: Annotated[float, Field(ge=0, le=1e18, allow_inf_nan=False)] = 0.0
 
 
 class PriceBook(_Checked):

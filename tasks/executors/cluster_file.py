@@ -5,6 +5,7 @@ import inspect
 import math
 import re
 import shutil
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -101,6 +102,9 @@ class Cluster(BaseModel):
         except ImportError:
             raise BadInput(_NEEDS_DASK) from None
         module, _, name = str(self.cluster_class).rpartition(".")
+        is_none = BadInput(f"cluster_class: {shorten(str(self.cluster_class), 120)} is no cluster of Dask's")
+        if module.partition(".")[0] in {*sys.stdlib_module_names, "__main__"}:
+            raise is_none  # before it is imported: some of Python's own modules do things then
         try:
             found = getattr(importlib.import_module(module), name)
         except (ImportError, AttributeError, ValueError) as error:
@@ -111,13 +115,17 @@ class Cluster(BaseModel):
             raise BadInput(
                 f"cluster_class: there is no {shorten(str(self.cluster_class), 120)} here ({error}); {way}"
             ) from None
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - its module runs, and may do anything
+            raise BadInput(
+                f"cluster_class: the module of {shorten(str(self.cluster_class), 120)} fails: {_one_line(error)}"
+            ) from None
         if f"{getattr(found, '__module__', '')}.{getattr(found, '__name__', '')}" == _SSH:
             raise BadInput(
                 "cluster_class: SSHCluster is no class but a function, and not tried here: start its workers with"
                 " `dask ssh HOST HOST ...` and give the run their scheduler's address (cluster: tcp://HOST:8786)"
             )
         if not (inspect.isclass(found) and issubclass(found, DaskCluster)):
-            raise BadInput(f"cluster_class: {shorten(str(self.cluster_class), 120)} is no cluster of Dask's")
+            raise is_none
         return found
 
     @property
@@ -197,7 +205,7 @@ class Cluster(BaseModel):
         return None if wanted is None else int(wanted)
 
 
-def _one_line(error: Exception) -> str:
+def _one_line(error: BaseException) -> str:
     return shorten(" ".join(str(error).split()), 300)
 
 

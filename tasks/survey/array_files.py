@@ -19,7 +19,7 @@ from inference.partitions.safetensors_file import read_facts
 from tasks.survey.band_names import split_bands
 from tasks.survey.columns import ColumnOptions
 from tasks.survey.cutouts import PixelOptions
-from tasks.survey.damaged_file import damaged_file
+from tasks.survey.damaged_file import damaged_file, refuse_what_is_no_file, refuse_workbook
 from tasks.survey.fits_images import band_of
 from tasks.survey.galaxies import ROLES, Galaxies, Values, assemble, order_of, refuse_pictures
 from tasks.survey.object_table import TableReader
@@ -62,6 +62,7 @@ def open_galaxies(
     wrong = [role for role in given if role not in ROLES]
     if wrong:
         raise BadInput(f"--map knows images, magnitudes and redshifts, not {wrong[0]!r:.40}")
+    refuse_what_is_no_file(path)
     bands = None if pixels.bands is None else split_bands(pixels.bands)
     partition: Partition | None = None
     try:
@@ -163,7 +164,8 @@ def _other(
     start = b"PAR1"  # a folder of Parquet files
     if not path.is_dir():
         with path.open("rb") as file:
-            start = file.read(16)
+            start = file.read(2880)
+        refuse_workbook(path, start)
     is_table = start.startswith((_HDF5, *_ARROW))
     stated: dict[str, Any] = {}
     facts = partition.facts if partition is not None else None

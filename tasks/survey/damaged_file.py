@@ -1,4 +1,4 @@
-"""What is said of a file whose reader fails: what it begins as, and what to do."""
+"""What is said of a file that is none of those that are read, or whose reader fails: what it is, and what to do."""
 
 from pathlib import Path
 
@@ -16,6 +16,31 @@ _FORMS = {
     b"PK\x03\x04": "a zip archive",
     b"\x1f\x8b": "packed with gzip",
 }
+
+
+def refuse_what_is_no_file(path: Path) -> None:
+    """Refuse a pipe or a device, which may never end and cannot be looked at twice.
+
+    Raises:
+        BadInput: naming it, and what to do.
+    """
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise BadInput(f"{path} is a pipe or a device: write what it gives into a file first")
+
+
+def refuse_workbook(path: Path, start: bytes) -> None:
+    """Refuse a workbook of a spreadsheet program.
+
+    Args:
+        path: names it in the message.
+        start: how it begins, 2,880 bytes or less.
+
+    Raises:
+        BadInput: naming it, and what to do.
+    """
+    is_excel = start.startswith(b"\xd0\xcf\x11\xe0") or (start.startswith(b"PK") and b"[Content_Types].xml" in start)
+    if is_excel or (start.startswith(b"PK") and b"mimetypeapplication/vnd.oasis" in start):
+        raise BadInput(f"{path} is {'an Excel' if is_excel else 'an OpenDocument'} workbook: save the sheet as CSV")
 
 
 def damaged_file(path: Path, error: Exception, what: str = "") -> BadInput:

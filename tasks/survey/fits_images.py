@@ -19,7 +19,7 @@ from inference.errors import BadInput
 from tasks.survey.band_names import USUAL, split_bands
 from tasks.survey.column_families import families
 from tasks.survey.cutout_files import band_in, is_science
-from tasks.survey.damaged_file import first_line
+from tasks.survey.damaged_file import first_line, refuse_what_is_no_file
 
 # A cut-out is small, and a header may claim anything.
 MOST_PIXELS = 1 << 24  # five bands of 1,800 x 1,800
@@ -51,6 +51,7 @@ def open_images(path: Path) -> Iterator[list[Any]]:
     """
     from astropy.io import fits
 
+    refuse_what_is_no_file(path)
     try:
         with path.open("rb") as file:
             packed = file.read(2) == _GZIP

@@ -15,6 +15,7 @@ from tasks.survey.array_files import check_scale, open_galaxies
 from tasks.survey.blank_bands import find_blank_bands
 from tasks.survey.columns import ColumnOptions
 from tasks.survey.cutouts import PixelOptions, read_cutout
+from tasks.survey.damaged_file import refuse_what_is_no_file
 from tasks.survey.doubts import place_doubts, redshift_doubts
 from tasks.survey.fits_images import band_of, open_images, science_images
 from tasks.survey.image_tables import is_folder_of_images
@@ -63,6 +64,7 @@ def inspect_file(path: Path, options: ColumnOptions, pixels: PixelOptions, mappi
     """
     if not path.exists():
         raise BadInput(f"there is no file {path}")
+    refuse_what_is_no_file(path)
     if is_folder_of_images(path):
         return _arrays(path, options, pixels, mapping)
     if path.is_dir():

@@ -20,7 +20,7 @@ import pandas as pd
 
 from inference.contract.validation import sanitize_text
 from inference.errors import BadInput
-from tasks.survey.damaged_file import damaged_file
+from tasks.survey.damaged_file import damaged_file, refuse_what_is_no_file, refuse_workbook
 from tasks.survey.table_arrow import ARROW_STREAM, read_arrow_stream, read_feather, read_parquet, read_parquet_folder
 from tasks.survey.table_described import described_columns, described_form, read_described, refuse_document
 from tasks.survey.table_numpy import read_records
@@ -65,6 +65,7 @@ def read_table_file(path: Path, part: str | None = None) -> TableFile:
         BadInput: naming the file: it cannot be read as a table, is packed with something else than gzip, refers to data
             elsewhere, has two columns of one name, several tables, more than 50 million rows or 10,000 columns.
     """
+    refuse_what_is_no_file(path)
     try:
         return _read(path, part)
     except BadInput:
@@ -82,8 +83,7 @@ def _read(path: Path, part: str | None) -> TableFile:
     if start.startswith(_GZIP):
         source = io.BytesIO(_unpacked(path))
         start = source.getvalue()[:2880]
-    if start.startswith(b"PK") and b"[Content_Types].xml" in start:
-        raise BadInput(f"{path} is an Excel workbook: save the sheet as CSV")
+    refuse_workbook(path, start)
     for magic, kind in _PACKED.items():
         if start.startswith(magic):
             raise BadInput(f"{path} is packed with {kind}: unpack it first")

@@ -51,6 +51,21 @@ def test_a_key_that_leaves_its_place_is_refused_by_name(key, value):
         RunRequest.read(REQUEST | {key: value})
 
 
+@pytest.mark.parametrize("value", ["a\0b", "\ud800"])
+@pytest.mark.parametrize("key", ["model", "exec_args", "script_source", "python", "script_environment", "cluster"])
+def test_text_that_no_file_or_program_takes_is_refused_by_name(key, value):
+    with pytest.raises(BadInput, match=f"{key} holds a NUL or half a character") as caught:
+        RunRequest.read(REQUEST | {key: value})
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("region", ["", "s3://b", "us-east-1\n", "\x1b[2J", "<b>", "US EAST", "a" * 41, "\ud800"])
+def test_a_region_that_is_none_is_refused_by_name(region):
+    with pytest.raises(BadInput, match="region is written us-east-1, not") as caught:
+        RunRequest.read(REQUEST | {"region": region})
+    assert str(caught.value).isprintable()
+
+
 @pytest.mark.parametrize("bucket", ["other", REQUEST["bucket"]])
 def test_an_empty_data_prefix_is_the_root_of_any_bucket(bucket):
     assert RunRequest.read(REQUEST | {"data_prefix": "", "data_bucket": bucket}).data_prefix == ""

@@ -1,5 +1,7 @@
 """The `cluster` of a request, and cluster files: what is taken, and the sentence for what is not."""
 
+import sys
+
 import pytest
 
 from inference.contract.run_request import RunRequest
@@ -58,6 +60,22 @@ def test_a_wrong_cluster_is_refused_in_one_sentence(cluster, sentence):
 def test_a_class_that_is_no_cluster_is_refused_and_never_called(cluster_class, sentence):
     with pytest.raises(BadInput, match=sentence):
         Cluster.read({"cluster_class": cluster_class}).check()
+
+
+@pytest.mark.parametrize("module", ["this", "antigravity", "idlelib.idle", "__main__"])
+def test_a_class_of_a_module_that_does_things_is_not_imported(module):
+    with pytest.raises(BadInput, match="is no cluster of Dask's"):
+        Cluster.read({"cluster_class": f"{module}.Cluster"}).check()
+    assert not {"this", "antigravity", "idlelib.idle"} & {*sys.modules}
+
+
+@pytest.mark.parametrize("text", ["raise RuntimeError('\\x1b[2Jboom\\nand more')", "raise SystemExit(0)", "1 +"])
+def test_a_class_whose_module_fails_is_refused_in_one_sentence(text, tmp_path, monkeypatch):
+    (tmp_path / "own_cluster_that_fails.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(BadInput, match=r"the module of 'own_cluster_that_fails.Cluster' fails") as caught:
+        Cluster.read({"cluster_class": "own_cluster_that_fails.Cluster"}).check()
+    assert str(caught.value).isprintable()
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,8 @@
 """A file that its library cannot read is refused in this project's words: which file, what it is, what to do."""
 
+import os
+import zipfile
+
 import h5py
 import numpy as np
 import pyarrow as pa
@@ -10,7 +13,10 @@ from astropy.table import Table
 
 from inference.errors import BadInput
 from tasks.survey.array_files import open_galaxies
+from tasks.survey.columns import ColumnOptions
+from tasks.survey.cutouts import PixelOptions, read_cutout
 from tasks.survey.damaged_file import damaged_file
+from tasks.survey.inspect_file import inspect_file
 from tasks.survey.table_file import read_table_file
 
 COLUMNS = {"objid": np.arange(500), "mag_r": np.linspace(18, 22, 500)}
@@ -59,3 +65,29 @@ def test_damaged_file_of_arrays_is_named_with_the_way_on(tmp_path):
 def test_damaged_file_says_so_where_memory_ended(tmp_path):
     said = str(damaged_file(tmp_path / "big.h5", MemoryError("Unable to allocate"), " as a table"))
     assert said.endswith("big.h5 as a table: it needs more memory than there is")
+
+
+READERS = {
+    "inspect": lambda path: inspect_file(path, ColumnOptions(), PixelOptions(), {}),
+    "table": read_table_file,
+    "survey": open_galaxies,
+    "cut-out": lambda path: read_cutout([path], PixelOptions()),
+}
+
+
+@pytest.mark.parametrize("name", READERS)
+@pytest.mark.parametrize("device", [None, "/dev/zero"])
+def test_pipe_or_device_is_refused_before_it_is_opened(tmp_path, name, device):
+    path = tmp_path / "pipe"
+    path.symlink_to(device) if device else os.mkfifo(path)
+    with pytest.raises(BadInput, match=r"pipe is a pipe or a device: write what it gives into a file first"):
+        READERS[name](path)
+
+
+@pytest.mark.parametrize("entry", ["[Content_Types].xml", "mimetype"])
+@pytest.mark.parametrize("name", ["inspect", "table", "survey"])
+def test_workbook_of_a_spreadsheet_is_refused_with_the_way_on(tmp_path, entry, name):
+    with zipfile.ZipFile(tmp_path / "book", "w") as archive:
+        archive.writestr(entry, "application/vnd.oasis.opendocument.spreadsheet")
+    with pytest.raises(BadInput, match=r"book is an (Excel|OpenDocument) workbook: save the sheet as CSV"):
+        READERS[name](tmp_path / "book")
