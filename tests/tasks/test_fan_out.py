@@ -22,17 +22,17 @@ def fan_out_flow(size, workers, each):
     return ledger, flow_run.id
 
 
-def task_runs(flow_id):
-    """{name: final state} of a flow's task runs, once the server has recorded them all."""
-    return {name: state.name for name, state in final_states(flow_id).items()}
+def task_runs(flow_id, count):
+    """{name: final state} of a flow's task runs, once the server has recorded all of them."""
+    return {name: state.name for name, state in final_states(flow_id, count).items()}
 
 
-def final_states(flow_id):
+def final_states(flow_id, count):
     mine = FlowRunFilter(id=FlowRunFilterId(any_=[flow_id]))
     with get_client(sync_client=True) as client:
-        for _ in range(100):
+        for _ in range(300):
             runs = client.read_task_runs(flow_run_filter=mine, limit=200)
-            if runs and all(run.state is not None and run.state.is_final() for run in runs):
+            if len(runs) == count and all(run.state is not None and run.state.is_final() for run in runs):
                 break
             time.sleep(0.1)
     return {run.name: run.state for run in runs}
@@ -68,7 +68,7 @@ class TestFanOut:
         ledger, flow_id = fan_out_flow(5, 2, 1)
         assert ledger.done == set(range(5))
         assert sorted(rank for rank, _, _ in calls()) == [0, 1, 2, 3, 4]
-        assert task_runs(flow_id) == {f"rank 00{n} of 005": "Completed" for n in range(5)}
+        assert task_runs(flow_id, 5) == {f"rank 00{n} of 005": "Completed" for n in range(5)}
 
     def test_a_rank_whose_worker_dies_is_retried_and_the_others_run_once(self, scripted):
         calls = scripted({2: ["die"]})
@@ -90,7 +90,7 @@ class TestFanOut:
         assert [attempt for rank, attempt, _ in calls() if rank == 1] == [1, 2, 3]
         assert ledger.last_error(1) == "the store is away"
         assert ledger.last_error(0) is None
-        state = final_states(flow_id)["rank 001 of 003"]
+        state = final_states(flow_id, 3)["rank 001 of 003"]
         assert (state.name, state.message) == ("Failed", "rank 1: the store is away"), "the cause comes first"
 
     def test_a_bad_partition_is_not_tried_again(self, scripted):
@@ -104,7 +104,7 @@ class TestFanOut:
         ledger, flow_id = fan_out_flow(6, 2, 3)
         assert ledger.done == set(range(6))
         assert sorted(rank for rank, _, _ in calls()) == [0, 1, 2, 3, 4, 4, 5]
-        assert task_runs(flow_id) == {
+        assert task_runs(flow_id, 2) == {
             "ranks 000-002 of 006": "Completed",
             "ranks 003-005 of 006": "Completed",
         }
