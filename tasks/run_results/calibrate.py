@@ -3,7 +3,7 @@
 import uuid
 
 from inference.contract.object_keys import RESERVED, calibration_key
-from inference.errors import BadInput
+from inference.errors import BadInput, StoreError
 from inference.storage.lease import Lease
 from inference.storage.store import Store
 from tasks.photoz.calibration import Calibration, calibrate
@@ -27,7 +27,7 @@ def calibrate_run(store: Store, bucket: str, result_path: str, *, partial: bool 
     Raises:
         BadInput: no finished run, one of a script, or too few galaxies with a known redshift.
         LeaseHeldError: another command calibrates this model; nothing was written.
-        StoreError: the store cannot be read or written.
+        StoreError: the store cannot be read or written, or another run ended there meanwhile, perhaps of another model.
     """
     with open_catalogue(store, bucket, result_path, partial=partial) as opened:
         facts = opened.provenance
@@ -37,7 +37,10 @@ def calibrate_run(store: Store, bucket: str, result_path: str, *, partial: bool 
     key = calibration_key(model)
     holder = f"cosmic calibrate {uuid.uuid4().hex[:8]}"
     with Lease(store, bucket, f"{key}{RESERVED}", holder, f"{bucket}/{key}").keep(temporary=True) as held:
-        rows = read_catalogue(store, bucket, result_path, partial=partial).rows
+        catalogue = read_catalogue(store, bucket, result_path, partial=partial)
+        if catalogue.provenance["run_id"] != facts["run_id"]:
+            raise StoreError(f"another run of {bucket}/{result_path} ended just now: calibrate again")
+        rows = catalogue.rows
         made = {name: facts[name] for name in ("run_id", "result_path", "created", "data", "data_etag", "precision")}
         column = magnitude_of(rows.columns)
         made |= fact_of(column)

@@ -12,6 +12,7 @@ from inference.contract.object_keys import calibration_key
 from inference.contract.run_request import RunRequest
 from inference.runs.finished import stored_summary
 from tasks.photoz.calibration import BOUNDS, Calibration
+from tasks.run_results import calibrate as module
 from tests.support.finished_run import BUCKET, finished_run
 from tests.support.prefect_command import reporting_to
 from tests.support.surveys import request_of, write_store, write_survey
@@ -27,6 +28,19 @@ def finished(tmp_path, monkeypatch):
     finished_run(root, sizes=(120, 120), unknown=2)
     monkeypatch.chdir(tmp_path)
     return root
+
+
+def test_calibrate_mixes_no_run_that_ends_beside_it_with_the_model(finished, capsys, monkeypatch):
+    real = module.read_catalogue
+
+    def after_another_run(*args, **named):
+        finished_run(finished, sizes=(120, 120), run_id="another", scatter=0.3)
+        return real(*args, **named)
+
+    monkeypatch.setattr(module, "read_catalogue", after_another_run)
+    assert main(["calibrate", RUN]) == 1
+    assert f"another run of {RUN} ended just now: calibrate again" in capsys.readouterr().err
+    assert not (finished / BUCKET / KEY).exists()
 
 
 def test_calibrate_puts_the_calibration_beside_the_weights(finished, capsys):
