@@ -74,7 +74,6 @@ def publish_report(
         "costs": {cost.method: cost.usd for cost in costs},
         "report": where,
         "end_to_end_s": time.time() - began,
-        "ranks": ranks[[*_ROW]].to_dict("records"),
     }
     pictures = pictures_of(document, ranks, summary.predictions, summary.calibration)
     worst = worst_cutouts(store, request.data_bucket, document["worst_objects"])
@@ -82,6 +81,7 @@ def publish_report(
     page = render_report(document, ranks, summary.predictions, costs, summary.calibration, pictures)
     sizes = {"report.html": len(page.encode())}
     store.write(request.bucket, f"{start.folder}/report.html", page.encode())
+    document["ranks"] = ranks[[*_ROW]].to_dict("records")  # after the drawing, which takes as much as they do
     with temporary_folder("summary") as scratch:
         with (scratch / "summary.json").open("w") as file:  # as text at once it would take ten times its size
             json.dump(document, file, indent=1)

@@ -86,7 +86,7 @@ def summarize(request: RunRequest, start: Start, ledger: Ledger, store_root: str
     )
     of_ranks = f"{document['ranks_done']:,} of {counted(document['ranks_planned'], 'rank')}"
     did(f"{of_ranks} combined, {counted(document['samples'], 'galaxy')}")
-    return Summary(document, found.results, ranks, predictions, calibration)
+    return Summary(document, list(found.results), ranks, predictions, calibration)
 
 
 def rows_of_ranks(failed: Sequence[Mapping[str, Any]], done: Sequence[Mapping[Any, Any]]) -> list[dict[str, Any]]:

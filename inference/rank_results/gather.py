@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from inference.contract.json_text import parse_json
 from inference.contract.object_keys import natural_order
@@ -88,10 +88,11 @@ def gather(store: Store, events: Sequence[RankEvent]) -> Gathered:
         except BadInput:
             return key
         event = planned.get(rank)
-        counts = (
-            event is not None and _is_of(result, event) and (bool(event.script) or result.predictions_path in there)
-        )
-        return result if counts else key
+        if event is None or not _is_of(result, event) or not (event.script or result.predictions_path in there):
+            return key
+        # What the plan says as well is kept once.
+        paths = event.data_paths[0] if isinstance(result.data_path, str) else [*event.data_paths]
+        return replace(result, fingerprint=event.fingerprint, data_path=paths)
 
     results: list[RankResult] = []
     stale: list[str] = []

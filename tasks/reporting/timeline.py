@@ -18,6 +18,8 @@ from tasks.reporting.figures import PALE, STAGES, STYLE, WARM, WIDTH, legend_abo
 from tasks.reporting.formatting import seconds
 
 BY_WORKER = 60  # more ranks than these stand in the rows of their workers, where there are fewer of those
+BARS = 4_000  # ranks drawn: those of some rows where there are more, which a page of this width cannot show apart
+MOMENTS = 2_000  # of the curve of ranks in flight
 TITLED = 400  # bars that tell their figures, the longest; more of them would double the page
 
 
@@ -42,7 +44,8 @@ def draw_timeline(ranks: pd.DataFrame, dispatched_at: float | None = None, *, wh
 
     The stages of a rank are laid one after the other with the seconds that each took in all; reading and computing
     really take turns. Ranks that were done before this run are left out, unless there are no others. More than
-    `BY_WORKER` ranks stand in a row for each worker, with the number of ranks in flight below.
+    `BY_WORKER` ranks stand in a row for each worker, with the number of ranks in flight below. Of more than `BARS`
+    ranks some rows are drawn, evenly chosen, that of the longest rank among them; those in flight are of all.
 
     Args:
         ranks: rank, started_at and ended_at (seconds since the epoch), resumed, the wall seconds of the stages
@@ -67,26 +70,29 @@ def _draw(ranks: pd.DataFrame, dispatched_at: float | None, *, whole: bool) -> _
     queued = dispatched_at is not None and dispatched_at <= first and not shown["resumed"].any()
     origin = float(dispatched_at) if queued and dispatched_at is not None else first
     rows, by_worker = _rows(shown)
-    height, count = float(np.clip(1.9 + 0.11 * (rows.max() + 1), 2.3, 5.3)), int(rows.max()) + 1
-    start = started - origin
+    drawn = _drawn(rows, ended - started)
+    shown = shown[drawn]
+    names, rows = np.unique(rows[drawn], return_inverse=True)
+    names = names + 1 if by_worker else shown["rank"].to_numpy()
+    height, count = float(np.clip(1.9 + 0.11 * len(names), 2.3, 5.3)), len(names)
+    start, end = started[drawn] - origin, ended[drawn] - origin
     with mpl.rc_context(STYLE):
         if by_worker and whole:
             figure = Figure(figsize=(WIDTH, height + 1.2), layout="constrained")
             axes, below = figure.subplots(2, 1, sharex=True, height_ratios=[height, 1.2])
-            _draw_in_flight(below, start, ended - origin)
+            _draw_in_flight(below, started - origin, ended - origin)
         else:
             figure = Figure(figsize=(WIDTH, height), layout="constrained")
             axes = below = figure.add_subplot()
         half = 0.5 if count > 100 else 0.38  # without gaps where they would be thinner than a line
         # Not add_patch, which looks for limits, set below, along each side of each bar: 4 s for 12,000 ranks.
-        axes.add_artist(_bars(start, ended - origin, rows, half, PALE, "other"))
+        axes.add_artist(_bars(start, end, rows, half, PALE, "other"))
         for column, (label, colour) in STAGES.items():
             end = start + shown[column].to_numpy(dtype=float)
             axes.add_artist(_bars(start, end, rows, half, colour, label))
             start = end
         axes.set_xlim(0, float(np.nanmax(ended)) - origin or 1.0)
         axes.set_ylim(count - 0.5 + 0.1, -0.6)
-        names = np.arange(1, count + 1) if by_worker else shown["rank"].to_numpy()
         step = next(step for step in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 10_000) if count <= 9 * step)
         axes.set_yticks(range(0, count, step), [str(name) for name in names[::step]])
         axes.set_ylabel("worker" if by_worker else "rank")
@@ -106,13 +112,23 @@ def _rows(shown: pd.DataFrame) -> tuple[np.ndarray, bool]:
     return workers.map({name: row for row, name in enumerate(order)}).to_numpy(dtype=int), True
 
 
+def _drawn(rows: np.ndarray, lasted: np.ndarray) -> np.ndarray:
+    """Places of the ranks drawn: of up to `BARS` all, else those of every so many rows, or of few long rows a part."""
+    every = -(-len(rows) // BARS)
+    drawn = (rows % every == 0) | (rows == rows[np.nan_to_num(lasted).argmax()])
+    part = -(-int(drawn.sum()) // BARS)
+    return np.flatnonzero(drawn)[::part]
+
+
 def _draw_in_flight(axes: Axes, start: np.ndarray, end: np.ndarray) -> None:
     """How many ranks ran at each moment."""
     known = np.isfinite(start) & np.isfinite(end)
-    moments = np.concatenate([start[known], end[known]])
-    changes = np.repeat([1, -1], known.sum())
-    order = np.lexsort((changes, moments))
-    axes.fill_between(moments[order], changes[order].cumsum(), step="post", color=WARM, alpha=0.5, linewidth=0)
+    begun, over = np.sort(start[known]), np.sort(end[known])
+    moments = np.unique(np.concatenate([begun, over]))
+    if len(moments) > MOMENTS:
+        moments = np.linspace(moments[0], moments[-1], MOMENTS)
+    count = np.searchsorted(begun, moments, "right") - np.searchsorted(over, moments, "right")
+    axes.fill_between(moments, count, step="post", color=WARM, alpha=0.5, linewidth=0)
     axes.set_ylim(bottom=0)
     axes.set_ylabel("in flight")
     axes.yaxis.set_major_locator(MaxNLocator(3, integer=True))

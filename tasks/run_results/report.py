@@ -29,7 +29,7 @@ from tasks.reporting.formatting import (
 )
 from tasks.reporting.page import Stat, render_page
 from tasks.reporting.table import Column, Row, Table, as_text
-from tasks.reporting.timeline import BY_WORKER, of_this_run, timeline
+from tasks.reporting.timeline import BARS, BY_WORKER, of_this_run, timeline
 from tasks.run_results.cluster_use import cluster_use
 from tasks.run_results.expected import expected_stats
 from tasks.run_results.failures import failures_of, paths_of
@@ -286,8 +286,8 @@ def _rank_plots(summary: Mapping[str, Any], ranks: pd.DataFrame) -> list[Picture
             "A bar is a rank from its start to its end by the worker's clock, with the seconds of each stage laid one"
             " after the other (reading and computing really take turns). The space before it is the wait for a worker"
             f" and its start-up. Above {BY_WORKER} ranks a row is a worker."
-            + f" Not shown: {counted(hidden, 'rank')} that an earlier run had done."
-            * (hidden > 0),
+            + f" Of more than {BARS:,} ranks, some rows stand for all." * (len(ranks) - hidden > BARS)
+            + f" Not shown: {counted(hidden, 'rank')} that an earlier run had done." * (hidden > 0),
         ),
         Picture(
             rank_time_histogram(ranks),

@@ -26,7 +26,7 @@ class Summary:
 
     Attributes:
         document: the run's facts as JSON (`cosmic run --json`), the bill and the report's place still to come.
-        results: of the finished ranks.
+        results: of the finished ranks, for the bill; a run forgets them before it draws its report.
         ranks: one row for each finished rank.
         predictions: a row for each object, repeats left out: z_pred, z_spec and the magnitude (NaN where unknown), and
             the ends of the intervals where the model has a calibration.
@@ -34,7 +34,7 @@ class Summary:
     """
 
     document: dict[str, Any]
-    results: tuple[RankResult, ...]
+    results: list[RankResult]
     ranks: pd.DataFrame
     predictions: pd.DataFrame
     calibration: Calibration | None = None
@@ -42,12 +42,16 @@ class Summary:
 
 def rank_table(results: Sequence[RankResult], resumed: Sequence[int] = ()) -> pd.DataFrame:
     """A row a rank: what it read, when and how long it ran, what it used."""
-    columns = [field.name for field in dataclasses.fields(RankResult) if field.name != "script_record"]
-    table = pd.DataFrame([[getattr(result, name) for name in columns] for result in results], columns=columns)
-    table["data_path"] = [", ".join(result.data_paths) for result in results]
+    # Column by column: rows of a hundred thousand ranks would take several times the table's own memory.
+    columns = [field.name for field in dataclasses.fields(RankResult) if field.name not in _NO_COLUMN]
+    table = pd.DataFrame({name: pd.Series([getattr(result, name) for result in results]) for name in columns})
+    table["data_path"] = pd.Series([", ".join(result.data_paths) for result in results], dtype=object)
     table["samples_per_s"] = table["samples"] / table["wall_total_s"]
     table["resumed"] = table["rank"].isin(list(resumed))
     return table
+
+
+_NO_COLUMN = {"fingerprint", "result_path", "predictions_path", "script_record"}
 
 
 def describe(request: RunRequest, start: Start, found: Gathered, ledger: Ledger, run: dict[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,7 @@ import re
 import numpy as np
 import pytest
 
-from tasks.reporting.timeline import draw_timeline, timeline
+from tasks.reporting.timeline import BARS, MOMENTS, draw_timeline, timeline
 from tests.support.reported_run import ranks_of
 
 START = 1.7e9  # of the first rank
@@ -29,6 +29,19 @@ def test_many_ranks_stand_in_rows_of_workers_with_the_number_in_flight():
     assert len(by_worker.get_yticks()) == 8
     assert in_flight.get_ylabel() == "in flight"
     assert in_flight.collections[0].get_paths()[0].vertices[:, 1].max() == 8
+
+
+@pytest.mark.parametrize("workers", [3, 64])
+def test_some_rows_stand_for_all_where_ranks_are_many(workers):
+    ranks = ranks_of(6000, workers)
+    drawn, in_flight = draw_timeline(ranks).axes
+    bars = {bar.get_label(): bar.get_path() for bar in drawn.patches}
+    assert 1000 <= len(bars["other"].vertices) // 5 <= BARS
+    longest = ranks.loc[ranks["wall_total_s"].idxmax()]
+    assert longest["ended_at"] - START in bars["other"].vertices[:, 0] or workers == 3
+    (counted,) = in_flight.collections[0].get_paths()
+    assert len(counted.vertices) <= 4 * MOMENTS + 3
+    assert counted.vertices[:, 1].max() == workers
 
 
 def test_ranks_of_a_part_of_a_run_are_not_counted_in_flight():
