@@ -6,6 +6,7 @@ Lines differ by marker, dash and lightness, so that the plots are read in grey a
 import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import matplotlib as mpl
 import numpy as np
@@ -38,13 +39,25 @@ WIDE_X, WIDE_Y = 15.0, 20.0  # largest over smallest value from which an axis is
 
 @dataclass(frozen=True)
 class Plot:
-    """A plot: its name (of its files too), its title, what it shows in a sentence or two, and the picture twice."""
+    """A plot, drawn when it is asked for: its name (of its files too), its title, and what it shows in a sentence."""
 
     name: str
     title: str
     caption: str
-    svg: str
-    png: bytes
+    figure: Figure
+
+    @cached_property
+    def svg(self) -> str:
+        """The picture as an <svg> element."""
+        return svg_of(self.figure, f"plot-{self.name}", self.title)
+
+    @cached_property
+    def png(self) -> bytes:
+        """The picture as a PNG file, 1,200 pixels wide."""
+        picture = io.BytesIO()
+        with mpl.rc_context(STYLE):
+            self.figure.savefig(picture, format="png", dpi=DPI, metadata={"Software": None})
+        return picture.getvalue()
 
 
 def plots_of(cells: Sequence[Cell]) -> list[Plot]:
@@ -112,7 +125,7 @@ def _against(cells: Sequence[Cell], axis: str) -> Plot | None:
         _legend(figure, above, lines)
         name = axis.removesuffix("_mb").replace("_", "-")
         title = f"Time and throughput against {AXES[axis].lower()}"
-        return _plot(figure, name, title, f"Makespan above, throughput over the makespan below. {_drawn(lines)}")
+        return Plot(name, title, f"Makespan above, throughput over the makespan below. {_drawn(lines)}", figure)
 
 
 def _cost(cells: Sequence[Cell]) -> Plot | None:
@@ -127,7 +140,7 @@ def _cost(cells: Sequence[Cell]) -> Plot | None:
         _x_axis(axes, lines, "data_size")
         _legend(figure, axes, lines)
         caption = f"The bill, method billed, of a run that reads so much. {_drawn(lines)}"
-        return _plot(figure, "cost", "Cost against data size", caption)
+        return Plot("cost", "Cost against data size", caption, figure)
 
 
 def _draw(axes: Axes, lines: Sequence[_Line], metric: str) -> None:
@@ -228,7 +241,7 @@ def _drawn(lines: Sequence[_Line]) -> str:
 
 def _pareto(cells: Sequence[Cell]) -> Plot | None:
     drawn = draw_pareto(cells)
-    return drawn and _plot(drawn[0], "pareto", "Time against cost", drawn[1])
+    return drawn and Plot("pareto", "Time against cost", drawn[1], drawn[0])
 
 
 def _timelines(cells: Sequence[Cell]) -> Iterator[Plot]:
@@ -244,16 +257,9 @@ def _timelines(cells: Sequence[Cell]) -> Iterator[Plot]:
         rows = list(run.document["ranks"])
         step = -(-len(rows) // _RANKS_DRAWN)
         figure = draw_timeline(pd.DataFrame(rows[::step]), run.document.get("dispatched_at"), whole=step == 1)
-        with mpl.rc_context(STYLE):
-            caption = (
-                f"The {kind} run of the sweep by samples a second ({which}): {METRICS['makespan_s'].how} took"
-                f" {run.figures['makespan_s']:,.3g} s. A bar is a rank, with the seconds of each stage one after the"
-                f" other.{f' Drawn is one rank of {step}.' if step > 1 else ''}"
-            )
-            yield _plot(figure, f"timeline-{kind}", f"Ranks over time, {kind} run", caption)
-
-
-def _plot(figure: Figure, name: str, title: str, caption: str) -> Plot:
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png", dpi=DPI, metadata={"Software": None})
-    return Plot(name, title, caption, svg_of(figure, f"plot-{name}", title), picture.getvalue())
+        caption = (
+            f"The {kind} run of the sweep by samples a second ({which}): {METRICS['makespan_s'].how} took"
+            f" {run.figures['makespan_s']:,.3g} s. A bar is a rank, with the seconds of each stage one after the"
+            f" other.{f' Drawn is one rank of {step}.' if step > 1 else ''}"
+        )
+        yield Plot(f"timeline-{kind}", f"Ranks over time, {kind} run", caption, figure)

@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 from dataclasses import replace
+from functools import cache
 from xml.etree import ElementTree as ET
 
 import numpy as np
@@ -25,6 +26,12 @@ def plots(runs=None, **axes):
     return {plot.name: plot for plot in plots_of(cells_of(measured(**axes) if runs is None else runs))}
 
 
+@cache
+def plots_of_sweep(name):
+    """The plots of a sweep of SWEEPS, which are only looked at."""
+    return plots(**SWEEPS[name])
+
+
 def texts(svg):
     return [text.strip() for text in ET.fromstring(svg).itertext() if text.strip()]  # noqa: S314 - our own
 
@@ -41,7 +48,7 @@ def texts(svg):
     ],
 )
 def test_a_sweep_has_the_plots_for_which_it_has_points(sweep, names):
-    assert set(plots(**SWEEPS[sweep])) == names | {"timeline-fastest", "timeline-slowest"}
+    assert set(plots_of_sweep(sweep)) == names | {"timeline-fastest", "timeline-slowest"}
 
 
 def test_every_plot_is_one_scalable_element_and_a_png_of_1200_pixels():
@@ -55,12 +62,12 @@ def test_every_plot_is_one_scalable_element_and_a_png_of_1200_pixels():
 
 
 def test_plots_of_one_page_share_no_id():
-    ids = [name for plot in plots(**SWEEPS["smoke"]).values() for name in re.findall(r'\bid="([^"]+)"', plot.svg)]
+    ids = [name for plot in plots_of_sweep("smoke").values() for name in re.findall(r'\bid="([^"]+)"', plot.svg)]
     assert len(ids) == len(set(ids))
 
 
 def test_time_and_throughput_are_drawn_at_the_batch_sizes_measured():
-    shown = texts(plots(**SWEEPS["batch"])["batch-size"].svg)
+    shown = texts(plots_of_sweep("batch")["batch-size"].svg)
     assert {"makespan in s", "samples per second", "batch size", "32", "64", "128", "256", "512"} <= set(shown)
 
 
@@ -90,7 +97,7 @@ def test_more_lines_than_can_be_told_apart_are_cut_and_the_caption_says_so():
 
 
 def test_pareto_numbers_every_point_of_a_small_sweep():
-    shown = texts(plots(**SWEEPS["partition"])["pareto"].svg)
+    shown = texts(plots_of_sweep("partition")["pareto"].svg)
     assert {"1", "2", "3", "4", "on the front", "behind it"} <= set(shown)
     named = {re.sub(r"^\d\s+", "", text) for text in shown if text.endswith("MB")}
     assert named == {"25 MB", "50 MB", "75 MB", "100 MB"}
