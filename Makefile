@@ -12,6 +12,8 @@ FILES  ?=
 # Two test processes, each with a Prefect server and an emulator of its own; a file's tests stay together. A third gains
 # nothing on two cores, and waits inside tests grow long.
 SPREAD ?= -n 2 --dist loadfile
+# Python keeps what it has compiled: hundreds of processes of the tests would compile the same modules each.
+unexport PYTHONDONTWRITEBYTECODE
 
 # Installs with a line that counts packages, in place of silence or of a line for each.
 INSTALL = $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off -c constraints.txt -e

@@ -18,9 +18,10 @@ from tests.support.prefect_command import started_server
 from tests.support.surveys import write_store, write_survey
 from tests.support.wire_examples import EVENT
 
-# On a busy machine an example may take long to make and to run; neither is a fault.
-settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("house")
+# On a busy machine an example may take long to make and to run; neither is a fault. `make soak` tries a hundred.
+settings.register_profile("soak", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("house", settings.get_profile("soak"), max_examples=30)
+settings.load_profile(os.environ.get("COSMIC_EXAMPLES", "house"))
 
 # Test processes share the cores. Threads of torch that wait must sleep: by default they spin, which on a busy machine
 # takes many times the work itself. Read when torch is loaded, so it is set before anything imports torch.

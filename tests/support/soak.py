@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 JOURNEYS = "tests/journeys"
 # Started first, so that none of them runs alone at the end.
 LONGEST = ("test_killed_commands", "test_kills", "test_input_readers", "test_deployments", "test_many_ranks")
-SOAK = re.compile(r"^( *@|pytestmark = .*|.*marks=.*)pytest\.mark\.soak", re.MULTILINE)
+SOAK = re.compile(r"^( *@|pytestmark = .*|.*marks=.*)pytest\.mark\.soak|^ *@given", re.MULTILINE)
 LIMIT_S = 3600.0
 FAREWELL_S = 60.0
 
@@ -38,7 +38,7 @@ class Outcome:
 
 
 def soak_files(root=ROOT):
-    """Every file with a soak test and every journey, the longest first."""
+    """Every file with a soak test or with random examples and every journey, the longest first."""
     found = [
         path
         for path in sorted((root / "tests").rglob("test_*.py"))
@@ -49,13 +49,14 @@ def soak_files(root=ROOT):
 
 
 def run_file(file, logs, limit_s, root, stopped):
-    """Run one file's long tests, of a journey all tests, until they end, their time is over, or all is stopped."""
+    """Run one file's long tests and random examples, or a whole journey, until it ends, is too slow or is stopped."""
     log = logs / f"{Path(file).stem}.log"
-    marks = "soak or not soak" if file.startswith(JOURNEYS) else "soak"
+    marks = "soak or not soak" if file.startswith(JOURNEYS) else "soak or hypothesis"
     command = [sys.executable, "-m", "pytest", "-n", "0", "-ra", "-m", marks, f"--timeout={limit_s:g}", file]
+    env = os.environ | {"COSMIC_EXAMPLES": "soak"}
     start = time.monotonic()
     with log.open("wb") as out:
-        process = subprocess.Popen(command, cwd=root, stdout=out, stderr=subprocess.STDOUT, process_group=0)
+        process = subprocess.Popen(command, cwd=root, stdout=out, stderr=subprocess.STDOUT, process_group=0, env=env)
         asked = None
         while not (ended := os.wait4(process.pid, os.WNOHANG))[0]:
             now = time.monotonic()

@@ -305,7 +305,7 @@ def reads_or_is_refused(data):
         assert "\n" not in str(error)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=5 * settings.default.max_examples)
 @given(st.lists(st.tuples(st.integers(0, len(GOOD) - 1), st.integers(0, 7)), min_size=1, max_size=4))
 def test_flipped_bits_are_read_or_refused(flips):
     data = bytearray(GOOD)
@@ -314,7 +314,7 @@ def test_flipped_bits_are_read_or_refused(flips):
     reads_or_is_refused(data)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=3 * settings.default.max_examples)
 @given(st.binary(max_size=60), st.integers(0, len(GOOD)), st.integers(0, 100))
 def test_spliced_bytes_are_read_or_refused(inserted, position, removed):
     reads_or_is_refused(GOOD[:position] + inserted + GOOD[position + removed :])
@@ -334,7 +334,7 @@ PIECES = [
 ]
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=5 * settings.default.max_examples)
 @given(st.lists(st.sampled_from(PIECES), max_size=25))
 def test_any_program_of_known_opcodes_is_read_or_refused(pieces):
     reads_or_is_refused(archive(b"\x80\x02" + b"".join(pieces) + b".", SIX.tobytes()))

@@ -102,7 +102,7 @@ def test_any_flipped_bit_is_refused_or_reads_as_columns_of_one_length():
             assert {array.shape for array in found.values()} == {(5,)}
 
 
-@settings(max_examples=300)
+@settings(max_examples=3 * settings.default.max_examples)
 @given(st.binary(max_size=200))
 def test_any_bytes_are_refused(data):
     refused(data)

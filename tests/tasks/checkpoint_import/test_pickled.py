@@ -408,7 +408,7 @@ def reads_or_is_refused(path, data):
 
 
 @pytest.mark.parametrize("form", SMALL)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=2 * settings.default.max_examples)
 @given(data=st.data())
 def test_flipped_bits_are_read_or_refused(form, data, tmp_path_factory):
     good = bytearray(SMALL[form])
@@ -444,7 +444,7 @@ PIECES = [
 ]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=3 * settings.default.max_examples)
 @given(pieces=st.lists(st.sampled_from(PIECES), max_size=25))
 def test_any_program_of_known_opcodes_is_read_or_refused(pieces, tmp_path_factory):
     program = b"\x80\x02" + b"".join(pieces) + b"."
