@@ -81,9 +81,9 @@ class TestGalaxies:
             open_galaxies(str(tmp_path), Store(tmp_path))
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def outcome():
-    """A training that was not done, and the card's facts."""
+    """A training that was not done, and the card's facts; only looked at."""
     rng = np.random.default_rng(0)
     spec = rng.uniform(0.05, 0.5, 80)
     entry = {"loss": 0.5, "learning_rate": 1e-3, "seconds": 2.0, "galaxies_per_s": 400.0}
@@ -134,24 +134,28 @@ def test_each_phase_has_its_curves(outcome):
     assert list(curves({"pretraining": [], "training": trained.history["training"]})) == ["training"]
 
 
-def test_the_page_gives_each_figure_with_its_interval(outcome):
-    trained, facts = outcome
+@pytest.fixture(scope="module")
+def text_of_page(outcome):
+    return page(*outcome)
+
+
+def test_the_page_gives_each_figure_with_its_interval(outcome, text_of_page):
+    _, facts = outcome
     low, high = facts["intervals"]["nmad"]
-    assert f"{display.number(low)} to {display.number(high)} (95 % interval)" in page(trained, facts)
+    assert f"{display.number(low)} to {display.number(high)} (95 % interval)" in text_of_page
 
 
-def test_the_page_has_a_section_for_each_matter(outcome):
-    sections = re.findall("<h2>(.*?)</h2>", page(*outcome))
+def test_the_page_has_a_section_for_each_matter(text_of_page):
+    sections = re.findall("<h2>(.*?)</h2>", text_of_page)
     assert sections[0] == "Quality on galaxies that were not trained on"
     assert sections[-6:] == ["Limits", "How to use it", "Galaxies", "Pre-training", "Training", "Model"]
 
 
-def test_the_page_escapes_what_it_shows_and_needs_nothing_else(outcome):
-    text = page(*outcome)
-    assert "<b>my survey</b>" not in text
-    assert "&lt;b&gt;my survey&lt;/b&gt;" in text
-    assert text.count("<svg") == 5
-    assert "<script" not in text
+def test_the_page_escapes_what_it_shows_and_needs_nothing_else(text_of_page):
+    assert "<b>my survey</b>" not in text_of_page
+    assert "&lt;b&gt;my survey&lt;/b&gt;" in text_of_page
+    assert text_of_page.count("<svg") == 5
+    assert "<script" not in text_of_page
 
 
 OF_TWO_HUNDRED = (300, 200), 0.8  # sizes of partitions, and share held out: enough to calibrate on

@@ -57,9 +57,10 @@ class Page(HTMLParser):
         return {tag for tag, _ in self.tags}
 
 
-def page_of(ranks, predictions=None, planned=None, billed_how="measured here, an estimate", **changes):
-    summary = summary_of(ranks, planned, **changes)
-    return Page(render_report(summary, ranks, predictions, costs_of(ranks, billed_how)))
+def page_of(ranks, predictions=None, planned=None, billed_how="measured here, an estimate", drawn=False, **changes):
+    """The page, by default without its pictures, which most tests do not look at."""
+    summary, pictures = summary_of(ranks, planned, **changes), None if drawn else Pictures([], [])
+    return Page(render_report(summary, ranks, predictions, costs_of(ranks, billed_how), pictures=pictures))
 
 
 def markdown_of(ranks, planned=None, **changes):
@@ -81,7 +82,7 @@ def ranks_in(page):
 @pytest.fixture(scope="module")
 def whole():
     ranks = ranks_of(41)
-    return page_of(ranks, predictions_of(2000), notes=["file_limit is beyond the files"])
+    return page_of(ranks, predictions_of(2000), drawn=True, notes=["file_limit is beyond the files"])
 
 
 class TestAWholeRun:
@@ -216,7 +217,7 @@ class TestAnIncompleteRun:
     def test_a_run_of_which_nothing_is_done_has_a_report(self):
         ranks = ranks_of(1).iloc[:0]
         failed = [{"rank": 0, "error": "away", "data_path": "p/1.pt"}]
-        page = page_of(ranks, None, 1, missing_ranks=[0], failed_ranks=failed, metrics=None)
+        page = page_of(ranks, None, 1, drawn=True, missing_ranks=[0], failed_ranks=failed, metrics=None)
         assert "INCOMPLETE: 1 of 1 rank is missing" in page.text
         assert "No rank is done" in page.text
         assert DASH in page.text
@@ -243,7 +244,7 @@ class TestHostileText:
         return ranks
 
     def test_is_shown_as_it_is_in_html(self):
-        page = page_of(self.ranks(), predictions_of(50), 3, **self.CHANGES)
+        page = page_of(self.ranks(), predictions_of(50), 3, drawn=True, **self.CHANGES)
         assert not page.names() & {"script", "img", "b", "i", "u"}
         assert page.text.count(HOSTILE) == 3, "in the banner and in two rows of the table"
         for text in ("<b>run</b>", "<img src=x onerror=alert(1)>", "</style><script>", "</pre><script>alert(2)"):
@@ -262,7 +263,7 @@ class TestWhatIsNotKnown:
     def test_is_a_dash(self):
         ranks = ranks_of(2)
         ranks.loc[0, "cpu_total_s"] = np.nan
-        page = page_of(ranks, None, samples_per_s=None, throughput_bps=float("nan"), metrics=None)
+        page = page_of(ranks, None, drawn=True, samples_per_s=None, throughput_bps=float("nan"), metrics=None)
         assert "nan" not in page.text.lower()
         assert "None" not in page.text
         assert f"Samples per second {DASH}" in page.text
@@ -272,7 +273,7 @@ class TestWhatIsNotKnown:
 
     def test_a_run_without_spectroscopic_redshifts_has_no_density_but_says_why(self):
         predictions = predictions_of(10).assign(z_spec=np.nan)
-        page = page_of(ranks_of(3), predictions, metrics=None)
+        page = page_of(ranks_of(3), predictions, drawn=True, metrics=None)
         assert "No spectroscopic redshifts are known" in page.text
         assert sum(tag == "svg" for tag, _ in page.tags) == 3  # N(z) of the predictions is among them
         assert "how many have it" not in page.text
@@ -291,7 +292,7 @@ class TestWhatIsNotKnown:
 def test_ranks_of_an_earlier_run_are_told_apart():
     ranks = ranks_of(10)
     ranks.loc[:3, "resumed"] = True
-    page = page_of(ranks, ranks_resumed=4)
+    page = page_of(ranks, drawn=True, ranks_resumed=4)
     assert "10 of 10 ranks, 4 of them done before this run" in page.text
     assert "Not shown: 4 ranks that an earlier run had done." in page.text
     assert [row[1] for row in page.rows if row[0] in {"3", "4"}] == ["earlier", "cold"]

@@ -23,13 +23,13 @@ from tasks.training.recipe import Pretraining, Recipe
 from tests.support.models import QUANTILES, TINY, random_model
 from tests.support.surveys import random_survey
 
-RECIPE = Recipe(held_out=0.2, epochs=2, batch_size=64, averaging=0.9)
+RECIPE = Recipe(held_out=0.2, epochs=2, batch_size=32, averaging=0.9)
 BOTH = dataclasses.replace(
-    RECIPE, pretraining=Pretraining(epochs=2, batch_size=64, decoder_width=24, decoder_depth=1, decoder_heads=2)
+    RECIPE, pretraining=Pretraining(epochs=2, batch_size=32, decoder_width=24, decoder_depth=1, decoder_heads=2)
 )
 
 
-def survey_of(samples=200, seed=0):
+def survey_of(samples=100, seed=0):
     """Galaxies whose redshift is in their magnitudes, in inputs far from the unit scale."""
     images, magnitudes, redshifts = random_survey(samples, seed)
     images *= np.array([0.02, 0.5, 3.0, 40.0, 7.0], np.float32)[:, None, None]
@@ -116,7 +116,7 @@ class TestTraining:
     def test_it_learns_and_notes_it_epoch_by_epoch(self):
         expected = []
         recipe = dataclasses.replace(RECIPE, epochs=5, batch_size=16, learning_rate=1e-2)
-        result = trained(recipe, survey_of(600), progress=lambda *words: expected.append(words))
+        result = trained(recipe, survey_of(400), progress=lambda *words: expected.append(words))
         assert [entry["epoch"] for _, entry in expected] == list(range(1, 6))
         assert result.metrics["r2"] > 0.8
         history = result.history["training"]
@@ -252,7 +252,7 @@ class TestATrainingThatIsBrokenOff:
         assert done == [("training", 2)]
         assert same(resumed, undisturbed(BOTH))
 
-    @pytest.mark.parametrize("change", [{"batch_size": 32}, {"seed": 2}, {"averaging": 0.5}])
+    @pytest.mark.parametrize("change", [{"batch_size": 16}, {"seed": 2}, {"averaging": 0.5}])
     def test_begins_anew_under_another_recipe(self, state, change):
         other = dataclasses.replace(RECIPE, **change)
         assert same(trained(other, state=state), trained(other))
