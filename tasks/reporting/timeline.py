@@ -71,7 +71,7 @@ def _draw(ranks: pd.DataFrame, dispatched_at: float | None, *, whole: bool) -> _
     origin = float(dispatched_at) if queued and dispatched_at is not None else first
     rows, by_worker = _rows(shown)
     drawn = _drawn(rows, ended - started)
-    shown = shown[drawn]
+    shown = shown.iloc[drawn]
     names, rows = np.unique(rows[drawn], return_inverse=True)
     names = names + 1 if by_worker else shown["rank"].to_numpy()
     height, count = float(np.clip(1.9 + 0.11 * len(names), 2.3, 5.3)), len(names)
