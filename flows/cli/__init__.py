@@ -1,5 +1,6 @@
 """The `cosmic` command. Each subcommand is a module of this folder, imported only when it is called."""
 
+import errno
 import os
 import signal
 import sys
@@ -10,7 +11,7 @@ from importlib.metadata import version
 from flows.cli.command_table import COMMANDS
 from flows.cli.parser import module_of, parser_of, usage
 from inference.contract.near import near
-from inference.contract.validation import sanitize_text
+from inference.contract.validation import sanitize_text, shorten
 from inference.errors import BadInput, CosmicError
 from inference.storage.aws_identity import NO_CREDENTIALS, NO_REGION
 
@@ -26,6 +27,9 @@ _PREFECT_DEFAULTS = {
     "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
 }
 
+
+# What a file system may refuse wherever a file is named, and the exit code: 2 where the name itself is wrong.
+_OF_FILES = {errno.ENAMETOOLONG: 2, errno.ELOOP: 2, errno.EACCES: 2, errno.EPERM: 2, errno.EIO: 1, errno.ENOSPC: 1}
 
 # What is found before anything is read or written, by whichever client of AWS asks first.
 _NOT_SET = {NO_CREDENTIALS, NO_REGION}
@@ -71,6 +75,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, Exception) as error:
         # Interrupted while it imports or parses, a library makes an error of its own of it.
         if not isinstance(error, KeyboardInterrupt) and not interrupted.is_set():
-            raise
+            if not isinstance(error, OSError) or error.errno not in _OF_FILES:
+                raise
+            where = f"{shorten(os.fsdecode(error.filename), 200)}: " if isinstance(error.filename, str | bytes) else ""
+            print(f"cosmic {name}: {where}{error.strerror}", file=sys.stderr)  # noqa: T201
+            return _OF_FILES[error.errno]
         print(f"cosmic {name}: interrupted; what was written so far is kept", file=sys.stderr)  # noqa: T201
         return 130

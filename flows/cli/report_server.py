@@ -5,6 +5,7 @@ website can read the pages through a name of its own that leads here.
 """
 
 import html
+import os
 import socket
 import threading
 from collections.abc import Iterator
@@ -12,6 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
+
+from inference.contract.validation import sanitize_text
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -62,7 +65,8 @@ def _list(folder: Path) -> str:
     found = [path for path in folder.rglob(f"*{_PAGE}") if path.is_file() and not path.is_symlink()]
     shown = [path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
     names = [path.relative_to(folder).as_posix() for path in sorted(shown, key=_made, reverse=True)]
-    items = "".join(f'<li><a href="/{quote(name)}">{html.escape(name)}</a></li>' for name in names)
+    links = [(quote(os.fsencode(name)), html.escape(sanitize_text(name))) for name in names]
+    items = "".join(f'<li><a href="/{address}">{shown}</a></li>' for address, shown in links)
     body = f"<ul>{items}</ul>" if names else "<p>There is none yet.</p>"
     style = "<style>:root{color-scheme:light dark}body{font:16px/1.6 system-ui,sans-serif;margin:2rem}</style>"
     start = '<!doctype html><html lang="en"><meta charset="utf-8"><title>Reports · cosmic-flows</title>'

@@ -42,6 +42,7 @@ BOUNDS = {
 FEWEST = 200  # galaxies in a bin: of fewer, the position of a 2.5 % quantile is a guess
 # Bins of predicted redshift, and of magnitude in each of them; the first is one global interval.
 SHAPES = ((1, 1), (4, 1), (4, 2), (8, 2), (10, 3), (12, 4), (16, 3), (20, 3), (10, 8), (20, 5), (30, 4), (20, 8))
+_LARGEST = 1e6  # of any redshift, magnitude or residual in the units of one
 _FORMAT, _FORMAT_OWN = 1, 3  # the second: residuals in units of the model's own uncertainty
 _FOLDS = 2
 _NORMAL = NormalDist()
@@ -246,8 +247,8 @@ def _check(where: str, z_edges: Any, mag_edges: Any, quantiles: Any, galaxies: A
         and quantiles.shape == (*bins, len(LEVELS))
     )
     ordered = shapes_fit and all((np.diff(values) > 0).all() for values in (z_edges, mag_edges, quantiles))
-    finite = shapes_fit and all(np.isfinite(values).all() for values in (z_edges, mag_edges, quantiles))
-    if not (ordered and finite and isinstance(model, str) and isinstance(made, dict)):
+    finite = shapes_fit and all((np.abs(values) <= _LARGEST).all() for values in (z_edges, mag_edges, quantiles))
+    if not (ordered and finite and (galaxies >= 0).all() and isinstance(model, str) and isinstance(made, dict)):
         raise BadInput(f"{where} is no calibration: its bins do not fit together; make it again with cosmic calibrate")
 
 

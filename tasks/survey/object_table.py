@@ -82,6 +82,9 @@ class Objects:
                     yield row, f"there is no cut-out of the object {name!r:.60}"
 
 
+HATS_PIXELS = "partition_info.csv"  # lists the pixels of a HATS catalogue, beside them
+
+
 def find_table(folder: Path) -> Path:
     """The one table in a folder.
 
@@ -89,6 +92,7 @@ def find_table(folder: Path) -> Path:
         BadInput: there is none, or more than one.
     """
     found = [path for path in sorted(folder.iterdir()) if path.name.lower().endswith(TABLES) and path.is_file()]
+    found = [path for path in found if path.name != HATS_PIXELS]
     tables = [path for path in found if not path.name.lower().endswith(IMAGES) or _is_table(path)]
     if len(tables) != 1:
         held = f"{len(tables)} tables ({', '.join(path.name for path in tables[:5])})" if tables else "no table"

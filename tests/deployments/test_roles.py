@@ -107,7 +107,7 @@ def role(enforcing, request, monkeypatch):
 
 @pytest.mark.usefixtures("role")
 def test_no_function_may_write_where_data_are_only_read():
-    Store("s3://").write(BUCKET, "results/allowed/1.json", b"{}")
+    Store("s3://").write(BUCKET, "results/allowed/summary.json", b"{}")
     with pytest.raises(StoreError, match="access denied"):
         Store("s3://").write(DATA, "survey/1.pt", b"")
 
@@ -141,7 +141,9 @@ def test_no_function_may_do_anything_else(role, enforcing):
     if role == "SummaryRole":
         calls.append(("s3", "get_object", {"Bucket": DATA, "Key": "survey/1.pt"}))
         calls.append(("s3", "list_objects_v2", {"Bucket": DATA}))
-        for key in ("models/tiny.safetensors", "careful/run.py", "results/test/predictions/0.safetensors"):
+        kept = ("models/tiny.safetensors", "models/tiny.calibration.json", "careful/run.py", "careful/index.json")
+        of_runs = ("results/test/predictions/0.safetensors", "results/test/0.json", "results/test/payload.json")
+        for key in (*kept, *of_runs, "survey/table.parquet", "pages/index.html"):
             calls += [
                 ("s3", "put_object", {"Bucket": BUCKET, "Key": key, "Body": b""}),
                 ("s3", "delete_object", {"Bucket": BUCKET, "Key": key}),

@@ -75,3 +75,18 @@ def test_the_command_offers_every_method_of_the_bill():
     from tasks import bill as cost
 
     assert METHODS == cost.METHODS
+
+
+@pytest.mark.parametrize(
+    "words", [["inspect"], ["metrics"], ["partition", "--samples", "1", "--to", "out"], ["ingest", "--to", "out"]]
+)
+@pytest.mark.parametrize("name", ["a" * 5_000, "loop"])
+def test_name_that_no_file_system_takes_is_one_sentence(words, name, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "loop").symlink_to("loop")
+    command, *options = words
+    assert main([command, name, *options]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert name[:50] in said
+    assert [path.name for path in tmp_path.iterdir()] == ["loop"]

@@ -1,3 +1,4 @@
+import os
 import socket
 from contextlib import contextmanager
 
@@ -77,6 +78,19 @@ def test_nothing_can_be_changed(pages, folder, method):
 
 def test_website_with_a_name_that_leads_here_is_refused(pages):
     assert pages.get("/", headers={"Host": "evil.example"}).status_code == 400
+
+
+def test_names_that_are_no_text_or_turn_it_are_listed_and_escaped(tmp_path):
+    names = (b"bucket/\xff.html", "bucket/\u202egnp.html".encode(), b"bucket/<b> \x1b[2J.html")
+    for name in names:
+        path = tmp_path / os.fsdecode(name)
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("<p>here</p>")
+    with pages_of(tmp_path) as pages:
+        listed = pages.get("/").text
+        for link in ("%FF.html", "%E2%80%AEgnp.html", "%3Cb%3E%20%1B%5B2J.html"):
+            assert f'href="/bucket/{link}"' in listed
+        assert {"\u202e", "\x1b", "<b>", "\udcff"}.isdisjoint(listed)
 
 
 def test_store_that_is_not_there_yet_has_an_empty_list(tmp_path):

@@ -124,6 +124,10 @@ DAMAGE = {
     "descending edges": lambda document: json.dumps(document | {"z_edges": document["z_edges"][::-1]}).encode(),
     "a bin too few": lambda document: json.dumps(document | {"galaxies": document["galaxies"][1:]}).encode(),
     "NaN": lambda document: json.dumps(document | {"z_edges": [float("nan")] * len(document["z_edges"])}).encode(),
+    "beyond all numbers": lambda document: json.dumps(document | {"z_edges": [-1e308, 1e308]}).encode(),
+    "fewer galaxies than none": lambda document: json.dumps(
+        document | {"galaxies": [[-1] * len(row) for row in document["galaxies"]]}
+    ).encode(),
     "ragged": lambda document: json.dumps(document | {"mag_edges": [[1, 2], [1]]}).encode(),
     "text": lambda document: json.dumps(document | {"quantiles": "x"}).encode(),
     "no facts": lambda document: json.dumps(document | {"made": 3}).encode(),

@@ -91,3 +91,12 @@ def test_workbook_of_a_spreadsheet_is_refused_with_the_way_on(tmp_path, entry, n
         archive.writestr(entry, "application/vnd.oasis.opendocument.spreadsheet")
     with pytest.raises(BadInput, match=r"book is an (Excel|OpenDocument) workbook: save the sheet as CSV"):
         READERS[name](tmp_path / "book")
+
+
+def test_folder_of_a_hats_catalogue_is_not_taken_for_its_list_of_pixels(tmp_path):
+    (tmp_path / "dataset").mkdir()
+    WRITERS["Parquet"](tmp_path / "dataset" / "Npix=0.parquet")
+    (tmp_path / "partition_info.csv").write_text("Norder,Npix\n../../etc,passwd\n")
+    (tmp_path / "hats.properties").write_text("hats_nrows=1e99\n<script>=\x1b[2J\n")
+    found = inspect_file(tmp_path, ColumnOptions(), PixelOptions(), {})
+    assert (found.form, found.objects) == ("a table of HATS", 500)
