@@ -31,6 +31,7 @@ $(LEAN): pyproject.toml constraints.txt
 	@echo "Setting up $(VENV) (once; a few minutes)"
 	@$(PYTHON) -m venv $(VENV)
 	@$(INSTALL) . | $(COUNTED)
+	@$(BIN)/python -m compileall -q flows tasks inference # as pip does with all else: the first command would wait for it
 	@touch $@
 
 # What tests and training need, torch among it.

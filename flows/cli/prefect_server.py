@@ -42,7 +42,7 @@ def hush(*, verbose: bool) -> None:
 
 
 @contextmanager
-def connected(*, verbose: bool, left: str) -> Iterator[Callable[[], None]]:
+def connected(*, verbose: bool, left: str) -> Iterator[Callable[..., None]]:
     """Choose the server; import flows and tasks inside, while a temporary one is coming up.
 
     Args:
@@ -50,7 +50,8 @@ def connected(*, verbose: bool, left: str) -> Iterator[Callable[[], None]]:
         left: what is left to the user when the server goes away on the way, for the message that says so.
 
     Yields:
-        What to call before the first flow starts: it waits until the server answers.
+        What to call before the first flow starts: it waits until the server answers. Modules that it is given the names
+        of are imported meanwhile, if there is a wait.
 
     Raises:
         BadInput: the configured server does not answer, refuses the credentials, or is no Prefect server.
@@ -75,13 +76,13 @@ def connected(*, verbose: bool, left: str) -> Iterator[Callable[[], None]]:
                 temporary.kill()
             _wait_for(url)
             with _outlived(left):
-                yield lambda: None
+                yield lambda *_: None
         elif shared is not None:
             say(f"Using the Prefect server of `cosmic ui` at {shared.api}", "dim", stderr=True)
             with temporary_settings({PREFECT_API_URL: shared.api}):
                 _wait_for(shared.api)
                 with _outlived(left):
-                    yield lambda: None
+                    yield lambda *_: None
         elif temporary is not None:
             say(_said_of(temporary), "dim", stderr=True)
             # It looks for no crashed run; a heart's last beat would cost up to a second.

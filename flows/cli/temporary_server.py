@@ -19,6 +19,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from importlib import import_module
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -81,12 +82,14 @@ class TemporaryServer:
             )
             return f"http://127.0.0.1:{port.getsockname()[1]}/api"
 
-    def wait(self) -> None:
-        """Wait until it answers.
+    def wait(self, *modules: str) -> None:
+        """Wait until it answers; if it is starting, import modules meanwhile.
 
         Raises:
             CosmicError: it ended before it did, or took two minutes; the message has the last line that it wrote.
         """
+        for module in () if self.found else modules:
+            import_module(module)
         try:
             with urllib.request.urlopen(f"{self.url}/health", timeout=_READY_TIMEOUT_S):  # noqa: S310 - ours
                 return

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -103,6 +104,10 @@ def svg_of(figure: Figure, name: str, label: str) -> str:
     """The figure as an <svg> element: no prologue, the same bytes every time, and ids that are its own in a page."""
     nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
     with mpl.rc_context({**STYLE, "svg.hashsalt": name}), io.BytesIO() as drawn:  # as text it takes four times as much
+        FigureCanvasSVG(figure)
+        if (layout := figure.get_layout_engine()) is not None:
+            layout.execute(figure)
+            figure.set_layout_engine("none")  # else matplotlib draws all of it once more, for nothing but the layout
         figure.savefig(drawn, format="svg", metadata=nothing, facecolor="none")
         svg = drawn.getvalue().decode()
     svg = svg[svg.index("<svg") :]

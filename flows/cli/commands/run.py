@@ -77,7 +77,7 @@ def main(args: argparse.Namespace) -> int:
         incomplete: RunIncomplete | None = None
         with credentials(args.aws_credentials):
             prepared = prepare(request, args.store, args.executor, args.workers)
-        ready()
+        ready("tasks.report")  # with pandas and matplotlib
         asked = (request.as_given(), args.store, args.executor, args.workers, args.fresh, args.aws_credentials)
         for tries_left in reversed(range(_TRIES)):
             try:
