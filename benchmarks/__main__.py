@@ -20,7 +20,7 @@ from benchmarks.committed import committed as result_of
 from benchmarks.ratio import NotHere, Target, worse
 from benchmarks.support.quiet_machine import alone, measured
 from tasks.reporting.terminal_table import print_table
-from tasks.sweeps.machine import describe, described
+from tasks.sweeps.machine import describe_machine, machine_line
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
@@ -33,7 +33,7 @@ def parts() -> list[str]:
 
 def committed(name: str) -> dict[str, Any]:
     """The part's result on a machine of this one's class, as it was committed last; {} if there is none."""
-    return result_of(file_of(RESULTS, name, describe()))
+    return result_of(file_of(RESULTS, name, describe_machine()))
 
 
 def targets_of(document: dict[str, Any]) -> list[Target]:
@@ -80,7 +80,7 @@ def main() -> int:
             messages.append(f"{name}: FAILED: {type(error).__name__}: {error}")
             failed = True
             continue
-        machine = describe()
+        machine = describe_machine()
         document = {"benchmark": name, "date": datetime.now(UTC).date().isoformat(), "machine": machine, **found_out}
         file = file_of(RESULTS, name, machine)
         file.write_text(json.dumps(document, indent=2) + "\n")
@@ -95,7 +95,7 @@ def main() -> int:
             messages.append(f"{name}: the committed result is of another machine of this class, or of other versions")
     if found:
         _show(found)
-    print(f"machine: {described(describe())}")
+    print(f"machine: {machine_line(describe_machine())}")
     for line in messages:
         print(line)
     return 1 if failed else 0

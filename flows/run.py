@@ -27,7 +27,7 @@ from tasks.invocations.journal import Journal
 from tasks.invocations.ledger import Ledger
 from tasks.invocations.stored import keep_executions
 from tasks.plan import plan_ranks
-from tasks.planning.foretold import kept, one_line
+from tasks.planning.foretold import as_stored, one_line
 from tasks.prefect_support.assets import file_asset, making, stored_asset
 from tasks.prefect_support.aws_credentials import credentials
 from tasks.prefect_support.cancellation import Cancellation, confirm
@@ -134,7 +134,7 @@ def run(
             if prepared.survey_note is not None:
                 facts["notes"] = [*facts.get("notes", ()), prepared.survey_note]
             facts["trained_on"] = prepared.trained_on
-            facts["prediction"] = None if prepared.prediction is None else kept(prepared.prediction)
+            facts["prediction"] = None if prepared.prediction is None else as_stored(prepared.prediction)
             try:
                 executions = [*facts.pop("abandoned", []), facts.get("execution", {})]
                 if ended_ones := [each for each in executions if each.get("arn")]:

@@ -29,7 +29,7 @@ from inference.partitions.planned import find_planned
 from inference.rank_results.predictions import Predictions
 from inference.rank_results.publish_rank import publish_rank_result
 from inference.rank_results.publish_summary import end_soon
-from inference.resource_usage import WORKER, Clock, peak_memory_mb, reset_peak_memory, vector_instructions
+from inference.resource_usage import WORKER, Stopwatch, peak_memory_mb, reset_peak_memory, vector_instructions
 from inference.scripts.run_script import run_script
 from inference.storage.store import Store, request_figures
 
@@ -70,7 +70,7 @@ def lambda_handler(event: object, context: Any) -> dict[str, Any]:
 
 
 def _predicted(store: Store, rank: RankEvent, context: Any, *, cold: bool) -> RankResult:
-    clock = Clock()
+    clock = Stopwatch()
     idle_mb = reset_peak_memory()
     with clock.stage("load"):
         engine = _warm_engine(rank.store, rank)
@@ -145,7 +145,7 @@ def _predict(
     engine: Engine,
     partition: Partition,
     batch_size: int,
-    clock: Clock,
+    clock: Stopwatch,
     predictions: Predictions,
 ) -> None:
     batches = partition.batches(batch_size)

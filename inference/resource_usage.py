@@ -18,7 +18,7 @@ _INSTRUCTIONS = (
 WORKER = uuid.uuid4().hex[:12]  # names this process in the rank results that it makes
 
 
-class Clock:
+class Stopwatch:
     """Wall and CPU seconds of each stage of a rank, from the clock's making on."""
 
     def __init__(self) -> None:

@@ -6,7 +6,7 @@ from inference.runs.begin import Start
 from inference.storage.store import Store
 from tasks.billing.bill_of_run import bill_of
 from tasks.billing.cost import METHODS, Cost, CostItem
-from tasks.billing.waiting import sentence, waiting
+from tasks.billing.waiting import sentence, waiting_cost
 from tasks.invocations.journal import calls_of_killed_runs
 from tasks.invocations.ledger import Ledger
 from tasks.invocations.stored import beyond_note, keep_invocations, keep_killed, load_killed, of_records
@@ -55,7 +55,7 @@ def compute_costs(
     bill = costs[0]
     if lacking := beyond_note(load_killed(store, request.bucket, start.folder)):
         summary.document["notes"].append(f"The bill: {lacking}")
-    if found := waiting(summary.results, bill, request.memory_mb):
+    if found := waiting_cost(summary.results, bill, request.memory_mb):
         summary.document["messages"] = {"through": request.messages} | found
         summary.document["notes"].append(sentence(found))
     create_table_artifact(

@@ -90,12 +90,6 @@ def prepare(request: RunRequest, store_root: str, executor: str, workers: int | 
     What was handed over for this request is taken, once: a flow run that is retried looks again. Prices are of no
     concern here; a region without known prices is no reason not to run.
 
-    Args:
-        request: the checked request.
-        store_root: root of the store.
-        executor: its name.
-        workers: processes of the local executor.
-
     Raises:
         BadInput: the executor, the model, the partitions, their source, the script or the store are not as they must
             be, or the bill is expected to exceed `max_cost`.

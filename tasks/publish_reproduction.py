@@ -10,7 +10,7 @@ from inference.storage.atomic_write import atomic_write
 from tasks.prefect_support.artifacts import create_markdown_artifact
 from tasks.prefect_support.last_line import did
 from tasks.prefect_support.step import step
-from tasks.reproduction.page import markdown, render, sections_of
+from tasks.reproduction.page import markdown, render_reproduction, sections_of
 
 DOCUMENT, PAGE = "reproduction.json", "report.html"
 
@@ -20,12 +20,6 @@ def publish_reproduction(
     scale: str, documents: Mapping[str, Mapping[str, Any]], elapsed_s: float, folder: str
 ) -> dict[str, Any]:
     """Write the page and its numbers, and publish them.
-
-    Args:
-        scale: its name.
-        documents: of the sweeps, by name.
-        elapsed_s: that all of it took.
-        folder: for the page.
 
     Returns:
         The document: `scale`, `elapsed_s`, `sweeps` and `page`.
@@ -39,7 +33,7 @@ def publish_reproduction(
         partial.write_text(json.dumps(document, indent=1, default=str) + "\n")
     sections = sections_of(scale, documents)
     with atomic_write(place / PAGE) as partial:
-        partial.write_text(render(document, sections))
+        partial.write_text(render_reproduction(document, sections))
     create_markdown_artifact(markdown(sections), key="reproduction", description=f"The class report, at scale {scale}")
     did(f"{counted(len(documents), 'sweep')} on one page with {counted(len(sections), 'section')}")
     return document

@@ -30,7 +30,7 @@ from tasks.training.galaxies import open_galaxies
 from tasks.training.loop import Trained, train
 from tasks.training.recipe import Recipe
 from tasks.training.report import card, curves, facts_of, page
-from tasks.training.uncertainty import calibration_of, measured
+from tasks.training.uncertainty import interval_quality, validation_calibration
 
 WEIGHTS, HALF, CARD, PAGE, FACTS = (
     "model.safetensors",
@@ -159,10 +159,10 @@ def publish_model(trained: Trained, facts: dict[str, Any], folder: Path, half: b
     for name, path in files.items():
         (folder / calibration_key(name)).unlink(missing_ok=True)  # it would belong to other weights
         save(path, trained.model, noted, half=name == HALF, training_data=trained.training_data)
-        made = calibration_of(trained, content_hash(path), facts["data"]["name"])
+        made = validation_calibration(trained, content_hash(path), facts["data"]["name"])
         if made is not None:
             calibrations[calibration_key(name)] = made
-    facts = facts | {"uncertainty": measured(next(iter(calibrations.values()), None), trained.test)}
+    facts = facts | {"uncertainty": interval_quality(next(iter(calibrations.values()), None), trained.test)}
     text = card(facts, {name: path.stat().st_size for name, path in files.items()})
     document = facts | {"history": trained.history, "sha256": content_hash(folder / WEIGHTS)}
     pictures = {f"curve-{phase}.svg": svg for phase, svg in curves(trained.history).items()}
@@ -186,7 +186,7 @@ def publish_model(trained: Trained, facts: dict[str, Any], folder: Path, half: b
     return document | _places(folder)
 
 
-def published(folder: Path) -> dict[str, Any] | None:
+def published_model(folder: Path) -> dict[str, Any] | None:
     """What `publish_model` returned for a folder, read from it; None where no training has ended.
 
     Raises:

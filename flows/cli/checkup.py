@@ -20,7 +20,7 @@ State = Literal["ok", "absent", "failed"]
 
 
 @dataclass(frozen=True)
-class Check:
+class Health:
     """One finding.
 
     Attributes:
@@ -40,7 +40,7 @@ class Check:
         return asdict(self)
 
 
-def checkup(store: str) -> Iterator[Check]:
+def checkup(store: str) -> Iterator[Health]:
     """Look at everything, the quick first; yield each finding as it is known.
 
     Args:
@@ -53,25 +53,25 @@ def checkup(store: str) -> Iterator[Check]:
     yield from _aws(needed=store.startswith("s3:"))
     browser = next(filter(None, map(shutil.which, _BROWSERS)), None)
     yield (
-        Check("browser", "ok", browser)
+        Health("browser", "ok", browser)
         if browser
-        else Check(
+        else Health(
             "browser", "absent", "none of " + ", ".join(_BROWSERS), "reports open in a browser of another machine, too"
         )
     )
 
 
-def _python() -> Check:
+def _python() -> Health:
     from packaging.specifiers import SpecifierSet
 
     found = f"{platform.python_version()} on {platform.machine()}, {os.cpu_count()} cores"
     wanted = str(metadata("cosmic-flows")["Requires-Python"])
     if SpecifierSet(wanted).contains(platform.python_version(), prereleases=True):
-        return Check("Python", "ok", found)
-    return Check("Python", "failed", found, f"install cosmic-flows under Python {wanted}")
+        return Health("Python", "ok", found)
+    return Health("Python", "failed", found, f"install cosmic-flows under Python {wanted}")
 
 
-def _libraries() -> Iterator[Check]:
+def _libraries() -> Iterator[Health]:
     """The required libraries, then each extra: a library that is there in a version that does not fit is a fault."""
     from packaging.requirements import Requirement
 
@@ -95,28 +95,30 @@ def _libraries() -> Iterator[Check]:
         what = f"extra {extra}" if extra else "libraries"
         install = f"pip install '{about['Name']}[{extra}]'" if extra else f"pip install --upgrade {about['Name']}"
         if wrong or (missing and not extra):
-            yield Check(what, "failed", "; ".join([*wrong, *(f"{name} is not installed" for name in missing)]), install)
+            yield Health(
+                what, "failed", "; ".join([*wrong, *(f"{name} is not installed" for name in missing)]), install
+            )
         elif missing:
-            yield Check(what, "absent", f"{', '.join(missing)} not installed", install)
+            yield Health(what, "absent", f"{', '.join(missing)} not installed", install)
         else:
-            yield Check(what, "ok", ", ".join(f"{each.name} {version(each.name)}" for each in needed[extra][:3]))
+            yield Health(what, "ok", ", ".join(f"{each.name} {version(each.name)}" for each in needed[extra][:3]))
 
 
-def _disk(store: str) -> Check:
+def _disk(store: str) -> Health:
     folder = Path.cwd() if store.startswith("s3:") else Path(store).absolute()
     folder = next(path for path in (folder, *folder.parents) if path.is_dir())
     free = shutil.disk_usage(folder).free / 1e9
     found = f"{free:,.0f} GB free in {folder}"
     if not os.access(folder, os.W_OK):
-        return Check("disk", "failed", f"{folder} cannot be written", "name a folder of yours with --store")
+        return Health("disk", "failed", f"{folder} cannot be written", "name a folder of yours with --store")
     if free < _LITTLE_GB:
-        return Check(
+        return Health(
             "disk", "failed", f"{free:.1f} GB free in {folder}", "make room, or name another disk with --store"
         )
-    return Check("disk", "ok", found)
+    return Health("disk", "ok", found)
 
 
-def _prefect_server() -> Check:
+def _prefect_server() -> Health:
     """The server that a run would use; a run without one starts its own."""
     from tasks.prefect_support.running_ui import running_ui
 
@@ -127,7 +129,7 @@ def _prefect_server() -> Check:
     ui = running_ui()
     url = configured or (ui and ui.api)
     if not url:
-        return Check(what, "absent", "none is configured: a run starts one for itself", "`cosmic ui` in a terminal")
+        return Health(what, "absent", "none is configured: a run starts one for itself", "`cosmic ui` in a terminal")
     import httpx
     from prefect.client.orchestration import get_client
     from prefect.settings import PREFECT_CLIENT_MAX_RETRIES
@@ -140,11 +142,11 @@ def _prefect_server() -> Check:
             client.read_flows(limit=1)
     except (httpx.HTTPError, ValueError) as error:
         reason = sanitize_text(f"{url}: {str(error).partition(chr(10))[0] or type(error).__name__}")
-        return Check(what, "failed", reason, "start it, or unset PREFECT_API_URL")
-    return Check(what, "ok", sanitize_text(url))
+        return Health(what, "failed", reason, "start it, or unset PREFECT_API_URL")
+    return Health(what, "ok", sanitize_text(url))
 
 
-def _aws(*, needed: bool) -> Iterator[Check]:
+def _aws(*, needed: bool) -> Iterator[Health]:
     """Who we are on AWS, and where; no credentials are no fault while the store is a folder."""
     from botocore.exceptions import BotoCoreError, ClientError
 
@@ -159,8 +161,8 @@ def _aws(*, needed: bool) -> Iterator[Check]:
         who = sts.get_caller_identity()
     except (CosmicError, BotoCoreError, ClientError) as error:
         reason = str(error) if isinstance(error, CosmicError) else explain(error)
-        yield Check("AWS identity", failed, sanitize_text(reason), "only --store s3:// and AWS executors need it")
+        yield Health("AWS identity", failed, sanitize_text(reason), "only --store s3:// and AWS executors need it")
         return
-    yield Check("AWS identity", "ok", sanitize_text(who["Arn"]))
+    yield Health("AWS identity", "ok", sanitize_text(who["Arn"]))
     where = f"{sts.meta.region_name}, at {sts.meta.endpoint_url}"
-    yield Check("AWS region", "ok", f"{where} (the emulator)" if is_emulated() else where)
+    yield Health("AWS region", "ok", f"{where} (the emulator)" if is_emulated() else where)

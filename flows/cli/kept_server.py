@@ -51,7 +51,7 @@ def _home() -> Path:
     return Path(os.environ.get("PREFECT_HOME") or "~/.prefect").expanduser()
 
 
-def fingerprint() -> str:
+def server_fingerprint() -> str:
     """A hash of what a server depends on: machine, user, Python, Prefect and Prefect's settings."""
     settings = {
         name: value
@@ -65,12 +65,7 @@ def fingerprint() -> str:
 
 
 class Announcement(NamedTuple):
-    """What a server that stays says of itself.
-
-    Attributes:
-        url: the address of its API.
-        made_of: its `fingerprint`.
-    """
+    """What a server that stays says of itself."""
 
     url: str
     made_of: str
@@ -113,7 +108,7 @@ class Users:
         return _locked(self._file, fcntl.LOCK_EX)
 
 
-def announced(made_of: str) -> str | None:
+def announced_server(made_of: str) -> str | None:
     """Address of the server that stays, if it runs, is this user's and was made of the same; call it having joined."""
     try:
         with _opened("cosmic-server") as file:

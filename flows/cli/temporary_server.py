@@ -61,8 +61,8 @@ class TemporaryServer:
         made_of, url = "", None
         if self.stay_s:
             try:
-                self._users, made_of = kept_server.Users(), kept_server.fingerprint()
-                url = kept_server.announced(made_of) if self._users.join() else None
+                self._users, made_of = kept_server.Users(), kept_server.server_fingerprint()
+                url = kept_server.announced_server(made_of) if self._users.join() else None
             except OSError:  # a home in which nothing can be written: nothing stays there
                 self.stay_s = 0.0
         self.found = url is not None

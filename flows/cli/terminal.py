@@ -51,16 +51,16 @@ def say(sentence: str, style: str = "", *, stderr: bool = False) -> None:
 
 def print_json(document: Any) -> None:
     """Print a document as the only thing on standard output; numbers that are none become null."""
-    json.dump(plain(document), sys.stdout, indent=2, allow_nan=False)
+    json.dump(without_nan(document), sys.stdout, indent=2, allow_nan=False)
     sys.stdout.write("\n")
 
 
-def plain(value: Any) -> Any:
+def without_nan(value: Any) -> Any:
     """The value with NaN and infinities as None, for strict JSON."""
     if isinstance(value, dict):
-        return {key: plain(item) for key, item in value.items()}
+        return {key: without_nan(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
+        return [without_nan(item) for item in value]
     if isinstance(value, float) and (value != value or value in {float("inf"), float("-inf")}):
         return None
     return value

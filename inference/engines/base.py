@@ -57,11 +57,7 @@ class Engine(Protocol):
 
 
 class AstroMAEEngine:
-    """An engine of an AstroMAE, whose head gives a redshift, or that and the quantiles beside it.
-
-    Attributes:
-        config: the model's.
-    """
+    """An engine of an AstroMAE, whose head gives a redshift, or that and the quantiles beside it."""
 
     config: AstroMAEConfig
 

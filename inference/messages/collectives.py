@@ -15,11 +15,6 @@ Combine = Callable[[bytes, bytes], bytes]
 class Group:
     """The ranks that take part.
 
-    Args:
-        transport: sends bytes.
-        rank: this one.
-        size: number of ranks.
-
     Attributes:
         waited_s: seconds that this rank has waited for messages.
     """

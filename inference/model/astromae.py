@@ -122,11 +122,7 @@ class InceptionBlock(nn.Module):
 
 
 class AstroMAE(nn.Module):
-    """Redshifts of galaxies from cut-outs and magnitudes.
-
-    Attributes:
-        config: what it was built from.
-    """
+    """Redshifts of galaxies from cut-outs and magnitudes."""
 
     def __init__(self, config: AstroMAEConfig) -> None:
         super().__init__()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
+from inference.contract.counted import listed
 from inference.contract.json_text import parse_json
 from inference.errors import BadCheckpoint, BadInput
 from inference.model.config import AstroMAEConfig
@@ -277,8 +278,8 @@ def _header(path: Path, file: Any) -> tuple[AstroMAEConfig, TrainingData | None]
 def _same_names(path: Path, wanted: set[str], found: set[str]) -> None:
     for what, names in (("lacks", wanted - found), ("holds, beyond its config,", found - wanted)):
         if names:
-            more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-            raise BadCheckpoint(f"{path} {what} the tensor {min(names)!r:.80}{more}")
+            shown = listed((f"{name!r:.80}" for name in sorted(names)), most=1)
+            raise BadCheckpoint(f"{path} {what} the tensor {shown}")
 
 
 def _same_form(path: Path, name: str, found: Any, shape: list[int], types: set[str]) -> None:

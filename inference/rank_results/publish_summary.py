@@ -98,10 +98,6 @@ def summary_key(store: Store, bucket: str, result_path: str) -> str:
 def publish_summary(held: HeldLease, result_path: str) -> None:
     """Make the summaries of the holder's generation the ones that count, under the customary names too.
 
-    Args:
-        held: the lease on the result path.
-        result_path: of the run.
-
     Raises:
         LeaseHeldError: another run took the result path over; nothing was changed.
         StoreError: the store refuses.

@@ -14,7 +14,7 @@ from typing import Any
 from inference.contract.json_text import parse_json
 from inference.contract.object_keys import checked_key
 from inference.errors import BadInput, RankFailed, StoreError
-from inference.scripts.process import say
+from inference.scripts.process import write_log
 from inference.storage.atomic_write import atomic_write
 from inference.storage.store import Store, StoredObject
 
@@ -50,12 +50,12 @@ def fetch(store: Store, bucket: str, folder: str, listing: Sequence[StoredObject
             del index[key]
         for key, stored in wanted.items():
             path = scratch / key
-            say(f"s3key: {key} path: {path.parent} filename: {path.name}")
+            write_log(f"s3key: {key} path: {path.parent} filename: {path.name}")
             if index.get(key) != [source, stored.etag, *_state(path)]:
                 if stored.size == 0 and store.head(bucket, key) is None:
                     _folder_of(scratch, f"{key}/")  # the listing dropped the slash of what stands for an empty folder
                     continue
-                say(f"downloading key: {key} to {path}")
+                write_log(f"downloading key: {key} to {path}")
                 data = store.read(bucket, key)
                 if len(data) != stored.size:
                     raise StoreError(f"{bucket}/{key} has changed since it was listed")

@@ -32,7 +32,7 @@ _GONE_WITHIN_S = 2.0
 _SHORT = 6  # characters; a shorter value would blot out words
 
 
-def say(line: str) -> None:
+def write_log(line: str) -> None:
     """Print a line to the log, whatever characters its encoding lacks."""
     encoding = sys.stdout.encoding or "utf-8"
     print(line.encode(encoding, "replace").decode(encoding), flush=True)  # noqa: T201 - a function's log is its output
@@ -84,7 +84,7 @@ class Output:
         text = line.decode("utf-8", "replace").rstrip("\r")
         for secret in self._secrets:
             text = text.replace(secret, "***")
-        say(text)
+        write_log(text)
         if text.strip():
             self._last.append(text.rpartition("\r")[2][:_LINE_LENGTH])
 

@@ -32,7 +32,7 @@ from inference.scripts.interpreter import interpreter, lacking_module
 from inference.scripts.loopback_s3 import INSTALL, is_installed, is_needed, loopback_s3
 from inference.scripts.names import own_names
 from inference.scripts.place import FUNCTION, TMP, at_tmp, own_scratch
-from inference.scripts.process import Ended, run_process, say
+from inference.scripts.process import Ended, run_process, write_log
 from inference.storage.store import Store, StoredObject
 
 __all__ = ["run_script", "script_hash"]
@@ -94,13 +94,13 @@ def _run(store: Store, event: RankEvent, wire: Mapping[str, Any], context: Any, 
     script = event.script
     assert script is not None  # noqa: S101 - who calls has looked
     started_at = time.time()
-    say(f"received: {shown(wire, event)}")
-    say("parsing args")
+    write_log(f"received: {event_for_log(wire, event)}")
+    write_log("parsing args")
     done = read_result(store, event) if event.messages is None else None
     if done is not None:
         return done
     environment = environment_of(wire, TMP / script.key, event.store)
-    say(f"executing script: {script.folder}")
+    write_log(f"executing script: {script.folder}")
     _check_data(store, event)
     listing = _listing(store, event.bucket, script)
     _remove_stale(store, event)
@@ -172,11 +172,11 @@ def _run(store: Store, event: RankEvent, wire: Mapping[str, Any], context: Any, 
         )
     except RankFailed as error:
         raise RankFailed(_with_tail(str(error), ended)) from None
-    say("executed script")
+    write_log("executed script")
     return result
 
 
-def shown(wire: Mapping[str, Any], event: RankEvent) -> dict[str, Any]:
+def event_for_log(wire: Mapping[str, Any], event: RankEvent) -> dict[str, Any]:
     """The event as the log may have it: of keys that nobody knows, and that may be credentials, the names only."""
     known = {*EVENT_KEYS, *event.to_wire()} - HIDDEN
     return {name: value if name in known else "..." for name, value in wire.items()}

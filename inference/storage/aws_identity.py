@@ -53,7 +53,7 @@ class S3Access:
         try:
             keys = self.credentials.get_frozen_credentials()
         except BotoCoreError as error:
-            raise StoreError(explain(error) or sanitize_text(error)) from None
+            raise StoreError(why_no_identity(error) or sanitize_text(error)) from None
         expires = hasattr(self.credentials, "refresh_needed")
         return {
             "access_key_id": keys.access_key,
@@ -140,7 +140,7 @@ def _s3_access(used: Any) -> S3Access:
     try:
         s3 = make_client("s3", config={"s3": {"addressing_style": "path", "us_east_1_regional_endpoint": "regional"}})
     except BotoCoreError as error:
-        raise StoreError(explain(error) or sanitize_text(error)) from None
+        raise StoreError(why_no_identity(error) or sanitize_text(error)) from None
     meta = s3.meta
     # Where no region is set, botocore signs for the first one.
     region = "us-east-1" if meta.region_name == "aws-global" else meta.region_name
@@ -157,7 +157,7 @@ def check_endpoint(endpoint: str | None) -> None:
         raise StoreError("AWS_ENDPOINT_URL has a user or a password in it, which AWS clients do not send: leave it out")
 
 
-def explain(error: BaseException) -> str:
+def why_no_identity(error: BaseException) -> str:
     """Why there is no usable identity, as one sentence without any credential; "" where the error is of another kind.
 
     Args:

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from inference.contract.counted import counted
+from inference.contract.counted import counted, listed
 from inference.errors import BadInput
 from tasks.aws.buckets import BucketContent, content_of, delete_bucket, empty, owner_of
 from tasks.aws.session import client, explain
-from tasks.aws.stack import await_stack, code_folder, described, events_of_stack, parameters_of
+from tasks.aws.stack import await_stack, code_folder, describe_stack, events_of_stack, stack_parameters
 from tasks.reporting.formatting import file_size
 
 
@@ -38,9 +38,8 @@ class Removal:
 
 def _described(part: BucketContent) -> str:
     place = f"{part.bucket}/{part.prefix}" if part.prefix else part.bucket
-    folders = ", ".join(f"{folder} {count:,}" for folder, count in part.folders[:6])
-    more = f" and {len(part.folders) - 6} more" if len(part.folders) > 6 else ""
-    inside = f" ({folders}{more})" if folders and not part.prefix else ""
+    folders = listed((f"{folder} {count:,}" for folder, count in part.folders), most=6)
+    inside = f" ({folders})" if folders and not part.prefix else ""
     return f"{place}: {counted(part.versions, 'version')} of objects, {file_size(part.size)}{inside}"
 
 
@@ -54,10 +53,10 @@ def plan_removal(stack: str, *, with_data: bool) -> Removal:
     """
     formation = client("cloudformation")
     try:
-        there = described(formation, stack)
+        there = describe_stack(formation, stack)
         if there is None:
             raise BadInput(f"there is no stack {stack}")
-        given = parameters_of(there)
+        given = stack_parameters(there)
         resources = formation.describe_stack_resources(StackName=stack)["StackResources"]
         bucket, code = given.get("BucketName", ""), given.get("CodeBucket", "none")
         is_ours = given.get("MakeBucket") == "yes" or owner_of(bucket) == stack
@@ -99,7 +98,7 @@ def remove(removal: Removal, show: Callable[[str], None] = lambda line: None) ->
             empty(removal.data.bucket)
             if not delete_bucket(removal.data.bucket):
                 raise BadInput(f"the bucket {removal.data.bucket} was written to meanwhile and is kept: try again")
-        there = described(formation, removal.stack)
+        there = describe_stack(formation, removal.stack)
         if there is not None:
             old = events_of_stack(formation, there["StackId"])
             formation.delete_stack(StackName=removal.stack)

@@ -103,15 +103,11 @@ def region_of(arn: str) -> str:
 def read_execution(client: Any, arn: str) -> Execution:
     """Everything about an execution, running or not.
 
-    Args:
-        client: boto3's, of `stepfunctions`.
-        arn: of the execution.
-
     Raises:
         BadInput: there is no such execution, or its history is not as Step Functions writes it.
         ClientError: AWS refuses to describe it.
     """
-    description = describe(client, arn)
+    description = describe_execution(client, arn)
     notes: list[str] = []
 
     def allowed(call: Callable[[], Any], otherwise: Any) -> Any:
@@ -123,7 +119,7 @@ def read_execution(client: Any, arn: str) -> Execution:
             notes.append(f"{error.operation_name} is not allowed with these credentials")
             return otherwise
 
-    history = History(allowed(lambda: list(events(client, arn)), []))
+    history = History(allowed(lambda: list(execution_events(client, arn)), []))
     run = allowed(lambda: map_run(client, arn), None)
     items: dict[str, int] = {}
     seconds: Sequence[float] = history.item_seconds
@@ -168,7 +164,7 @@ def is_denied(error: ClientError) -> bool:
     return error.response["Error"]["Code"] in _DENIED
 
 
-def describe(client: Any, arn: str) -> dict[str, Any]:
+def describe_execution(client: Any, arn: str) -> dict[str, Any]:
     """DescribeExecution.
 
     Raises:
@@ -183,7 +179,7 @@ def describe(client: Any, arn: str) -> dict[str, Any]:
         raise
 
 
-def events(client: Any, arn: str) -> Iterator[dict[str, Any]]:
+def execution_events(client: Any, arn: str) -> Iterator[dict[str, Any]]:
     """Every event of the execution's history, over as many pages as there are, 1,000 events each."""
     for page in client.get_paginator("get_execution_history").paginate(
         executionArn=arn, PaginationConfig={"PageSize": _PAGE}
@@ -217,7 +213,7 @@ def attempts(client: Any, execution: Execution, *, unsuccessful: bool = True) ->
         ClientError: AWS refuses.
     """
     if execution.map_run_arn is None:
-        tied = [call for call in History(events(client, execution.arn)).attempts if call.rank is not None]
+        tied = [call for call in History(execution_events(client, execution.arn)).attempts if call.rank is not None]
         return [call for call in tied if (call.error is not None) == unsuccessful]
 
     def of_child(child: Mapping[str, Any]) -> list[Attempt]:
@@ -233,7 +229,9 @@ def attempts(client: Any, execution: Execution, *, unsuccessful: bool = True) ->
         )
         if not unsuccessful or execution.children != "STANDARD":
             return [whole]
-        calls = [call for call in History(events(client, child["executionArn"])).attempts if call.error is not None]
+        calls = [
+            call for call in History(execution_events(client, child["executionArn"])).attempts if call.error is not None
+        ]
         return [dataclasses.replace(call, rank=whole.rank) for call in calls] or [whole]
 
     statuses = _UNSUCCESSFUL if unsuccessful else ("SUCCEEDED",)

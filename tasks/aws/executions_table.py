@@ -14,7 +14,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from inference.errors import BadInput
-from tasks.aws.execution import describe, events
+from tasks.aws.execution import describe_execution, execution_events
 from tasks.aws.execution_history import History, parsed
 from tasks.reporting.formatting import DASH, seconds
 from tasks.reporting.table import Column, Row, Table, as_text
@@ -44,10 +44,6 @@ _CAPTION = (
 
 def executions_table(client: Any, machine_arn: str) -> Table:
     """Every execution of a machine that AWS still knows (it forgets one after 90 days), the newest first.
-
-    Args:
-        client: boto3's, of `stepfunctions`.
-        machine_arn: of the state machine.
 
     Raises:
         BadInput: there is no such machine, it keeps no executions (EXPRESS), or a history is not as Step Functions
@@ -98,10 +94,10 @@ def _listed(client: Any, machine_arn: str) -> Iterator[dict[str, Any]]:
 
 def _row(client: Any, listed: Mapping[str, Any]) -> Row:
     arn = listed["executionArn"]
-    description = describe(client, arn)
+    description = describe_execution(client, arn)
     request = parsed(description.get("input"))
     request = request if isinstance(request, Mapping) else {}
-    phase = History(events(client, arn)).map
+    phase = History(execution_events(client, arn)).map
     started, stopped = _at(description["startDate"]), description.get("stopDate")
     path = request.get("result_path")
     return {

@@ -52,7 +52,7 @@ def explain(error: BaseException) -> str:
             return sanitize_text(f"nothing answers at {error.kwargs.get('endpoint_url', 'AWS')}")
         case ClientError():
             return _refusal(error)
-    known = aws_identity.explain(error)
+    known = aws_identity.why_no_identity(error)
     return known or sanitize_text(" ".join(str(error).split())[:300]) or type(error).__name__
 
 

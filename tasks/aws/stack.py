@@ -150,13 +150,13 @@ def deploy(stack: str, parameters: Mapping[str, str], show: Callable[[str], None
 
 def _at_rest(formation: Any, stack: str, show: Callable[[str], None]) -> dict[str, Any] | None:
     """The stack once nobody changes it: another deployment, or one that was killed, may have begun a change."""
-    there = described(formation, stack)
+    there = describe_stack(formation, stack)
     if there is None or not _is_changing(there["StackStatus"]):
         return there
     show(f"the stack {stack} is being changed already ({there['StackStatus']}): waiting for the end of that")
     with suppress(DeployFailed):  # what came of it is looked at next
         await_stack(formation, there["StackId"], events_of_stack(formation, there["StackId"]), show)
-    return described(formation, stack)
+    return describe_stack(formation, stack)
 
 
 def _is_changing(status: str) -> bool:
@@ -164,19 +164,19 @@ def _is_changing(status: str) -> bool:
 
 
 def _made_bucket(formation: Any, stack: str, bucket: str) -> bool:
-    there = described(formation, stack)
+    there = describe_stack(formation, stack)
     if there is None or there["StackStatus"] in _NEVER_MADE:
         return False
-    given = parameters_of(there)
+    given = stack_parameters(there)
     return (given.get("MakeBucket"), given.get("BucketName")) == ("yes", bucket)
 
 
-def parameters_of(description: Mapping[str, Any]) -> dict[str, str]:
+def stack_parameters(description: Mapping[str, Any]) -> dict[str, str]:
     """The parameters of a stack as CloudFormation describes it."""
     return {each["ParameterKey"]: each["ParameterValue"] for each in description.get("Parameters", [])}
 
 
-def described(formation: Any, stack: str) -> dict[str, Any] | None:
+def describe_stack(formation: Any, stack: str) -> dict[str, Any] | None:
     """CloudFormation's description of the stack; None where there is none."""
     try:
         found: list[dict[str, Any]] = formation.describe_stacks(StackName=stack)["Stacks"]
@@ -188,7 +188,7 @@ def described(formation: Any, stack: str) -> dict[str, Any] | None:
 
 
 def _outputs(formation: Any, stack: str) -> dict[str, str]:
-    there = described(formation, stack) or {}
+    there = describe_stack(formation, stack) or {}
     return {output["OutputKey"]: output["OutputValue"] for output in there.get("Outputs", [])}
 
 

@@ -11,7 +11,7 @@ from inference.runs.plan import read_request
 from inference.storage.store import Store
 from tasks.billing.cost import Cost, compute_cost
 from tasks.billing.express import express_of
-from tasks.billing.waiting import sentence, waiting
+from tasks.billing.waiting import sentence, waiting_cost
 from tasks.invocations.invocation import Invocation
 from tasks.invocations.stored import beyond_note, load_executions, load_invocations, load_killed, transitions_of
 
@@ -47,7 +47,7 @@ def bill_of(
     killed = load_killed(store, request.bucket, folder) or load_killed(store, request.bucket, request.result_path)
     if lacking := beyond_note(killed):
         cost = dataclasses.replace(cost, how=f"{cost.how} {lacking}")
-    found = waiting(results, cost, request.memory_mb) if method == "billed" else {}
+    found = waiting_cost(results, cost, request.memory_mb) if method == "billed" else {}
     return dataclasses.replace(cost, how=f"{cost.how} In it, {sentence(found)}.") if found else cost
 
 

@@ -8,7 +8,7 @@ from tasks.billing.cost import Cost
 from tasks.reporting.formatting import usd
 
 
-def waiting(results: Sequence[RankResult], cost: Cost, memory_mb: int) -> dict[str, Any]:
+def waiting_cost(results: Sequence[RankResult], cost: Cost, memory_mb: int) -> dict[str, Any]:
     """What a gang's waiting came to; {} where no rank waited.
 
     `waited_s` is what the ranks measured themselves. `barrier_s` is N x slowest - all own seconds, a rank's own being

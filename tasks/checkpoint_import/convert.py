@@ -11,14 +11,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from inference.contract.counted import counted
+from inference.contract.counted import counted, listed
 from inference.errors import BadCheckpoint, BadInput
 from inference.model.checkpoint import content_hash, save
 from inference.model.config import AstroMAEConfig
 from inference.model.require_torch import require_torch
-from tasks.checkpoint_import.flatten import Saved, choose, flatten, listed, shown
+from tasks.checkpoint_import.flatten import Saved, choose, flatten, shown
 from tasks.checkpoint_import.infer_config import Inferred, infer
-from tasks.checkpoint_import.layers import Assignment, Layer, assign
+from tasks.checkpoint_import.layers import Assignment, Layer, assign_layers
 from tasks.checkpoint_import.pickled import Weight
 from tasks.checkpoint_import.torch_file import SavedFile, read_file
 
@@ -117,14 +117,14 @@ def _assigned(saved: SavedFile, flat: Saved) -> tuple[Saved, Assignment]:
                 f"it holds no weights under such a name as --weights {shown(flat.weights)} asks for"
                 " (averaged ones lie under one such as model_ema)"
             )
-        return flat, assign(flat.tensors, same)
+        return flat, assign_layers(flat.tensors, same)
     except BadInput as error:
         whole = error
         groups = flat.groups()
         complete: dict[str, Assignment] = {}
         for start, group in groups.items():
             try:
-                complete[start] = assign(group.tensors, same)
+                complete[start] = assign_layers(group.tensors, same)
             except BadInput as error:
                 if len(group.tensors) > 0.9 * len(flat.tensors):
                     whole = error
@@ -159,8 +159,8 @@ def _filled(saved: SavedFile, assigned: Assignment, inferred: Inferred) -> tuple
     if surplus:
         raise BadInput(f"it holds the tensor {surplus[0]!r:.100}, for which an AstroMAE has no place")
     if missing:
-        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-        raise BadInput(f"it lacks the tensor {_theirs(missing[0], assigned)}{more}")
+        lacking = listed((_theirs(name, assigned) for name in missing), most=1)
+        raise BadInput(f"it lacks the tensor {lacking}")
     _check_size(saved, [weight for _, weight in parts.values()])
     weights, converted = {}, Counter[str]()
     for ours, form in wanted.items():

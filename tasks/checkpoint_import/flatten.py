@@ -1,10 +1,10 @@
 """A saved module or state dict as named tensors, whatever training scripts wrapped around it."""
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from inference.contract.counted import listed
 from inference.contract.validation import shorten
 from inference.errors import BadInput
 from tasks.checkpoint_import.known_names import of_a_model
@@ -110,12 +110,6 @@ def _below(
         {name.removeprefix(start): tensor for name, tensor in tensors.items() if name.startswith(start)},
         {path.removeprefix(start): module for path, module in modules.items() if path.startswith(start)},
     )
-
-
-def listed(names: Iterable[str]) -> str:
-    """Names in one line, the first ten of many."""
-    names = list(names)
-    return ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
 
 
 def shown(name: object) -> str:

@@ -55,7 +55,7 @@ def of_a_model(name: str) -> bool:
     return _MODEL.fullmatch(name) is not None
 
 
-def known(name: str) -> bool:
+def is_known(name: str) -> bool:
     """Whether a checkpoint may name this class or function, of a model or of the data beside it.
 
     >>> known("pathlib.PosixPath"), known("os.system")

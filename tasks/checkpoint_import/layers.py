@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from inference.contract.counted import listed
 from inference.errors import BadInput
 from tasks.checkpoint_import.pickled import Weight
 
@@ -69,7 +70,7 @@ class Assignment:
     blocks: str
 
 
-def assign(tensors: dict[str, Weight], same: Callable[[Layer, Layer], bool]) -> Assignment:
+def assign_layers(tensors: dict[str, Weight], same: Callable[[Layer, Layer], bool]) -> Assignment:
     """Tell what each layer is.
 
     Args:
@@ -120,8 +121,8 @@ def assign(tensors: dict[str, Weight], same: Callable[[Layer, Layer], bool]) -> 
     }
     surplus = [name for name in tensors if name not in taken and name not in unused]
     if surplus:
-        more = f" and {len(surplus) - 1} more" if len(surplus) > 1 else ""
-        raise BadInput(f"it holds the tensor {surplus[0]!r:.100}{more}, for which an AstroMAE has no place")
+        shown = listed((f"{name!r:.100}" for name in surplus), most=1)
+        raise BadInput(f"it holds the tensor {shown}, for which an AstroMAE has no place")
     return assigned
 
 
@@ -299,5 +300,4 @@ def _counted(layers: Sequence[Layer], kind: str) -> str:
 
 
 def _paths(layers: Sequence[Layer]) -> str:
-    shown = ", ".join(layer.path[:80] for layer in layers[:8])
-    return (shown + (f" and {len(layers) - 8} more" if len(layers) > 8 else "")) or "none"
+    return listed((layer.path[:80] for layer in layers), most=8) or "none"

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, ClassVar
 
+from inference.contract.counted import listed
 from inference.contract.tensor_layout import check_layout
-from tasks.checkpoint_import.known_names import STORAGES, known, of_a_model
+from tasks.checkpoint_import.known_names import STORAGES, is_known, of_a_model
 
 # The published module's pickle has half a megabyte; before torch 1.6 the classes' sources may stand in it too.
 MAX_PICKLE = 4 << 20
@@ -128,15 +129,14 @@ class _Unpickler(pickle._Unpickler):
     def refuse_unknown(self, *, damaged: bool) -> None:
         """Objects of an unknown class are data that nobody reads; a call or a bare name is refused."""
         if self._called or (not damaged and self._unknown - self._instantiated):
-            shown = ", ".join(ascii(name)[1:-1][:80] for name in sorted(self._unknown)[:100])
-            more = f" and {len(self._unknown) - 100} more" if len(self._unknown) > 100 else ""
-            raise Refused(f"its pickle wants {shown}{more}, which is refused; nothing of it was run")
+            shown = listed((ascii(name)[1:-1][:80] for name in sorted(self._unknown)), most=100)
+            raise Refused(f"its pickle wants {shown}, which is refused; nothing of it was run")
 
     def find_class(self, module: str, name: str) -> Any:
         if len(module) + len(name) > _MAX_NAME:
             raise Refused(f"its pickle names something of more than {_MAX_NAME} characters")
         full = f"{module}.{name}"
-        if not known(full):
+        if not is_known(full):
             self._unknown.add(full)
         return partial(self._call, full)
 
@@ -149,7 +149,7 @@ class _Unpickler(pickle._Unpickler):
             return _BUILT[name](*arguments)
         if name in STORAGES:
             raise TypeError
-        if not known(name):
+        if not is_known(name):
             self._called.add(name)
         return StandIn(name)
 

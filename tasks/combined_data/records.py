@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from inference.contract.counted import counted
+from inference.contract.counted import counted, listed
 from inference.contract.json_text import parse_json
 from inference.contract.sample import BITS_PER_SAMPLE
 from inference.contract.validation import checked_int, is_number, shorten
@@ -70,10 +70,6 @@ class Planned:
 
 def read_records(data: bytes, where: str) -> list[Record]:
     """Read a combined_data.json; a rank whose script wrote a list counts record by record.
-
-    Args:
-        data: its content.
-        where: its name, for messages.
 
     Raises:
         BadInput: naming the file, the record and the key: it is no list of records, or one is malformed.
@@ -216,11 +212,8 @@ def _against(records: Sequence[Record], planned: Planned) -> list[str]:
 
 
 def _named(verb: str, paths: Counter[tuple[str, ...]]) -> list[str]:
-    listed = [", ".join(each) for each in sorted(paths.elements())]
-    if not listed:
-        return []
-    rest = f" and {len(listed) - 5:,} more" if len(listed) > 5 else ""
-    return [f"the records {verb}: {'; '.join(listed[:5])}{rest}"]
+    named = listed((", ".join(each) for each in sorted(paths.elements())), most=5, joint="; ")
+    return [f"the records {verb}: {named}"] if named else []
 
 
 def _positive(wire: Mapping[str, Any], key: str, where: str) -> float:

@@ -17,10 +17,6 @@ _MORE = {
 def check_gang(request: RunRequest, executor: Executor) -> None:
     """See that all ranks of a run with messages can run at once; any other run passes.
 
-    Args:
-        request: the checked request.
-        executor: checked.
-
     Raises:
         BadInput: they cannot, or they could not reach one another.
     """

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from inference.contract.counted import listed
 from inference.contract.rank_event import RankEvent
 from inference.errors import RankFailed
 from tasks.dispatch.dispatcher import Dispatcher
@@ -14,8 +15,8 @@ class RanksFailed(RankFailed):
     """Ranks of a task run are not done; `retryable` says whether it should be run again."""
 
     def __init__(self, failed: Mapping[int, str], *, retryable: bool) -> None:
-        named = [f"rank {rank}: {error.removeprefix(f'rank {rank}: ')}" for rank, error in list(failed.items())[:5]]
-        super().__init__("; ".join(named) + (f"; and {len(failed) - 5} more" if len(failed) > 5 else ""))
+        named = (f"rank {rank}: {error.removeprefix(f'rank {rank}: ')}" for rank, error in failed.items())
+        super().__init__(listed(named, most=5, joint="; "))
         self.retryable = retryable
 
 

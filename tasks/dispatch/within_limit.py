@@ -24,11 +24,6 @@ class WithinLimit(Executor):
     """Another executor, with no more calls open at once than there are slots.
 
     A slot is kept from rank to rank while ranks are left: the limit costs nothing a rank.
-
-    Args:
-        executor: runs the ranks.
-        slots: of the limit.
-        ranks: that are to run.
     """
 
     elastic = True

@@ -18,7 +18,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from inference.contract.rank_event import RankEvent
 from inference.contract.run_request import MEMORY_MB
 from inference.errors import BadInput, CosmicError, RankFailed
-from tasks.aws.execution import Execution, describe, is_denied, map_run, read_execution
+from tasks.aws.execution import Execution, describe_execution, is_denied, map_run, read_execution
 from tasks.aws.execution_history import History
 from tasks.aws.function_configuration import configuration_of, given
 from tasks.aws.logs import with_billed_durations
@@ -138,7 +138,7 @@ class StepFunctionsExecutor(Executor):
     def _status(self, arn: str) -> str | None:
         """Of an execution; None where there is none of this name."""
         try:
-            return str(describe(self._client, arn)["status"])
+            return str(describe_execution(self._client, arn)["status"])
         except BadInput:
             return None
 
@@ -239,7 +239,7 @@ class StepFunctionsExecutor(Executor):
         items = _Items(self._client, arn)
         while True:
             try:
-                if describe(self._client, arn)["status"] != "RUNNING":
+                if describe_execution(self._client, arn)["status"] != "RUNNING":
                     return
                 self._seen_done = items.succeeded()
             except BadInput:

@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Iterable, Sequence
 
+from inference.contract.counted import listed
 from inference.contract.rank_result import RankResult
 from tasks.invocations.invocation import Invocation
 
@@ -34,7 +35,7 @@ def correct_clock_skew(
 
 
 def _describe(off: dict[int, float]) -> str:
-    ranks = ", ".join(map(str, list(off)[:10])) + (f" and {len(off) - 10} more" if len(off) > 10 else "")
+    ranks = listed(map(str, off), most=10)
     worst = max(off.values(), key=abs)
     return (
         f"the worker's clock of rank{'s' if len(off) > 1 else ''} {ranks} is off by up to {abs(worst):,.0f} s: the rank"

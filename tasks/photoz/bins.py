@@ -7,7 +7,7 @@ from tasks.photoz.distribution import LEVELS
 _SMALLEST = 1e-9  # between two quantiles, so that the distribution has a density
 
 
-def place_of(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
+def bin_of(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
     """Number of the bin of each value, the last one closed; -1 outside or where there is no value."""
     place: np.ndarray = np.searchsorted(edges, values, side="right") - 1
     place[values == edges[-1]] = len(edges) - 2
@@ -25,13 +25,13 @@ def binned(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Edges in redshift and magnitude, quantiles of the residuals and galaxies of each bin."""
     z_edges = _edges(pred, shape[0])
-    z_bin = place_of(pred, z_edges)
+    z_bin = bin_of(pred, z_edges)
     mag_edges, quantiles, galaxies = [], [], []
     for number in range(len(z_edges) - 1):
         inside = z_bin == number
         edges = _edges(mag[inside] if inside.any() else mag, shape[1])
         edges[0], edges[-1] = mag.min(), max(mag.max(), np.nextafter(mag.min(), np.inf))
-        mag_bin = place_of(mag[inside], edges)
+        mag_bin = bin_of(mag[inside], edges)
         mag_edges.append(edges)
         parts = [residuals[inside][mag_bin == place] for place in range(len(edges) - 1)]
         quantiles.append([_quantiles(part) for part in parts])

@@ -5,9 +5,7 @@ then, within each of these, by r magnitude. A bin keeps quantiles of its residua
 
     r = (z_spec - z_pred) / (1 + z_pred)
 
-at positions tau * (n + 1) among its n residuals, so that the next galaxy of the bin lies below the quantile tau with
-probability tau, whatever the distribution is (Vovk, Gammerman & Shafer 2005, "Algorithmic Learning in a Random World":
-a Mondrian conformal predictor). Outside the range that was calibrated there is no interval.
+Outside the range that was calibrated there is no interval. `tasks.photoz.conformal` makes a calibration.
 
 A model that gives an uncertainty of its own (`tasks.photoz.spread`) may have residuals in units of that instead of
 1 + z_pred, where that covers better: its intervals keep the model's own widths, scaled so that they hold (Lei et al.
@@ -16,22 +14,20 @@ A model that gives an uncertainty of its own (`tasks.photoz.spread`) may have re
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from statistics import NormalDist
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from inference.contract.counted import counted
 from inference.contract.json_text import parse_json
-from inference.contract.plausible import MAGNITUDE, PREDICTION, REDSHIFT
+from inference.contract.plausible import MAGNITUDE, PREDICTION
 from inference.contract.validation import shorten
 from inference.errors import BadInput
-from tasks.photoz.bins import binned, deciles, place_of
+from tasks.photoz.bins import bin_of
 from tasks.photoz.distribution import LEVELS, density_of, halves, inverse, subdivided
-from tasks.photoz.magnitude import with_article
-from tasks.photoz.spread import residuals_of, usable, widened
+from tasks.photoz.spread import usable, widened
 
 BOUNDS = {
     "z_err68_low": 0.15865525,
@@ -39,12 +35,8 @@ BOUNDS = {
     "z_err95_low": 0.025,
     "z_err95_high": 0.975,
 }
-FEWEST = 200  # galaxies in a bin: of fewer, the position of a 2.5 % quantile is a guess
-# Bins of predicted redshift, and of magnitude in each of them; the first is one global interval.
-SHAPES = ((1, 1), (4, 1), (4, 2), (8, 2), (10, 3), (12, 4), (16, 3), (20, 3), (10, 8), (20, 5), (30, 4), (20, 8))
 _LARGEST = 1e6  # of any redshift, magnitude or residual in the units of one
 _FORMAT, _FORMAT_OWN = 1, 3  # the second: residuals in units of the model's own uncertainty
-_FOLDS = 2
 _NORMAL = NormalDist()
 
 
@@ -61,8 +53,9 @@ class Calibration:
         made: plain facts about how it was made, by name.
         own: the residuals are in units of the model's own uncertainty.
 
-    Where a method takes `spread`, that is `tasks.photoz.spread.own_spread` of the galaxies, (N, 2); it counts only if
-    `own`, and a galaxy without one has no interval. Without it, they raise BadInput.
+    Methods take predicted redshifts `z_pred` and r magnitudes (AB) `mag_r`, (N,) each, and `spread`:
+    `tasks.photoz.spread.own_spread` of the galaxies, (N, 2). It counts only if `own`; then a galaxy without one has no
+    interval, and without `spread` they raise BadInput.
     """
 
     model_sha256: str
@@ -84,11 +77,11 @@ class Calibration:
     def bins(self, z_pred: np.ndarray, mag_r: np.ndarray, spread: np.ndarray | None = None) -> np.ndarray:
         """Number of each galaxy's bin, (N,), counting through z first; -1 outside the range that was calibrated."""
         z_pred, mag_r = np.asarray(z_pred, np.float64), np.asarray(mag_r, np.float64)
-        z_bin = place_of(z_pred, self.z_edges)
+        z_bin = bin_of(z_pred, self.z_edges)
         mag_bin = np.full(len(z_pred), -1)
         for number, edges in enumerate(self.mag_edges):
             inside = z_bin == number
-            mag_bin[inside] = place_of(mag_r[inside], edges)
+            mag_bin[inside] = bin_of(mag_r[inside], edges)
         count = self.mag_edges.shape[1] - 1
         known = (z_bin >= 0) & (mag_bin >= 0) & usable(self.scale(z_pred, spread))
         return np.where(known, z_bin * count + mag_bin, -1)
@@ -105,13 +98,7 @@ class Calibration:
         return np.asarray(spread, np.float64)
 
     def bounds(self, z_pred: np.ndarray, mag_r: np.ndarray, spread: np.ndarray | None = None) -> dict[str, np.ndarray]:
-        """The ends of the 68 and 95 % intervals, absolute redshifts, (N,) each; NaN outside the calibrated range.
-
-        Args:
-            z_pred: predicted redshifts, (N,).
-            mag_r: r magnitudes, AB, (N,).
-            spread: the model's own, (N, 2).
-        """
+        """The ends of the 68 and 95 % intervals, absolute redshifts, (N,) each; NaN outside the calibrated range."""
         places = [int(np.flatnonzero(np.isclose(LEVELS, level))[0]) for level in BOUNDS.values()]
         found = self._absolute(z_pred, mag_r, self.flat[:, places], spread)
         return {name: found[:, column] for column, name in enumerate(BOUNDS)}
@@ -119,14 +106,7 @@ class Calibration:
     def pdf(
         self, z_pred: np.ndarray, mag_r: np.ndarray, grid: np.ndarray, spread: np.ndarray | None = None
     ) -> np.ndarray:
-        """The probability density of the redshift at each point of a grid, (N, G); NaN outside the calibrated range.
-
-        Args:
-            z_pred: predicted redshifts, (N,).
-            mag_r: r magnitudes, AB, (N,).
-            grid: redshifts, (G,).
-            spread: the model's own, (N, 2).
-        """
+        """The probability density of the redshift at each point of a grid, (N, G); NaN outside the calibrated range."""
         z_pred = np.asarray(z_pred, np.float64)
         density = np.full((len(z_pred), len(grid)), np.nan)
         bins, scales = self.bins(z_pred, mag_r, spread), self.scale(z_pred, spread)
@@ -142,11 +122,6 @@ class Calibration:
     ) -> tuple[np.ndarray, np.ndarray]:
         """More quantiles of p(z) than are kept, for libraries that interpolate between them more coarsely.
 
-        Args:
-            z_pred: predicted redshifts, (N,).
-            mag_r: r magnitudes, AB, (N,).
-            spread: the model's own, (N, 2).
-
         Returns:
             Levels from 0 to 1, (F,), and the redshifts there, (N, F); NaN outside the calibrated range.
         """
@@ -157,13 +132,7 @@ class Calibration:
     def point_estimates(
         self, z_pred: np.ndarray, mag_r: np.ndarray, spread: np.ndarray | None = None
     ) -> dict[str, np.ndarray]:
-        """The mode, mean and median of p(z), (N,) each, by these names; NaN outside the calibrated range.
-
-        Args:
-            z_pred: predicted redshifts, (N,).
-            mag_r: r magnitudes, AB, (N,).
-            spread: the model's own, (N, 2).
-        """
+        """The mode, mean and median of p(z), (N,) each, by these names; NaN outside the calibrated range."""
         bins, scale = self.bins(z_pred, mag_r, spread), self.scale(z_pred, spread)
         modes, heights, means = map(np.array, zip(*map(halves, self.flat), strict=True))
         higher = (heights[bins] / scale).argmax(axis=1)[:, None]
@@ -250,99 +219,3 @@ def _check(where: str, z_edges: Any, mag_edges: Any, quantiles: Any, galaxies: A
     finite = shapes_fit and all((np.abs(values) <= _LARGEST).all() for values in (z_edges, mag_edges, quantiles))
     if not (ordered and finite and (galaxies >= 0).all() and isinstance(model, str) and isinstance(made, dict)):
         raise BadInput(f"{where} is no calibration: its bins do not fit together; make it again with cosmic calibrate")
-
-
-def calibrate(
-    z_pred: np.ndarray,
-    z_spec: np.ndarray,
-    mag_r: np.ndarray,
-    model_sha256: str,
-    made: Mapping[str, Any],
-    shapes: Sequence[tuple[int, int]] = SHAPES,
-    spread: np.ndarray | None = None,
-) -> Calibration:
-    """Calibrate a model on galaxies that it was not trained on.
-
-    The number of bins is chosen by coverage: of `shapes` the one whose 68 and 95 % intervals, made on one half of the
-    galaxies, deviate least on the other half from what they promise, over deciles of predicted redshift and of
-    magnitude. Where the model gives an uncertainty of its own, deciles of that count, too, and whether the residuals
-    are in its units is chosen in the same way.
-
-    Args:
-        z_pred: predicted redshifts, (N,).
-        z_spec: spectroscopic redshifts, (N,).
-        mag_r: r magnitudes, AB, (N,).
-        model_sha256: hash of the weights.
-        made: facts to be kept with the calibration.
-        shapes: numbers of bins in redshift and magnitude to choose from, the first of them (1, 1).
-        spread: the model's own uncertainty below and above, (N, 2); one that most galaxies lack is left out.
-
-    Raises:
-        BadInput: fewer than FEWEST galaxies have all values.
-    """
-    pred, spec, mag = (np.asarray(values, np.float64).reshape(-1) for values in (z_pred, z_spec, mag_r))
-    whole = PREDICTION.measured(pred) & REDSHIFT.measured(spec) & MAGNITUDE.measured(mag)
-    with_own = spread is not None and (whole & usable(spread)).sum() >= max(FEWEST, whole.sum() / 2)
-    own = np.asarray(spread, np.float64) if spread is not None and with_own else np.zeros((len(pred), 0))
-    whole &= usable(own)
-    rows = _Galaxies(pred[whole], spec[whole], mag[whole], own[whole])
-    if (left := len(rows.pred)) < FEWEST:
-        raise BadInput(
-            f"{counted(left, 'galaxy')} with a known redshift and {with_article(made.get('magnitude', 'r'))} are too"
-            f" few to calibrate with: {FEWEST} are needed"
-        )
-    scores = {
-        (shape, scaled): deviation
-        for scaled in ((False, True) if with_own else (False,))
-        for shape in shapes
-        if len(rows.pred) >= FEWEST * shape[0] * shape[1] and (deviation := _deviation(rows, shape, scaled)) is not None
-    }
-    shape, scaled = min(scores, key=lambda choice: scores[choice])
-    tried = {shape for shape, _ in scores}
-    facts = {
-        "galaxies": len(rows.pred),
-        "left_out": int((~whole).sum()),
-        "coverage_deviation": {
-            f"{z} x {m}{', own' if scaled else ''}": round(score, 6) for ((z, m), scaled), score in scores.items()
-        },
-        "too_few_galaxies_for": [f"{z} x {m}" for z, m in shapes if (z, m) not in tried],
-    }
-    found = _made(rows, shape, scaled)
-    bins = list(found.galaxies.shape)
-    return replace(found, model_sha256=model_sha256, made=dict(made) | facts | {"bins": bins})
-
-
-class _Galaxies(NamedTuple):
-    """Predicted and spectroscopic redshifts and r magnitudes, (N,); the model's own uncertainty, (N, 2) or (N, 0)."""
-
-    pred: np.ndarray
-    spec: np.ndarray
-    mag: np.ndarray
-    own: np.ndarray
-
-    def of(self, chosen: np.ndarray) -> "_Galaxies":
-        return _Galaxies(*(values[chosen] for values in self))
-
-
-def _made(rows: _Galaxies, shape: tuple[int, int], scaled: bool) -> Calibration:
-    """The calibration with these bins, with residuals in units of the model's own uncertainty or of 1 + z_pred."""
-    scale = rows.own if scaled else np.repeat(1 + rows.pred[:, None], 2, axis=1)
-    residuals = residuals_of(rows.spec - rows.pred, scale)
-    return Calibration("", *binned(rows.pred, residuals, rows.mag, shape), {}, scaled)
-
-
-def _deviation(rows: _Galaxies, shape: tuple[int, int], scaled: bool) -> float | None:
-    """Root mean square of coverage minus level, by two-fold cross-validation; None where a bin holds too few."""
-    fold = np.arange(len(rows.pred)) % _FOLDS
-    gaps: list[float] = []
-    for number in range(_FOLDS):
-        held, there = rows.of(fold == number), _made(rows.of(fold != number), shape, scaled)
-        if shape != (1, 1) and there.galaxies.min() < FEWEST // (2 * _FOLDS):  # many values are alike
-            return None
-        ends = there.bounds(held.pred, held.mag, held.own)
-        quantities = [held.pred, held.mag, *([held.own.sum(axis=1)] if held.own.size else [])]
-        for level in ("68", "95"):
-            inside = (held.spec >= ends[f"z_err{level}_low"]) & (held.spec <= ends[f"z_err{level}_high"])
-            promised = BOUNDS[f"z_err{level}_high"] - BOUNDS[f"z_err{level}_low"]
-            gaps += [inside[part].mean() - promised for values in quantities for part in deciles(values)]
-    return float(np.sqrt(np.mean(np.square(gaps))))

@@ -179,7 +179,9 @@ def edges_of(values: np.ndarray, bins: int = BINS) -> np.ndarray:
     return np.array([ends[0], *inner[(inner > ends[0]) & (inner < ends[1])], ends[1]])
 
 
-def binned(values: np.ndarray, z_pred: np.ndarray, z_spec: np.ndarray, bins: int = BINS, seed: int = SEED) -> list[Row]:
+def metrics_in_bins(
+    values: np.ndarray, z_pred: np.ndarray, z_spec: np.ndarray, bins: int = BINS, seed: int = SEED
+) -> list[Row]:
     """The metrics in bins of some quantity.
 
     Args:

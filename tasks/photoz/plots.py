@@ -255,7 +255,7 @@ def binned_metrics(rows: Sequence[Row], title: str, name: str) -> str:
     """Bias above, scatter in the middle, outliers below, in the bins of one quantity, with their 95 % intervals.
 
     Args:
-        rows: of `tasks.photoz.metric_intervals.binned`, at least one.
+        rows: of `tasks.photoz.metric_intervals.metrics_in_bins`, at least one.
         title: of the quantity's axis.
         name: of the figure, unique in its page.
     """

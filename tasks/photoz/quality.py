@@ -22,9 +22,9 @@ from tasks.photoz.metric_intervals import (
     BINS,
     LEVEL,
     SEED,
-    binned,
     bins_table,
     intervals,
+    metrics_in_bins,
     metrics_table,
     resamples_for,
 )
@@ -63,7 +63,7 @@ class Quality:
         rows: z_pred, z_spec and, where known, a magnitude (`tasks.photoz.magnitude`).
         metrics: by name (`tasks.photoz.metrics`).
         spread: low and high end of each metric's 95 % interval.
-        bins: rows of `tasks.photoz.metric_intervals.binned` by quantity.
+        bins: rows of `tasks.photoz.metric_intervals.metrics_in_bins` by quantity.
         scores: of the intervals and p(z) (`tasks.photoz.scores.interval_scores`); empty where there are none.
         coverage: rows of `tasks.photoz.scores.coverage_in_bins` by quantity.
         pit: probability integral transforms, (M,), where the calibration is known.
@@ -153,7 +153,7 @@ def quality_of(rows: pd.DataFrame, of: str, bins: int = BINS, calibration: Calib
         rows,
         metrics,
         intervals(pred, spec),
-        {name: found for name, values in there.items() if (found := binned(values, pred, spec, bins))},
+        {name: found for name, values in there.items() if (found := metrics_in_bins(values, pred, spec, bins))},
         interval_scores(rows, calibration) if scored else {},
         {name: found for name, values in there.items() if scored and (found := coverage_in_bins(values, rows, bins))},
         score(calibration, pred, spec, there[magnitude], own_spread(rows)).pit

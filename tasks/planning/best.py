@@ -19,7 +19,7 @@ from tasks.planning.checks import checks
 from tasks.planning.foretold import samples_to_be
 from tasks.planning.history import PastRun, past_runs
 from tasks.planning.planned_run import kind_of, model_of, parameters_of_model, place_of, samples_of_ranks
-from tasks.planning.simulated_run import Configuration, events_of, simulate
+from tasks.planning.simulated_run import Configuration, planned_events, simulate_run
 from tasks.planning.stages import StageModel
 from tasks.reporting.formatting import duration, usd
 from tasks.staging.known_survey import shape_of_galaxies
@@ -128,9 +128,9 @@ def try_all(
     found = []
     for size, each in tried:
         model = models[each.place.executor, each.request.precision]
-        events = events_of(each)
+        events = planned_events(each)
         results = [
-            simulate(each, model, events, Random(f"{seed}/{number}"))  # noqa: S311 - draws times, keeps no secret
+            simulate_run(each, model, events, Random(f"{seed}/{number}"))  # noqa: S311 - draws times, keeps no secret
             for number in range(runs)
         ]
         bills = [run.cost.usd for run in results if run.cost.usd is not None]

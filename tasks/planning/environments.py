@@ -72,13 +72,13 @@ def environments(runs: Sequence[PastRun], wanted: Mapping[str, Any], now: float)
     """
     of_function = sorted((run for run in runs if _same(run, wanted, OF_A_FUNCTION)), key=lambda run: run.began_at)
     there, breaks = _followed(of_function, wanted)
-    prior = kept if wanted.get("executor") in ON_AWS else _never
+    prior = chance_kept if wanted.get("executor") in ON_AWS else _never
     idle = (Left(max(now - ended_at, 0.0), loaded) for ended_at, loaded in there.values())
     left = ((chance(each.idle_s, breaks, prior(each.idle_s)), each) for each in idle)
     return Environments(tuple(sorted((pair for pair in left if pair[0] > 0), key=lambda pair: -pair[1].idle_s)))
 
 
-def kept(idle_s: float) -> float:
+def chance_kept(idle_s: float) -> float:
     """The chance that AWS has kept an environment that has been idle for so long.
 
     >>> kept(60.0), round(kept(900.0), 2), kept(3600.0)

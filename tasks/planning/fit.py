@@ -22,7 +22,7 @@ MANY = 3  # ranks of a run, from which their spread is distinguished from the ru
 LEAST_SPREAD = 0.02  # of what surrounds the makespan
 
 
-def comparable(runs: Sequence[PastRun], wanted: Mapping[str, Any]) -> tuple[list[PastRun], list[str]]:
+def comparable_runs(runs: Sequence[PastRun], wanted: Mapping[str, Any]) -> tuple[list[PastRun], list[str]]:
     """The runs that tell most of a planned one, and notes on what was left out and on what these differ in.
 
     Args:

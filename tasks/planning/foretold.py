@@ -95,7 +95,7 @@ def one_line(prediction: Prediction) -> str:
     return f"Expected: {', '.join(parts)} ({prediction.source.partition(':')[0]})"
 
 
-def kept(prediction: Prediction) -> dict[str, Any]:
+def as_stored(prediction: Prediction) -> dict[str, Any]:
     """The prediction as summary.json has it."""
     document = prediction.to_dict()
     return {name: document[name] for name in ("makespan_s", "end_to_end_s", "usd", "limit", "source", "runs", "notes")}

@@ -126,11 +126,6 @@ class PastRun:
 def past_runs(store: Store, bucket: str, *, under: str = "") -> tuple[list[PastRun], list[str]]:
     """The newest runs under a bucket, newest last, and notes on summaries that cannot be used.
 
-    Args:
-        store: the object store.
-        bucket: is looked through.
-        under: a folder in it; default all.
-
     Raises:
         StoreError: the bucket cannot be listed or read.
     """

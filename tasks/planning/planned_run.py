@@ -21,7 +21,7 @@ from tasks.executors.base import Executor, cores
 from tasks.executors.lambda_limits import ACCOUNT_CONCURRENCY
 from tasks.executors.select import ON_AWS
 from tasks.planning.environments import GONE_S, environments
-from tasks.planning.fit import comparable, differences, fit
+from tasks.planning.fit import comparable_runs, differences, fit
 from tasks.planning.history import PastRun, past_runs, runs_elsewhere
 from tasks.planning.pace import pace
 from tasks.planning.prediction import FEWEST, MOST, RANKS_IN_ALL, RANKS_OF_ONE, Prediction, predict
@@ -85,7 +85,7 @@ def kind_of(
         "memory": None if here else place.memory_mb,
         "function": None if here else request.function_name,
         "modified": None if pool is None else pool.facts().get("function_modified"),
-        "machine": machine.describe()["cpu"] if here else None,
+        "machine": machine.describe_machine()["cpu"] if here else None,
     }
 
 
@@ -151,7 +151,7 @@ def model_of(
         samples: galaxies of each planned rank, where a note is wanted if no earlier rank had about as many.
     """
     base = shipped(place.executor, parameters=parameters)
-    best, notes = comparable(runs, wanted)
+    best, notes = comparable_runs(runs, wanted)
     if not best:
         if place.executor == "local":
             base = base.slowed(pace())

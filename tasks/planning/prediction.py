@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tasks.planning.checks import Check, checks
-from tasks.planning.simulated_run import Configuration, SimulatedRun, events_of, simulate
+from tasks.planning.simulated_run import Configuration, SimulatedRun, planned_events, simulate_run
 from tasks.planning.stages import StageModel
 
 RANKS_IN_ALL = 20_000  # that all simulated runs have together, about: a second or two
@@ -97,9 +97,9 @@ def predict(
         seed: of the draws.
         runs: how often; default by the number of ranks.
     """
-    random, events = Random(seed), events_of(configuration)  # noqa: S311 - draws times, keeps no secret
+    random, events = Random(seed), planned_events(configuration)  # noqa: S311 - draws times, keeps no secret
     count = runs or min(max(RANKS_IN_ALL // len(events), FEWEST), MOST)
-    simulated = [simulate(configuration, model, events, random) for _ in range(count)]
+    simulated = [simulate_run(configuration, model, events, random) for _ in range(count)]
     bills = [run.cost.usd for run in simulated if run.cost.usd is not None]
     middle = sorted(simulated, key=lambda run: run.cost.usd or 0.0)[len(simulated) // 2]
     stages = {name: fmean(run.last.get(name, 0.0) for run in simulated) for name in NAMES}

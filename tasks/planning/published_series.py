@@ -32,14 +32,8 @@ class Row(NamedTuple):
     expected: Prediction
 
 
-def predicted(partition_mb: int, data_gb: float, runs: int = _RUNS) -> Prediction:
-    """What the shipped model expects of a run of the replaced system's kind, behind Step Functions.
-
-    Args:
-        partition_mb: size of a partition, MB.
-        data_gb: of all of them, GB.
-        runs: simulated.
-    """
+def predict_published(partition_mb: int, data_gb: float, runs: int = _RUNS) -> Prediction:
+    """What the shipped model expects of a run of the replaced system's kind, behind Step Functions."""
     request = RunRequest(
         bucket="published",
         file_limit=10_000,
@@ -64,13 +58,13 @@ def series(runs: int = _RUNS) -> list[Row]:
             each["data_gb"],
             maps.get((each["partition_mb"], each["data_gb"])),
             tuple(each["seconds"]),
-            predicted(each["partition_mb"], each["data_gb"], runs),
+            predict_published(each["partition_mb"], each["data_gb"], runs),
         )
         for each in digest["end_to_end"]
     ]
 
 
-def score(rows: list[Row]) -> dict[str, float]:
+def score_series(rows: list[Row]) -> dict[str, float]:
     """Median error without sign, bias, and coverage of the 90 % interval, of map phases and of whole runs."""
     pairs: dict[str, list[tuple[Any, float]]] = {
         "map": [(row.expected.makespan_s, row.map_s) for row in rows if row.map_s is not None],
@@ -101,10 +95,10 @@ def main() -> None:
     for row in rows:
         add(*row)
     for gb in GB:
-        add(HELD_OUT_MB, gb, None, (), predicted(HELD_OUT_MB, gb))
+        add(HELD_OUT_MB, gb, None, (), predict_published(HELD_OUT_MB, gb))
     console = Console()
     print_table(console, table)
-    for name, value in score(rows).items():
+    for name, value in score_series(rows).items():
         console.print(f"{name}: {value:.1%}")
 
 

@@ -73,23 +73,16 @@ class SimulatedRun:
     cold: int
 
 
-def events_of(configuration: Configuration) -> list[RankEvent]:
+def planned_events(configuration: Configuration) -> list[RankEvent]:
     """A rank event for each rank; only the dispatcher reads them."""
     ranks = len(configuration.samples)
     return [event_of(configuration.request, rank, ranks, ("simulated",)) for rank in range(ranks)]
 
 
-def simulate(
+def simulate_run(
     configuration: Configuration, model: StageModel, events: Sequence[RankEvent], random: Random
 ) -> SimulatedRun:
-    """Simulate one run.
-
-    Args:
-        configuration: what is run.
-        model: what its stages take.
-        events: `events_of` the configuration.
-        random: draws everything.
-    """
+    """Simulate one run."""
     place, request, samples = configuration.place, configuration.request, configuration.samples
     clock, ledger = VirtualClock(), Ledger()
     run_factor, speed = shared_factor(random, model.run_spread, model.runs), model.speed(place.processors)

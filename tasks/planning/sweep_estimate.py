@@ -13,7 +13,7 @@ from tasks.executors.select import ON_AWS
 from tasks.planning.history import PastRun, past_runs
 from tasks.planning.pace import pace
 from tasks.planning.planned_run import kind_of, model_of, parameters_of_model, place_of
-from tasks.planning.simulated_run import Configuration, events_of, simulate
+from tasks.planning.simulated_run import Configuration, planned_events, simulate_run
 from tasks.sweeps.local_rates import SIMULATED_PER_S
 from tasks.sweeps.sweep import PlannedCell, Sweep
 
@@ -63,9 +63,9 @@ def _expectation(cell: PlannedCell, sweep: Sweep, store: Store, runs: Sequence[P
     except CosmicError:  # the model is not there yet
         model, _ = model_of((), {}, place, parameters=parameters)
     configuration = Configuration(request, place, (-(-cell.samples // cell.ranks),) * cell.ranks, on_aws)
-    events, random = events_of(configuration), Random(0)  # noqa: S311 - draws times, keeps no secret
+    events, random = planned_events(configuration), Random(0)  # noqa: S311 - draws times, keeps no secret
     count = max(min(_RUNS, _RANKS // cell.ranks), 1)
-    simulated = [simulate(configuration, model, events, random) for _ in range(count)]
+    simulated = [simulate_run(configuration, model, events, random) for _ in range(count)]
     bills = [run.cost.usd for run in simulated if run.cost.usd is not None]
     usd = 0.0 if not on_aws else sweep.repeats * fmean(bills) if bills else None
     return Expectation(

@@ -17,9 +17,6 @@ class Cancellation:
     """Watches a flow run while the block runs; calling it tells why the run is to stop, as a clause, or None.
 
     A worker that runs a deployment ends the process of a cancelled flow run itself; `cosmic run` has no worker.
-
-    Args:
-        flow_run_id: of the flow run.
     """
 
     def __init__(self, flow_run_id: UUID) -> None:

@@ -11,12 +11,7 @@ from tasks.reporting.terminal import bar
 
 
 class ProgressArtifact:
-    """How many of something are done, for the UI: brought up to date every few seconds, and at the end.
-
-    Args:
-        what: in the plural, as "ranks".
-        total: of them.
-    """
+    """How many of something are done, for the UI: brought up to date every few seconds, and at the end."""
 
     def __init__(self, what: str, total: int) -> None:
         self._what, self._total = what, total

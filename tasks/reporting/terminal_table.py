@@ -32,7 +32,7 @@ def print_table(console: Console, table: Table | RichTable, *, drop: Sequence[st
         shown = table
     title, shown.title = shown.title, None
     shown.box, shown.padding, shown.show_edge = box.SIMPLE_HEAD, (0, 1, 0, 0), False
-    left_out = fit(shown, console.width, drop)
+    left_out = fit_table(shown, console.width, drop)
     if title:
         console.print(Text(sanitize_text(str(title))), style="bold", soft_wrap=True, highlight=False)
     console.print(shown)
@@ -65,7 +65,7 @@ def _is_no_detail(column: Column) -> bool:
     return not column.detail
 
 
-def fit(table: RichTable, width: int, drop: Sequence[str]) -> list[str]:
+def fit_table(table: RichTable, width: int, drop: Sequence[str]) -> list[str]:
     """Set the widths of the columns, and leave some out where not all fit.
 
     Args:

@@ -12,7 +12,7 @@ from tasks.reproduction.digest import published
 from tasks.reproduction.ours import Ours
 from tasks.reproduction.plots import pictures_of
 from tasks.reproduction.scales import SCALES
-from tasks.sweeps.machine import described
+from tasks.sweeps.machine import machine_line
 
 _TABLES = {
     "batch-size": comparisons.batch_size,
@@ -53,7 +53,7 @@ def _failed(sweep: Mapping[str, Any] | None) -> list[tuple[str, str, str]]:
     return [(f"repeat {run['repeat']}", str(run["error"]), "") for run in sweep["failed"]]
 
 
-def render(document: Mapping[str, Any], sections: Sequence[Section]) -> str:
+def render_reproduction(document: Mapping[str, Any], sections: Sequence[Section]) -> str:
     """The page as one HTML document.
 
     Args:
@@ -61,7 +61,7 @@ def render(document: Mapping[str, Any], sections: Sequence[Section]) -> str:
         sections: of `sections_of`.
     """
     scale = SCALES[document["scale"]]
-    machine = next((described(sweep["machine"]) for sweep in document["sweeps"].values()), "")
+    machine = next((machine_line(sweep["machine"]) for sweep in document["sweeps"].values()), "")
     return render_page(
         "reproduction.html",
         scale=scale,

@@ -6,7 +6,8 @@ from inference.contract.object_keys import RESERVED, calibration_key
 from inference.errors import BadInput, StoreError
 from inference.storage.lease import Lease
 from inference.storage.store import Store
-from tasks.photoz.calibration import Calibration, calibrate
+from tasks.photoz.calibration import Calibration
+from tasks.photoz.conformal import calibrate
 from tasks.photoz.magnitude import fact_of, magnitude_of
 from tasks.photoz.spread import own_spread
 from tasks.run_results.catalogue import open_catalogue, read_catalogue

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from inference.contract.counted import counted
+from inference.contract.counted import counted, listed
 from inference.errors import ranks_missing
 from tasks.reporting.formatting import spans
 
@@ -42,8 +42,8 @@ def failures_of(summary: Mapping[str, Any]) -> Failures | None:
     )
 
 
-def paths_of(failures: Sequence[Mapping[str, Any]], most: int = 5) -> str:
+def paths_of(failures: Sequence[Mapping[str, Any]]) -> str:
     """The partitions of failed ranks, the first few by name."""
     lists = [failure.get("data_path") or [] for failure in failures]
     paths = [path for some in lists for path in ([some] if isinstance(some, str) else some)]
-    return ", ".join(paths[:most]) + (f" and {len(paths) - most:,} more" if len(paths) > most else "")
+    return listed(paths, most=5)

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -16,53 +15,18 @@ from tasks.photoz.metric_intervals import BINS, DELTA, metric_stats
 from tasks.photoz.plots import PIT_CAPTION, pit_histogram, redshift_pictures
 from tasks.photoz.scores import coverage_in_bins, coverage_table, has_intervals, interval_stats, score
 from tasks.photoz.spread import own_spread
-from tasks.reporting.figures import Picture, rank_time_histogram
-from tasks.reporting.formatting import (
-    bit_rate,
-    markdown_table,
-    number,
-    percent,
-    plain,
-    seconds,
-    unit_price,
-    usd,
-)
+from tasks.reporting.figures import Picture
+from tasks.reporting.formatting import bit_rate, markdown_table, number, percent, plain, unit_price, usd
 from tasks.reporting.page import Stat, render_page
-from tasks.reporting.table import Column, Row, Table, as_text
-from tasks.reporting.timeline import BARS, BY_WORKER, of_this_run, timeline
+from tasks.reporting.table import Table
 from tasks.run_results.cluster_use import cluster_use
 from tasks.run_results.expected import expected_stats
-from tasks.run_results.failures import failures_of, paths_of
+from tasks.run_results.failures import failures_of
 from tasks.run_results.model_limits import model_limits
+from tasks.run_results.rank_views import plots_of_ranks, tables_of_ranks
 from tasks.run_results.worst_objects import worst_table
 
-ALL_RANKS = 60  # a table of up to so many ranks shows them all, a longer one the slowest and the first SOME_RANKS
-SOME_RANKS = 20
 PHASES = (("initialize_s", "Initialize"), ("map_s", "Map"), ("summarize_s", "Summarize"))
-
-
-COLUMNS = (
-    Column("rank", "Rank", str),
-    Column("state", "State", str, text=True),
-    Column("data_path", "Partitions", as_text, text=True, wide=True),
-    Column("samples", "Samples"),
-    Column("wall_total_s", "Wall s", seconds),
-    Column("wall_load_s", "Load s", seconds),
-    Column("wall_read_s", "Read s", seconds),
-    Column("wall_compute_s", "Compute s", seconds),
-    Column("wall_write_s", "Write s", seconds),
-    Column("cpu_total_s", "CPU s", seconds),
-    Column("samples_per_s", "Samples/s"),
-    Column("peak_rss_mb", "Peak MB"),
-    Column("billed_s", "Billed s", seconds),
-    Column("attempt", "Attempt"),
-    Column("worker", "Worker", lambda worker: as_text(worker)[:8], text=True),
-)
-_CAPTION = (
-    "Seconds are wall-clock by the worker's clock unless they say CPU, which counts all threads. Samples/s is over the"
-    " rank's whole wall time. Peak MB is the highest resident memory of the process, in MB of 1,000,000 bytes. A cold"
-    " rank was the first of its process; an earlier one was done before this run."
-)
 
 
 class Pictures(NamedTuple):
@@ -86,7 +50,7 @@ def pictures_of(
 ) -> Pictures:
     """Draw the plots of a run; the arguments are those of `render_report`."""
     redshifts = [*redshift_pictures(predictions, summary.get("metrics")), *_pit(predictions, calibration)]
-    return Pictures(_rank_plots(summary, ranks), redshifts)
+    return Pictures(plots_of_ranks(summary, ranks), redshifts)
 
 
 def render_report(
@@ -116,7 +80,7 @@ def render_report(
         facts=_facts(summary),
         speed=_speed(summary, ranks),
         request=json.dumps(summary.get("request"), indent=2, ensure_ascii=False, default=str),
-        rank_tables=_rank_tables(summary, ranks),
+        rank_tables=tables_of_ranks(summary, ranks),
         rank_plots=pictures.of_ranks,
         redshift_plots=pictures.of_redshifts,
         uncertainty=interval_stats(summary.get("interval_scores") or {}),
@@ -273,64 +237,3 @@ def _coverage(predictions: pd.DataFrame | None) -> list[Table]:
         coverage_table(name, title, coverage_in_bins(predictions[name].to_numpy(float), predictions, BINS))
         for name, title in (("z_pred", "predicted redshift"), (magnitude, title_of(magnitude)))
     ]
-
-
-def _rank_plots(summary: Mapping[str, Any], ranks: pd.DataFrame) -> list[Picture]:
-    if not len(ranks):
-        return []
-    earlier = int(ranks["resumed"].sum())
-    hidden = len(ranks) - len(of_this_run(ranks))
-    return [
-        Picture(
-            timeline(ranks, summary.get("dispatched_at")),
-            "A bar is a rank from its start to its end by the worker's clock, with the seconds of each stage laid one"
-            " after the other (reading and computing really take turns). The space before it is the wait for a worker"
-            f" and its start-up. Above {BY_WORKER} ranks a row is a worker."
-            + f" Of more than {BARS:,} ranks, some rows stand for all." * (len(ranks) - hidden > BARS)
-            + f" Not shown: {counted(hidden, 'rank')} that an earlier run had done." * (hidden > 0),
-        ),
-        Picture(
-            rank_time_histogram(ranks),
-            "Wall time of each rank. A cold rank was the first of its process and loaded the engine; the two kinds are"
-            " never averaged together."
-            + f" Counted too: {counted(earlier, 'rank')} that an earlier run had done."
-            * (earlier > 0),
-        ),
-    ]
-
-
-def _rank_tables(summary: Mapping[str, Any], ranks: pd.DataFrame) -> list[Table]:
-    """All ranks, the failed ones first; of a long list the failed, the slowest and the first ones."""
-    errors = {failure["rank"]: failure for failure in summary.get("failed_ranks") or []}
-    lost = summary.get("missing_ranks") or []
-    done = ranks.sort_values("rank")
-    few = len(done) + len(lost) <= ALL_RANKS
-    missing: list[Row] = [
-        {"rank": rank, "state": "failed", "data_path": paths_of([errors.get(rank, {})]) or None}
-        for rank in (lost if few else lost[:SOME_RANKS])
-    ]
-    if few:
-        every = sorted(missing + _rows(done), key=lambda row: (row["state"] != "failed", row["rank"]))
-        chosen = {f"All {counted(len(every), 'rank')}": every}
-    else:
-        slowest = done.sort_values("wall_total_s", ascending=False, kind="stable")
-        chosen = {
-            f"The first {SOME_RANKS} that failed" if len(lost) > SOME_RANKS else "Failed": missing,
-            f"The slowest {SOME_RANKS}": _rows(slowest.head(SOME_RANKS)),
-            f"The first {SOME_RANKS}": _rows(done.head(SOME_RANKS)),
-        }
-    columns = [column for column in COLUMNS if column.key in ranks or column.key == "state"]
-    tables = [Table("ranks", title, columns, rows, "") for title, rows in chosen.items() if rows]
-    caption = _CAPTION
-    if len(tables) > 1:
-        caption += f" combined_data.json beside this report has all {counted(len(done), 'rank')} that are done."
-    return [*tables[:-1], *(replace(table, caption=caption) for table in tables[-1:])]
-
-
-def _rows(ranks: pd.DataFrame) -> list[Row]:
-    records = ranks.to_dict("records")
-    return [{**{str(key): value for key, value in row.items()}, "state": _state(row)} for row in records]
-
-
-def _state(row: Mapping[Any, Any]) -> str:
-    return "earlier" if row["resumed"] else "cold" if row["cold"] else "warm"

@@ -94,11 +94,6 @@ def _interval(row: Mapping[str, Any]) -> str:
 def worst_cutouts(store: Store, bucket: str, worst: Sequence[Mapping[str, Any]]) -> "Picture | None":
     """The objects in colour, or in grey where they have fewer than three bands, numbered as in the table.
 
-    Args:
-        store: the object store.
-        bucket: of the partitions.
-        worst: `WorstObjects.to_list`.
-
     Returns:
         None where there are none, where their partitions are gone or changed, or are too large to be fetched for this.
     """

@@ -32,13 +32,7 @@ _R = BANDS.index("r")
 
 
 def survey_page(survey: Survey, seed: int, conditions: Conditions = AS_TRAINED) -> str:
-    """The page.
-
-    Args:
-        survey: at least one galaxy.
-        seed: it was drawn from.
-        conditions: it was observed with.
-    """
+    """The page."""
     drawn: tuple[tuple[Callable[[], str], str], ...] = (
         (
             lambda: samples(survey),

@@ -37,11 +37,6 @@ class OwnModel:
 def look_at_own_model(path: Path, engine: str = "onnxruntime", precision: str = "float32") -> OwnModel:
     """Check an `.onnx` file and run it on five galaxies.
 
-    Args:
-        path: the file.
-        engine: that is to run it.
-        precision: in which.
-
     Raises:
         BadCheckpoint: it is no model of photometric redshifts, takes too much time or memory, or ends its process.
         BadInput: another engine or precision than such a file has.

@@ -22,10 +22,6 @@ def read_requirements(request: RunRequest, store: Store) -> str:
 
     A path is looked for on this machine, then in `script_source`, then in the script's folder in the bucket.
 
-    Args:
-        request: with a script.
-        store: of its bucket.
-
     Raises:
         BadInput: there is no such file, or a line of it means nothing on another machine.
     """

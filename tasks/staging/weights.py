@@ -116,12 +116,6 @@ def _check_shape(path: Path, model: ImageShape, galaxies: ImageShape) -> None:
 def stored_calibration(store: Store, bucket: str, model: str, sha256: str) -> Calibration | None:
     """The calibration that lies beside a model in a bucket, None where there is none.
 
-    Args:
-        store: the object store.
-        bucket: of the run.
-        model: key of the weights.
-        sha256: their hash.
-
     Raises:
         BadInput: it is damaged, or of another model.
         StoreError: the store cannot be read.

@@ -16,18 +16,19 @@ from inference.contract.tensor_layout import check_apart, count_elements
 from inference.errors import BadInput, BadPartition
 from inference.partitions.partition import Partition, open_partition
 from inference.partitions.safetensors_file import read_facts
+from tasks.survey.array_roles import ROLES, Values, order_of, refuse_pictures
 from tasks.survey.band_names import split_bands
 from tasks.survey.columns import ColumnOptions
 from tasks.survey.cutouts import PixelOptions
 from tasks.survey.damaged_file import damaged_file, refuse_what_is_no_file, refuse_workbook
 from tasks.survey.fits_images import band_of
-from tasks.survey.galaxies import ROLES, Galaxies, Values, assemble, order_of, refuse_pictures
+from tasks.survey.galaxies import Galaxies, assemble
 from tasks.survey.object_table import TableReader
 from tasks.survey.saved_objects import is_saved_object, read_saved, stated_beside
 from tasks.survey.sky import same_scale
 from tasks.survey.table_arrow import ARROW_STREAM
 from tasks.survey.table_file import TableFile, read_table_file
-from tasks.survey.table_numpy import read_header
+from tasks.survey.table_numpy import read_npy_header
 from tasks.survey.table_width import check_unfolded
 from tasks.survey.units import nanomaggies
 from tasks.survey.zero_points import card_of
@@ -41,7 +42,7 @@ _ARROW = (b"PAR1", b"ARROW1", ARROW_STREAM)
 _Mapping = Mapping[str, str]
 
 
-def open_galaxies(
+def open_arrays(
     path: Path,
     mapping: _Mapping | None = None,
     pixels: PixelOptions = PixelOptions(),  # noqa: B008 - frozen
@@ -257,7 +258,7 @@ def _npz(path: Path) -> dict[str, Any]:
         sizes, names = 0, []
         for entry in archive.infolist():
             with archive.open(entry) as member:
-                shape, dtype = read_header(member)
+                shape, dtype = read_npy_header(member)
             if dtype.hasobject:
                 continue  # a pickle, as text is where numpy was given no length for it
             names.append(entry.filename.removesuffix(".npy"))

@@ -17,16 +17,8 @@ from inference.contract.sample import IMAGE_SHAPE
 from inference.errors import BadInput
 from tasks.survey.band_names import USUAL, how_many
 from tasks.survey.blank_bands import find_blank_bands
-from tasks.survey.fits_images import (
-    band_of,
-    by_band,
-    open_images,
-    plane_order,
-    science_images,
-    shape_of,
-    stated_order,
-    the_one,
-)
+from tasks.survey.cube_planes import plane_order, stated_order
+from tasks.survey.fits_images import band_of, by_band, open_images, science_images, shape_of, the_one
 from tasks.survey.sky import SCALE, Sky, disagreement, doubt, mismatch, sky_of
 from tasks.survey.units import nanomaggies
 from tasks.survey.zero_points import card_of, offered, zero_point

@@ -84,13 +84,7 @@ def place_doubts(ra: np.ndarray, dec: np.ndarray) -> list[str]:
 
 
 def dust_doubts(used: Iterable[str], there: Iterable[str], bands: Sequence[str]) -> list[str]:
-    """Magnitudes beside which the table has the Galaxy's extinction, that nobody subtracted.
-
-    Args:
-        used: the columns of the magnitudes.
-        there: all columns.
-        bands: of the magnitudes.
-    """
+    """Magnitudes beside which the table has the Galaxy's extinction, that nobody subtracted."""
     if any("dered" in name.lower() for name in used):
         return []
     folded = {name.lower(): name for name in there}

@@ -5,52 +5,27 @@ Nothing is converted before it is needed: batch after batch becomes float32, (B,
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
+from inference.contract.counted import listed
 from inference.contract.plausible import REDSHIFT
 from inference.contract.sample import IMAGE_SHAPE
 from inference.contract.survey_facts import SurveyFacts
 from inference.errors import BadInput
 from inference.partitions.faults import find_faults
 from inference.partitions.partition import Batch
+from tasks.survey.array_roles import ROLES, Values, array_for, arrays_shown, order_of, refuse_pictures
 from tasks.survey.band_names import USUAL
 from tasks.survey.blank_bands import find_blank_bands
 from tasks.survey.cutouts import crop
 from tasks.survey.doubts import redshift_doubts
 from tasks.survey.photometry import Photometry
 
-ROLES = {
-    "images": (
-        "images",
-        "image",
-        "image_array",
-        "imgs",
-        "img",
-        "cutouts",
-        "cutout",
-        "stamps",
-        "pixels",
-        "flux_images",
-        "cube",
-        "cubes",
-    ),
-    "magnitudes": ("magnitudes", "magnitude", "mags", "mag", "photometry"),
-    "redshifts": ("redshifts", "redshift", "z_spec", "zspec", "spec_z", "specz", "z", "labels", "label", "targets"),
-}
 _AS_THEY_ARE = tuple(range(len(USUAL)))
 _STEP = 512  # galaxies that are looked at together
 _NAMED = 5  # bad galaxies that an error names; the others it counts
-
-
-class Values(Protocol):
-    """An array, or something of a file that gives arrays when it is sliced."""
-
-    @property
-    def shape(self) -> tuple[int, ...]: ...  # noqa: D102 - as numpy's
-
-    def __getitem__(self, part: slice, /) -> Any: ...
 
 
 @dataclass(frozen=True)
@@ -140,8 +115,7 @@ class Galaxies:
         noted = replace(self, notes=(*self.notes, *doubts, *photometry.notes()))
         if not bad:
             return noted, bad
-        named = "; ".join(f"sample {row}: {why}" for row, why in list(bad.items())[:_NAMED])
-        named += f"; and {len(bad) - _NAMED:,} more" if len(bad) > _NAMED else ""
+        named = listed((f"sample {row}: {why}" for row, why in bad.items()), most=_NAMED, joint="; ")
         if not skip_bad or len(bad) == len(self):
             way = "leave them out with --skip-bad" if not skip_bad else "none is left"
             blank = " (--take-blank takes blank bands)" if any("its band" in why for why in bad.values()) else ""
@@ -179,12 +153,12 @@ def assemble(
     Raises:
         BadInput: naming the file: an array is missing or could be one of two, or has another shape or type.
     """
-    chosen = {role: _named(name, role, found, mapping) for role in ROLES}
+    chosen = {role: array_for(name, role, found, mapping) for role in ROLES}
     notes = [f"{role} from {chosen[role]}" for role in ROLES if chosen[role] is not None and chosen[role] != role]
     refuse_pictures(name, found, mapping)
     for role in ("images", "magnitudes"):
         if chosen[role] is None:
-            raise BadInput(f"{name} has no {role}: name the array with --map {role}=NAME; {_shown(found)}")
+            raise BadInput(f"{name} has no {role}: name the array with --map {role}=NAME; {arrays_shown(found)}")
     if chosen["redshifts"] is None:
         notes.append("no redshifts were found: --map redshifts=NAME names them")
     images, magnitudes = found[str(chosen["images"])], found[str(chosen["magnitudes"])]
@@ -238,76 +212,3 @@ def assemble(
         notes=tuple(notes),
         shape=(len(wanted), side, side),
     )
-
-
-def refuse_pictures(name: str, found: Mapping[str, Values], mapping: Mapping[str, str]) -> None:
-    """Refuse images that are pictures for display, as those of Galaxy10: bytes in red, green and blue.
-
-    Raises:
-        BadInput: naming the file, and whether there are magnitudes.
-    """
-    images = _named(name, "images", found, mapping)
-    shape = () if images is None else tuple(found[images].shape)
-    if images is None or len(shape) != 4 or np.asarray(found[images][0:1]).dtype != np.uint8:
-        return
-    beside = "" if _named(name, "magnitudes", found, mapping) else ", and has no magnitudes"
-    raise BadInput(
-        f"{name}: images hold bytes, as pictures for display do ({images} {shape}), which are no fluxes{beside}: the"
-        " model needs fluxes and magnitudes in its bands, as FITS cut-outs and a catalogue of the same galaxies have"
-    )
-
-
-def order_of(name: str, bands: Sequence[str], wanted: Sequence[str] = USUAL) -> tuple[int, ...]:
-    """Where the bands that are wanted stand among those of a file.
-
-    Raises:
-        BadInput: naming the file: one is missing, or there twice.
-    """
-    letters = [band.strip().lower() for band in bands]
-    lacking = [band for band in wanted if letters.count(band) != 1]
-    if lacking:
-        way = f": say --take {','.join(letters)} for a model of those" if len(set(letters)) == len(letters) else ""
-        raise BadInput(
-            f"{name} has images in {' '.join(letters)}; the model takes {' '.join(wanted)}, {lacking[0]} once{way}"
-        )
-    return tuple(letters.index(band) for band in wanted)
-
-
-def by_shape(name: str, arrays: Sequence[Values]) -> dict[str, Values]:
-    """Names for arrays that have none: images have four axes, magnitudes (N, bands), redshifts one number a galaxy.
-
-    Raises:
-        BadInput: their shapes do not tell which is which.
-    """
-    named: dict[str, Values] = {}
-    for array in arrays:
-        axes = len(array.shape)
-        role = "images" if axes == 4 else "magnitudes" if axes == 2 and array.shape[1] > 1 else "redshifts"
-        if role in named or axes not in {1, 2, 4} or (role == "redshifts" and axes == 2 and array.shape[1] != 1):
-            break
-        named[role] = array
-    if len(named) < len(arrays) or "images" not in named:
-        shapes = ", ".join(str(tuple(each.shape)) for each in arrays[:8])
-        raise BadInput(
-            f"{name} holds arrays of the shapes {shapes}: images (N, bands, S, S), magnitudes (N, bands) and redshifts"
-            " (N,) are needed"
-        )
-    return named
-
-
-def _named(name: str, role: str, found: Mapping[str, Values], mapping: Mapping[str, str]) -> str | None:
-    if role in mapping:
-        if mapping[role] not in found:
-            raise BadInput(f"{name} has no array {mapping[role]!r:.60} (--map); {_shown(found)}")
-        return mapping[role]
-    exact = [key for key in ROLES[role] if key in found]
-    there = exact or [key for key in found if key.lower() in ROLES[role]]
-    there = [key for key in there if key not in mapping.values()]
-    if len(there) > 1:
-        candidates = " and ".join(there[:5])
-        raise BadInput(f"{name} has {candidates}, each of which could be the {role}: choose with --map {role}=NAME")
-    return there[0] if there else None
-
-
-def _shown(found: Mapping[str, Values]) -> str:
-    return "it has " + (", ".join(f"{key} {tuple(each.shape)}" for key, each in list(found.items())[:12]) or "none")

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from inference.errors import BadInput
+from tasks.survey.array_roles import ROLES, Values
 from tasks.survey.cutout_files import band_in, is_science
-from tasks.survey.galaxies import ROLES, Values
 from tasks.survey.saved_objects import BAND_NAMES, SCALE_NAMES, stated_beside
 from tasks.survey.table_arrow import ARROW_STREAM, bytes_of, parquet_files, unfolded
 from tasks.survey.table_fits import parts_of

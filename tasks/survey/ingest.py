@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from inference.contract.counted import counted
+from inference.contract.counted import counted, listed
 from inference.contract.survey_facts import SurveyFacts
 from inference.errors import BadInput, CosmicError
 from inference.partitions.partition import partition_bytes
@@ -241,5 +241,4 @@ def _sentence(objects: Objects, bad: Sequence[tuple[int, str]]) -> str:
 
 
 def _named(bad: Sequence[tuple[int, str]]) -> str:
-    named = "; ".join(f"row {row}: {why}" for row, why in bad[:_NAMED])
-    return named + (f"; and {len(bad) - _NAMED:,} more" if len(bad) > _NAMED else "")
+    return listed((f"row {row}: {why}" for row, why in bad), most=_NAMED, joint="; ")

@@ -11,7 +11,7 @@ from inference.contract.plausible import MAGNITUDE, PREDICTION, REDSHIFT
 from inference.contract.survey_facts import SurveyFacts
 from inference.errors import BadInput
 from tasks.survey import column_names
-from tasks.survey.array_files import check_scale, open_galaxies
+from tasks.survey.array_files import check_scale, open_arrays
 from tasks.survey.blank_bands import find_blank_bands
 from tasks.survey.columns import ColumnOptions
 from tasks.survey.cutouts import PixelOptions, read_cutout
@@ -117,7 +117,7 @@ def _is_safetensors(path: Path) -> bool:
 
 
 def _arrays(path: Path, options: ColumnOptions, pixels: PixelOptions, mapping: dict[str, str]) -> Inspection:
-    galaxies = open_galaxies(path, mapping, pixels, options)
+    galaxies = open_arrays(path, mapping, pixels, options)
     found = Inspection(str(path), "a survey in one file", len(galaxies))
     shapes = {"images": galaxies.images, "magnitudes": galaxies.magnitudes, "redshifts": galaxies.redshifts}
     found.facts = {name: str(tuple(each.shape)) for name, each in shapes.items() if each is not None}

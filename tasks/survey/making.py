@@ -17,7 +17,7 @@ from inference.runs.plan import SUFFIXES
 from inference.storage.store import S3_ROOT, Store, StoredObject
 from inference.storage.writable import check_writable
 from tasks.reporting.terminal import bar
-from tasks.survey.array_files import check_scale, open_galaxies
+from tasks.survey.array_files import check_scale, open_arrays
 from tasks.survey.columns import ColumnOptions
 from tasks.survey.cutouts import PixelOptions
 from tasks.survey.image_tables import is_folder_of_images
@@ -92,7 +92,7 @@ def cut_file(
     path, suffix, each = Path(source), _suffix(format), samples_each(size)
     check_source(path)
     options = _options(PixelOptions, pixels, "pixels")
-    found = open_galaxies(path, arrays, options, _options(ColumnOptions, columns, "columns"))
+    found = open_arrays(path, arrays, options, _options(ColumnOptions, columns, "columns"))
     check_scale(found, options)
     target = empty_target(to)
     survey, bad = found.usable(skip_bad=skip_bad, take_blank=options.take_blank)

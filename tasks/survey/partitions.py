@@ -135,10 +135,10 @@ def open_survey(source: Path) -> "Galaxies":
     Raises:
         BadInput: there is no such file, or it is no survey.
     """
-    from tasks.survey.array_files import open_galaxies  # brings pandas, which a run on finished partitions needs later
+    from tasks.survey.array_files import open_arrays  # brings pandas, which a run on finished partitions needs later
 
     check_source(source)
-    return open_galaxies(source)
+    return open_arrays(source)
 
 
 def check_source(source: Path) -> None:

@@ -18,8 +18,8 @@ import numpy as np
 from inference.contract.tensor_layout import check_layout
 from inference.errors import BadInput
 from inference.model.require_torch import require_torch
+from tasks.survey.array_roles import Values, by_shape
 from tasks.survey.damaged_file import first_line
-from tasks.survey.galaxies import Values, by_shape
 
 BAND_NAMES = (
     *("image_band", "image_bands", "bands", "band", "band_names", "filters", "filter_names", "filter", "channels"),

@@ -23,10 +23,6 @@ _DOCUMENTS = {
 def refuse_document(path: Path, start: bytes) -> None:
     """Refuse a table that is set for people to read.
 
-    Args:
-        path: names it in the message.
-        start: how it begins.
-
     Raises:
         BadInput: naming what it is, and what to do.
     """

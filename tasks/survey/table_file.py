@@ -23,7 +23,7 @@ from inference.errors import BadInput
 from tasks.survey.damaged_file import damaged_file, refuse_what_is_no_file, refuse_workbook
 from tasks.survey.table_arrow import ARROW_STREAM, read_arrow_stream, read_feather, read_parquet, read_parquet_folder
 from tasks.survey.table_described import described_columns, described_form, read_described, refuse_document
-from tasks.survey.table_numpy import read_records
+from tasks.survey.table_numpy import read_npy_table
 from tasks.survey.table_text import check_lines, read_text
 from tasks.survey.table_width import MOST_COLUMNS, TooWide, check_length, check_unfolded, check_width, refuse_twins
 
@@ -97,7 +97,7 @@ def _read(path: Path, part: str | None) -> TableFile:
     if start.startswith(ARROW_STREAM):
         return _checked(path, TableFile(read_arrow_stream(source), "Arrow"))
     if start.startswith(b"\x93NUMPY"):
-        return _checked(path, TableFile(read_records(source, path), "numpy records"))
+        return _checked(path, TableFile(read_npy_table(source, path), "numpy records"))
     if start.startswith(_HDF5):
         from tasks.survey.table_hdf5 import read_hdf5
 

@@ -12,7 +12,7 @@ from inference.errors import BadInput
 from tasks.survey.table_width import check_width
 
 
-def read_records(source: Any, path: Path) -> pd.DataFrame:
+def read_npy_table(source: Any, path: Path) -> pd.DataFrame:
     """Read an array of records; its header is compared with its bytes first, and nothing of a pickle is executed.
 
     Args:
@@ -27,7 +27,7 @@ def read_records(source: Any, path: Path) -> pd.DataFrame:
     """
     data = path.read_bytes() if source is path else source.getvalue()
     file = io.BytesIO(data)
-    shape, dtype = read_header(file)
+    shape, dtype = read_npy_header(file)
     if dtype.hasobject:
         raise BadInput(f"{path} is a pickle of numpy's, which is not run: save its table as CSV, Parquet or FITS")
     if dtype.names is None or len(shape) != 1:
@@ -45,7 +45,7 @@ def read_records(source: Any, path: Path) -> pd.DataFrame:
     return from_astropy(Table(np.frombuffer(data, dtype, count, start)))[0]
 
 
-def read_header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
+def read_npy_header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
     """The shape and the type of an array that numpy saved; the file then stands at its first value."""
     version = np.lib.format.read_magic(file)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0

@@ -63,10 +63,6 @@ class Measurement:
     def read(cls, wire: object, where: str) -> Self:
         """Check a measurement that comes from a file.
 
-        Args:
-            wire: what `to_dict` gave.
-            where: its place, for the message.
-
         Raises:
             BadInput: naming the place and the key that is missing or wrong.
         """
@@ -142,7 +138,7 @@ def groups_along(cells: Sequence[Cell], *axes: str) -> dict[str, list[Cell]]:
     return groups
 
 
-def comparable(cells: Sequence[Cell]) -> list[Cell]:
+def comparable_cells(cells: Sequence[Cell]) -> list[Cell]:
     """The cells that read the same amount of data: of the amount most cells read, the larger of two alike."""
     sizes = groups_along(cells, *(axis for axis in AXES if axis != "data_size"))
     return max(sizes.values(), key=lambda group: (len(group), group[0].runs[0].gigabytes), default=[])

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from tasks.reporting.formatting import number, usd
-from tasks.sweeps.cells import AXES, Cell, Measurement, comparable, groups_along, varying
+from tasks.sweeps.cells import AXES, Cell, Measurement, comparable_cells, groups_along, varying
 from tasks.sweeps.run_metrics import REST, STAGES, ranks_of_run, shares
 from tasks.sweeps.statistics import mean_interval, ratio_interval
 
@@ -26,7 +26,7 @@ def findings_of(cells: Sequence[Cell]) -> list[str]:
         cells: of a sweep (`tasks.sweeps.cells.cells_of`).
     """
     whole = [cell for cell in cells if cell.runs]
-    found = [*_failures(cells), *_fastest(comparable(whole))]
+    found = [*_failures(cells), *_fastest(comparable_cells(whole))]
     for label, group in groups_along(whole, *(axis for axis in AXES if axis != "executor")).items():
         found += _bottleneck(group, f"On {label}, " if "executor" in varying(whole) else "")
     return [*found, *_recommendation(whole)]
@@ -57,7 +57,7 @@ def recommendation_of(cells: Sequence[Cell]) -> dict[str, Any] | None:
         `cell` (its label), `makespan_s`, `samples_per_s`, `peak_memory_mb`, `usd` (means of its runs), `confidence`
         ("beyond the noise", "a tie" or "not known") and `why`, a clause; None where there is no choice.
     """
-    compared = comparable([cell for cell in cells if cell.runs])
+    compared = comparable_cells([cell for cell in cells if cell.runs])
     ranked = _ranked(compared, _product)
     if len(ranked) < 2:
         return None

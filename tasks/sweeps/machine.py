@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 
-def describe() -> dict[str, Any]:
+def describe_machine() -> dict[str, Any]:
     """Processor, cores, memory, and the versions that matter to speed, of the machine that this runs on."""
     cpu = platform.processor() or platform.machine()
     memory_gb = None
@@ -34,7 +34,7 @@ def _is_there(name: str) -> bool:
         return False
 
 
-def described(machine: Mapping[str, Any]) -> str:
+def machine_line(machine: Mapping[str, Any]) -> str:
     """The machine in one line."""
     memory = f", {machine['memory_gb']:g} GB" if machine.get("memory_gb") else ""
     versions = ", ".join(f"{name} {machine[name]}" for name in ("python", "onnxruntime", "torch") if name in machine)

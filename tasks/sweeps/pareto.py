@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from tasks.reporting.figures import INK, STYLE, WARM, WIDTH, legend_above
-from tasks.sweeps.cells import Cell, comparable, format_axis_value, varying
+from tasks.sweeps.cells import Cell, comparable_cells, format_axis_value, varying
 from tasks.sweeps.statistics import mean_interval
 
 _NAMED = 10  # points at most that the legend below the axes names
@@ -48,7 +48,7 @@ def draw_pareto(cells: Sequence[Cell]) -> tuple[Figure, str] | None:
     Returns:
         The figure and what it shows; None where fewer than two cells can be compared.
     """
-    chosen = comparable(cells)
+    chosen = comparable_cells(cells)
     known = [cell for cell in chosen if cell.values("makespan_s") and cell.values("usd")]
     if len(known) < 2:
         return None

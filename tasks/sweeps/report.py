@@ -10,7 +10,7 @@ from tasks.reporting.page import Stat, render_page
 from tasks.reporting.table import Table
 from tasks.sweeps.cells import AXES, Cell, Measurement, cells_of
 from tasks.sweeps.findings import findings_of, recommendation_of
-from tasks.sweeps.machine import describe, described
+from tasks.sweeps.machine import describe_machine, machine_line
 from tasks.sweeps.plots import Plot
 from tasks.sweeps.tables import tables_of
 
@@ -26,7 +26,7 @@ def describe_sweep(name: str, description: str, measured: Sequence[Measurement])
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "cells": len(cells),
         "runs": len(measured),
-        "machine": describe(),
+        "machine": describe_machine(),
         "failed": [
             {"axes": dict(run.axes), "repeat": run.repeat, "error": run.failed} for run in measured if run.failed
         ],
@@ -40,7 +40,7 @@ def describe_sweep(name: str, description: str, measured: Sequence[Measurement])
 def measured_on(document: dict[str, Any]) -> str:
     """How often, when and on what machine it was measured."""
     count = f"{counted(document['runs'], 'run')} of {counted(document['cells'], 'cell')}"
-    where = f"written {document['created']} on {described(document['machine'])}"
+    where = f"written {document['created']} on {machine_line(document['machine'])}"
     return f"{count}, {where}. Local ranks ran there, ranks of Lambda in AWS."
 
 
@@ -50,17 +50,11 @@ def tables_of_sweep(cells: Sequence[Cell]) -> list[Table]:
 
 
 def render_sweep(document: dict[str, Any], tables: Sequence[Table], plots: Sequence[Plot]) -> str:
-    """The report as one HTML document without scripts or outside resources.
-
-    Args:
-        document: of `describe_sweep`.
-        tables: shown in this order.
-        plots: likewise.
-    """
+    """The report as one HTML document without scripts or outside resources."""
     return render_page(
         "sweep.html",
         document=document,
-        machine=described(document["machine"]),
+        machine=machine_line(document["machine"]),
         recommended=_recommended(document.get("recommendation")),
         findings=document["findings"][: -1 if document.get("recommendation") else None],
         tables=tables,

@@ -11,13 +11,7 @@ FENCE = 1.5  # interquartile ranges outside the quartiles (contract, "Analysis")
 
 @dataclass(frozen=True)
 class Mean:
-    """A mean of repeats.
-
-    Attributes:
-        mean: of the values.
-        low, high: its 95 % interval by Student's t, the values taken as independent; None for a single value.
-        count: how many values.
-    """
+    """A mean of repeats."""
 
     mean: float
     low: float | None

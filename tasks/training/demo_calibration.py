@@ -16,7 +16,8 @@ from inference.contract.object_keys import calibration_key
 from inference.contract.sample import R_BAND
 from inference.model.checkpoint import content_hash, load
 from tasks.photoz.bins import deciles
-from tasks.photoz.calibration import SHAPES, Calibration, calibrate
+from tasks.photoz.calibration import Calibration
+from tasks.photoz.conformal import SHAPES, calibrate
 from tasks.photoz.plots import pit_histogram
 from tasks.photoz.scores import PROMISED, covered, interval_scores, score
 from tasks.reporting.formatting import markdown_table, number, percent

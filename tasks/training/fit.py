@@ -34,7 +34,7 @@ Watch = Callable[[nn.Module], dict[str, float | None]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Phase:
+class TrainingPhase:
     """One phase of training.
 
     Attributes:
@@ -60,7 +60,7 @@ def device_of(wanted: str | None = None) -> torch.device:
     return torch.device(wanted or ("cuda" if torch.cuda.is_available() else "cpu"))
 
 
-def identity_of(facts: Mapping[str, Any], galaxies: GalaxySet) -> str:
+def training_identity(facts: Mapping[str, Any], galaxies: GalaxySet) -> str:
     """A hash of a recipe's facts and of the galaxies' magnitudes and redshifts."""
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
     digest.update(galaxies.magnitudes.tobytes())
@@ -70,7 +70,7 @@ def identity_of(facts: Mapping[str, Any], galaxies: GalaxySet) -> str:
 
 def fit(
     module: nn.Module,
-    phase: Phase,
+    phase: TrainingPhase,
     galaxies: GalaxySet,
     rows: np.ndarray,
     loss: Loss,
@@ -153,7 +153,9 @@ def fit(
 
 
 @torch.no_grad()
-def renew_batch_norms(module: nn.Module, phase: Phase, galaxies: GalaxySet, rows: np.ndarray, loss: Loss) -> None:
+def renew_batch_norms(
+    module: nn.Module, phase: TrainingPhase, galaxies: GalaxySet, rows: np.ndarray, loss: Loss
+) -> None:
     """Take the running statistics of a module's batch norms anew, from some galaxies, in float32.
 
     The moving average of the statistics belongs to the weights as they were at each step, not to the moving average
@@ -225,7 +227,7 @@ class _Fitted:
         self._modules = {"module": module, "average": average}
         self._optimizer, self._schedule, self._rng = optimizer, schedule, rng
 
-    def write(self, path: Path, phase: Phase, history: list[dict[str, Any]]) -> None:
+    def write(self, path: Path, phase: TrainingPhase, history: list[dict[str, Any]]) -> None:
         tensors = {
             f"{name}.{key}": value
             for name, module in self._modules.items()
@@ -256,7 +258,7 @@ class _Fitted:
         except SafetensorError as error:
             raise StoreError(f"cannot write {path}: {error}") from None
 
-    def restore(self, path: Path, phase: Phase) -> list[dict[str, Any]]:
+    def restore(self, path: Path, phase: TrainingPhase) -> list[dict[str, Any]]:
         """Take up what `write` wrote; what belongs to another recipe or other galaxies counts as nothing."""
         try:
             with safe_open(path, "pt") as file:

@@ -23,7 +23,8 @@ from inference.model.config import SMALL, Head
 from inference.partitions.partition import write_partition
 from inference.storage.store import Store
 from tasks.photoz.bins import deciles
-from tasks.photoz.calibration import SHAPES, Calibration, calibrate
+from tasks.photoz.calibration import Calibration
+from tasks.photoz.conformal import SHAPES, calibrate
 from tasks.photoz.metrics import photoz_metrics
 from tasks.photoz.scores import PROMISED, covered, interval_scores
 from tasks.photoz.spread import own_spread

@@ -18,7 +18,7 @@ from inference.model.astromae import AstroMAE
 from inference.model.config import AstroMAEConfig
 from inference.model.training_data import TrainingData
 from tasks.photoz.metrics import photoz_metrics
-from tasks.training.fit import Phase, device_of, fit, identity_of
+from tasks.training.fit import TrainingPhase, device_of, fit, training_identity
 from tasks.training.galaxies import GalaxySet, Split
 from tasks.training.pretraining import MaskedAutoencoder, reconstruction_loss
 from tasks.training.recipe import Recipe
@@ -157,7 +157,7 @@ def train(
             raise BadInput(f"the {what} of band {np.argmin(spread)} are all alike: there is nothing to scale them by")
     # Of the pixels their spread stands for all: what was ingested anew in another unit is another set of galaxies.
     facts = {"config": config.to_dict(), "recipe": recipe.to_dict(), "pixel": pixel.tolist()}
-    identity = identity_of(facts, galaxies)
+    identity = training_identity(facts, galaxies)
     torch.manual_seed(recipe.seed)
     rng = torch.Generator().manual_seed(recipe.seed)
     model = AstroMAE(config)
@@ -167,7 +167,7 @@ def train(
         model.encoder.requires_grad_(not recipe.frozen_encoder)
     scaled = Scaled(model, pixel, galaxies.magnitudes[split.train]).to(place)
     scaled.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    phase = Phase(
+    phase = TrainingPhase(
         name="training",
         epochs=recipe.epochs,
         batch_size=recipe.batch_size,
@@ -224,7 +224,7 @@ def _pretrain(
     how = recipe.pretraining
     assert how is not None  # noqa: S101 - the caller looked
     autoencoder = MaskedAutoencoder(model.encoder, model.config, how, pixel).to(place)
-    phase = Phase(
+    phase = TrainingPhase(
         name="pretraining",
         epochs=how.epochs,
         batch_size=how.batch_size,

@@ -34,21 +34,16 @@ def new_model(size: str, seed: int) -> bytes:
     if not 0 <= seed < 2**32:
         raise BadInput(f"seed must be a whole number from 0 to {2**32 - 1}, not {seed}")
     config = SIZES[size]
-    return checkpoint_bytes(config, random_tensors(config, seed), card(size, seed))
+    return checkpoint_bytes(config, random_tensors(config, seed), header_facts(size, seed))
 
 
-def card(size: str, seed: int) -> dict[str, Any]:
+def header_facts(size: str, seed: int) -> dict[str, Any]:
     """The facts in the header."""
     return {"weights": "random, trained on nothing: for timing, not for redshifts", "size": size, "seed": seed}
 
 
 def random_tensors(config: AstroMAEConfig, seed: int) -> dict[str, np.ndarray]:
-    """Every tensor of a model before its training: norms and biases are neutral, all else is normally distributed.
-
-    Args:
-        config: of the model.
-        seed: of the random numbers.
-    """
+    """Every tensor of a model before its training: norms and biases are neutral, all else is normally distributed."""
     rng = np.random.default_rng(seed)
     return {name: _tensor(name, shape, rng) for name, shape in tensor_shapes(config).items()}
 

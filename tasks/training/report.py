@@ -147,13 +147,7 @@ def card(facts: Facts, files: Mapping[str, int]) -> str:
 
 
 def page(trained: Trained, facts: Facts, weights: str = "model.safetensors") -> str:
-    """Quality, galaxies, curves, limits and use as one HTML document without scripts or outside resources.
-
-    Args:
-        trained: the outcome.
-        facts: `facts_of`.
-        weights: where they lie.
-    """
+    """Quality, galaxies, curves, limits and use as one HTML document without scripts or outside resources."""
     rows = pd.DataFrame(trained.test._asdict())
     return render_page(
         "training.html",

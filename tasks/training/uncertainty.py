@@ -6,7 +6,8 @@ from typing import Any
 import pandas as pd
 
 from inference.contract.counted import counted
-from tasks.photoz.calibration import FEWEST, Calibration, calibrate
+from tasks.photoz.calibration import Calibration
+from tasks.photoz.conformal import FEWEST, calibrate
 from tasks.photoz.magnitude import fact_of
 from tasks.photoz.scores import has_intervals, interval_scores
 from tasks.photoz.spread import own_spread
@@ -14,7 +15,7 @@ from tasks.reporting.formatting import number, percent
 from tasks.training.loop import HeldOut, Trained
 
 
-def calibration_of(trained: Trained, model_sha256: str, data: str) -> Calibration | None:
+def validation_calibration(trained: Trained, model_sha256: str, data: str) -> Calibration | None:
     """The calibration of a model by the galaxies that it was validated with.
 
     The residuals are those of the model in single precision. For its weights in half precision they are the same to
@@ -36,7 +37,7 @@ def calibration_of(trained: Trained, model_sha256: str, data: str) -> Calibratio
     return calibrate(held.z_pred, held.z_spec, held.mag_r, model_sha256, made, spread=own_spread(held.columns()))
 
 
-def measured(calibration: Calibration | None, test: HeldOut) -> dict[str, Any] | None:
+def interval_quality(calibration: Calibration | None, test: HeldOut) -> dict[str, Any] | None:
     """How well the intervals hold on galaxies that the calibration was not made of.
 
     Returns:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from inference.resource_usage import Clock, vector_instructions
+from inference.resource_usage import Stopwatch, vector_instructions
 
 
 def spin(seconds):
@@ -16,7 +16,7 @@ def spin(seconds):
 
 
 def test_a_stage_counts_the_seconds_of_all_its_blocks_and_no_others():
-    clock = Clock()
+    clock = Stopwatch()
     for _ in range(2):
         with clock.stage("compute"):
             spin(0.01)
@@ -32,7 +32,7 @@ def test_a_stage_counts_the_seconds_of_all_its_blocks_and_no_others():
 
 
 def test_the_loop_holds_the_stages_inside_it():
-    clock = Clock()
+    clock = Stopwatch()
     with clock.loop():
         with clock.stage("read"):
             spin(0.005)
@@ -44,7 +44,7 @@ def test_the_loop_holds_the_stages_inside_it():
 
 
 def test_an_unknown_stage_is_a_mistake():
-    with pytest.raises(KeyError), Clock().stage("lunch"):
+    with pytest.raises(KeyError), Stopwatch().stage("lunch"):
         pass
 
 

@@ -35,7 +35,8 @@ from tasks.compare import _last_good
 from tasks.executors.base import checked_result
 from tasks.invocations.journal import calls_of_killed_runs
 from tasks.invocations.stored import beyond_note, load_executions, load_invocations, load_killed, transitions_of
-from tasks.photoz.calibration import Calibration, calibrate
+from tasks.photoz.calibration import Calibration
+from tasks.photoz.conformal import calibrate
 from tasks.run_results.summary import rank_table
 from tasks.sweeps.comparison import compare, load_side
 from tasks.sweeps.comparison_table import comparison_table

@@ -13,7 +13,7 @@ from astropy.io import fits
 from astropy.table import Table
 from torch.utils.data import Subset, TensorDataset
 
-from tasks.survey.array_files import open_galaxies
+from tasks.survey.array_files import open_arrays
 from tasks.survey.columns import ColumnOptions
 from tasks.survey.cutouts import PixelOptions, read_cutout
 from tasks.survey.object_table import read_objects
@@ -66,7 +66,7 @@ def _cube(path):
 
 
 def _galaxies(path):
-    return [batch.images.sum() for batch in open_galaxies(path).batches(2)]
+    return [batch.images.sum() for batch in open_arrays(path).batches(2)]
 
 
 def _table(path):

@@ -68,15 +68,15 @@ def main(args: argparse.Namespace) -> int:
 
         from flows.train import train
         from tasks.prefect_support.artifacts import give_up
-        from tasks.train import published
+        from tasks.train import published_model
 
         ready()
-        known = published(Path(args.to))
+        known = published_model(Path(args.to))
         order = (args.data, args.to, recipe, args.store, args.half, args.fresh, args.device)
         try:
             document = prefect_api.call(train, *order)
         except HTTPError:
-            made = published(Path(args.to))
+            made = published_model(Path(args.to))
             if made is None or made == known:
                 raise
             document = made

@@ -7,7 +7,7 @@ import urllib.request
 import pytest
 
 from flows.cli import kept_server
-from flows.cli.kept_server import Announcement, Users, announced, fingerprint
+from flows.cli.kept_server import Announcement, Users, announced_server, server_fingerprint
 from flows.cli.temporary_server import TemporaryServer
 from inference.errors import BadInput
 
@@ -40,11 +40,11 @@ def test_nothing_stays_of_a_command_that_has_no_terminal(monkeypatch):
 
 def test_announced_server_is_found_until_its_process_ends():
     file = Announcement("http://127.0.0.1:1/api", "same").publish()
-    assert announced("same") == "http://127.0.0.1:1/api"
-    assert announced("other") is None
+    assert announced_server("same") == "http://127.0.0.1:1/api"
+    assert announced_server("other") is None
     assert Announcement("http://127.0.0.1:2/api", "same").publish() is None, "one server is announced at a time"
     file.close()
-    assert announced("same") is None
+    assert announced_server("same") is None
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_announced_server_is_found_until_its_process_ends():
 def test_damaged_announcement_is_no_server(home, text):
     held = Announcement("http://127.0.0.1:1/api", "same").publish()
     (home / "cosmic-server").write_text(text, errors="surrogateescape")
-    assert announced("same") is None
+    assert announced_server("same") is None
     held.close()
 
 
@@ -62,21 +62,21 @@ def test_announcement_that_is_a_link_is_not_followed(home, tmp_path):
     (tmp_path / "precious").write_text("kept")
     (home / "cosmic-server").symlink_to(tmp_path / "precious")
     assert Announcement("http://127.0.0.1:1/api", "same").publish() is None
-    assert announced("same") is None
+    assert announced_server("same") is None
     assert (tmp_path / "precious").read_text() == "kept"
 
 
 def test_announcement_of_another_user_is_no_server(home, monkeypatch):
     held = Announcement("http://127.0.0.1:1/api", "same").publish()
     monkeypatch.setattr(os, "getuid", lambda: 12345)
-    assert announced("same") is None
+    assert announced_server("same") is None
     held.close()
 
 
 @pytest.mark.parametrize("change", ["variable", "profile", "folder"])
 def test_fingerprint_follows_the_settings_of_prefect(home, monkeypatch, tmp_path, change):
-    before = fingerprint()
-    assert fingerprint() == before
+    before = server_fingerprint()
+    assert server_fingerprint() == before
     if change == "variable":
         monkeypatch.setenv("PREFECT_API_DATABASE_CONNECTION_URL", "sqlite+aiosqlite:///elsewhere.db")
     elif change == "profile":
@@ -84,13 +84,13 @@ def test_fingerprint_follows_the_settings_of_prefect(home, monkeypatch, tmp_path
         (home / "profiles.toml").write_text('active = "mine"')
     else:
         (tmp_path / "prefect.toml").write_text("[server]")
-    assert fingerprint() != before
+    assert server_fingerprint() != before
 
 
 def test_fingerprint_is_the_same_whatever_is_logged(monkeypatch):
-    before = fingerprint()
+    before = server_fingerprint()
     monkeypatch.setenv("PREFECT_LOGGING_LEVEL", "DEBUG")
-    assert fingerprint() == before
+    assert server_fingerprint() == before
 
 
 def test_server_that_is_just_ending_is_joined_by_nobody():
@@ -143,7 +143,7 @@ def test_second_command_finds_the_server_which_then_ends_by_itself(home, monkeyp
         while answers(first.url) and time.monotonic() < end:
             time.sleep(0.1)
         assert not answers(first.url)
-        assert announced(fingerprint()) is None
+        assert announced_server(server_fingerprint()) is None
     finally:
         first.kill()
 

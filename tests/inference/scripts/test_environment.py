@@ -7,7 +7,7 @@ import pytest
 
 from inference.errors import BadInput, RankFailed
 from inference.scripts.environment import python_with
-from inference.scripts.run_script import run_script, shown
+from inference.scripts.run_script import event_for_log, run_script
 from inference.worker import LocalContext
 from tests.support.staged_scripts import WRITES_A_RESULT, local_store, put_script
 from tests.support.wheels import make_wheel, wanting
@@ -91,4 +91,4 @@ def test_function_is_given_the_image_to_use(kept, wanted, monkeypatch):
 
 def test_log_has_no_password_of_a_package_index(tmp_path):
     event = event_with(put_script(local_store(tmp_path), "pass"), "--index-url https://me:canary@example.org/simple\n")
-    assert "canary" not in str(shown(event.to_wire(), event))
+    assert "canary" not in str(event_for_log(event.to_wire(), event))

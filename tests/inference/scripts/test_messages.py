@@ -12,7 +12,7 @@ from inference.contract.messages import Messages
 from inference.contract.rank_event import RankEvent
 from inference.errors import BadInput, RankFailed
 from inference.rank_results.gather import read_result
-from inference.scripts.run_script import run_script, shown
+from inference.scripts.run_script import event_for_log, run_script
 from inference.worker import LocalContext
 from tests.support.staged_scripts import BUCKET, WRITES_A_RESULT, local_store, put_data, put_script
 
@@ -97,7 +97,7 @@ def test_event_carries_messages_and_the_log_does_not(store):
     event = events_of(store, "")[0]
     wire = event.to_wire()
     assert RankEvent.from_wire(wire) == event
-    assert event.messages.gang not in str(shown(wire, event))
+    assert event.messages.gang not in str(event_for_log(wire, event))
     assert event.messages.place(2).endswith(f"{event.messages.gang}/2")
     assert store.list(BUCKET, ".cosmic/messages") == []
 

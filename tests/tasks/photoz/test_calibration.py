@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from inference.errors import BadInput
 from tasks.photoz.bins import deciles
-from tasks.photoz.calibration import BOUNDS, FEWEST, SHAPES, Calibration, calibrate
+from tasks.photoz.calibration import BOUNDS, Calibration
+from tasks.photoz.conformal import FEWEST, SHAPES, calibrate
 from tasks.photoz.distribution import LEVELS
 
 SHA = "ab" * 32

@@ -13,7 +13,7 @@ from inference.contract.survey_facts import SurveyFacts
 from inference.errors import BadInput
 from inference.rank_results.predictions import Predictions, decode
 from inference.storage.store import Store
-from tasks.photoz.calibration import calibrate
+from tasks.photoz.conformal import calibrate
 from tasks.photoz.quality import quality_of, read_table
 from tasks.run_results.catalogue import read_catalogue
 from tasks.run_results.catalogue_formats import FORMATS, catalogue_bytes

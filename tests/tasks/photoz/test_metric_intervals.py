@@ -6,7 +6,7 @@ from hypothesis.extra.numpy import arrays
 
 from inference.errors import BadInput
 from tasks.photoz import metric_intervals as photoz
-from tasks.photoz.metric_intervals import METRICS, binned, bins_table, edges_of, intervals, metrics_table
+from tasks.photoz.metric_intervals import METRICS, bins_table, edges_of, intervals, metrics_in_bins, metrics_table
 from tasks.photoz.metrics import photoz_metrics
 
 
@@ -100,7 +100,7 @@ def test_there_are_about_as_many_bins_as_were_asked_for(asked):
 class TestBins:
     def test_have_the_metrics_of_their_own_galaxies(self):
         pred, spec = galaxies(2000)
-        rows = binned(spec, pred, spec, bins=4)
+        rows = metrics_in_bins(spec, pred, spec, bins=4)
         assert sum(row["samples"] for row in rows) == 2000
         for row in rows:
             inside = (spec >= row["low"]) & (spec < row["high"])
@@ -111,7 +111,7 @@ class TestBins:
     def test_hold_a_galaxy_on_an_edge_once(self):
         pred, spec = galaxies(400)
         values = np.arange(400.0) % 9
-        rows = binned(values, pred, spec)
+        rows = metrics_in_bins(values, pred, spec)
         assert any(row["high"] in values for row in rows)
         assert sum(row["samples"] for row in rows) == 400
 
@@ -119,25 +119,25 @@ class TestBins:
         pred, spec = galaxies(100)
         magnitude = np.where(np.arange(100) < 10, np.nan, 18.0)
         spec[-5:] = np.nan
-        assert [row["samples"] for row in binned(magnitude, pred, spec)] == [85]
+        assert [row["samples"] for row in metrics_in_bins(magnitude, pred, spec)] == [85]
 
     def test_with_few_galaxies_have_no_interval(self):
         pred, spec = galaxies(5)
-        (row,) = binned(np.full(5, 18.0), pred, spec)
+        (row,) = metrics_in_bins(np.full(5, 18.0), pred, spec)
         assert row["nmad_low"] is None
         assert "±" not in "".join(bins_table("r", "magnitude", [row]).cells()[0])
 
     def test_tell_how_far_a_share_of_none_or_all_may_reach_and_not_half_of_it(self):
         pred, spec = galaxies(300, sigma=0.001)
-        (none,) = bins_table("r", "magnitude", binned(np.full(300, 18.0), pred, spec)).rows
-        (all_,) = bins_table("r", "magnitude", binned(np.full(300, 18.0), pred + 1, spec)).rows
+        (none,) = bins_table("r", "magnitude", metrics_in_bins(np.full(300, 18.0), pred, spec)).rows
+        (all_,) = bins_table("r", "magnitude", metrics_in_bins(np.full(300, 18.0), pred + 1, spec)).rows
         assert none["outlier_fraction"] == "< 1.00%"
         assert all_["outlier_fraction"] == "> 99.00%"
 
     @pytest.mark.parametrize(("low", "high", "expected"), [(19.5, 20.0, "19.5 to 20"), (20.0, 20.031, "20 to 20.03")])
     def test_are_called_by_ends_that_can_be_told_apart(self, low, high, expected):
         pred, spec = galaxies(5)
-        (row,) = binned(np.full(5, 18.0), pred, spec)
+        (row,) = metrics_in_bins(np.full(5, 18.0), pred, spec)
         assert bins_table("r", "magnitude", [row | {"low": low, "high": high}]).rows[0]["range"] == expected
 
 
@@ -149,9 +149,9 @@ def test_the_tables_show_value_interval_meaning_and_source():
     assert " to " in by_name["NMAD"][2]
     assert "Brammer" in by_name["NMAD"][4]
     assert by_name["Galaxies compared"][1:3] == ["400", ""]
-    assert "±" in bins_table("z", "redshift", binned(spec, pred, spec)).cells()[2][2]
+    assert "±" in bins_table("z", "redshift", metrics_in_bins(spec, pred, spec)).cells()[2][2]
 
 
 def test_what_cannot_be_compared_is_refused():
     with pytest.raises(BadInput, match="cannot be compared"):
-        binned(np.zeros(2), np.zeros(2), np.zeros(3))
+        metrics_in_bins(np.zeros(2), np.zeros(2), np.zeros(3))

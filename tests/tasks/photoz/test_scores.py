@@ -3,7 +3,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from tasks.photoz.calibration import Calibration, calibrate
+from tasks.photoz.calibration import Calibration
+from tasks.photoz.conformal import calibrate
 from tasks.photoz.distribution import LEVELS
 from tasks.photoz.scores import coverage_in_bins, coverage_table, covered, has_intervals, interval_scores, score
 from tests.tasks.photoz.test_calibration import galaxies

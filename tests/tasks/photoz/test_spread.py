@@ -8,7 +8,8 @@ from scipy import stats
 
 from inference.errors import BadInput
 from tasks.photoz.bins import deciles
-from tasks.photoz.calibration import BOUNDS, Calibration, calibrate
+from tasks.photoz.calibration import BOUNDS, Calibration
+from tasks.photoz.conformal import calibrate
 from tasks.photoz.scores import score
 from tasks.photoz.spread import own_spread, usable
 

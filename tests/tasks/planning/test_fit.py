@@ -4,7 +4,7 @@ from random import Random
 
 import pytest
 
-from tasks.planning.fit import comparable, fit, line
+from tasks.planning.fit import comparable_runs, fit, line
 from tasks.planning.history import read_run
 from tasks.planning.shipped import shipped
 from tasks.planning.stages import Line
@@ -76,13 +76,13 @@ def test_turns_lose_only_what_a_rank_needs_after_its_end():
 
 def test_runs_of_another_machine_or_model_are_weighted_out_and_named():
     other = past(model={"sha256": "cd"}), past(machine={"cpu": "another"})
-    runs, notes = comparable([past(), *other], KIND | {"machine": "this"})
+    runs, notes = comparable_runs([past(), *other], KIND | {"machine": "this"})
     assert len(runs) == 1
     assert notes == ["weighted out: 2 of 3 earlier runs, another machine (another), model (cd)"]
 
 
 def test_runs_of_another_machine_count_where_there_are_no_others():
-    runs, (note,) = comparable([past(machine={"cpu": "old"})], KIND | {"machine": "this"})
+    runs, (note,) = comparable_runs([past(machine={"cpu": "old"})], KIND | {"machine": "this"})
     assert len(runs) == 1
     assert note.startswith("no earlier run has the same machine (old)") and note.endswith("from runs of weight 0.1")
     here, there = (fit(runs, shipped("local"), 1.0, "a run", elsewhere=elsewhere) for elsewhere in (False, True))
@@ -90,9 +90,9 @@ def test_runs_of_another_machine_count_where_there_are_no_others():
 
 
 def test_runs_with_as_many_workers_are_preferred_and_else_it_is_said():
-    runs, notes = comparable([past(), past(workers=2)], KIND)
+    runs, notes = comparable_runs([past(), past(workers=2)], KIND)
     assert ([run.document["workers"] for run in runs], notes) == ([1], [])
-    _, notes = comparable([past(workers=2)], KIND)
+    _, notes = comparable_runs([past(workers=2)], KIND)
     assert "no earlier run has the same workers" in notes[0]
 
 

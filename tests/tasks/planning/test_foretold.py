@@ -4,7 +4,7 @@ import pytest
 
 from inference.contract.run_request import RunRequest
 from inference.errors import BadInput
-from tasks.planning.foretold import foretell, kept, one_line
+from tasks.planning.foretold import as_stored, foretell, one_line
 from tasks.preflight import prepare
 from tests.support.surveys import SIZES, request_of, snapshot
 
@@ -18,7 +18,7 @@ def test_a_run_is_predicted_before_it_starts_in_one_line(store):
     assert (found.ranks, found.samples) == (4, sum(SIZES))
     assert one_line(found).startswith("Expected: makespan ")
     assert "shipped measurements" in one_line(found)
-    assert kept(found)["usd"]["low"] <= kept(found)["usd"]["high"]
+    assert as_stored(found)["usd"]["low"] <= as_stored(found)["usd"]["high"]
 
 
 def test_a_bill_above_max_cost_is_refused_and_nothing_written(store):

@@ -1,6 +1,6 @@
 import pytest
 
-from tasks.planning.published_series import score, series
+from tasks.planning.published_series import score_series, series
 from tasks.planning.shipped import MEASURED, PUBLISHED, shipped
 from tasks.sweeps.local_rates import LOCAL_RATE
 
@@ -28,7 +28,7 @@ def test_what_is_shipped_for_aws_is_of_the_published_size():
 
 
 def test_what_is_shipped_for_aws_agrees_with_the_published_runs():
-    found = score(series(runs=12))
+    found = score_series(series(runs=12))
     assert found["map: median error"] < 0.10
     assert found["end to end: median error"] < 0.15
     assert abs(found["map: bias"]) < 0.08 and abs(found["end to end: bias"]) < 0.08

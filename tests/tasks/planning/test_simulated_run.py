@@ -8,7 +8,7 @@ from inference.contract.run_request import RunRequest
 from tasks.planning.environments import Environments, Left
 from tasks.planning.shipped import shipped
 from tasks.planning.simulated_executor import Place
-from tasks.planning.simulated_run import Configuration, events_of, simulate
+from tasks.planning.simulated_run import Configuration, planned_events, simulate_run
 from tasks.planning.stages import Line
 from tests.support.surveys import request_of
 
@@ -38,7 +38,7 @@ def place(executor="local", concurrency=2, **changes):
 
 def run(model=STEADY, where=None, samples=(100,) * 4, seed=0, **request):
     configuration = Configuration(RunRequest.read(request_of(**request)), where or place(), samples, on_s3=False)
-    return simulate(configuration, model, events_of(configuration), Random(seed))
+    return simulate_run(configuration, model, planned_events(configuration), Random(seed))
 
 
 def test_two_workers_take_two_turns_of_four_ranks_after_their_cold_starts():
@@ -53,7 +53,7 @@ def test_warm_environments_start_at_once_and_load_no_model_they_hold():
         configuration = Configuration(
             RunRequest.read(request_of()), place(), (100,) * 2, on_s3=False, environments=Environments(left)
         )
-        return simulate(configuration, STEADY, events_of(configuration), Random(0))
+        return simulate_run(configuration, STEADY, planned_events(configuration), Random(0))
 
     loaded, without_model = (1.0, Left(5.0, True)), (1.0, Left(5.0, False))
     assert (after(loaded, loaded).makespan_s, after(loaded, loaded).cold) == (pytest.approx(1.0), 0)

@@ -11,13 +11,13 @@ import pytest
 from matplotlib.colors import to_rgb
 
 from tasks.photoz import plots as photoz_plots
-from tasks.photoz.metric_intervals import binned
+from tasks.photoz.metric_intervals import metrics_in_bins
 from tasks.photoz.plots import density
 from tasks.reporting.figures import COLD, PALE, STAGES, WARM, rank_time_histogram
 from tasks.reporting.timeline import timeline
 from tests.support.reported_run import METRICS, predictions_of, ranks_of
 
-_ROWS = binned(*(predictions_of(3000)[name].to_numpy() for name in ("z_spec", "z_pred", "z_spec")))
+_ROWS = metrics_in_bins(*(predictions_of(3000)[name].to_numpy() for name in ("z_spec", "z_pred", "z_spec")))
 DRAW = {
     "residuals": lambda: photoz_plots.residuals(predictions_of(3000)),
     "distributions": lambda: photoz_plots.distributions(predictions_of(3000)),

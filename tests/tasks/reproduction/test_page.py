@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tasks.reproduction.page import markdown, render, sections_of
+from tasks.reproduction.page import markdown, render_reproduction, sections_of
 from tasks.reproduction.scales import SCALES, sweeps_of
 from tasks.sweeps.cells import Measurement
 from tasks.sweeps.report import describe_sweep
@@ -88,7 +88,7 @@ def test_small_scale_names_its_own_partition_size_beside_the_reports():
 
 
 def test_page_shows_all_three_figures_and_runs_no_script(sweeps, sections):
-    page = render({"scale": "report", "elapsed_s": 754.0, "sweeps": sweeps}, sections)
+    page = render_reproduction({"scale": "report", "elapsed_s": 754.0, "sweeps": sweeps}, sections)
     assert "<script" not in page
     assert page.count("<svg") == 6
     for expected in ("12 min 34 s", "Why they differ", "AI-for-Astronomy", "$43.23", "emulator"):
@@ -99,6 +99,6 @@ def test_page_shows_all_three_figures_and_runs_no_script(sweeps, sections):
 def test_a_run_that_failed_and_a_sweep_that_did_not_run_are_reported(sweeps):
     failed = [{"axes": {}, "repeat": 2, "error": "rank 3 <failed>"}]
     partial = {"batch-size": sweeps["batch-size"] | {"failed": failed}}
-    page = render({"scale": "report", "elapsed_s": 1.0, "sweeps": partial}, sections_of("report", partial))
+    page = render_reproduction({"scale": "report", "elapsed_s": 1.0, "sweeps": partial}, sections_of("report", partial))
     assert "rank 3 &lt;failed&gt;" in page
     assert page.count("it did not run") == 4

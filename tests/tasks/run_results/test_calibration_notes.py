@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from tasks.photoz.calibration import Calibration, calibrate
+from tasks.photoz.calibration import Calibration
+from tasks.photoz.conformal import calibrate
 from tasks.run_results.calibration_notes import calibration_notes
 
 

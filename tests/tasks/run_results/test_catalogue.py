@@ -13,7 +13,8 @@ from inference.errors import BadInput
 from inference.storage.store import Store
 from tasks.photoz.calibration import BOUNDS
 from tasks.run_results.catalogue import read_catalogue
-from tasks.run_results.catalogue_formats import FIELDS, FORMATS, catalogue_bytes, csv_header
+from tasks.run_results.catalogue_fields import FIELDS
+from tasks.run_results.catalogue_formats import FORMATS, catalogue_bytes, csv_header
 from tests.support.finished_run import BUCKET, PATH, finished_run, object_table
 from tests.support.surveys import SIZES
 

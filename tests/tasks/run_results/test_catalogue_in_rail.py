@@ -6,7 +6,7 @@ import qp
 from rail.evaluation.metrics import pointestimates
 
 from inference.storage.store import Store
-from tasks.photoz.calibration import calibrate
+from tasks.photoz.conformal import calibrate
 from tasks.photoz.metrics import photoz_metrics
 from tasks.photoz.scores import score
 from tasks.run_results.catalogue import read_catalogue

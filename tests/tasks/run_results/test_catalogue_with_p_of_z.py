@@ -10,7 +10,7 @@ import qp
 
 from inference.errors import BadInput
 from inference.storage.store import Store
-from tasks.photoz.calibration import calibrate
+from tasks.photoz.conformal import calibrate
 from tasks.run_results.catalogue import read_catalogue
 from tasks.run_results.catalogue_qp import qp_bytes
 from tasks.run_results.catalogue_rubin import rubin_bytes

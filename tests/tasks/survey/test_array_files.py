@@ -21,7 +21,7 @@ from torch.utils.data import Subset, TensorDataset
 from inference.contract.survey_facts import SurveyFacts
 from inference.errors import BadInput
 from inference.partitions.partition import write_partition
-from tasks.survey.array_files import check_scale, open_galaxies
+from tasks.survey.array_files import check_scale, open_arrays
 from tasks.survey.columns import ColumnOptions
 from tasks.survey.cutouts import PixelOptions
 from tasks.survey.inspect_file import inspect_file
@@ -156,7 +156,7 @@ FORMS = {
 
 
 def read(path, **options):
-    galaxies = open_galaxies(path, **options)
+    galaxies = open_arrays(path, **options)
     batches = list(galaxies.batches(5))
     assert [batch.start for batch in batches] == list(range(0, len(galaxies), 5))
     return [np.concatenate([getattr(batch, name) for batch in batches]) for name in ARRAYS], galaxies.notes
@@ -182,7 +182,7 @@ def test_a_form_is_read_as_the_same_galaxies(tmp_path, form):
 )
 def test_the_order_of_bands_that_stands_beside_the_arrays_counts(tmp_path, write):
     write(tmp_path / "survey")
-    np.testing.assert_array_equal(next(open_galaxies(tmp_path / "survey").batches(N)).images, IMAGES)
+    np.testing.assert_array_equal(next(open_arrays(tmp_path / "survey").batches(N)).images, IMAGES)
 
 
 def test_the_scale_that_stands_beside_the_arrays_is_compared(tmp_path):
@@ -190,7 +190,7 @@ def test_the_scale_that_stands_beside_the_arrays_is_compared(tmp_path):
     mmu(tmp_path / "s.hdf5", scale=0.262)
     write_partition(tmp_path / "s.safetensors", *ARRAYS.values(), SurveyFacts(pixel_scale=0.262))
     for name in ("s.pt", "s.hdf5", "s.safetensors"):
-        galaxies = open_galaxies(tmp_path / name)
+        galaxies = open_arrays(tmp_path / name)
         with pytest.raises(BadInput, match=r"has pixels of 0.262 arcseconds and the demo model's are 0.396"):
             check_scale(galaxies, PixelOptions())
         check_scale(galaxies, PixelOptions(scale=0.262))
@@ -211,7 +211,7 @@ class TestFacts:
     def test_facts_stay_with_whatever_option(self, tmp_path, suffix, mapping, options):
         path = tmp_path / f"s{suffix}"
         write_partition(path, *ARRAYS.values(), self.FACTS)
-        galaxies = open_galaxies(path, mapping, PixelOptions(**options))
+        galaxies = open_arrays(path, mapping, PixelOptions(**options))
         assert galaxies.facts == self.MADE
         found = next(galaxies.batches(N)).images
         np.testing.assert_allclose(found, IMAGES * np.float32(nanomaggies("uJy", "")), rtol=1e-6)
@@ -219,13 +219,13 @@ class TestFacts:
     def test_facts_of_tensors_under_other_names_stay(self, tmp_path):
         metadata = {"cosmic": self.FACTS.to_json()}
         safetensors.numpy.save_file({"a": IMAGES, "magnitudes": MAGNITUDES}, tmp_path / "s", metadata)
-        assert open_galaxies(tmp_path / "s", {"images": "a"}).facts == self.MADE
+        assert open_arrays(tmp_path / "s", {"images": "a"}).facts == self.MADE
 
     @pytest.mark.parametrize(("asked", "order"), [(None, [4, 3, 2, 1, 0]), ("ugriz", [0, 1, 2, 3, 4])])
     def test_bands_in_another_order_are_put_right(self, tmp_path, asked, order):
         facts = dataclasses.replace(self.FACTS, bands=tuple("zirgu"), pixel_unit=None)
         write_partition(tmp_path / "s.pt", *ARRAYS.values(), facts)
-        galaxies = open_galaxies(tmp_path / "s.pt", pixels=PixelOptions(bands=asked))
+        galaxies = open_arrays(tmp_path / "s.pt", pixels=PixelOptions(bands=asked))
         batch = next(galaxies.batches(N))
         np.testing.assert_array_equal(batch.images, IMAGES[:, order])
         np.testing.assert_array_equal(batch.magnitudes, MAGNITUDES[:, ::-1])
@@ -233,12 +233,12 @@ class TestFacts:
 
     def test_bands_that_no_model_of_ours_takes_stay_named(self, tmp_path):
         write_partition(tmp_path / "s.pt", *ARRAYS.values(), SurveyFacts(bands=tuple("grizy")))
-        assert open_galaxies(tmp_path / "s.pt").facts.bands == tuple("grizy")
+        assert open_arrays(tmp_path / "s.pt").facts.bands == tuple("grizy")
 
     def test_nothing_is_said_where_nothing_is_known(self, tmp_path):
         write_partition(tmp_path / "s.pt", *ARRAYS.values())
-        assert open_galaxies(tmp_path / "s.pt").facts is None
-        assert open_galaxies(tmp_path / "s.pt", pixels=PixelOptions(unit="nanomaggy")).facts.pixel_unit == "nanomaggy"
+        assert open_arrays(tmp_path / "s.pt").facts is None
+        assert open_arrays(tmp_path / "s.pt", pixels=PixelOptions(unit="nanomaggy")).facts.pixel_unit == "nanomaggy"
 
     def test_inspect_shows_them(self, tmp_path):
         write_partition(tmp_path / "s.pt", *ARRAYS.values(), dataclasses.replace(self.FACTS, pixel_scale=0.262))
@@ -280,14 +280,14 @@ class TestStated:
                 for name, values in REVERSED.items():
                     file[name] = values
                 file.attrs.update(beside)
-        galaxies = open_galaxies(path)
+        galaxies = open_arrays(path)
         np.testing.assert_array_equal(next(galaxies.batches(N)).images, IMAGES)
         assert galaxies.facts.bands == tuple("ugriz")
 
     def test_metadata_of_safetensors_count(self, tmp_path):
         metadata = {"bands": "zirgu", "pixel_scale": "0.262", "unit": "uJy"}
         safetensors.numpy.save_file(REVERSED, tmp_path / "s", metadata)
-        galaxies = open_galaxies(tmp_path / "s")
+        galaxies = open_arrays(tmp_path / "s")
         assert galaxies.facts == SurveyFacts(bands=tuple("ugriz"), pixel_scale=0.262, pixel_unit="nanomaggy")
         expected = IMAGES * np.float32(nanomaggies("uJy", ""))
         np.testing.assert_allclose(next(galaxies.batches(N)).images, expected, rtol=1e-6)
@@ -295,26 +295,26 @@ class TestStated:
     @pytest.mark.parametrize("name", ["unit", "pixel_unit", "BUNIT"])
     def test_the_unit_is_converted(self, tmp_path, name):
         torch.save({"images": IMAGES, "magnitudes": MAGNITUDES, name: "uJy"}, tmp_path / "s")
-        assert open_galaxies(tmp_path / "s").factor == pytest.approx(nanomaggies("uJy", ""))
+        assert open_arrays(tmp_path / "s").factor == pytest.approx(nanomaggies("uJy", ""))
 
     @pytest.mark.parametrize("scale", [0.262, np.float64(0.262), torch.tensor(0.262), "0.262"])
     def test_the_scale_may_be_any_number(self, tmp_path, scale):
         torch.save({"images": IMAGES, "magnitudes": MAGNITUDES, "pixel_scale": scale}, tmp_path / "s")
-        assert open_galaxies(tmp_path / "s").facts.pixel_scale == pytest.approx(0.262)
+        assert open_arrays(tmp_path / "s").facts.pixel_scale == pytest.approx(0.262)
 
 
 def test_magnitudes_may_be_arrays_of_a_band_each(tmp_path):
     columns = {f"mag_{band}": MAGNITUDES[:, place] for place, band in enumerate("ugriz")}
     ids = np.array(["a"] * N, dtype=object)
     np.savez(tmp_path / "s.npz", images=IMAGES, redshift=REDSHIFTS, ids=ids, **columns)
-    batch = next(open_galaxies(tmp_path / "s.npz").batches(N))
+    batch = next(open_arrays(tmp_path / "s.npz").batches(N))
     np.testing.assert_array_equal(batch.magnitudes, MAGNITUDES)
     np.testing.assert_array_equal(batch.redshifts, REDSHIFTS)
 
 
 def test_arrays_may_lie_one_dict_deeper(tmp_path):
     torch.save({"data": dict(zip(ARRAYS, TENSORS, strict=True)), "config": {"seed": 1}}, tmp_path / "s")
-    np.testing.assert_array_equal(next(open_galaxies(tmp_path / "s").batches(N)).images, IMAGES)
+    np.testing.assert_array_equal(next(open_arrays(tmp_path / "s").batches(N)).images, IMAGES)
 
 
 def test_groups_of_hdf5_are_a_choice(tmp_path):
@@ -323,8 +323,8 @@ def test_groups_of_hdf5_are_a_choice(tmp_path):
             for name, values in ARRAYS.items():
                 file[f"{group}/{name}"] = values + np.float32(shift)
     with pytest.raises(BadInput, match=r"holds test/images, train/images: choose a group with --hdu"):
-        open_galaxies(tmp_path / "s")
-    galaxies = open_galaxies(tmp_path / "s", columns=ColumnOptions(hdu="test"))
+        open_arrays(tmp_path / "s")
+    galaxies = open_arrays(tmp_path / "s", columns=ColumnOptions(hdu="test"))
     np.testing.assert_array_equal(next(galaxies.batches(N)).images, IMAGES + 1)
 
 
@@ -334,13 +334,13 @@ def test_a_structure_of_each_band_is_read(tmp_path):
     ]
     flat = {f"mag_{band}": MAGNITUDES[:, place] for place, band in enumerate("ugriz")} | {"redshift": REDSHIFTS}
     pq.write_table(pa.table(flat | {"image": pa.array(image)}), tmp_path / "s")
-    np.testing.assert_array_equal(next(open_galaxies(tmp_path / "s").batches(N)).images, IMAGES)
+    np.testing.assert_array_equal(next(open_arrays(tmp_path / "s").batches(N)).images, IMAGES)
 
 
 def test_tensors_of_one_shape_in_a_column_are_read(tmp_path):
     flat = {f"mag_{band}": MAGNITUDES[:, place] for place, band in enumerate("ugriz")} | {"redshift": REDSHIFTS}
     pq.write_table(pa.table(flat | {"image": pa.FixedShapeTensorArray.from_numpy_ndarray(IMAGES)}), tmp_path / "s")
-    np.testing.assert_array_equal(next(open_galaxies(tmp_path / "s").batches(N)).images, IMAGES)
+    np.testing.assert_array_equal(next(open_arrays(tmp_path / "s").batches(N)).images, IMAGES)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
@@ -374,7 +374,7 @@ def test_what_was_done_to_a_form_is_said(tmp_path, form, note):
 
 def test_names_given_count_before_customary_ones(tmp_path):
     safetensors.numpy.save_file({"a": IMAGES, "images": IMAGES + 1, "b": MAGNITUDES}, tmp_path / "s")
-    galaxies = open_galaxies(tmp_path / "s", {"images": "a", "magnitudes": "b"})
+    galaxies = open_arrays(tmp_path / "s", {"images": "a", "magnitudes": "b"})
     np.testing.assert_array_equal(next(galaxies.batches(N)).images, IMAGES)
     assert "no redshifts were found: --map redshifts=NAME names them" in galaxies.notes
 
@@ -422,7 +422,7 @@ def test_names_given_count_before_customary_ones(tmp_path):
 def test_what_will_not_do_is_refused_in_one_sentence(tmp_path, write, mapping, why):
     write(tmp_path / "survey")
     with pytest.raises(BadInput, match=why) as caught:
-        list(open_galaxies(tmp_path / "survey", mapping).batches(5))
+        list(open_arrays(tmp_path / "survey", mapping).batches(5))
     assert "\n" not in str(caught.value)
 
 
@@ -439,10 +439,10 @@ def test_a_pickle_that_would_run_a_command_is_refused_and_nothing_runs(tmp_path,
     canary = tmp_path / "canary"
     torch.save({"images": TENSORS[0], "x": Hostile(canary)}, tmp_path / "s.pt", _use_new_zipfile_serialization=new)
     with pytest.raises(BadInput, match=r"posix\.system, which is refused and was not run"):
-        open_galaxies(tmp_path / "s.pt")
+        open_arrays(tmp_path / "s.pt")
     (tmp_path / "p.pt").write_bytes(pickle.dumps(Hostile(canary), protocol=2))
     with pytest.raises(BadInput):
-        open_galaxies(tmp_path / "p.pt")
+        open_arrays(tmp_path / "p.pt")
     assert not canary.exists()
 
 
@@ -451,7 +451,7 @@ def test_hdf5_that_refers_to_another_file_is_refused(tmp_path):
     with h5py.File(tmp_path / "survey", "w") as file:
         file["images"] = h5py.ExternalLink("other", "images")
     with pytest.raises(BadInput, match=r"refers to another file, which is not read"):
-        open_galaxies(tmp_path / "survey")
+        open_arrays(tmp_path / "survey")
 
 
 def test_without_torch_the_way_on_is_said(tmp_path, monkeypatch):
@@ -459,8 +459,8 @@ def test_without_torch_the_way_on_is_said(tmp_path, monkeypatch):
     saved(TensorDataset(*TENSORS))(tmp_path / "plain.pt")
     monkeypatch.setitem(__import__("sys").modules, "torch", None)
     with pytest.raises(BadInput, match=r"needs torch, .*pip install 'cosmic-flows\[train\]'"):
-        open_galaxies(tmp_path / "s.pt")
-    assert len(open_galaxies(tmp_path / "plain.pt")) == N
+        open_arrays(tmp_path / "s.pt")
+    assert len(open_arrays(tmp_path / "plain.pt")) == N
 
 
 class TestGalaxiesThatCannotBeUsed:
@@ -469,7 +469,7 @@ class TestGalaxiesThatCannotBeUsed:
         images, magnitudes = IMAGES.copy(), MAGNITUDES.copy()
         magnitudes[3, 1], magnitudes[7, 0], images[5, 2], images[9, 0, 0, 0] = -9999, 99, 0, np.nan
         np.savez(tmp_path / "s.npz", images=images, magnitudes=magnitudes, redshifts=REDSHIFTS)
-        return open_galaxies(tmp_path / "s.npz")
+        return open_arrays(tmp_path / "s.npz")
 
     def test_are_named_and_refused(self, galaxies):
         with pytest.raises(BadInput) as caught:
@@ -496,7 +496,7 @@ class TestGalaxiesThatCannotBeUsed:
 
 def test_another_unit_of_the_pixels_is_converted(tmp_path):
     np.savez(tmp_path / "s.npz", **ARRAYS)
-    found = next(open_galaxies(tmp_path / "s.npz", pixels=PixelOptions(unit="nJy")).batches(N)).images
+    found = next(open_arrays(tmp_path / "s.npz", pixels=PixelOptions(unit="nJy")).batches(N)).images
     np.testing.assert_allclose(found, IMAGES / 3630.78, rtol=1e-5)
 
 
@@ -511,7 +511,7 @@ def test_safetensors_whose_tensors_share_bytes_are_refused(tmp_path):
     text = json.dumps(header).encode()
     (tmp_path / "s").write_bytes(len(text).to_bytes(8, "little") + text + data[8 + length :])
     with pytest.raises(BadInput, match="two tensors share bytes"):
-        open_galaxies(tmp_path / "s")
+        open_arrays(tmp_path / "s")
 
 
 class TestAFitsTableWithImages:
@@ -525,7 +525,7 @@ class TestAFitsTableWithImages:
         table.write(path, format="fits")
 
     def check(self, path, factor=1.0):
-        galaxies = open_galaxies(path)
+        galaxies = open_arrays(path)
         (batch,) = galaxies.batches(N)
         np.testing.assert_allclose(batch.images, IMAGES * np.float32(factor), rtol=1e-6)
         np.testing.assert_array_equal(batch.magnitudes, MAGNITUDES)
@@ -543,7 +543,7 @@ class TestAFitsTableWithImages:
     def test_refuses_two_columns_that_could_be_the_images(self, tmp_path):
         self.write(tmp_path / "t.fits", {"a": IMAGES, "b": IMAGES})
         with pytest.raises(BadInput, match="holds a, b: cosmic partition takes a FITS table with one column of images"):
-            open_galaxies(tmp_path / "t.fits")
+            open_arrays(tmp_path / "t.fits")
 
 
 @pytest.mark.parametrize(
@@ -555,7 +555,7 @@ class TestAFitsTableWithImages:
 )
 def test_redshifts_that_look_as_something_else_are_said(tmp_path, redshifts, said):
     np.savez(tmp_path / "s.npz", images=IMAGES, magnitudes=MAGNITUDES, redshifts=redshifts)
-    assert said in " ".join(open_galaxies(tmp_path / "s.npz").usable()[0].notes)
+    assert said in " ".join(open_arrays(tmp_path / "s.npz").usable()[0].notes)
 
 
 @pytest.mark.parametrize("form", ["hdf5", "npz"])
@@ -569,7 +569,7 @@ def test_pictures_without_magnitudes_are_called_so(tmp_path, form):
         rf"pictures for display do \(images \({N}, 69, 69, 3\)\), which are no fluxes, and has no magnitudes: the model"
     )
     with pytest.raises(BadInput, match=why):
-        open_galaxies(tmp_path / "survey")
+        open_arrays(tmp_path / "survey")
     if form == "hdf5":
         assert any(
             "pictures" in doubt

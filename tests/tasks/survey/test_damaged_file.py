@@ -12,7 +12,7 @@ import pytest
 from astropy.table import Table
 
 from inference.errors import BadInput
-from tasks.survey.array_files import open_galaxies
+from tasks.survey.array_files import open_arrays
 from tasks.survey.columns import ColumnOptions
 from tasks.survey.cutouts import PixelOptions, read_cutout
 from tasks.survey.damaged_file import damaged_file
@@ -59,7 +59,7 @@ def test_damaged_file_of_arrays_is_named_with_the_way_on(tmp_path):
     WRITERS["HDF5"](tmp_path / "cut")
     (tmp_path / "cut").write_bytes((tmp_path / "cut").read_bytes()[:3000])
     with pytest.raises(BadInput, match=r"cut: it begins as HDF5 and is cut short, damaged .* copy it anew"):
-        open_galaxies(tmp_path / "cut")
+        open_arrays(tmp_path / "cut")
 
 
 def test_damaged_file_says_so_where_memory_ended(tmp_path):
@@ -70,7 +70,7 @@ def test_damaged_file_says_so_where_memory_ended(tmp_path):
 READERS = {
     "inspect": lambda path: inspect_file(path, ColumnOptions(), PixelOptions(), {}),
     "table": read_table_file,
-    "survey": open_galaxies,
+    "survey": open_arrays,
     "cut-out": lambda path: read_cutout([path], PixelOptions()),
 }
 

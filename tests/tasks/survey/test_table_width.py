@@ -12,7 +12,7 @@ import pytest
 
 from inference.errors import BadInput
 from tasks.survey import table_fits, table_width
-from tasks.survey.array_files import open_galaxies
+from tasks.survey.array_files import open_arrays
 from tasks.survey.table_file import read_table_file
 
 COLUMNS = [f"c{number}" for number in range(11_000)]
@@ -110,7 +110,7 @@ def test_small_files_of_images_that_would_fill_the_memory_are_refused(tmp_path, 
     monkeypatch.setattr(table_width, "_MUCH", 1_000_000)
     write(tmp_path / "bomb")
     with pytest.raises(BadInput, match=r"bomb.* would unfold to \d+ MB or more, as no measurements do"):
-        open_galaxies(tmp_path / "bomb")
+        open_arrays(tmp_path / "bomb")
 
 
 @pytest.mark.parametrize("packed", [False, True])

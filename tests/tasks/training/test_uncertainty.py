@@ -4,7 +4,7 @@ import pytest
 from tasks.photoz.metrics import photoz_metrics
 from tasks.training.loop import HeldOut, Trained
 from tasks.training.recipe import SDSS
-from tasks.training.uncertainty import calibration_of, measured, uncertainty_text
+from tasks.training.uncertainty import interval_quality, uncertainty_text, validation_calibration
 from tests.support.models import TINY, random_model
 
 
@@ -22,10 +22,10 @@ def trained_with(validation, test):
 
 def test_intervals_of_the_validation_galaxies_hold_on_the_test_galaxies():
     validation, test = held_out(4000, 1), held_out(4000, 2)
-    calibration = calibration_of(trained_with(validation, test), "abc", "my survey")
+    calibration = validation_calibration(trained_with(validation, test), "abc", "my survey")
     assert calibration.model_sha256 == "abc"
     assert calibration.made["data"] == "the galaxies kept for validation of my survey"
-    found = measured(calibration, test)
+    found = interval_quality(calibration, test)
     assert found["coverage_68"] == pytest.approx(0.6827, abs=0.03)
     assert found["coverage_95"] == pytest.approx(0.95, abs=0.015)
     text = uncertainty_text(found, 4000)
@@ -35,14 +35,14 @@ def test_intervals_of_the_validation_galaxies_hold_on_the_test_galaxies():
 
 def test_too_few_validation_galaxies_make_no_calibration_as_the_card_says():
     few = held_out(199, 1)
-    assert calibration_of(trained_with(few, few), "abc", "my survey") is None
-    assert measured(None, few) is None
+    assert validation_calibration(trained_with(few, few), "abc", "my survey") is None
+    assert interval_quality(None, few) is None
     assert uncertainty_text(None, 199).startswith("None: 199 galaxies were kept for validation, and 200 are needed")
 
 
 def test_test_galaxies_outside_the_calibrated_range_are_not_scored():
     validation = held_out(400, 1)
     beyond = HeldOut(validation.z_pred + 9, validation.z_spec + 9, validation.mag_r)
-    found = measured(calibration_of(trained_with(validation, beyond), "abc", "my survey"), beyond)
+    found = interval_quality(validation_calibration(trained_with(validation, beyond), "abc", "my survey"), beyond)
     assert "coverage_68" not in found
     assert uncertainty_text(found, 400).endswith("No test galaxy lies in their range.")
