@@ -9,6 +9,7 @@ from inference.contract.documents import read_document
 from inference.contract.json_text import parse_json
 from inference.contract.object_keys import RESERVED, natural_order
 from inference.errors import BadInput
+from inference.storage.prefetch import prefetch
 from inference.storage.store import Store
 from tasks.combined_data.one_machine import PROCESSED, TOTAL, Growth, read_growth, read_total
 from tasks.combined_data.records import Planned, Record, plan_by_name, read_plan, read_records, shortfalls
@@ -132,9 +133,11 @@ def _loose(name: str, ranks: Sequence[str], place: _Place) -> ArchivedRun:
     """A run without a summary: a `<rank>.json` each, or a `<gigabytes>.json` each of a run on one machine."""
     first = parse_json(place.read(ranks[0]), ranks[0])
     if isinstance(first, dict) and PROCESSED in first:
-        run = _grown(name, *read_growth([parse_json(place.read(rank), rank) for rank in ranks], name, name))
+        parsed = prefetch(lambda rank: parse_json(place.read(rank), rank), ranks)
+        run = _grown(name, *read_growth(list(parsed), name, name))
         return replace(run, shortfalls=(f"{name} has no {TOTAL}: the run was not ended", *run.shortfalls))
-    return _run(name, [record for rank in ranks for record in _alone(place.read(rank), rank)], place)
+    alone = prefetch(lambda rank: _alone(place.read(rank), rank), ranks)
+    return _run(name, [record for found in alone for record in found], place)
 
 
 def _grown(name: str, growth: Growth, record: Record) -> ArchivedRun:
@@ -142,7 +145,7 @@ def _grown(name: str, growth: Growth, record: Record) -> ArchivedRun:
 
 
 def _slurm(name: str, folder: str, jobs: Sequence[str], place: _Place) -> ArchivedRun:
-    tasks = [read_job(place.read(job), job, name) for job in jobs]
+    tasks = list(prefetch(lambda job: read_job(place.read(job), job, name), jobs))
     records = tuple(record for task in tasks for record in task)
     numbers = [int(found[1]) for job in jobs if (found := JOB.fullmatch(_last(job)))]
     planned = planned_tasks(numbers, tasks.count([])) if len(jobs) > 1 else None
