@@ -9,9 +9,9 @@ STORE  ?= .cosmic/store
 WHAT   ?=
 SCALE  ?= small
 FILES  ?=
-# Two test processes, each with a Prefect server and an emulator of its own; a file's tests stay together. A third gains
-# nothing on two cores, and waits inside tests grow long.
-SPREAD ?= -n 2 --dist loadfile
+# Two test processes, each with a Prefect server and an emulator of its own; a file's tests stay together, the longest
+# files first (tests/conftest.py). A third process gains nothing on two cores, and waits inside tests grow long.
+SPREAD ?= -n 2 --dist loadfile --no-loadscope-reorder
 # Python keeps what it has compiled: hundreds of processes of the tests would compile the same modules each.
 unexport PYTHONDONTWRITEBYTECODE
 

@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, settings
 
 import tests.support.own_prefect_home  # noqa: F401 - first: it is too late once Prefect is imported
 from tests.support.prefect_command import started_server
+from tests.support.prefect_database import give_database, keep_database
 from tests.support.surveys import write_store, write_survey
 from tests.support.wire_examples import EVENT
 
@@ -30,6 +31,22 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 collect_ignore = ["data"]  # scripts that a test stages; they are no doctests of ours
 ROOT = Path(__file__).parent.parent
 SCRIPTED_WORKER = (sys.executable, "-m", "tests.support.scripted_worker")
+
+
+# Files that take the longest come first, or one process runs such a file at the end while the other has none left.
+LONGEST = (
+    *("flows/test_executors", "flows/cli/commands/test_run", "flows/test_storage_faults", "journeys/test_schedules"),
+    *("flows/test_benchmark", "flows/cli/test_temporary_server", "tasks/executors/test_step_functions"),
+    *("tasks/training/test_loop", "flows/test_kills", "test_docs", "tasks/sweeps/test_plots"),
+    *("flows/cli/test_interruption", "flows/test_run", "deployments/test_their_machines", "flows/test_secrets"),
+)
+
+
+@pytest.hookimpl(trylast=True)  # after the order was made random
+def pytest_collection_modifyitems(items):
+    """Bring the files that take the longest to the front."""
+    longest = {ROOT / "tests" / f"{name}.py" for name in LONGEST}
+    items.sort(key=lambda item: item.path not in longest)
 
 
 def events_of(world_size):
@@ -65,9 +82,12 @@ def free_port():
 
 
 @pytest.fixture(scope="session")
-def prefect_server(tmp_path_factory):
+def prefect_server(tmp_path_factory, pytestconfig):
     """URL of a real Prefect server, started once."""
-    with started_server(tmp_path_factory.mktemp("prefect"), free_port()) as url:
+    home = tmp_path_factory.mktemp("prefect")
+    give_database(home, pytestconfig.cache)
+    with started_server(home, free_port()) as url:
+        keep_database(home, pytestconfig.cache)
         yield url
         from prefect.events.worker import EventsWorker
         from prefect.logging.handlers import APILogWorker

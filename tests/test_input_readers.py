@@ -106,7 +106,7 @@ def test_reader_of_a_file_answers_in_a_sentence_when_it_is_absent(name, folder):
 
 
 @pytest.mark.parametrize("name", READERS)
-@settings(max_examples=100)
+@settings(max_examples=50)  # `make soak` tries five thousand
 @given(seed=SEEDS)
 def test_reader_accepts_or_refuses_corrupted_input(folder, name, seed):
     refusal_of(name, READERS[name].corrupted(random.Random(seed)), folder)

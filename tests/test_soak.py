@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.conftest import LONGEST, ROOT
 from tests.support.soak import soak, soak_files
 
 PASSES = "import pytest\n@pytest.mark.soak\ndef test_long(): pass\ndef test_short(): assert False\n"
@@ -26,6 +27,10 @@ def test_soak_goes_on_after_files_that_fail_or_hang(tmp_path, capsys):
     assert soak(files[2:], tmp_path / "logs", limit_s=4, root=tmp_path) == 1
     assert "FAILED: stopped after 4 s" in capsys.readouterr().out
     assert "assert False" in (tmp_path / "logs/test_b.log").read_text()
+
+
+def test_the_longest_files_of_a_session_are_files_that_exist():
+    assert [name for name in LONGEST if not (ROOT / "tests" / f"{name}.py").exists()] == []
 
 
 def test_soak_takes_every_journey_and_every_file_of_long_tests():

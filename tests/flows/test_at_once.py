@@ -1,9 +1,11 @@
 """Two runs at once in one bucket."""
 
+import json
 from collections import Counter
 
 import pytest
 
+from flows.cli import main
 from inference.rank_results.publish_summary import LEASES
 from inference.storage.lease import Lease
 from tests.support.run_harness import local_run
@@ -45,9 +47,12 @@ def test_two_runs_of_different_requests_do_not_affect_each_other(harness):
     assert len(harness.calls()) == 8
 
 
-def test_refused_run_writes_nothing(harness):
+@pytest.mark.usefixtures("prefect_api")
+def test_refused_run_writes_nothing(harness, capsys):
     Lease(harness.store, "cosmicai-test", f"{LEASES}/results/test", "a run elsewhere").take(60)
+    path = harness.folder / "request.json"
+    path.write_text(json.dumps(harness.request))
     before = snapshot(harness.folder / "store")
-    assert harness.start("one").wait(timeout=200) == 1
-    assert "is held by run a run elsewhere" in (harness.folder / "errone").read_text()
+    assert main(["run", str(path), *harness.options]) == 1
+    assert "is held by run a run elsewhere" in capsys.readouterr().err.replace("\n", " ")
     assert snapshot(harness.folder / "store") == before

@@ -145,35 +145,35 @@ def requests_billed(document):
 
 
 def test_request_started_again_runs_no_rank(store, results):
-    run(request_of(), str(store), workers=1)
+    run(request_of(), str(store), workers=0)
     ranks = {n: (results / f"{n}.json").read_text() for n in range(4)}
     before = pd.read_parquet(results / "predictions.parquet")
-    again = run(request_of(), str(store), workers=1)
+    again = run(request_of(), str(store), workers=0)
     assert (again["ranks_resumed"], again["ranks_done"]) == (4, 4)
     assert {n: (results / f"{n}.json").read_text() for n in range(4)} == ranks
     pd.testing.assert_frame_equal(pd.read_parquet(results / "predictions.parquet"), before)
 
 
 def test_changed_partition_runs_its_rank_only_and_fresh_runs_all(store, results):
-    run(request_of(), str(store), workers=1)
+    run(request_of(), str(store), workers=0)
     write_partition(store / "cosmicai-test" / "survey" / "2.pt", *random_survey(31, seed=9))
-    again = run(request_of(), str(store), workers=1)
+    again = run(request_of(), str(store), workers=0)
     assert (again["ranks_resumed"], again["samples"]) == (3, sum(SIZES) + 1)
-    fresh = run(request_of(), str(store), workers=1, fresh=True)
+    fresh = run(request_of(), str(store), workers=0, fresh=True)
     assert (fresh["ranks_resumed"], fresh["ranks_done"]) == (0, 4)
     assert requests_billed(again) == 4, "three of the first run and one of the second"
     assert requests_billed(fresh) == 4
 
 
 def test_rank_with_lost_or_damaged_redshifts_runs_again(store, results):
-    run(request_of(), str(store), workers=1)
+    run(request_of(), str(store), workers=0)
     lost, spoiled = sorted((results / "predictions").iterdir())[:2]
     lost.unlink()
     spoiled.write_bytes(spoiled.read_bytes()[:100])
     with pytest.raises(StoreError, match=rf"predictions/{spoiled.name} is not a predictions file.*remove the file"):
-        run(request_of(), str(store), workers=1)
+        run(request_of(), str(store), workers=0)
     spoiled.unlink()
-    again = run(request_of(), str(store), workers=1)
+    again = run(request_of(), str(store), workers=0)
     assert (again["ranks_done"], again["ranks_resumed"]) == (4, 3)
 
 
@@ -194,12 +194,12 @@ def test_run_without_workers_runs_every_rank_in_this_process(store, results):
 def test_run_makes_partitions_first_when_the_request_asks(store, tmp_path):
     write_partition(tmp_path / "survey.pt", *random_survey(70))
     wanted = request_of(data_prefix="made", partition={"source": str(tmp_path / "survey.pt"), "size": 30})
-    document = run(wanted, str(store), workers=1)
+    document = run(wanted, str(store), workers=0)
     assert (document["world_size"], document["samples"]) == (3, 70)
-    again = run(wanted, str(store), workers=1)
+    again = run(wanted, str(store), workers=0)
     assert again["ranks_resumed"] == 3
     with pytest.raises(BadInput, match="holds partitions that were not made from"):
-        run(wanted | {"partition": wanted["partition"] | {"size": 10}}, str(store), workers=1)
+        run(wanted | {"partition": wanted["partition"] | {"size": 10}}, str(store), workers=0)
 
 
 def truncated(path):
@@ -267,7 +267,7 @@ def incomplete(tmp_path_factory, tiny_weights, prefect_server):
     for rank, spoil in SPOILT.items():
         spoil(survey / f"{rank + 1}.pt")
     with reporting_to(prefect_server), pytest.raises(RunIncomplete) as caught:
-        run(request_of(), str(root), workers=1)
+        run(request_of(), str(root), workers=0)
     return caught.value, results, survey
 
 
@@ -299,9 +299,9 @@ def test_repaired_partition_completes_the_run(store, results):
     whole = path.read_bytes()
     truncated(path)
     with pytest.raises(RunIncomplete):
-        run(request_of(), str(store), workers=1)
+        run(request_of(), str(store), workers=0)
     path.write_bytes(whole)
-    document = run(request_of(), str(store), workers=1)
+    document = run(request_of(), str(store), workers=0)
     assert (document["ranks_resumed"], document["ranks_done"]) == (3, 4)
     assert not list(results.glob("*partial*"))
 
@@ -320,13 +320,13 @@ def test_repaired_partition_completes_the_run(store, results):
 def test_wrong_input_is_refused_in_one_sentence_without_a_write(store, changes, named):
     before = snapshot(store)
     with pytest.raises(BadInput, match=named) as caught:
-        run(request_of(**changes), str(store), workers=1)
+        run(request_of(**changes), str(store), workers=0)
     assert "\n" not in str(caught.value)
     assert snapshot(store) == before
 
 
 def test_run_in_a_region_without_a_price_is_done_and_its_bill_says_so(store):
-    document = run(request_of(region="mars-1"), str(store), workers=1)
+    document = run(request_of(region="mars-1"), str(store), workers=0)
     assert (document["ranks_done"], document["cost"]["usd"]) == (4, None)
     assert "No price known for mars-1" in document["cost"]["how"]
     assert document["cost"]["items"][0]["quantity"] > 0
@@ -337,4 +337,4 @@ def test_run_in_a_region_without_a_price_is_done_and_its_bill_says_so(store):
 def test_read_only_store_is_refused_before_anything_else(store, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(BadInput, match="cannot be written"):
-        run(request_of(), str(tmp_path / "file" / "store"), workers=1)
+        run(request_of(), str(tmp_path / "file" / "store"), workers=0)

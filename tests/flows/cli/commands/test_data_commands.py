@@ -28,8 +28,9 @@ def test_init_makes_a_bucket_and_says_when_it_was_there(tmp_path, capsys):
 
 
 def test_simulate_writes_a_survey_and_the_same_seed_the_same_bytes(tmp_path, capsys):
-    for name in ("one.pt", "two.pt"):
-        assert main(["simulate", "--samples", "5", "--seed", "3", "--workers", "1", "--out", str(tmp_path / name)]) == 0
+    for name, page in (("one.pt", ()), ("two.pt", ("--no-page",))):
+        words = ["simulate", "--samples", "5", "--seed", "3", "--workers", "1", "--out", str(tmp_path / name)]
+        assert main([*words, *page]) == 0
     assert (tmp_path / "one.pt").read_bytes() == (tmp_path / "two.pt").read_bytes()
     assert len(open_partition(tmp_path / "one.pt", "one")) == 5
     output = capsys.readouterr()

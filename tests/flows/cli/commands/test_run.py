@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from flows.cli import main
 from inference.partitions.partition import write_partition
 from tests.support.surveys import random_survey, request_of, snapshot
 
@@ -51,15 +52,17 @@ def test_json_alone_is_on_stdout_and_a_finished_request_needs_no_prefect(cosmic,
     assert snapshot(store) == before
 
 
-def test_a_person_sees_tables_with_units_and_where_the_report_is(cosmic, store):
+def test_a_person_sees_tables_with_units_and_where_the_report_is(cosmic, store, capsys, monkeypatch):
     done = cosmic("run", "REQUEST", "--workers", "1")
     assert done.returncode == 0, done.stderr
     for word in ("ranks done", "galaxies/s", "makespan", "NMAD", "survey/3.pt", "an estimate", "report.html"):
         assert word in done.stdout
-    billed = cosmic("cost", "cosmicai-test/results/test", "--json")
-    assert json.loads(billed.stdout)["method"] == "billed"
-    printed = cosmic("cost", "cosmicai-test/results/test", "--method", "as-printed", COLUMNS="120")
-    assert "invocations x total duration x used memory" in printed.stdout
+    words = ["cost", "cosmicai-test/results/test", "--store", str(store)]
+    assert main([*words, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["method"] == "billed"
+    monkeypatch.setenv("COLUMNS", "120")
+    assert main([*words, "--method", "as-printed"]) == 0
+    assert "invocations x total duration x used memory" in capsys.readouterr().out
 
 
 def test_wrong_input_exits_with_2_and_writes_nothing(cosmic, store):
@@ -120,10 +123,8 @@ def test_a_store_that_fills_up_fails_by_name_and_keeps_the_other_ranks(cosmic, s
 
 
 def test_a_worker_killed_from_outside_is_replaced_and_its_rank_retried(tmp_path, store, prefect_server):
-    for number in range(1, 5):
-        write_partition(store / "cosmicai-test" / "survey" / f"{number}.pt", *random_survey(1500, seed=number))
     path = tmp_path / "request.json"
-    path.write_text(json.dumps(request_of(batch_size=8)))
+    path.write_text(json.dumps(request_of()))
     command = [COSMIC, "run", str(path), "--store", str(store), "--workers", "2", "--json"]
     run = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=os.environ | {"PREFECT_API_URL": prefect_server}
