@@ -10,6 +10,13 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 PROCESSES = 2
+# Each worker samples its ranks' stacks a hundred times a second and asks /proc for the machine's load twice. Workers
+# of a cluster have processors for that; 200 in two processes would do little else, for `client.map` as for us.
+_QUIET = {
+    "DASK_LOGGING__DISTRIBUTED": "warning",  # each worker has a dozen lines to say of itself
+    "DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED": "False",
+    "DASK_DISTRIBUTED__ADMIN__SYSTEM_MONITOR__INTERVAL": "10s",
+}
 
 
 @contextmanager
@@ -27,8 +34,7 @@ def slots(number: int) -> Iterator[str]:
 
 @contextmanager
 def _process(command: list[str]) -> Iterator[Any]:
-    quiet = os.environ | {"DASK_LOGGING__DISTRIBUTED": "warning"}  # each worker has a dozen lines to say of itself
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=quiet)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | _QUIET)
     try:
         yield process
     finally:

@@ -1,5 +1,6 @@
 """The connection to a Dask scheduler, and the cluster behind it where the run starts its own."""
 
+import json
 import subprocess
 import threading
 import uuid
@@ -11,6 +12,7 @@ from inference.contract.validation import shorten
 from inference.errors import BadInput
 from tasks.executors.cluster_file import Cluster
 from tasks.executors.dask_growth import grow
+from tasks.executors.dask_tasks import forget, told
 
 _CONNECT_S = 10.0
 _CLOSE_S = 15.0
@@ -42,10 +44,19 @@ class Connection:
         try:
             target = spec.scheduler if self._cluster is None else self._cluster
             self._client = Client(target, timeout=_CONNECT_S, set_as_default=False, name="cosmic-flows")
-        except (OSError, TimeoutError, ValueError, ImportError) as error:
+        except Exception as error:  # noqa: BLE001 - of a protocol's own: TypeError without TLS keys or UCX, and more
             self._close_cluster()
-            reason = shorten(str(error), 160)
+            reason = shorten(str(error) or repr(error), 160)
+            if str(target).startswith(("tls://", "wss://")):
+                reason += "; keys of TLS are Dask's own settings, distributed.comm.tls.client and .ca-file"
             raise BadInput(f"cluster: no Dask scheduler answers at {shorten(str(target), 120)} ({reason})") from None
+        self._told: dict[str, Any] = {}  # by a future's key: its value, which comes before its end
+        self._topic = f"cosmic-{uuid.uuid4().hex}"
+        self._client.subscribe_topic(self._topic, self._hear)
+
+    def _hear(self, event: tuple[float, Sequence[str]]) -> None:
+        _, (key, text) = event
+        self._told[key] = json.loads(text)
 
     def workers(self) -> Mapping[str, Mapping[str, Any]]:
         """{address: facts} of the workers there are."""
@@ -69,21 +80,15 @@ class Connection:
             return []
         keys = [f"cosmic-{kind}-{uuid.uuid4().hex}" for _ in calls]
         place = {key: worker for key, (_, worker) in zip(keys, calls, strict=True)}
-        columns = list(zip(*(arguments for arguments, _ in calls), strict=True))
+        arguments = [arguments for arguments, _ in calls]
         with dask.annotate(workers=place.__getitem__, allow_other_workers=False):
-            return list(self._client.map(function, *columns, key=keys, pure=False, retries=0))
+            return list(
+                self._client.map(told, arguments, key=keys, pure=False, retries=0, function=function, topic=self._topic)
+            )
 
-    def gather(self, futures: Sequence[Any]) -> list[Any]:
-        """The values of futures that are finished, in one request; None where a value was lost with its worker."""
-        try:
-            return list(self._client.gather(list(futures)))
-        except Exception:  # noqa: BLE001 - a worker may die between the end of its task and this request
-            return [self._value(future) for future in futures]
-
-    def _value(self, future: Any) -> Any:
-        with suppress(Exception):
-            return future.result(timeout=5)
-        return None
+    def value(self, future: Any) -> Any:
+        """What a future's function returned, where it is known by now, even if its worker is lost meanwhile."""
+        return self._told.pop(future.key, None)
 
     def restart(self, workers: Sequence[str]) -> None:
         """Have the nannies of these workers start them anew, without waiting for it."""
@@ -117,6 +122,8 @@ class Connection:
         if self._cluster is None and busy:
             self._restart(list(busy))
         with suppress(Exception):
+            if self._cluster is None:
+                self._client.run_on_scheduler(forget, self._topic)
             self._client.close(timeout=_CLOSE_S)
         self._close_cluster()
 

@@ -185,17 +185,20 @@ class DaskExecutor(Executor):
                 arrived = self._inbox.get_nowait()
         except Empty:
             pass
-        done = [future for future in ended if future.status == "finished"]
-        replies = self._connection.gather(done) if done and self._connection is not None else []
-        for future, reply in zip(done, replies, strict=True):
-            self._end(future, reply, "its reply was lost with its worker")
         for future in ended:
-            if future.status != "finished":
-                self._end(
-                    future,
-                    None,
-                    RUN_ENDED if future.status == "cancelled" else why_it_failed(future.exception(timeout=10)),
-                )
+            self._end(future, *self._outcome(future))
+
+    def _outcome(self, future: Any) -> tuple[Any, str]:
+        """The value of a future that has ended, or None and why it has none."""
+        assert self._connection is not None  # noqa: S101 - since start
+        if (value := self._connection.value(future)) is not None:
+            return value, ""
+        match future.status:
+            case "error":
+                return None, why_it_failed(future.exception(timeout=10))
+            case "cancelled":
+                return None, RUN_ENDED
+        return None, "its reply was lost with its worker"
 
     def _end(self, future: Any, reply: Mapping[str, Any] | None, error: str | None) -> None:
         if (worker := self._looks.pop(future, None)) is not None:
@@ -267,7 +270,8 @@ class DaskExecutor(Executor):
         lost = {worker.address for worker in gone}
         for future, placed in list(self._placed.items()):
             if placed.worker in lost and future.status == "pending":
-                self._end(future, None, f"its worker {placed.worker} was lost")
+                reply = self._connection.value(future)
+                self._end(future, reply, f"its worker {placed.worker} was lost")
         self._able = len(self._workers.able())
         if self._able or self._placed or not self._pending:
             self._idle_since = time.monotonic()

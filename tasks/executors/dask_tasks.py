@@ -1,6 +1,7 @@
 """What runs inside a Dask worker: a look at the worker, and a rank."""
 
 import hashlib
+import json
 import os
 import platform
 import socket
@@ -8,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout, suppress
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -37,6 +39,27 @@ def _version(name: str) -> str:
         return version(name)
     except PackageNotFoundError:
         return "none"
+
+
+def told(arguments: Sequence[Any], function: Callable[..., Any], topic: str) -> None:
+    """Call a function, and send the flow its value with the messages that the worker sends anyway.
+
+    A value that stays on the worker is fetched by a request of its own, and lost with the worker.
+
+    Args:
+        arguments: of the function.
+        function: to call; its value is JSON.
+        topic: of Dask's events, under which the flow hears [key of the task, value as text].
+    """
+    from distributed import get_worker
+
+    worker = get_worker()
+    worker.log_event(topic, [worker.get_current_task(), json.dumps(function(*arguments))])
+
+
+def forget(topic: str, dask_scheduler: Any) -> None:
+    """Have a scheduler that outlives the run drop the last thousand values that it keeps of each topic."""
+    dask_scheduler._broker.truncate(topic)
 
 
 def describe_worker(store_root: str, bucket: str, key: str) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """Ranks on a real Dask cluster: workers that die, hang, come and go, and clusters that are not there."""
 
+import json
+import re
 import sys
 import time
 from itertools import pairwise
@@ -12,6 +14,7 @@ from inference.errors import BadInput
 from inference.storage.store import Store
 from tasks.executors.base import NothingRan
 from tasks.executors.cluster_file import Cluster
+from tasks.executors.dask_connection import Connection
 from tasks.executors.dask_executor import DaskExecutor
 from tasks.executors.dask_tasks import describe_worker
 from tests.conftest import ROOT, events_of
@@ -45,7 +48,6 @@ def scheduler(script):
 def answers(script, monkeypatch):
     """Write what ranks answer; a function that lists their calls: (rank, attempt, process)."""
     monkeypatch.setattr("tasks.executors.dask_executor.run_rank", run_rank)
-    import json
 
     def write(words):
         script.write_text(json.dumps({str(rank): each for rank, each in words.items()}))
@@ -99,6 +101,18 @@ def test_a_look_at_a_worker_loads_the_handler_before_its_first_rank(scheduler, t
         client.gather([client.submit(describe_worker, *where, workers=[each], pure=False) for each in addresses])
         loaded = client.run(lambda: "inference.handler" in sys.modules)
     assert list(loaded.values()) == [True] * len(addresses)
+
+
+def test_a_reply_comes_without_a_request_and_is_kept_nowhere(scheduler):
+    from distributed import Client
+
+    with Connection(Cluster.read(scheduler)) as connection:
+        address = next(iter(connection.workers()))
+        futures = connection.send(json.loads, [(["[1, 2]"], address), (['"\\ud800"'], address)], "test")
+        assert [future.result(timeout=60) for future in futures] == [None, None], "no value stays on the worker"
+        assert [connection.value(future) for future in futures] == [[1, 2], "\ud800"]
+    with Client(scheduler, set_as_default=False) as client:
+        assert client.get_events(connection._topic) == ()
 
 
 def test_ranks_in_flight_are_limited_to_one_a_worker_process(scheduler, answers, executor_at):
@@ -193,10 +207,20 @@ def test_a_rank_cut_off_by_the_end_of_its_job_loses_no_attempt(scheduler, answer
     assert last is ended
 
 
-def test_nobody_at_the_address_is_one_sentence_before_anything_starts(executor_at, monkeypatch):
-    monkeypatch.setattr("tasks.executors.dask_connection._CONNECT_S", 1.0)
-    with pytest.raises(BadInput, match=r"no Dask scheduler answers at 'tcp://127\.0\.0\.1:9'"):
-        executor_at("tcp://127.0.0.1:9").check()
+@pytest.mark.parametrize(
+    ("address", "reason"),
+    [
+        ("tcp://127.0.0.1:9", "Timed out"),
+        ("tls://127.0.0.1:9", r"TLS expects .*; keys of TLS are Dask's own settings, distributed\.comm\.tls"),
+        ("ucx://127.0.0.1:9", ""),
+        ("tcp://[::1]:9", ""),
+    ],
+)
+def test_nobody_at_the_address_is_one_sentence_before_anything_starts(executor_at, monkeypatch, address, reason):
+    monkeypatch.setattr("tasks.executors.dask_connection._CONNECT_S", 0.5)
+    with pytest.raises(BadInput, match=rf"no Dask scheduler answers at '{re.escape(address)}' \(.*{reason}") as refused:
+        executor_at(address).check()
+    assert "\n" not in str(refused.value)
 
 
 def test_ranks_without_a_worker_are_given_up_after_the_time_allowed(executor_at):
