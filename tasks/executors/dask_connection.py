@@ -1,6 +1,5 @@
 """The connection to a Dask scheduler, and the cluster behind it where the run starts its own."""
 
-import json
 import subprocess
 import threading
 import uuid
@@ -8,8 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Self
 
+from inference.contract.json_text import parse_json
 from inference.contract.validation import shorten
-from inference.errors import BadInput
+from inference.errors import BadInput, RankFailed
 from tasks.executors.cluster_file import Cluster
 from tasks.executors.dask_growth import grow
 from tasks.executors.dask_tasks import forget, told
@@ -50,13 +50,13 @@ class Connection:
             if str(target).startswith(("tls://", "wss://")):
                 reason += "; keys of TLS are Dask's own settings, distributed.comm.tls.client and .ca-file"
             raise BadInput(f"cluster: no Dask scheduler answers at {shorten(str(target), 120)} ({reason})") from None
-        self._told: dict[str, Any] = {}  # by a future's key: its value, which comes before its end
+        self._told: dict[str, str] = {}  # by a future's key: its value as JSON, which comes before its end
         self._topic = f"cosmic-{uuid.uuid4().hex}"
         self._client.subscribe_topic(self._topic, self._hear)
 
     def _hear(self, event: tuple[float, Sequence[str]]) -> None:
         _, (key, text) = event
-        self._told[key] = json.loads(text)
+        self._told[key] = text
 
     def workers(self) -> Mapping[str, Mapping[str, Any]]:
         """{address: facts} of the workers there are."""
@@ -87,8 +87,13 @@ class Connection:
             )
 
     def value(self, future: Any) -> Any:
-        """What a future's function returned, where it is known by now, even if its worker is lost meanwhile."""
-        return self._told.pop(future.key, None)
+        """What a future's function returned, even if its worker is lost by now; None where that was not told.
+
+        Raises:
+            RankFailed: the value is no document.
+        """
+        text = self._told.pop(future.key, None)
+        return None if text is None else parse_json(text, "the worker's reply", RankFailed)
 
     def restart(self, workers: Sequence[str]) -> None:
         """Have the nannies of these workers start them anew, without waiting for it."""

@@ -18,7 +18,7 @@ from typing import Any
 from inference.contract.rank_event import RankEvent
 from inference.contract.run_request import RunRequest
 from inference.contract.validation import shorten
-from inference.errors import BadInput
+from inference.errors import BadInput, RankFailed
 from inference.storage.store import Store
 from tasks.executors.base import RUN_ENDED, Call, Executor, NothingRan, measured, read_reply
 from tasks.executors.cluster_file import Cluster, needs_dask
@@ -191,8 +191,11 @@ class DaskExecutor(Executor):
     def _outcome(self, future: Any) -> tuple[Any, str]:
         """The value of a future that has ended, or None and why it has none."""
         assert self._connection is not None  # noqa: S101 - since start
-        if (value := self._connection.value(future)) is not None:
-            return value, ""
+        try:
+            if (value := self._connection.value(future)) is not None:
+                return value, ""
+        except RankFailed as error:
+            return None, str(error)
         match future.status:
             case "error":
                 return None, why_it_failed(future.exception(timeout=10))
@@ -270,7 +273,7 @@ class DaskExecutor(Executor):
         lost = {worker.address for worker in gone}
         for future, placed in list(self._placed.items()):
             if placed.worker in lost and future.status == "pending":
-                reply = self._connection.value(future)
+                reply, _ = self._outcome(future)
                 self._end(future, reply, f"its worker {placed.worker} was lost")
         self._able = len(self._workers.able())
         if self._able or self._placed or not self._pending:
