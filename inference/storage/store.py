@@ -21,11 +21,13 @@ from obstore.store import LocalStore, S3Store
 
 from inference.contract.json_text import parse_json
 from inference.contract.object_keys import natural_order
+from inference.contract.validation import shorten
 from inference.errors import BadInput, StoreError
 from inference.storage import s3
 from inference.storage.local_tag import local_tag
 
 S3_ROOT = "s3://"
+_LONGEST_NAME = 255  # bytes of a file or a folder, in any file system of today
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,10 +125,16 @@ class Store:
         """See that no symbolic link on the way to a local object leads out of its bucket, and that it is a file.
 
         Raises:
+            BadInput: a name in the key is longer than a folder's can be.
             StoreError: one does, or it is a pipe, a socket or a device: who opens such a thing may wait for ever.
         """
         if not self.is_local:
             return
+        if len(key) > _LONGEST_NAME // 4 and max(len(os.fsencode(part)) for part in key.split("/")) > _LONGEST_NAME:
+            raise BadInput(
+                f"{bucket}/{shorten(key)[1:-1]}... has a name of more than {_LONGEST_NAME} bytes between two slashes,"
+                " which no folder can have: shorten it"
+            )
         folder = self._folder(bucket)
         real = os.path.realpath(f"{folder}/{key}")
         if real != folder and not real.startswith(f"{folder}/"):

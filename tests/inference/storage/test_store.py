@@ -3,7 +3,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from inference.errors import StoreError
+from inference.errors import BadInput, StoreError
 from inference.storage.store import Store
 
 
@@ -144,6 +144,25 @@ def test_store_refuses_what_is_no_regular_file(store, tmp_path, use):
     os.mkfifo(tmp_path / "store" / "bucket" / "pipe")  # who opens it waits until somebody writes
     with pytest.raises(StoreError, match="bucket/pipe is no regular file"):
         use(store)
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda store, key: store.read("bucket", key),
+        lambda store, key: store.find("bucket", key),
+        lambda store, key: store.head("bucket", key),
+        lambda store, key: store.write("bucket", key, b"new"),
+        lambda store, key: store.list("bucket", key),
+    ],
+)
+@pytest.mark.parametrize("name", ["x" * 256, "é" * 128])
+def test_store_of_folders_refuses_a_name_that_none_can_have(store, use, name, tmp_path):
+    store.write("bucket", "a/b.txt", b"inside")
+    with pytest.raises(BadInput, match=r"^bucket/a/.*has a name of more than 255 bytes") as caught:
+        use(store, f"a/{name}/c")
+    assert len(str(caught.value)) < 300
+    store.write("bucket", f"a/{'x' * 240}/c", b"a long one")
 
 
 def test_store_follows_links_that_stay_in_the_bucket(store, tmp_path):
