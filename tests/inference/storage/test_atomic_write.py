@@ -39,7 +39,7 @@ def write(folder, data):
 }
 LOOP = """
 import sys
-for number in range(200):
+for number in range(100):
     size = 1000 + 997 * number * int(sys.argv[2])
     write(sys.argv[1], size.to_bytes(8, "big") + b"x" * size)
 """

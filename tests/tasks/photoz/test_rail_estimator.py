@@ -79,12 +79,12 @@ def test_estimate_in_chunks_of_a_file_gives_what_it_gives_at_once(galaxies, esti
     assert np.array_equal(parts.ancil["redshift"], galaxies["redshift"])
 
 
-def test_estimate_takes_a_handle_and_a_column_for_each_band(galaxies, tmp_path):
+def test_estimate_takes_a_handle_and_a_column_for_each_band(galaxies, estimated, tmp_path):
     columns = {f"mag_{band}": galaxies["magnitudes"][:, place] for place, band in enumerate("ugriz")}
     rows = {"cutouts": galaxies["images"], **columns}
     handle = ModelHandle("model", path=str(DEMO_WEIGHTS))
     found = stage(tmp_path, model=handle, images="cutouts", magnitude_columns=list(columns)).estimate(rows)
-    assert np.array_equal(found.data.objdata["locs"], stage(tmp_path).estimate(galaxies).data.objdata["locs"])
+    assert np.array_equal(found.data.objdata["locs"], estimated.data.objdata["locs"])
 
 
 def test_estimate_gives_a_flat_p_of_z_outside_the_calibrated_range(galaxies, tmp_path):

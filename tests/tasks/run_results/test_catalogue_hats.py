@@ -109,7 +109,7 @@ def test_an_id_that_stands_twice_in_other_parts_is_refused(catalogue, tmp_path):
 
 @pytest.mark.slow
 def test_lsdb_finds_each_object_in_a_cross_match_with_itself(catalogue, tmp_path):
-    written(catalogue, tmp_path / "z", rows_a_part=8)
+    written(catalogue, tmp_path / "z", rows_a_part=20)
     opened = lsdb.open_catalog(tmp_path / "z")
     pairs = opened.crossmatch(opened, radius_arcsec=1, n_neighbors=1, suffixes=("", "_2")).compute()
     assert sorted(pairs["object_id"]) == sorted(catalogue.rows["object_id"])
