@@ -18,6 +18,7 @@ from tasks.billing.bill_of_run import cost_of_run
 from tasks.executors.aws_lambda import LambdaExecutor
 from tasks.invocations.stored import load_invocations
 from tests.conftest import ROOT, point_at
+from tests.support.forgetful_functions import ERROR
 from tests.support.prefect_command import wait_for
 from tests.support.staged_scripts import ANOMALY, ENTRY, NAME
 from tests.support.surveys import SIZES, request_of
@@ -78,8 +79,13 @@ def forgetful(stack):
             functions.update_function_configuration(FunctionName=function, Handler=handler)
             functions.get_waiter("function_updated").wait(FunctionName=function)
 
+    machine, states = {"stateMachineArn": stack["StateMachineArn"]}, client("stepfunctions")
+    definition = states.describe_state_machine(**machine)["definition"]
+    known = '"Lambda.SdkClientException"'
     put(archive.getvalue(), ("forgetful.first", "forgetful.rank", "forgetful.last"))
+    states.update_state_machine(**machine, definition=definition.replace(known, f'{known}, "{ERROR}"'))
     yield
+    states.update_state_machine(**machine, definition=definition)
     put(
         own,
         ("inference.state_machine.initialize", "inference.handler.lambda_handler", "inference.state_machine.summarize"),
