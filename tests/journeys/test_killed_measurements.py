@@ -24,7 +24,7 @@ from tests.support.surveys import random_survey, request_of, write_store
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(1800)]
 
 BUCKET = "cosmicai-test"
-SEEDS = {"bench": 6, "plan": 6, "reproduce": 2}
+SEEDS = {"bench": 4, "plan": 4, "reproduce": 1}
 STRUCK = [(command, seed) for command, count in SEEDS.items() for seed in range(count)]
 SWEEP = {
     "name": "tiny",

@@ -20,7 +20,14 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 JOURNEYS = "tests/journeys"
 # Started first, so that none of them runs alone at the end.
-LONGEST = ("test_killed_commands", "test_kills", "test_input_readers", "test_deployments", "test_many_ranks")
+LONGEST = (
+    "test_killed_commands",
+    "test_kills",
+    "test_input_readers",
+    "test_killed_measurements",
+    "test_deployments",
+    "test_many_ranks",
+)
 SOAK = re.compile(r"^( *@|pytestmark = .*|.*marks=.*)pytest\.mark\.soak|^ *@given", re.MULTILINE)
 LIMIT_S = 3600.0
 FAREWELL_S = 60.0
