@@ -124,7 +124,7 @@ class _Clock:
     """Says which step of how many begins, and how long all that is left is expected to take."""
 
     def __init__(self, expected: dict[str, float]) -> None:
-        self._expected, self._done, self._began = expected, 0.0, time.monotonic()
+        self._expected, self._began = expected, time.monotonic()
         self._steps = list(expected)
 
     @property

@@ -99,7 +99,6 @@ def compute_cost(
     invocations: Sequence[Invocation],
     *,
     method: str = "billed",
-    book: PriceBook | None = None,
     region: str = "us-east-1",
     architecture: str = "x86_64",
     ephemeral_mb: int = FREE_STORAGE_MB,
@@ -117,7 +116,6 @@ def compute_cost(
     Args:
         invocations: every one that was made, failed ones included.
         method: one of METHODS.
-        book: prices; default the newest book.
         region: AWS region.
         architecture: `x86_64` or `arm64`.
         ephemeral_mb: storage that the function was given, MB of 1,048,576 bytes.
@@ -132,7 +130,7 @@ def compute_cost(
     """
     if method not in METHODS:
         raise BadInput(f"the cost method must be one of {', '.join(METHODS)}, not {method!r:.40}")
-    book = book or load_price_book()
+    book = load_price_book()
     source = _source(invocations)
     if method == "as-printed":
         if free_tier:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from inference.contract.json_text import parse_json
-from inference.contract.validation import checked_int, is_number, shorten
+from inference.contract.validation import checked_int, shorten
 from inference.errors import BadInput
-from tasks.combined_data.records import BITS_RATE, RATE, Record
+from tasks.combined_data.records import BITS_RATE, RATE, Record, positive
 from tasks.reporting.formatting import number
 from tasks.reporting.table import Column, Table
 
@@ -131,10 +131,4 @@ def read_growth(entries: Sequence[object], where: str, result_path: str) -> tupl
 
 def _positive(wire: Mapping[str, Any], key: str, where: str) -> float:
     value = wire.get(key)
-    if isinstance(value, list) and len(value) == 1:
-        value = value[0]
-    if value is None:
-        raise BadInput(f"{where} lacks {key!r}")
-    if value == 0 or not is_number(value, 0):
-        raise BadInput(f"{where} has a wrong {key!r}: {shorten(value, 40)}")
-    return float(value)
+    return positive({key: value[0]} if isinstance(value, list) and len(value) == 1 else wire, key, where)

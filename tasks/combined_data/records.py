@@ -101,17 +101,17 @@ def read_record(wire: object, where: str) -> Record:
     if not isinstance(result_path, str):
         raise BadInput(f"{where} has a wrong result_path: {shorten(result_path)}")
     # A script's record under our stamp has its own time beside ours, or none.
-    seconds_used = _positive(wire, SECONDS if SECONDS in wire else "wall_loop_s", where)
+    seconds_used = positive(wire, SECONDS if SECONDS in wire else "wall_loop_s", where)
     if "samples" in wire:
         samples = checked_int(wire["samples"], f"{where}: samples", 1, 10**12)
     else:
-        samples = round(_positive(wire, RATE, where) * seconds_used)
-    bits = _positive(wire, BITS_RATE, where) * seconds_used if BITS_RATE in wire else float(samples * BITS_PER_SAMPLE)
+        samples = round(positive(wire, RATE, where) * seconds_used)
+    bits = positive(wire, BITS_RATE, where) * seconds_used if BITS_RATE in wire else float(samples * BITS_PER_SAMPLE)
     rank = wire.get("rank")
     ours = rank is not None
-    started_at = _positive(wire, "started_at", where) if ours else None
-    ended_at = _positive(wire, "ended_at", where) if ours else None
-    seconds = _positive(wire, "wall_loop_s", where) if "wall_loop_s" in wire else seconds_used
+    started_at = positive(wire, "started_at", where) if ours else None
+    ended_at = positive(wire, "ended_at", where) if ours else None
+    seconds = positive(wire, "wall_loop_s", where) if "wall_loop_s" in wire else seconds_used
     if started_at and ended_at and ended_at > started_at:  # older versions kept a script's profiled time as its loop's
         seconds = min(seconds, ended_at - started_at)
     return Record(
@@ -216,7 +216,12 @@ def _named(verb: str, paths: Counter[tuple[str, ...]]) -> list[str]:
     return [f"the records {verb}: {named}"] if named else []
 
 
-def _positive(wire: Mapping[str, Any], key: str, where: str) -> float:
+def positive(wire: Mapping[str, Any], key: str, where: str) -> float:
+    """A number above 0 of a record.
+
+    Raises:
+        BadInput: naming the key: it is missing, or something else.
+    """
     value = wire.get(key)
     if value is None:
         raise BadInput(f"{where} lacks {key!r}")

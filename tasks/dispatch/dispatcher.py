@@ -133,7 +133,6 @@ class Dispatcher:
         self._failed: dict[int, bool] = {}  # ranks whose last attempt failed: given up, or to be tried again
         self._times: list[float] = []  # seconds that each done rank took, sorted
         self._backups = 0
-        self._hedged_at = 0.0
 
     def __enter__(self) -> Self:
         self.executor.start()

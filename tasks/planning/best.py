@@ -113,15 +113,11 @@ def _sizes(whole: int) -> list[str]:
 
 
 def try_all(
-    tried: Sequence[tuple[str | None, Configuration]], models: dict[tuple[str, str], StageModel], seed: int = 0
+    tried: Sequence[tuple[str | None, Configuration]], models: dict[tuple[str, str], StageModel]
 ) -> list[Choice]:
     """Simulate every configuration; those that would fail are left out, the rest is sorted by its expected time.
 
-    Args:
-        tried: the configurations.
-        models: by executor and precision.
-        seed: of the draws: the first run of every configuration is as fast or slow a run as that of the others, and so
-            is each after it.
+    The n-th run of every configuration draws the same luck. Models go by executor and precision.
     """
     every = sum(len(configuration.samples) for _, configuration in tried)
     runs = max(min(RANKS_IN_ALL // max(every, 1), MOST), FEWEST)
@@ -130,7 +126,7 @@ def try_all(
         model = models[each.place.executor, each.request.precision]
         events = planned_events(each)
         results = [
-            simulate_run(each, model, events, Random(f"{seed}/{number}"))  # noqa: S311 - draws times, keeps no secret
+            simulate_run(each, model, events, Random(f"0/{number}"))  # noqa: S311 - draws times, keeps no secret
             for number in range(runs)
         ]
         bills = [run.cost.usd for run in results if run.cost.usd is not None]

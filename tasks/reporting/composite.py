@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from inference.contract.sample import BAND_NAMES
 
 WEIGHTS = (0.86, 1.0, 1.37)  # of i, r and g in a colour picture: galaxies of middling colour look white
+_STRETCH, _SOFTENING = 0.25, 8.0  # brightness up to which the scale is linear, in units of the pixels; Q there
 
 
 def shown_bands(bands: Sequence[str]) -> tuple[str, ...]:
@@ -51,20 +52,17 @@ def draw_colour(axes: Axes, image: np.ndarray, label: str, bands: Sequence[str] 
     axes.set_title(label, **{"y": -0.22, "fontsize": 9} | words)
 
 
-def lupton(image: np.ndarray, stretch: float = 0.25, softening: float = 8.0) -> np.ndarray:
+def lupton(image: np.ndarray) -> np.ndarray:
     """Red, green and blue, (S, S, 3) of bytes, as astropy's `make_lupton_rgb`, which takes half a second to import.
 
     The mean of the three is stretched by asinh, and each keeps its share of it, so that a colour does not depend on
-    brightness (Lupton et al. 2004, PASP 116, 133).
-
-    Args:
-        image: (3, S, S), what is shown as red, green and blue.
-        stretch: brightness up to which the scale is linear, in the image's units.
-        softening: Q of the reference.
+    brightness (Lupton et al. 2004, PASP 116, 133). The image is (3, S, S), what is shown as red, green and blue.
     """
     light = image.mean(axis=0)
-    slope = 0.1 / np.arcsinh(0.1 * softening)
-    scale = np.where(light > 0, slope * np.arcsinh(softening / stretch * light) / np.where(light > 0, light, 1.0), 0.0)
+    slope = 0.1 / np.arcsinh(0.1 * _SOFTENING)
+    scale = np.where(
+        light > 0, slope * np.arcsinh(_SOFTENING / _STRETCH * light) / np.where(light > 0, light, 1.0), 0.0
+    )
     scaled = np.clip(scale * image, 0.0, None)
     brightest = scaled.max(axis=0)
     shown: np.ndarray = 255 * (scaled / np.maximum(brightest, 1.0))
