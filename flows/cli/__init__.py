@@ -15,9 +15,9 @@ from inference.contract.validation import sanitize_text, shorten
 from inference.errors import BadInput, CosmicError
 from inference.storage.aws_identity import NO_CREDENTIALS, NO_REGION
 
-# Some as [tool.prefect] in pyproject.toml has them, for a command that is started in another folder; Prefect and
-# Pydantic read them when they are imported.
-_DEFAULTS = {
+# Some as [tool.prefect] in pyproject.toml has them, for a command that is started in another folder; Prefect
+# reads them when it is imported.
+_PREFECT_DEFAULTS = {
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "DO_NOT_TRACK": "1",  # Prefect's client: else it tells of its telemetry in the midst of ours
@@ -25,8 +25,6 @@ _DEFAULTS = {
     "PREFECT_CLIENT_MAX_RETRIES": "2",
     # Often enough for deployments/server/crash-detection.yaml; Prefect takes no less.
     "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
-    # Pydantic would read what every installed package says of itself, in search of plugins of its own: 0.15 s of CPU.
-    "PYDANTIC_DISABLE_PLUGINS": "__all__",
 }
 
 
@@ -40,7 +38,7 @@ _NOT_SET = {NO_CREDENTIALS, NO_REGION}
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one subcommand; return the exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
-    for variable, value in _DEFAULTS.items():
+    for variable, value in _PREFECT_DEFAULTS.items():
         os.environ.setdefault(variable, value)
     if not words or words[0] in {"-h", "--help"}:
         print(usage())  # noqa: T201
