@@ -21,6 +21,7 @@ from tasks.input_files.yaml_text import read_yaml
 # Dask's protocols; the host may be a name, an address or an IPv6 address in brackets.
 _ADDRESS = re.compile(r"(tcp|tls|ucx|ucxx|ws|wss)://(\[[0-9a-fA-F:.%]+\]|[^\s/:@]+):\d{1,5}(/\S*)?")
 _SSH = "distributed.deploy.ssh.SSHCluster"
+_BASES = {"distributed.deploy.cluster.Cluster", "distributed.deploy.spec.SpecCluster"}
 _NEEDS_DASK = "the dask executor needs Dask: pip install 'cosmic-flows[dask]'"
 
 
@@ -45,8 +46,8 @@ class Cluster(BaseModel):
     cluster_class: str | None = None
     cluster_kwargs: dict[str, Any] = Field(default_factory=dict)
     adapt_kwargs: dict[str, Any] = Field(default_factory=dict)
-    usd_per_core_hour: Annotated[float, Field(ge=0, le=1e6)] | None = None
-    wait_for_workers: Annotated[float, Field(gt=0, le=7 * 86_400)] = 3600.0
+    usd_per_core_hour: Annotated[float, Field(ge=0, le=1e6, strict=True)] | None = None
+    wait_for_workers: Annotated[float, Field(gt=0, le=7 * 86_400, strict=True)] = 3600.0
 
     @model_validator(mode="after")
     def _one_of_them(self) -> Self:
@@ -126,6 +127,8 @@ class Cluster(BaseModel):
             )
         if not (inspect.isclass(found) and issubclass(found, DaskCluster)):
             raise is_none
+        if f"{found.__module__}.{found.__name__}" in _BASES:
+            raise BadInput(f"{is_none} that starts workers by itself: name one such as distributed.LocalCluster")
         return found
 
     @property

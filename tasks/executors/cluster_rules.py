@@ -14,7 +14,17 @@ _COUNTS = ("cores", "processes", "threads_per_worker", "n_workers")
 _BYTES = ("memory", "memory_limit")
 _LIMITS = ("minimum", "maximum", "minimum_jobs", "maximum_jobs", "minimum_cores", "maximum_cores")
 _MEMORY_LIMITS = ("minimum_memory", "maximum_memory")
-_RHYTHM = ("interval", "wait_count", "target_duration")
+_TIMES = ("interval", "target_duration")
+_RHYTHM = ("wait_count", *_TIMES)
+# Arguments of batch systems; of a text in place of a list, each letter would become a line of the job's script.
+_LISTS = (
+    "job_extra_directives",
+    "job_directives_skip",
+    "job_script_prologue",
+    "worker_extra_args",
+    "submit_command_extra",
+)
+_TEXTS = ("queue", "account", "project", "shebang", "interface", "log_directory", "local_directory")
 _SECONDS = "as 02:00:00 (hours:minutes:seconds) or as seconds"
 _ANY_SECONDS = r"\d+(:\d+){0,2}"
 
@@ -71,7 +81,18 @@ def check_arguments(make: type, arguments: Mapping[str, Any], *, grows: bool) ->
     systems = (each.__name__.removesuffix("Cluster") for each in make.__mro__)
     if (system := next((name for name in systems if name in _WALL_TIMES), None)) is not None:
         _check_wall_time(arguments.get("walltime"), system, *_WALL_TIMES[system])
+    _check_texts(arguments)
     _check_names(make, arguments)
+
+
+def _check_texts(arguments: Mapping[str, Any]) -> None:
+    for name in _LISTS:
+        value = arguments.get(name)
+        if value is not None and not (isinstance(value, list) and all(isinstance(each, str) for each in value)):
+            raise BadInput(f"cluster_kwargs: {name} must be a list of texts, not {shorten(value, 60)}")
+    for name in _TEXTS:
+        if not isinstance(value := arguments.get(name), str | None):
+            raise BadInput(f"cluster_kwargs: {name} must be a text, not {shorten(value, 60)}")
 
 
 def _check_bytes(where: str, name: str, value: object) -> None:
@@ -85,6 +106,21 @@ def _check_bytes(where: str, name: str, value: object) -> None:
         parse_bytes(value)
     except ValueError:
         raise BadInput(f"{where}: {name} is written 16GB or 512MiB, not {shorten(value, 40)}") from None
+
+
+def _check_time(name: str, value: object) -> None:
+    from dask.utils import parse_timedelta
+
+    if value is None or is_number(value, 0):
+        return
+    try:
+        if not isinstance(value, str):
+            raise ValueError(value)
+        parse_timedelta(value)
+    except (ValueError, KeyError):
+        raise BadInput(
+            f"adapt_kwargs: {name} must be seconds, or written 5s or 2 min, not {shorten(value, 40)}"
+        ) from None
 
 
 def _check_wall_time(value: object, system: str, form: str, how: str) -> None:
@@ -139,6 +175,10 @@ def check_growth(make: Any, limits: Mapping[str, Any]) -> None:
             raise BadInput(f"adapt_kwargs: {name} must be a whole number, not {shorten(value, 40)}")
         if name in _MEMORY_LIMITS:
             _check_bytes("adapt_kwargs", name, value)
+        if name in _TIMES:
+            _check_time(name, value)
+        if name == "wait_count" and not (is_number(value, 1, 10**6) and value == int(value)):
+            raise BadInput(f"adapt_kwargs: {name} must be a whole number from 1, not {shorten(value, 40)}")
     for unit in ("", "_jobs", "_cores"):
         least, most = limits.get(f"minimum{unit}"), limits.get(f"maximum{unit}")
         if most == 0:

@@ -35,6 +35,8 @@ def test_cluster_files_of_flint_are_read_as_they_are(tmp_path):
         ({"scheduler": "tcp://a:1", "adapt_kwargs": {"maximum": 2}}, "go with a cluster_class"),
         ({"cluster_class": "b.C", "kwargs": {}}, "unknown key 'kwargs'"),
         ({"cluster_class": "b.C", "usd_per_core_hour": -1}, "usd_per_core_hour"),
+        ({"cluster_class": "b.C", "usd_per_core_hour": True}, "usd_per_core_hour: input should be a valid number"),
+        ({"cluster_class": "b.C", "wait_for_workers": "60"}, "wait_for_workers: input should be a valid number"),
         ("nowhere.yaml", r"cannot read the cluster file nowhere\.yaml: No such file"),
         (3, "must be an object, an address or a file"),
     ],

@@ -28,6 +28,16 @@ def check(cluster_class, kwargs, adapt=None):
         (SLURM, JOB | {"processes": 8}, "8 processes cannot share 2 cores"),
         (SLURM, JOB | {"memory": "plenty"}, "memory is written 16GB or 512MiB, not 'plenty'"),
         (SLURM, {"n_workers": 1}, "You must specify how much cores and memory"),
+        (
+            SLURM,
+            JOB | {"job_extra_directives": "--qos x"},
+            "job_extra_directives must be a list of texts, not '--qos x'",
+        ),
+        (SLURM, JOB | {"job_script_prologue": ["module", 3]}, "job_script_prologue must be a list of texts"),
+        (SLURM, JOB | {"queue": ["a"]}, r"queue must be a text, not \['a'\]"),
+        (SLURM, JOB | {"shebang": 7}, "shebang must be a text, not 7"),
+        ("distributed.SpecCluster", {}, "is no cluster of Dask's that starts workers by itself"),
+        ("distributed.deploy.Cluster", {}, "is no cluster of Dask's that starts workers by itself"),
     ],
 )
 def test_check_arguments_refuses_values_of_no_use(cluster_class, kwargs, sentence):
@@ -45,6 +55,8 @@ def test_check_arguments_refuses_values_of_no_use(cluster_class, kwargs, sentenc
         ({"minimum": -1}, "minimum must be a whole number, not -1"),
         ({"maximum": "many"}, "maximum must be a whole number, not 'many'"),
         ({"max": 3}, "'max' is unknown; there are minimum, maximum, minimum_jobs, maximum_jobs"),
+        ({"interval": "often"}, "interval must be seconds, or written 5s or 2 min, not 'often'"),
+        ({"wait_count": -1}, "wait_count must be a whole number from 1, not -1"),
         ({"maximum_memory": "lots"}, "maximum_memory is written 16GB or 512MiB"),
     ],
 )
