@@ -106,7 +106,8 @@ class Galaxies:
             faults = {} if take_blank else find_blank_bands(batch.images, bands)
             faults |= find_faults(batch.images, batch.magnitudes, bands)
             bad |= {batch.start + row: why for row, why in sorted(faults.items())}
-            good = np.setdiff1d(np.arange(len(batch.images)), list(faults))
+            # All by a slice, because a list of them would copy every image.
+            good = np.setdiff1d(np.arange(len(batch.images)), list(faults)) if faults else slice(None)
             photometry.add(batch.images[good], batch.magnitudes[good])
             if batch.redshifts is not None:
                 redshifts.append(batch.redshifts)
