@@ -28,7 +28,7 @@ def sweep_in(folder):
         "survey": {"source": str(folder / "survey.pt")},
         "axes": {"batch_size": [16, 64], "partition_size": "3MB", "data_size": "6MB"},
         "repeats": 1,
-        "workers": 1,
+        "workers": 0,
     }
 
 
