@@ -52,6 +52,9 @@ class Connection:
             raise BadInput(f"cluster: no Dask scheduler answers at {shorten(str(target), 120)} ({reason})") from None
         self._told: dict[str, str] = {}  # by a future's key: its value as JSON, which comes before its end
         self._topic = f"cosmic-{uuid.uuid4().hex}"
+        self._listen()
+
+    def _listen(self) -> None:
         self._client.subscribe_topic(self._topic, self._hear)
 
     def _hear(self, event: tuple[float, Sequence[str]]) -> None:
@@ -87,12 +90,18 @@ class Connection:
             )
 
     def value(self, future: Any) -> Any:
-        """What a future's function returned, even if its worker is lost by now; None where that was not told.
+        """What a future's function returned, even if its worker is lost by now; None where it was lost before.
+
+        A scheduler that was away forgets who listens: the value is then asked for, and the next are heard again.
 
         Raises:
             RankFailed: the value is no document.
         """
         text = self._told.pop(future.key, None)
+        if text is None and future.status == "finished":
+            self._listen()
+            with suppress(Exception):  # its worker may die between the end of the task and this request
+                text = future.result(timeout=5)
         return None if text is None else parse_json(text, "the worker's reply", RankFailed)
 
     def restart(self, workers: Sequence[str]) -> None:

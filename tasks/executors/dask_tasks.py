@@ -41,20 +41,25 @@ def _version(name: str) -> str:
         return "none"
 
 
-def told(arguments: Sequence[Any], function: Callable[..., Any], topic: str) -> None:
+def told(arguments: Sequence[Any], function: Callable[..., Any], topic: str) -> str:
     """Call a function, and send the flow its value with the messages that the worker sends anyway.
 
-    A value that stays on the worker is fetched by a request of its own, and lost with the worker.
+    A value that only stays on the worker is fetched by a request of its own, and lost with the worker.
 
     Args:
         arguments: of the function.
         function: to call; its value is JSON.
         topic: of Dask's events, under which the flow hears [key of the task, value as text].
+
+    Returns:
+        The value as text, for a flow that did not hear it.
     """
     from distributed import get_worker
 
     worker = get_worker()
-    worker.log_event(topic, [worker.get_current_task(), json.dumps(function(*arguments))])
+    text = json.dumps(function(*arguments))
+    worker.log_event(topic, [worker.get_current_task(), text])
+    return text
 
 
 def forget(topic: str, dask_scheduler: Any) -> None:

@@ -103,14 +103,24 @@ def test_a_look_at_a_worker_loads_the_handler_before_its_first_rank(scheduler, t
     assert list(loaded.values()) == [True] * len(addresses)
 
 
-def test_a_reply_comes_without_a_request_and_is_kept_nowhere(scheduler):
+def test_a_reply_comes_as_an_event_and_also_to_a_flow_that_missed_it(scheduler):
     from distributed import Client
 
     with Connection(Cluster.read(scheduler)) as connection:
         address = next(iter(connection.workers()))
-        futures = connection.send(json.loads, [(["[1, 2]"], address), (['"\\ud800"'], address)], "test")
-        assert [future.result(timeout=60) for future in futures] == [None, None], "no value stays on the worker"
-        assert [connection.value(future) for future in futures] == [[1, 2], "\ud800"]
+
+        def reply(text):
+            (future,) = connection.send(json.loads, [([text], address)], "test")
+            future.result(timeout=60)
+            return future
+
+        first, second = reply("[1, 2]"), reply('"\\ud800"')
+        assert set(connection._told) == {first.key, second.key}
+        assert [connection.value(first), connection.value(second)] == [[1, 2], "\ud800"]
+        connection._client.unsubscribe_topic(connection._topic)  # as a scheduler that was away has forgotten
+        assert connection.value(reply("[3]")) == [3]
+        fourth = reply("[4]")
+        assert fourth.key in connection._told, "heard again"
     with Client(scheduler, set_as_default=False) as client:
         assert client.get_events(connection._topic) == ()
 
