@@ -95,7 +95,7 @@ class Store:
         if self.is_local:
             if self.root.startswith("s3:"):
                 raise StoreError(f"a store is a folder or bare {S3_ROOT}, not {self.root!r}")
-            self.root = str(Path(self.root).expanduser().resolve())
+            self.root = _folder_of_store(self.root)
 
     @lru_cache(maxsize=32)  # noqa: B019 - a store lives as long as its process, and its buckets are few
     def _bucket(self, bucket: str) -> LocalStore | S3Store:
@@ -333,6 +333,16 @@ class Store:
         """The object as a file, where the store is a folder; None over S3."""
         self._check_links(bucket, key)
         return Path(self.root) / bucket / key if self.is_local else None
+
+
+def _folder_of_store(root: str) -> str:
+    """A root as an absolute path, which need not exist yet; refused where it can be none."""
+    try:
+        folder = Path(root).expanduser().resolve()
+        folder.is_dir()  # raises where no file system takes the name, or nobody may look
+    except (OSError, RuntimeError, ValueError) as error:
+        raise BadInput(f"the store {shorten(root)}: {getattr(error, 'strerror', None) or error}") from None
+    return str(folder)
 
 
 def _is_absent(error: StoreError) -> bool:

@@ -76,6 +76,13 @@ def test_a_bucket_in_the_root_is_refused():
         Store("s3://bucket")
 
 
+@pytest.mark.parametrize("root", ["x" * 5_000, "x" * 300, "a\0b", "~nobody-of-this-name/a"])
+def test_root_that_no_file_system_takes_is_refused_in_short(root):
+    with pytest.raises(BadInput, match=r"^the store '.*: ") as caught:
+        Store(root)
+    assert len(str(caught.value)) < 200
+
+
 def test_requests_are_counted_with_their_bytes_once_somebody_asks(store):
     store.write("bucket", "k", b"12345")
     store.requests = []
