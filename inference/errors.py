@@ -4,11 +4,17 @@ The class decides the exit code (`flows.cli`): `BadInput` is found before the fi
 other `CosmicError` means that a run failed or is incomplete, and exits 1.
 """
 
+import re
 from typing import Any
+
+_ENDLESS = re.compile(r"(\S{200})\S{101,}(\S{60})")  # which names of 255 bytes are not, nor most paths
 
 
 class CosmicError(Exception):
     """Base of every error that this project raises on purpose; its message is one clear sentence."""
+
+    def __init__(self, message: object = "") -> None:
+        super().__init__(shorten_words(str(message)))
 
 
 class BadInput(CosmicError):
@@ -45,6 +51,15 @@ class RunIncomplete(CosmicError):
             " the results of the others are kept, and the same request runs only the missing ones"
         )
         self.document = document
+
+
+def shorten_words(sentence: str) -> str:
+    """A sentence whose words can be read: of a name or a value from outside without end, its beginning and its end.
+
+    >>> len(shorten_words(f"there is no {'x' * 5_000}.pt"))
+    275
+    """
+    return _ENDLESS.sub(r"\1...\2", sentence)
 
 
 def ranks_missing(missing: int, planned: int) -> str:

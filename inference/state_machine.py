@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
 
+from inference.contract.object_keys import checked_bucket, checked_key
 from inference.contract.rank_event import RankEvent
 from inference.contract.run_request import RunRequest
 from inference.contract.validation import shorten, text_of
@@ -146,7 +147,8 @@ def summarize(event: object, context: Any) -> dict[str, Any]:
         raise BadInput("the event must be a JSON object")
     store = _store()
     if isinstance(event.get("bucket"), str):
-        return _summarize_ours(store, str(event["bucket"]), str(event.get("result_path", "")), event)
+        bucket = checked_bucket(event["bucket"], "bucket")
+        return _summarize_ours(store, bucket, checked_key(text_of(event, "result_path"), "result_path"), event)
     events = items_of(store, event)
     first = events[0]
     if first.fingerprint:  # planned by `initialize`, whatever the machine did with the rest of its answer

@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     name, *rest = words
     if name not in COMMANDS:
         hint = f"{near(name, COMMANDS)}; `cosmic --help` lists all"
-        print(f"cosmic: there is no command {sanitize_text(name)!r}{hint}", file=sys.stderr)  # noqa: T201
+        print(f"cosmic: there is no command {shorten(sanitize_text(name))}{hint}", file=sys.stderr)  # noqa: T201
         return 2
     parser = parser_of(name)
     interrupted = threading.Event()

@@ -8,6 +8,7 @@ from typing import NoReturn
 
 from flows.cli.command_table import COMMANDS, EXAMPLES, GROUPS
 from inference.contract.near import near
+from inference.errors import shorten_words
 
 
 class Parser(argparse.ArgumentParser):
@@ -19,7 +20,7 @@ class Parser(argparse.ArgumentParser):
         wrong = re.search(r"invalid choice: '(.*)' \(choose from (.*)\)", message)
         meant = near(unknown[1], self.options()) if unknown else ""
         meant = near(wrong[1], re.findall(r"'([^']*)'", wrong[2])) if wrong else meant
-        self.exit(2, f"{self.prog}: {message}{meant}; `{self.prog} --help` shows all\n")
+        self.exit(2, f"{self.prog}: {shorten_words(message)}{meant}; `{self.prog} --help` shows all\n")
 
     def options(self) -> list[str]:
         """The long options."""

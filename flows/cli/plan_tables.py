@@ -103,7 +103,7 @@ def show_best(request: "RunRequest", args: argparse.Namespace) -> int:
 def show_score(where: str, store_root: str, *, as_json: bool) -> int:
     """Print how good the predictions of all runs under a bucket were."""
     from inference.contract.counted import counted
-    from inference.contract.object_keys import checked_bucket
+    from inference.contract.object_keys import checked_bucket, checked_prefix
     from inference.storage.store import Store
     from tasks.planning.history import past_runs
     from tasks.planning.scoring import outcomes, scores
@@ -111,7 +111,8 @@ def show_score(where: str, store_root: str, *, as_json: bool) -> int:
     from tasks.run_results.expected import FIGURES
 
     bucket, _, folder = where.partition("/")
-    runs, notes = past_runs(Store(store_root), checked_bucket(bucket, "--score"), under=folder.strip("/"))
+    bucket, folder = checked_bucket(bucket, "--score"), checked_prefix(folder, "--score")
+    runs, notes = past_runs(Store(store_root), bucket, under=folder)
     found = scores(outcomes(runs))
     if as_json:
         print_json({"runs": len(runs), "scores": [each.to_dict() for each in found], "notes": notes})

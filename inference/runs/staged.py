@@ -4,6 +4,7 @@ import hashlib
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
+from inference.contract.object_keys import checked_key
 from inference.contract.run_request import RunRequest
 from inference.contract.script import Script
 from inference.errors import BadInput
@@ -30,7 +31,7 @@ def staged(store: Store, request: RunRequest) -> Model | Script:
         if script is not None and script.key in {stored.key for stored in there}:
             return script
         raise BadInput(f"script: there is no {request.script} in {request.bucket}: stage its folder first")
-    if request.model is None or store.head(request.bucket, request.model) is None:
+    if request.model is None or store.head(request.bucket, checked_key(request.model, "model")) is None:
         raise BadInput(
             f"model: there is no staged {request.model or 'model'} in {request.bucket}: `cosmic run` stages it, and a"
             " request for the state machine names its key"

@@ -1,4 +1,6 @@
-from inference.errors import CosmicError, RunIncomplete
+import pytest
+
+from inference.errors import BadInput, CosmicError, RunIncomplete
 
 
 def error_message(missing, failed, planned=8):
@@ -36,3 +38,15 @@ def test_beyond_five_causes_the_ranks_left_are_counted():
 def test_ranks_that_are_missing_without_a_cause_are_reported_as_such():
     assert "2 of 8 ranks are missing (no cause is known);" in error_message([1, 5], [])
     assert "(rank 1: died; 1 more)" in error_message([1, 5], [(1, "died")])
+
+
+@pytest.mark.parametrize("name", ["x" * 5_000, "a/" * 5_000])
+def test_name_without_end_is_shown_by_its_ends(name):
+    message = str(BadInput(f"there is no file first-{name}-last.pt: name one"))
+    assert message.startswith("there is no file first-")
+    assert message.endswith("-last.pt: name one")
+    assert len(message) < 320
+
+
+def test_name_as_long_as_a_folder_takes_is_shown_whole():
+    assert str(BadInput(f"{'n' * 255} is no survey")) == f"{'n' * 255} is no survey"

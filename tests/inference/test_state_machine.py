@@ -193,6 +193,8 @@ def test_summary_of_a_run_that_was_taken_over_changes_nothing(root, results):
     [
         ({"model": "models/none.safetensors"}, "no staged models/none.safetensors"),
         ({"model": None}, "no staged model"),
+        ({"model": "../models/tiny.safetensors"}, "model has an empty, '.' or '..' segment"),
+        ({"model": "models//tiny.safetensors"}, "model has an empty, '.' or '..' segment"),
         ({"data_prefix": "none"}, "no partitions"),
         ({"bathc_size": 1}, "bathc_size"),
         ({"model": None, "script": "/tmp/A B/run.py", "S3_object_name": "A B"}, "no /tmp/A B/run.py in cosmicai-test"),
@@ -299,6 +301,14 @@ def test_an_event_that_is_none_is_refused(root, event):
 def test_a_summary_of_no_run_is_refused(root):
     with pytest.raises(BadInput, match=r"no run under cosmicai-test/results/none"):
         summarize({"bucket": BUCKET, "result_path": "results/none"}, LocalContext())
+
+
+@pytest.mark.parametrize("path", ["../out", "a//b", "a/..", "a\0b", "\ud800", "n" * 5_000, ""])
+@pytest.mark.parametrize("field", ["bucket", "result_path"])
+def test_summarize_refuses_a_path_that_leads_elsewhere(root, field, path):
+    with pytest.raises(BadInput, match=f"^{field} ") as caught:
+        summarize({"bucket": BUCKET, "result_path": "results/test"} | {field: path}, LocalContext())
+    assert len(str(caught.value)) < 300
 
 
 class TestAScript:

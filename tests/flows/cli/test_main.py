@@ -89,4 +89,5 @@ def test_name_that_no_file_system_takes_is_one_sentence(words, name, tmp_path, m
     said = capsys.readouterr().err
     assert said.count("\n") == 1
     assert name[:50] in said
+    assert len(said) < 500
     assert [path.name for path in tmp_path.iterdir()] == ["loop"]

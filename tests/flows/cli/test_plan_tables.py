@@ -1,6 +1,6 @@
 import pytest
 
-from flows.cli.plan_tables import seconds_of, usd_of
+from flows.cli.plan_tables import seconds_of, show_score, usd_of
 from inference.errors import BadInput
 
 
@@ -29,3 +29,10 @@ def test_a_budget_is_read_as_people_write_it(text, usd):
 def test_a_budget_that_is_no_sum_above_zero_is_refused(text):
     with pytest.raises(BadInput, match="--budget must be a sum of USD above 0"):
         usd_of(text)
+
+
+@pytest.mark.parametrize("folder", ["..", "../x", "x//y", "x\0y", "\ud800", ".", "n" * 5_000])
+def test_score_of_a_folder_that_leads_elsewhere_is_refused(folder, tmp_path):
+    with pytest.raises(BadInput, match=r"^--score ") as caught:
+        show_score(f"bucket/{folder}", str(tmp_path), as_json=False)
+    assert len(str(caught.value)) < 200
