@@ -3,8 +3,10 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -38,6 +40,21 @@ def cosmic(tmp_path, store, prefect_server):
     return call
 
 
+@pytest.fixture
+def cosmic_here(tmp_path, store, prefect_api, capsys):
+    """Run the command in this process, which has imported Prefect already, against the session's server."""
+
+    def call(*words):
+        path = tmp_path / "request.json"
+        path.write_text(json.dumps(request_of()))
+        capsys.readouterr()
+        code = main([*(str(path) if word == "REQUEST" else word for word in words), "--store", str(store)])
+        said = capsys.readouterr()
+        return SimpleNamespace(returncode=code, stdout=said.out, stderr=said.err)
+
+    return call
+
+
 def test_json_alone_is_on_stdout_and_a_finished_request_needs_no_prefect(cosmic, store):
     first = cosmic("run", "REQUEST", "--workers", "2", "--json")
     assert first.returncode == 0, first.stderr
@@ -52,8 +69,8 @@ def test_json_alone_is_on_stdout_and_a_finished_request_needs_no_prefect(cosmic,
     assert snapshot(store) == before
 
 
-def test_a_person_sees_tables_with_units_and_where_the_report_is(cosmic, store, capsys, monkeypatch):
-    done = cosmic("run", "REQUEST", "--workers", "1")
+def test_a_person_sees_tables_with_units_and_where_the_report_is(cosmic_here, store, capsys, monkeypatch):
+    done = cosmic_here("run", "REQUEST", "--workers", "0")
     assert done.returncode == 0, done.stderr
     for word in ("ranks done", "galaxies/s", "makespan", "NMAD", "survey/3.pt", "an estimate", "report.html"):
         assert word in done.stdout
@@ -74,10 +91,10 @@ def test_wrong_input_exits_with_2_and_writes_nothing(cosmic, store):
     assert snapshot(store) == before
 
 
-def test_an_incomplete_run_exits_with_1_and_names_file_and_rank(cosmic, store):
+def test_an_incomplete_run_exits_with_1_and_names_file_and_rank(cosmic_here, store):
     path = store / "cosmicai-test" / "survey" / "2.pt"
     path.write_bytes(path.read_bytes()[:3000])
-    done = cosmic("run", "REQUEST", "--json", "--workers", "1")
+    done = cosmic_here("run", "REQUEST", "--json", "--workers", "0")
     assert done.returncode == 1
     assert json.loads(done.stdout)["missing_ranks"] == [1]
     last = done.stderr.splitlines()[-1]
@@ -100,10 +117,15 @@ def full_store(tmp_path, who):
 
 
 @pytest.mark.parametrize(
-    ("who", "named"),
+    ("runner", "who", "named"),
     [
-        ("'inference.worker' in sys.orig_argv", ["1 of 4 ranks is missing", "rank 2: ", "predictions/2."]),
+        (
+            "cosmic_here",
+            "'inference.worker' in sys.orig_argv",
+            ["1 of 4 ranks is missing", "rank 2: ", "predictions/2."],
+        ),
         pytest.param(
+            "cosmic",
             "True",
             ["rank 2: ", "predictions/2.", "cannot write cosmicai-test/results/test/"],
             marks=pytest.mark.soak,
@@ -111,9 +133,12 @@ def full_store(tmp_path, who):
     ],
     ids=["while ranks run", "and has no room for the report either"],
 )
-def test_a_store_that_fills_up_fails_by_name_and_keeps_the_other_ranks(cosmic, store, tmp_path, who, named):
+def test_a_store_that_fills_up_fails_by_name_and_keeps_the_other_ranks(
+    request, store, tmp_path, monkeypatch, runner, who, named
+):
     write_partition(store / "cosmicai-test" / "survey" / "3.pt", *random_survey(500))
-    done = cosmic("run", "REQUEST", "--workers", "1", PYTHONPATH=full_store(tmp_path, who))
+    monkeypatch.setenv("PYTHONPATH", full_store(tmp_path, who))
+    done = request.getfixturevalue(runner)("run", "REQUEST", "--workers", "1")
     assert done.returncode == 1, done.stderr
     assert "Traceback" not in done.stderr
     for words in named:
@@ -122,24 +147,24 @@ def test_a_store_that_fills_up_fails_by_name_and_keeps_the_other_ranks(cosmic, s
     assert {path.name for path in results.glob("[0-9]*.json")} == {"0.json", "1.json", "3.json"}
 
 
-def test_a_worker_killed_from_outside_is_replaced_and_its_rank_retried(tmp_path, store, prefect_server):
-    path = tmp_path / "request.json"
-    path.write_text(json.dumps(request_of()))
-    command = [COSMIC, "run", str(path), "--store", str(store), "--workers", "2", "--json"]
-    run = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=os.environ | {"PREFECT_API_URL": prefect_server}
-    )
-    killed = None
-    while killed is None and run.poll() is None:
-        for worker in workers_of(run.pid):
-            os.kill(worker, signal.SIGKILL)
-            killed = worker
-            break
-        time.sleep(0.05)
-    out, error = run.communicate(timeout=240)
-    assert killed is not None
-    assert run.returncode == 0, error.decode()
-    document = json.loads(out)
+def test_a_worker_killed_from_outside_is_replaced_and_its_rank_retried(cosmic_here):
+    killed = []
+
+    def kill_the_first():
+        for _ in range(2000):
+            for worker in workers_of(os.getpid()):
+                os.kill(worker, signal.SIGKILL)
+                killed.append(worker)
+                return
+            time.sleep(0.05)
+
+    killer = threading.Thread(target=kill_the_first)
+    killer.start()
+    done = cosmic_here("run", "REQUEST", "--workers", "1", "--json")
+    killer.join()
+    assert killed
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
     assert document["ranks_done"] == 4
     assert document["missing_ranks"] == []
 
