@@ -8,7 +8,13 @@ T = TypeVar("T")
 
 
 class Clock:
-    """The real time. A virtual clock (`tasks.planning.virtual_clock`) has the same three methods."""
+    """The real time. A virtual clock (`tasks.planning.virtual_clock`) has the same three methods.
+
+    Attributes:
+        quiet_s: between two turns in which only people can bring about anything: they cancel, and look at progress.
+    """
+
+    quiet_s = 0.05
 
     def monotonic(self) -> float:
         """Seconds that never go back, as `time.monotonic`."""

@@ -173,7 +173,7 @@ class Dispatcher:
         """
         polled_at = 0.0
         while not (until() or self._left):
-            self._turn(POLL_S)
+            self._turn(self.clock.quiet_s if self._quiet() else POLL_S)
             if (reason := self._reason_to_stop()) is not None:
                 self.stop(reason)
                 return
@@ -274,6 +274,13 @@ class Dispatcher:
 
     def _reason_to_stop(self) -> str | None:
         return self._limits.exceeded(len(self.given_up), self._world_size, self.clock.monotonic()) or self._cancelled()
+
+    def _quiet(self) -> bool:
+        """Neither a limit nor a late rank can make anything happen before a call ends."""
+        counted = self._ranks - len(self._failed)
+        return self._limits.until is None and not (
+            self._limits.hedging and late_after(counted, self._times) is not None
+        )
 
     def _hedge(self, now: float) -> None:
         """Make backups of late ranks."""

@@ -20,6 +20,8 @@ class VirtualClock(Clock):
     ('a rank ended', 3.0)
     """
 
+    quiet_s = 1e6  # nobody cancels a simulated run, nor looks at it
+
     def __init__(self) -> None:
         self._now = 0.0
         self._due: list[tuple[float, int, Callable[[], None]]] = []

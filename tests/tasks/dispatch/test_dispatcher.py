@@ -152,6 +152,7 @@ def test_run_in_process_calls_ranks_in_order_in_the_callers_thread():
 
 def test_serve_sends_the_next_rank_without_waiting_for_its_next_poll(monkeypatch):
     monkeypatch.setattr("tasks.dispatch.dispatcher.POLL_S", 60.0)
+    monkeypatch.setattr("tasks.dispatch.clock.Clock.quiet_s", 60.0)
     dispatcher = ran(Scripted(concurrency=1), events_of(20))
     assert dispatcher.ledger.done == set(range(20))
 

@@ -10,6 +10,7 @@ from tasks.planning.shipped import shipped
 from tasks.planning.simulated_executor import Place
 from tasks.planning.simulated_run import Configuration, planned_events, simulate_run
 from tasks.planning.stages import Line
+from tasks.planning.virtual_clock import VirtualClock
 from tests.support.surveys import request_of
 
 STEADY = dataclasses.replace(
@@ -46,6 +47,13 @@ def test_two_workers_take_two_turns_of_four_ranks_after_their_cold_starts():
     assert result.makespan_s == pytest.approx(0.5 + 1.0 + 1.0)  # a rank starts when its process has
     assert result.end_to_end_s == pytest.approx(result.makespan_s + 2.0)
     assert result.failed == 0
+
+
+def test_simulated_run_of_hours_takes_no_more_turns_than_one_of_seconds(monkeypatch):
+    waits, wait = [], VirtualClock.wait
+    monkeypatch.setattr(VirtualClock, "wait", lambda *given: waits.append(given) or wait(*given))
+    assert run(samples=(80_000,) * 4).makespan_s == pytest.approx(0.5 + 800.0 + 800.0)
+    assert len(waits) < 100
 
 
 def test_warm_environments_start_at_once_and_load_no_model_they_hold():
