@@ -81,7 +81,7 @@ def benchmark(
     Raises:
         BadInput: the sweep or the gate is wrong, the sweep is too expensive, or it varies the memory of a function
             that is not there.
-        LeaseHeldError: another process measures this sweep into the same results.
+        LeaseHeldError: another process measures a sweep of this name.
         CosmicError: every run failed; the report is published before.
     """
     tag_flow_run("benchmark")
@@ -107,11 +107,12 @@ def benchmark(
         measured, times = [], RunTimes()
         for count, (repeat, cell) in enumerate(runs, 1):
             left = times.left([later.name for _, later in runs[count - 1 :]])
+            held.check()  # this process may have slept, and another one measure by now
             line = f"run {count} of {len(runs)}: {cell.name}, repeat {repeat}{left}"
             announce(line)
             get_run_logger().info(line)
             measured.append(_measure(loaded, cell, repeat, root, aws_credentials, times))
-        held.check()  # this process may have slept, and another one measured and published meanwhile
+        held.check()  # or have published meanwhile
         document = publish_sweep(loaded, measured, root, results)
         if fail_above is not None:
             compare_with_last_good(document, str(loaded.request["bucket"]), root, fail_above)
@@ -122,11 +123,10 @@ def benchmark(
 
 
 def _lease(sweep: Sweep, root: str) -> Lease:
-    """The sweep's results, which two processes at once would take from one another, cell by cell."""
-    bucket, place = str(sweep.request["bucket"]), f"{sweep.results}/{sweep.name}"
-    holder = f"cosmic bench {uuid.uuid4().hex[:8]}"
-    what = f"the sweep {sweep.name} in {bucket}/{sweep.results}"
-    return Lease(Store(root), bucket, f"{RESERVED}/sweeps/{place}", holder, what)
+    """Where a sweep of this name is published, and two processes at once would take it from one another."""
+    bucket, holder = str(sweep.request["bucket"]), f"cosmic bench {uuid.uuid4().hex[:8]}"
+    what = f"sweeps/{sweep.name} in bucket {bucket}"
+    return Lease(Store(root), bucket, f"{RESERVED}/sweeps/{sweep.name}", holder, what)
 
 
 def _sets_memory(sweep: Sweep, cell: PlannedCell) -> bool:
@@ -139,9 +139,10 @@ def _memory_given_back(sweep: Sweep, root: str) -> AbstractContextManager[None]:
     cells = [cell for cell in sweep.cells() if _sets_memory(sweep, cell)]
     if not cells:
         return nullcontext()
-    note = f"{RESERVED}/function-memory/{sweep.results}/{sweep.name}.json"
+    function = _function_of(sweep, cells[0])
+    note = f"{RESERVED}/function-memory/{function}.json"  # which a sweep of another name reads, too
     sizes = {cell.axes["memory_mb"] for cell in cells}
-    return memory_kept(_function_of(sweep, cells[0]), Store(root), str(sweep.request["bucket"]), note, sizes)
+    return memory_kept(function, Store(root), str(sweep.request["bucket"]), note, sizes)
 
 
 def _function_of(sweep: Sweep, cell: PlannedCell) -> str:

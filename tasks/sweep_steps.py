@@ -2,6 +2,7 @@
 
 import base64
 import json
+import uuid
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -76,6 +77,7 @@ def memory_kept(function_name: str, store: Store, bucket: str, key: str, sizes: 
     """Give the function back the memory that it had before, however the block ends.
 
     Where this process is killed in the block, a note in the store still knows that memory, and the next block reads it.
+    The block that wrote the note last gives the memory back: one that slept while another began leaves it to that one.
 
     Args:
         function_name: name or ARN.
@@ -92,12 +94,14 @@ def memory_kept(function_name: str, store: Store, bucket: str, key: str, sizes: 
     match noted:
         case {"function": str(name), "memory_mb": int(left)} if name == function_name and before in sizes:
             before = left
-    store.write(bucket, key, _json({"function": function_name, "memory_mb": before}))
+    note = {"function": function_name, "memory_mb": before, "by": uuid.uuid4().hex}
+    store.write(bucket, key, _json(note))
     try:
         yield
     finally:
-        set_memory.fn(function_name, before)  # no task: a flow that is being cancelled starts none
-        store.delete(bucket, [key])
+        if store.read_json(bucket, key) == note:
+            set_memory.fn(function_name, before)  # no task: a flow that is being cancelled starts none
+            store.delete(bucket, [key])
 
 
 @step("publish sweep")

@@ -72,10 +72,19 @@ def test_sweep_that_another_process_measures_is_refused(sweep, store):
     loaded = module.load_sweep(sweep, None)
     with (
         module._lease(loaded, str(store)).keep(),
-        pytest.raises(LeaseHeldError, match=r"sweep tiny in .* is held by run"),
+        pytest.raises(LeaseHeldError, match=r"sweeps/tiny in bucket cosmicai-test is held by run"),
     ):
         benchmark(sweep, None, str(store))
     assert not (store / BUCKET / "results").exists()
+
+
+def test_sweep_with_other_results_waits_for_the_one_of_its_name(sweep, store):
+    with (
+        module._lease(module.load_sweep(sweep, None), str(store)).keep(),
+        pytest.raises(LeaseHeldError, match=r"sweeps/tiny in bucket cosmicai-test is held by run"),
+    ):
+        benchmark(sweep | {"results": "other"}, None, str(store))
+    assert not (store / BUCKET / "other").exists()
 
 
 def test_sweep_that_slept_while_another_one_ended_publishes_nothing(measured, monkeypatch):

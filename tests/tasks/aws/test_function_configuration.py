@@ -51,6 +51,20 @@ def test_a_memory_that_somebody_gave_after_a_killed_sweep_stays(stack, kept):
         assert memory_of(FUNCTION) == 640
 
 
+def test_sweep_that_another_one_took_over_leaves_it_the_memory(stack, kept):
+    before = memory_of(FUNCTION)
+    asleep, successor = kept(), kept()
+    asleep.__enter__()
+    set_memory.fn(FUNCTION, 512)
+    with successor:
+        set_memory.fn(FUNCTION, 1769)
+        asleep.__exit__(None, None, None)  # it wakes, and finds that its lease is gone
+        assert memory_of(FUNCTION) == 1769
+        with kept():  # which finds the successor's note, as if that one were killed now
+            pass
+        assert memory_of(FUNCTION) == before
+
+
 def test_a_function_that_is_not_there_is_named(stack):
     with pytest.raises(BadInput, match="there is no function other"):
         memory_of("other")
