@@ -65,6 +65,14 @@ def test_sweep_that_another_one_took_over_leaves_it_the_memory(stack, kept):
         assert memory_of(FUNCTION) == before
 
 
+def test_sweep_whose_note_is_damaged_leaves_the_memory_as_it_was(stack, kept, tmp_path):
+    before = memory_of(FUNCTION)
+    with kept():
+        set_memory.fn(FUNCTION, 512)
+        (tmp_path / "cosmicai-test" / "memory.json").write_text("{")
+    assert memory_of(FUNCTION) == before
+
+
 def test_a_function_that_is_not_there_is_named(stack):
     with pytest.raises(BadInput, match="there is no function other"):
         memory_of("other")
