@@ -58,7 +58,7 @@ def of_a_model(name: str) -> bool:
 def is_known(name: str) -> bool:
     """Whether a checkpoint may name this class or function, of a model or of the data beside it.
 
-    >>> known("pathlib.PosixPath"), known("os.system")
+    >>> is_known("pathlib.PosixPath"), is_known("os.system")
     (True, False)
     """
     return name in STORAGES or of_a_model(name) or _DATA.fullmatch(name) is not None

@@ -81,7 +81,7 @@ def environments(runs: Sequence[PastRun], wanted: Mapping[str, Any], now: float)
 def chance_kept(idle_s: float) -> float:
     """The chance that AWS has kept an environment that has been idle for so long.
 
-    >>> kept(60.0), round(kept(900.0), 2), kept(3600.0)
+    >>> chance_kept(60.0), round(chance_kept(900.0), 2), chance_kept(3600.0)
     (1.0, 0.5, 0.0)
     """
     share = math.log(GONE_S / max(idle_s, 1e-9)) / math.log(GONE_S / KEPT_S)

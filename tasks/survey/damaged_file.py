@@ -18,6 +18,10 @@ _FORMS = {
 }
 
 
+class ContentRefused(ValueError):
+    """A file is whole, and holds what is not taken. The message lacks the file's name, which `damaged_file` adds."""
+
+
 def refuse_what_is_no_file(path: Path) -> None:
     """Refuse a pipe or a device, which may never end and cannot be looked at twice.
 
@@ -48,11 +52,13 @@ def damaged_file(path: Path, error: Exception, what: str = "") -> BadInput:
 
     Args:
         path: of the file, or of a folder of Parquet files.
-        error: the library's.
+        error: the library's, or a `ContentRefused` of ours.
         what: it was read as, as " as a table".
     """
     if isinstance(error, MemoryError):
         return BadInput(f"cannot read {path}{what}: it needs more memory than there is")
+    if isinstance(error, ContentRefused):
+        return BadInput(f"cannot read {path}{what}: {error}")
     start = b"PAR1"
     if path.is_file():
         with path.open("rb") as file:

@@ -19,7 +19,7 @@ from inference.contract.tensor_layout import check_layout
 from inference.errors import BadInput
 from inference.model.require_torch import require_torch
 from tasks.survey.array_roles import Values, by_shape
-from tasks.survey.damaged_file import first_line
+from tasks.survey.damaged_file import ContentRefused, first_line
 
 BAND_NAMES = (
     *("image_band", "image_bands", "bands", "band", "band_names", "filters", "filter_names", "filter", "channels"),
@@ -205,7 +205,7 @@ class _Tensor:
         import torch
 
         if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_complex():
-            raise ValueError("a tensor is sparse, quantized or complex")
+            raise ContentRefused("a tensor is sparse, quantized or complex")
         tensor = tensor.detach()
         size = tensor.element_size()
         available = tensor.untyped_storage().nbytes() // size

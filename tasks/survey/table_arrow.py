@@ -8,6 +8,7 @@ import pandas as pd
 
 from inference.contract.validation import shorten
 from inference.errors import BadInput
+from tasks.survey.damaged_file import ContentRefused
 from tasks.survey.table_width import check_length, check_unfolded, check_width, refuse_twins
 
 _MOST_TEXT, _LONG = 250_000_000, 256  # bytes that a column's texts may unfold to, where they are as long on average
@@ -139,4 +140,4 @@ def _refuse_unfolding(column: Any, name: str) -> None:
     lengths = [pc.binary_length(each.dictionary).cast(pa.int64()).take(each.indices) for each in column.chunks]
     size = sum(pc.sum(each).as_py() or 0 for each in lengths)
     if size > max(_MOST_TEXT, _LONG * len(column)):
-        raise ValueError(f"the texts of its column {shorten(name)} unfold to {size / 1e6:,.0f} MB: leave it out")
+        raise ContentRefused(f"the texts of its column {shorten(name)} unfold to {size / 1e6:,.0f} MB: leave it out")

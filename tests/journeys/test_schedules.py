@@ -48,4 +48,6 @@ def test_nightly_benchmark_moved_to_the_next_minute_completes_and_compares(prefe
     assert (store / BUCKET / "sweeps" / "smoke" / "last-good.json").is_file()
     first, second = map(json.loads, prefect.artifacts("sweep-smoke-gate"))
     assert first == []  # there was nothing to compare with
-    assert {"Metric": "Makespan, s", "Verdict": "within the noise"}.items() <= second[0].items()
+    assert second[0]["Metric"] == "Makespan, s"
+    verdicts = ("within the noise", "is better", "is worse")  # which of them: what else the machine does
+    assert second[0]["Verdict"].partition(",")[0].endswith(verdicts)
