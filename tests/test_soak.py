@@ -1,5 +1,9 @@
 """`make soak`: every long test runs, one file's failure ends no other, and a table tells all."""
 
+import shlex
+import subprocess
+import sys
+
 import pytest
 
 from tests.conftest import LONGEST, ROOT
@@ -7,7 +11,23 @@ from tests.support.soak import soak, soak_files
 
 PASSES = "import pytest\n@pytest.mark.soak\ndef test_long(): pass\ndef test_short(): assert False\n"
 FAILS = "def test_journey(): assert False\n"
+HEARS = """
+import pytest, signal
+@pytest.mark.soak
+def test_long():
+    assert signal.SIG_IGN not in map(signal.getsignal, (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT))
+"""
 HANGS = "import pytest, time\n@pytest.mark.soak\ndef test_long(): time.sleep(60)\n"
+
+
+@pytest.mark.slow
+def test_soak_in_the_background_starts_tests_that_hear_signals(tmp_path):
+    (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers = soak: long\n")
+    (tmp_path / "test_d.py").write_text(HEARS)
+    command = shlex.join([sys.executable, "-m", "tests.support.soak", str(tmp_path / "test_d.py")])
+    command += f" --logs {shlex.quote(str(tmp_path))}"
+    ended = subprocess.run(["/bin/sh", "-c", f"trap '' HUP INT QUIT; exec {command}"], cwd=ROOT, timeout=200)
+    assert ended.returncode == 0, (tmp_path / "test_d.log").read_text()
 
 
 @pytest.mark.slow

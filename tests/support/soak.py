@@ -119,6 +119,16 @@ def soak(files, logs, at_once=2, limit_s=LIMIT_S, root=ROOT):
     return int(any(outcome.code for outcome in outcomes))
 
 
+def hear_signals():
+    """Let what is started here hear what this process was started deaf to, as under `nohup` or in the background.
+
+    A program inherits what is ignored, but not a handler, even one that does nothing.
+    """
+    for each in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+        if signal.getsignal(each) is signal.SIG_IGN:
+            signal.signal(each, lambda *_: None)
+
+
 def main():
     parser = argparse.ArgumentParser(prog="python -m tests.support.soak", description=__doc__.splitlines()[0])
     parser.add_argument("files", nargs="*", metavar="FILE", help="test files (all that have long tests)")
@@ -127,6 +137,7 @@ def main():
         "--logs", type=Path, default=ROOT / ".cosmic/soak", help="where their output goes (.cosmic/soak)"
     )
     options = parser.parse_args()
+    hear_signals()
     return soak(options.files or soak_files(), options.logs, options.at_once)
 
 
