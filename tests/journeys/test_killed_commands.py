@@ -5,7 +5,6 @@ One that finds the disk full says so in a sentence, and leaves no file that look
 
 import json
 import os
-import random
 import shutil
 import subprocess
 import time
@@ -16,7 +15,7 @@ from tests.support.finished_run import BUCKET, PATH, finished_run, object_table
 from tests.support.fits_survey import write_survey as write_fits_survey
 from tests.support.legacy_modules import legacy_model, saved
 from tests.support.models import CONVOLVED, TINY
-from tests.support.run_harness import COSMIC
+from tests.support.run_harness import COSMIC, kill_midway
 from tests.support.surveys import request_of, write_survey
 
 pytestmark = pytest.mark.soak
@@ -125,9 +124,7 @@ def test_ends_as_an_undisturbed_one(command, seed, undisturbed, inputs, environm
     folder = tmp_path / "killed"
     shutil.copytree(inputs, folder)
     process = started(command, folder, environment)
-    time.sleep(took * random.Random(f"{command} {seed}").uniform(0.2, 1.0))
-    process.kill()
-    process.wait()
+    kill_midway(process, took, f"{command} {seed}")
     if differences(written(folder), expected, changing):  # else it was done, and done work is never replaced unasked
         to_the_end(command, folder, environment)
     assert differences(written(folder), expected, changing) == []

@@ -7,7 +7,6 @@ import hashlib
 import io
 import json
 import os
-import random
 import shutil
 import subprocess
 import sys
@@ -18,7 +17,7 @@ import pandas as pd
 import pytest
 
 from inference.partitions.partition import write_partition
-from tests.support.run_harness import COSMIC
+from tests.support.run_harness import COSMIC, kill_midway
 from tests.support.surveys import random_survey, request_of, write_store
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(1800)]
@@ -114,9 +113,7 @@ def test_killed_and_given_again_ends_as_an_undisturbed_one(command, seed, undist
     folder = tmp_path / "killed"
     shutil.copytree(inputs, folder)
     process = started(command, folder, environment)
-    time.sleep(took * random.Random(f"{command} {seed}").uniform(0.2, 1.0))
-    process.kill()
-    process.wait()
+    kill_midway(process, took, f"{command} {seed}")
     to_the_end(command, folder, environment)
     assert redshifts(folder) == expected
     assert files(folder / "out") == written

@@ -1,6 +1,5 @@
 """A deployment or a removal that is killed and given again ends as one that nothing disturbed."""
 
-import random
 import subprocess
 import time
 import uuid
@@ -8,7 +7,7 @@ import uuid
 import pytest
 
 from tasks.aws.session import client
-from tests.support.run_harness import COSMIC
+from tests.support.run_harness import COSMIC, kill_midway
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(900), pytest.mark.usefixtures("aws")]
 
@@ -35,8 +34,7 @@ def killed_and_given_again(seed, *words):
     """Kill a command at some moment, once it is known how long it takes, and give it again; what that said."""
     if words[0] in _took:
         process = command(*words)
-        time.sleep(_took[words[0]] * random.Random(f"{words[0]} {seed}").uniform(0.2, 1.0))
-        process.kill()
+        kill_midway(process, _took[words[0]], f"{words[0]} {seed}")
         process.communicate()
     began = time.monotonic()
     again = command(*words)

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import random
 import shutil
 import subprocess
 import sys
@@ -17,6 +18,13 @@ from tests.conftest import ROOT
 from tests.support.surveys import in_bucket
 
 COSMIC = str(Path(sys.executable).with_name("cosmic"))
+
+
+def kill_midway(process, took_s, seed):
+    """Kill a command, which takes `took_s` when nothing disturbs it, at the moment that the seed draws."""
+    time.sleep(took_s * random.Random(seed).uniform(0.2, 1.0))
+    process.kill()
+    process.wait()
 
 
 class RunHarness:
