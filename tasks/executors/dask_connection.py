@@ -12,7 +12,7 @@ from inference.contract.validation import shorten
 from inference.errors import BadInput, RankFailed
 from tasks.executors.cluster_file import Cluster
 from tasks.executors.dask_growth import grow
-from tasks.executors.dask_tasks import forget, told
+from tasks.executors.dask_tasks import call_and_send, forget
 
 _CONNECT_S = 10.0
 _CLOSE_S = 15.0
@@ -50,7 +50,7 @@ class Connection:
             if str(target).startswith(("tls://", "wss://")):
                 reason += "; keys of TLS are Dask's own settings, distributed.comm.tls.client and .ca-file"
             raise BadInput(f"cluster: no Dask scheduler answers at {shorten(str(target), 120)} ({reason})") from None
-        self._told: dict[str, str] = {}  # by a future's key: its value as JSON, which comes before its end
+        self._values: dict[str, str] = {}  # by a future's key: its value as JSON, which comes before its end
         self._topic = f"cosmic-{uuid.uuid4().hex}"
         self._listen()
 
@@ -59,7 +59,7 @@ class Connection:
 
     def _hear(self, event: tuple[float, Sequence[str]]) -> None:
         _, (key, text) = event
-        self._told[key] = text
+        self._values[key] = text
 
     def workers(self) -> Mapping[str, Mapping[str, Any]]:
         """{address: facts} of the workers there are."""
@@ -86,7 +86,9 @@ class Connection:
         arguments = [arguments for arguments, _ in calls]
         with dask.annotate(workers=place.__getitem__, allow_other_workers=False):
             return list(
-                self._client.map(told, arguments, key=keys, pure=False, retries=0, function=function, topic=self._topic)
+                self._client.map(
+                    call_and_send, arguments, key=keys, pure=False, retries=0, function=function, topic=self._topic
+                )
             )
 
     def value(self, future: Any) -> Any:
@@ -97,7 +99,7 @@ class Connection:
         Raises:
             RankFailed: the value is no document.
         """
-        text = self._told.pop(future.key, None)
+        text = self._values.pop(future.key, None)
         if text is None and future.status == "finished":
             self._listen()
             with suppress(Exception):  # its worker may die between the end of the task and this request

@@ -41,7 +41,7 @@ def _version(name: str) -> str:
         return "none"
 
 
-def told(arguments: Sequence[Any], function: Callable[..., Any], topic: str) -> str:
+def call_and_send(arguments: Sequence[Any], function: Callable[..., Any], topic: str) -> str:
     """Call a function, and send the flow its value with the messages that the worker sends anyway.
 
     A value that only stays on the worker is fetched by a request of its own, and lost with the worker.

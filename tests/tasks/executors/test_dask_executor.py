@@ -115,12 +115,12 @@ def test_a_reply_comes_as_an_event_and_also_to_a_flow_that_missed_it(scheduler):
             return future
 
         first, second = reply("[1, 2]"), reply('"\\ud800"')
-        assert set(connection._told) == {first.key, second.key}
+        assert set(connection._values) == {first.key, second.key}
         assert [connection.value(first), connection.value(second)] == [[1, 2], "\ud800"]
         connection._client.unsubscribe_topic(connection._topic)  # as a scheduler that was away has forgotten
         assert connection.value(reply("[3]")) == [3]
         fourth = reply("[4]")
-        assert fourth.key in connection._told, "heard again"
+        assert fourth.key in connection._values, "heard again"
     with Client(scheduler, set_as_default=False) as client:
         assert client.get_events(connection._topic) == ()
 
